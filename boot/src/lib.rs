@@ -1,0 +1,48 @@
+//! entry → cpu → board → nic ║ lease → menu → fetch → verify → load → handoff ║ jump
+//!
+//! The middle of that line: everything between a working NIC and a kernel in memory, without a single
+//! address of hardware in it. It runs on the board and, for tests, on a workstation in virtual time.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+// Everything here reads bytes off the wire: no input may end in a panic, and a panic on a node is a reset.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects
+)]
+
+extern crate alloc;
+
+#[macro_use]
+mod log;
+
+mod error;
+mod machine;
+mod memory;
+mod settings;
+
+pub mod fetch;
+pub mod lease;
+pub mod load;
+pub mod menu;
+pub mod net;
+pub mod resolve;
+pub mod url;
+pub mod verify;
+
+mod handoff;
+mod session;
+
+#[doc(hidden)]
+#[cfg(not(feature = "defmt"))]
+pub use ::log as log_text;
+pub use error::Error;
+pub use handoff::Handoff;
+pub use machine::{Board, Clock, Console, Entropy, Machine, Platform};
+pub use memory::Region;
+pub use session::run;
+pub use settings::Settings;

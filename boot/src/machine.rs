@@ -1,0 +1,73 @@
+//! What a boot needs of the outside world: a struct of parts, so that fields borrow apart.
+
+use core::convert::Infallible;
+
+use smoltcp::phy::Device;
+use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
+
+use crate::Region;
+
+/// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
+pub struct Machine<'m, N: Device> {
+    /// The network interface: Ethernet frames, polled.
+    pub nic: &'m mut N,
+    /// The only source of time.
+    pub clock: &'m dyn Clock,
+    /// The serial terminal that a person may hold.
+    pub console: &'m mut dyn Console,
+    /// Free RAM in one piece: payloads land here, where they will run.
+    pub memory: Region<'m>,
+    /// True random bytes.
+    pub entropy: &'m mut dyn Entropy,
+    /// What the board is.
+    pub board: &'m Board<'m>,
+    /// What only hardware can do.
+    pub platform: &'m mut dyn Platform,
+}
+
+/// Monotonic time.
+pub trait Clock {
+    /// Time since reset.
+    fn now(&self) -> Instant;
+    /// Rests until `deadline` at the latest. It may return early, and must when a frame may have arrived.
+    fn idle_until(&self, deadline: Instant);
+}
+
+/// A serial terminal whose reads never block (`ReadReady` tells) and whose writes never fail.
+pub trait Console:
+    embedded_io::Read<Error = Infallible> + embedded_io::ReadReady + embedded_io::Write
+{
+}
+
+impl<T> Console for T where
+    T: embedded_io::Read<Error = Infallible> + embedded_io::ReadReady + embedded_io::Write + ?Sized
+{
+}
+
+/// True random bytes, for ports, sequence numbers, back-off and the seeds given to Linux.
+pub trait Entropy {
+    /// Fills `bytes`; `false` when the generator failed (the bytes are then predictable).
+    fn fill(&mut self, bytes: &mut [u8]) -> bool;
+}
+
+/// What only hardware can do.
+pub trait Platform {
+    /// Tells the watchdog that the boot still makes sense. Called from the poll loop and from long loops.
+    fn kick_watchdog(&mut self);
+}
+
+/// What the board is: facts gathered once, before the network is up.
+#[derive(Debug, Clone)]
+pub struct Board<'m> {
+    /// The name a person knows it by, for example `Raspberry Pi 3 Model B`.
+    pub model: &'m str,
+    /// The revision code (new style), as in `/proc/cpuinfo`.
+    pub revision: u32,
+    /// The SoC's serial number; its low half names the TFTP directory of the Pi's own firmware.
+    pub serial: u64,
+    /// The MAC address that identifies the node everywhere.
+    pub mac: EthernetAddress,
+    /// The flattened device tree that the firmware passed, at most 2 MiB; unchecked bytes.
+    pub device_tree: Option<&'m [u8]>,
+}

@@ -1,0 +1,1 @@
+//! Sessions in virtual time: a simulated LAN, its servers, and a machine on it.

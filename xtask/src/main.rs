@@ -1,0 +1,2 @@
+//! What a person types: set-up, image, boot, test, bench.
+fn main() {}
