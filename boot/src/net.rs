@@ -47,7 +47,7 @@ impl<'m, N: Device> Net<'m, N> {
 
     /// The valid lease, waiting for one as long as it takes.
     pub fn lease(&mut self) -> Lease {
-        Lease {}
+        Lease::default()
     }
 
     /// A random number, for ports and jitter.

@@ -1,16 +1,191 @@
 //! DHCP: who we are on this network, and what the server wants us to boot (RFC 2131, 2132, PXE 2.1).
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+
+use crate::Board;
+
 /// What the client tells servers about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {}
-
-/// What the servers granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {}
+pub struct Identity {
+    /// The hardware address: `chaddr`, and the client identifier (option 61) as type 1.
+    pub mac: EthernetAddress,
+    /// Option 97.
+    pub uuid: Uuid,
+    /// Option 77, as iPXE sends it: the bare text, without the length byte of RFC 3004. Empty: not sent.
+    pub user_class: String,
+    /// Whether option 175 lists the features of an iPXE on arm64 EFI, which many servers match on.
+    pub ipxe_features: bool,
+}
 
 impl Identity {
-    /// The identity of `board`.
-    pub fn of(_board: &crate::Board<'_>) -> Self {
-        Self {}
+    /// The identity of `board`: user class `iPXE` and its features, so that servers answer with scripts.
+    pub fn of(board: &Board<'_>) -> Self {
+        Self {
+            mac: board.mac,
+            uuid: Uuid::of(board),
+            user_class: "iPXE".to_owned(),
+            ipxe_features: true,
+        }
+    }
+}
+
+/// A node's UUID in the byte order of DHCP option 97; displayed in that order, as `${uuid}` and PXELINUX write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uuid(pub [u8; 16]);
+
+impl Uuid {
+    /// The UUID that the Pi 4's own firmware sends: `RPi4`, the revision code (little-endian), the low four bytes of
+    /// the MAC address, the low half of the serial number (little-endian). The same rule serves a Pi 3, whose ROM
+    /// sends a constant. Source: `DHCP_OPTION97` of the EEPROM's documentation, byte order from captured packets.
+    pub fn of(board: &Board<'_>) -> Self {
+        let [a, b, c, d] = *b"RPi4";
+        let [e, f, g, h] = board.revision.to_le_bytes();
+        let [_, _, i, j, k, l] = board.mac.0;
+        let [m, n, o, p, ..] = board.serial.to_le_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            let dash = if matches!(i, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{dash}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A route of option 121.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Where to.
+    pub destination: Ipv4Cidr,
+    /// Through whom; 0.0.0.0 means on this link.
+    pub router: Ipv4Address,
+}
+
+/// What the servers granted. All text is printable ASCII without blanks at its ends, at most 1,024 bytes, never empty.
+///
+/// In tests: `Lease { boot_file: Some("x".into()), ..Lease::default() }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Our address and the subnet's prefix length.
+    pub address: Ipv4Cidr,
+    /// The default router: of option 121 when that is present (RFC 3442), else the first of option 3.
+    pub router: Option<Ipv4Address>,
+    /// The other routes of option 121, at most 15.
+    pub routes: Vec<Route>,
+    /// Name servers in order of preference, at most four (option 6).
+    pub dns: Vec<Ipv4Address>,
+    /// Time servers, at most four (option 42).
+    pub ntp: Vec<Ipv4Address>,
+    /// The server that granted the address (option 54).
+    pub server: Ipv4Address,
+    /// Where TFTP files come from: `siaddr`, else a literal address in option 66 or the `sname` field, else option 150,
+    /// else the proxy that named the boot file.
+    pub next_server: Option<Ipv4Address>,
+    /// Option 66, else the `sname` field: a host name or an address.
+    pub tftp_server_name: Option<String>,
+    /// Option 67, else the `file` field, of the server or the proxy: a path or a URL, possibly with `${…}` inside.
+    pub boot_file: Option<String>,
+    /// PXELINUX's configuration file (option 209).
+    pub config_file: Option<String>,
+    /// PXELINUX's path prefix (option 210).
+    pub path_prefix: Option<String>,
+    /// Our host name (option 12).
+    pub hostname: Option<String>,
+    /// Our domain (option 15).
+    pub domain: Option<String>,
+    /// The root file system (option 17).
+    pub root_path: Option<String>,
+    /// The link's MTU, 576 to 9000 (option 26).
+    pub mtu: Option<u16>,
+    /// Vendor-specific information, raw (option 43), of whoever named the boot file.
+    pub vendor_specific: Vec<u8>,
+    /// iPXE's encapsulated options, raw (option 175): tag, length, value; find one with [`Lease::ipxe_option`].
+    pub ipxe_encapsulated: Vec<u8>,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0),
+            router: None,
+            routes: Vec::new(),
+            dns: Vec::new(),
+            ntp: Vec::new(),
+            server: Ipv4Address::UNSPECIFIED,
+            next_server: None,
+            tftp_server_name: None,
+            boot_file: None,
+            config_file: None,
+            path_prefix: None,
+            hostname: None,
+            domain: None,
+            root_path: None,
+            mtu: None,
+            vendor_specific: Vec::new(),
+            ipxe_encapsulated: Vec::new(),
+        }
+    }
+}
+
+impl Lease {
+    /// The value of sub-option `tag` of option 175.
+    pub fn ipxe_option(&self, tag: u8) -> Option<&[u8]> {
+        let mut rest = self.ipxe_encapsulated.as_slice();
+        loop {
+            rest = match *rest {
+                [0, ref after @ ..] => after,
+                [255, ..] | [] | [_] => return None,
+                [found, len, ref after @ ..] => {
+                    let (value, after) = after.split_at_checked(usize::from(len))?;
+                    if found == tag {
+                        return Some(value);
+                    }
+                    after
+                }
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> Board<'static> {
+        Board {
+            model: "Raspberry Pi 4 Model B",
+            revision: 0x00c0_3130,
+            serial: 0x1000_0000_e0ff_06da,
+            mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
+            device_tree: None,
+        }
+    }
+
+    #[test]
+    fn the_uuid_is_the_one_a_pi_400_was_seen_to_send() {
+        let uuid = Uuid::of(&board());
+        assert_eq!(uuid.0, *b"RPi401\xc0\x00\x32\xec\xfc\x3c\xda\x06\xff\xe0");
+        assert_eq!(uuid.to_string(), "52506934-3031-c000-32ec-fc3cda06ffe0");
+    }
+
+    #[test]
+    fn ipxe_sub_options_are_found_and_bad_ones_end_the_search() {
+        let lease = Lease {
+            ipxe_encapsulated: vec![0, 0xb0, 1, 1, 0x51, 2, b'h', b'i', 9, 200, 1],
+            ..Lease::default()
+        };
+        assert_eq!(lease.ipxe_option(0xb0), Some(&[1][..]));
+        assert_eq!(lease.ipxe_option(0x51), Some(&b"hi"[..]));
+        assert_eq!(lease.ipxe_option(9), None);
+        assert_eq!(lease.ipxe_option(10), None);
     }
 }
