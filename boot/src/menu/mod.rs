@@ -31,11 +31,22 @@ pub struct Payload {
 
 /// Why there is no menu to choose from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {}
+pub enum Error {
+    /// A line of the menu names something that is no URL.
+    Url(crate::url::Error),
+}
 
 impl fmt::Display for Error {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(e) => write!(f, "menu: {e}"),
+        }
+    }
+}
+
+impl From<crate::url::Error> for Error {
+    fn from(e: crate::url::Error) -> Self {
+        Self::Url(e)
     }
 }
 
@@ -60,7 +71,7 @@ pub fn choose<N: Device>(
     _board: &Board<'_>,
 ) -> Result<Payload, Error> {
     Ok(Payload {
-        kernel: Url::placeholder(),
+        kernel: Url::http("invalid", "/")?,
         initrds: Vec::new(),
         command_line: String::new(),
         device_tree: None,
