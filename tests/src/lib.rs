@@ -1,1 +1,32 @@
 //! Sessions in virtual time: a simulated LAN, its servers, and a machine on it.
+//!
+//! ```
+//! use tests::{Dhcp, Http, Lan, Node, Reply, payload};
+//!
+//! let lan = Lan::new(1);
+//! lan.serve([192, 168, 7, 1], Dhcp::new().boot_file("http://192.168.7.2/menu"));
+//! let http = lan.attach(Http::new([192, 168, 7, 2]));
+//! http.borrow_mut().route("/menu", [Reply::ok("DEFAULT a\nLABEL a\nLINUX Image\n")]);
+//! http.borrow_mut().route("/Image", [Reply::ok(payload::image(10_000))]);
+//! let handoff = Node::new().boot(&lan, &boot::Settings::default());
+//! # let _ = handoff;
+//! ```
+
+mod dhcp;
+mod dns;
+mod http;
+mod lan;
+mod node;
+pub mod payload;
+mod random;
+mod station;
+mod trace;
+
+pub use dhcp::{Dhcp, Message, Overload, Proxy};
+pub use dns::{Answer, Dns};
+pub use http::{Http, Reply, Request};
+pub use lan::{Frame, Host, Lan, Link, Nic};
+pub use node::{MAC, Node, SERIAL};
+pub use random::Random;
+pub use station::{Datagram, Service, Station};
+pub use trace::{Line, lines};

@@ -1,0 +1,474 @@
+//! An HTTP/1.1 server over real TCP (smoltcp's) whose every answer can be spoiled.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, IpCidr, Ipv4Address, Ipv4Cidr};
+
+use crate::lan::Host;
+use crate::station::mac_of;
+
+const PORT: u16 = 80;
+const CONNECTIONS: usize = 4;
+const SEND_BUFFER: usize = 64 * 1024;
+
+#[derive(Debug, Clone)]
+enum Framing {
+    Length(u64),
+    Chunked(usize),
+    UntilClose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    KeepOpen,
+    Close,
+    Reset,
+    Silence,
+}
+
+/// One answer, and everything that goes wrong with it.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: String,
+    headers: Vec<String>,
+    framing: Framing,
+    body: Rc<Vec<u8>>,
+    raw: bool,
+    stop_after: Option<usize>,
+    end: End,
+    pace: Option<(usize, Duration)>,
+    delay: Duration,
+}
+
+impl Reply {
+    /// 200 with a body and its Content-Length, on a connection that stays open.
+    pub fn ok(body: impl Into<Vec<u8>>) -> Self {
+        Self::status("200 OK", body)
+    }
+
+    /// Any status with a body.
+    pub fn status(status: &str, body: impl Into<Vec<u8>>) -> Self {
+        let body = Rc::new(body.into());
+        Self {
+            status: status.into(),
+            headers: Vec::new(),
+            framing: Framing::Length(body.len() as u64),
+            body,
+            raw: false,
+            stop_after: None,
+            end: End::KeepOpen,
+            pace: None,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// A redirect.
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::status(&format!("{status} Elsewhere"), "moved").header(&format!("Location: {location}"))
+    }
+
+    /// These bytes instead of anything that resembles HTTP; then the connection closes.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        let mut reply = Self::ok(bytes);
+        reply.raw = true;
+        reply.end = End::Close;
+        reply
+    }
+
+    /// Adds a header line.
+    pub fn header(mut self, line: &str) -> Self {
+        self.headers.push(line.into());
+        self
+    }
+
+    /// Announces another length than the body has.
+    pub fn claiming(mut self, length: u64) -> Self {
+        self.framing = Framing::Length(length);
+        self
+    }
+
+    /// Sends the body in chunks of `size` bytes.
+    pub fn chunked(mut self, size: usize) -> Self {
+        self.framing = Framing::Chunked(size);
+        self
+    }
+
+    /// Sends no length; the end of the connection is the end of the body.
+    pub fn until_close(mut self) -> Self {
+        self.framing = Framing::UntilClose;
+        self.end = End::Close;
+        self
+    }
+
+    /// Sends so many bytes of the body, then closes.
+    pub fn truncated(mut self, after: usize) -> Self {
+        (self.stop_after, self.end) = (Some(after), End::Close);
+        self
+    }
+
+    /// Sends so many bytes of the body, then nothing, for ever.
+    pub fn stalled(mut self, after: usize) -> Self {
+        (self.stop_after, self.end) = (Some(after), End::Silence);
+        self
+    }
+
+    /// Sends so many bytes of the body, then resets the connection.
+    pub fn reset(mut self, after: usize) -> Self {
+        (self.stop_after, self.end) = (Some(after), End::Reset);
+        self
+    }
+
+    /// Closes the connection afterwards without having said so.
+    pub fn closing(mut self) -> Self {
+        self.end = End::Close;
+        self
+    }
+
+    /// Sends at most `bytes` in each `interval`.
+    pub fn slow(mut self, bytes: usize, interval: Duration) -> Self {
+        self.pace = Some((bytes, interval));
+        self
+    }
+
+    /// Thinks before it answers.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    fn start(&self, now: Instant) -> Sending {
+        let mut head = Vec::new();
+        let mut body = self.body.clone();
+        if !self.raw {
+            head.extend(format!("HTTP/1.1 {}\r\n", self.status).bytes());
+            self.headers
+                .iter()
+                .for_each(|line| head.extend(format!("{line}\r\n").bytes()));
+            match self.framing {
+                Framing::Length(length) => head.extend(format!("Content-Length: {length}\r\n").bytes()),
+                Framing::Chunked(size) => {
+                    head.extend(b"Transfer-Encoding: chunked\r\n");
+                    body = Rc::new(chunked(&body, size));
+                }
+                Framing::UntilClose => head.extend(b"Connection: close\r\n"),
+            }
+            head.extend(b"\r\n");
+        }
+        let body_end = self.stop_after.unwrap_or(body.len()).min(body.len());
+        Sending {
+            head,
+            body,
+            body_end,
+            position: 0,
+            end: self.end,
+            pace: self.pace,
+            budget: self.pace.map_or(usize::MAX, |(bytes, _)| bytes),
+            resume: now + self.delay,
+        }
+    }
+}
+
+fn chunked(body: &[u8], size: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for chunk in body.chunks(size) {
+        bytes.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        bytes.extend(chunk);
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"0\r\n\r\n");
+    bytes
+}
+
+/// A reply on its way.
+struct Sending {
+    head: Vec<u8>,
+    body: Rc<Vec<u8>>,
+    body_end: usize,
+    position: usize,
+    end: End,
+    pace: Option<(usize, Duration)>,
+    budget: usize,
+    resume: Instant,
+}
+
+impl Sending {
+    fn rest(&self) -> &[u8] {
+        let rest = match self.position.checked_sub(self.head.len()) {
+            None => &self.head[self.position..],
+            Some(in_body) => &self.body[in_body.min(self.body_end)..self.body_end],
+        };
+        &rest[..rest.len().min(self.budget)]
+    }
+
+    fn is_done(&self) -> bool {
+        self.position >= self.head.len() + self.body_end
+    }
+}
+
+struct Connection {
+    handle: SocketHandle,
+    received: Vec<u8>,
+    sending: Option<Sending>,
+    silent: bool,
+    closing: bool,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// When its last byte came.
+    pub at: Instant,
+    /// The request target.
+    pub path: String,
+    /// The whole head.
+    pub head: String,
+}
+
+/// The server.
+pub struct Http {
+    mac: EthernetAddress,
+    interface: Interface,
+    wire: Wire,
+    sockets: SocketSet<'static>,
+    connections: Vec<Connection>,
+    routes: BTreeMap<String, VecDeque<Reply>>,
+    /// Requests in order.
+    pub log: Vec<Request>,
+}
+
+impl Http {
+    /// A server at `address`/24.
+    pub fn new(address: impl Into<Ipv4Address>) -> Self {
+        let address = address.into();
+        Self::with_addresses(&[Ipv4Cidr::new(address, 24)])
+    }
+
+    /// A server with several addresses, for example a router and the network behind it in one.
+    pub fn with_addresses(addresses: &[Ipv4Cidr]) -> Self {
+        let mac = mac_of(addresses[0].address());
+        let mut wire = Wire::default();
+        let mut config = Config::new(mac.into());
+        config.random_seed = 7;
+        let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        interface.update_ip_addrs(|list| {
+            for address in addresses {
+                list.push(IpCidr::Ipv4(*address))
+                    .expect("no more addresses than smoltcp is built for");
+            }
+        });
+        let mut sockets = SocketSet::new(Vec::new());
+        let connections = (0..CONNECTIONS)
+            .map(|_| Connection {
+                handle: sockets.add(tcp::Socket::new(
+                    tcp::SocketBuffer::new(vec![0; 4096]),
+                    tcp::SocketBuffer::new(vec![0; SEND_BUFFER]),
+                )),
+                received: Vec::new(),
+                sending: None,
+                silent: false,
+                closing: false,
+            })
+            .collect();
+        let mut server = Self {
+            mac,
+            interface,
+            wire,
+            sockets,
+            connections,
+            routes: BTreeMap::new(),
+            log: Vec::new(),
+        };
+        server.serve(Instant::ZERO);
+        server
+    }
+
+    /// What `path` answers: each reply once, the last for ever. Other paths are 404.
+    pub fn route(&mut self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.routes.insert(path.into(), replies.into_iter().collect());
+    }
+
+    /// The paths asked for, in order.
+    pub fn paths(&self) -> Vec<String> {
+        self.log.iter().map(|request| request.path.clone()).collect()
+    }
+
+    /// Reads requests and writes replies; true when something moved.
+    fn serve(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        for connection in &mut self.connections {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(connection.handle);
+            if !socket.is_open() {
+                connection.received.clear();
+                connection.sending = None;
+                (connection.silent, connection.closing) = (false, false);
+                socket.listen(PORT).expect("a closed socket may listen");
+                moved = true;
+            }
+            while socket.can_recv() {
+                let received = &mut connection.received;
+                let taken = socket.recv(|bytes| {
+                    received.extend_from_slice(bytes);
+                    (bytes.len(), bytes.len())
+                });
+                moved |= taken.is_ok_and(|taken| taken > 0);
+            }
+            if connection.sending.is_none()
+                && !connection.silent
+                && !connection.closing
+                && let Some(end) = connection
+                    .received
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+            {
+                let head: Vec<u8> = connection.received.drain(..end + 4).collect();
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let path = head.split(' ').nth(1).unwrap_or_default().to_string();
+                let reply = match self.routes.get_mut(&path) {
+                    Some(replies) if replies.len() > 1 => replies.pop_front(),
+                    Some(replies) => replies.front().cloned(),
+                    None => None,
+                };
+                let reply = reply.unwrap_or_else(|| {
+                    Reply::status("404 Not Found", "<!DOCTYPE html><title>404</title>")
+                        .header("Content-Type: text/html")
+                });
+                self.log.push(Request { at: now, path, head });
+                connection.sending = Some(reply.start(now));
+                moved = true;
+            }
+            moved |= push(now, socket, connection);
+            if connection.closing || socket.state() == tcp::State::CloseWait && connection.sending.is_none() {
+                socket.close();
+            }
+        }
+        moved
+    }
+}
+
+/// Writes as much of a connection's reply as the socket and the reply's own pace allow.
+fn push(now: Instant, socket: &mut tcp::Socket<'_>, connection: &mut Connection) -> bool {
+    let Some(sending) = &mut connection.sending else {
+        return false;
+    };
+    if now < sending.resume {
+        return false;
+    }
+    if sending.budget == 0
+        && let Some((bytes, _)) = sending.pace
+    {
+        sending.budget = bytes;
+    }
+    let mut moved = false;
+    while socket.can_send() && !sending.rest().is_empty() {
+        let Ok(sent) = socket.send_slice(sending.rest()) else {
+            break;
+        };
+        sending.position += sent;
+        if let Some((_, interval)) = sending.pace {
+            sending.budget -= sent;
+            if sending.budget == 0 {
+                sending.resume = now + interval;
+            }
+        }
+        moved |= sent > 0;
+    }
+    if sending.is_done() {
+        match sending.end {
+            End::KeepOpen => {}
+            End::Close => connection.closing = true,
+            // A reset throws the send buffer away: let what was meant to arrive leave first.
+            End::Reset if socket.send_queue() > 0 => return moved,
+            End::Reset => socket.abort(),
+            End::Silence => connection.silent = true,
+        }
+        connection.sending = None;
+        moved = true;
+    }
+    moved
+}
+
+impl Host for Http {
+    fn mac(&self) -> EthernetAddress {
+        self.mac
+    }
+
+    fn receive(&mut self, _: Instant, frame: &[u8]) {
+        self.wire.inbox.push_back(frame.to_vec());
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        loop {
+            let polled = self.interface.poll(now, &mut self.wire, &mut self.sockets);
+            let served = self.serve(now);
+            if polled == PollResult::None && !served {
+                break;
+            }
+        }
+        self.wire.outbox.drain(..).for_each(send);
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let resume = self
+            .connections
+            .iter()
+            .filter_map(|connection| connection.sending.as_ref())
+            .map(|sending| sending.resume)
+            .filter(|resume| *resume > now);
+        self.interface
+            .poll_at(now, &self.sockets)
+            .into_iter()
+            .chain(resume)
+            .min()
+    }
+}
+
+/// The server's own NIC: two queues.
+#[derive(Default)]
+struct Wire {
+    inbox: VecDeque<Vec<u8>>,
+    outbox: Vec<Vec<u8>>,
+}
+
+struct RxToken(Vec<u8>);
+struct TxToken<'a>(&'a mut Vec<Vec<u8>>);
+
+impl Device for Wire {
+    type RxToken<'a> = RxToken;
+    type TxToken<'a> = TxToken<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxToken, TxToken<'_>)> {
+        let frame = self.inbox.pop_front()?;
+        Some((RxToken(frame), TxToken(&mut self.outbox)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<TxToken<'_>> {
+        Some(TxToken(&mut self.outbox))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = 1514;
+        capabilities
+    }
+}
+
+impl phy::RxToken for RxToken {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl phy::TxToken for TxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        self.0.push(frame);
+        result
+    }
+}

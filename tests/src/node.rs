@@ -1,0 +1,180 @@
+//! The machine under test: a Pi's facts and memory, a scripted person at its console, a seeded generator.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use boot::{Board, Clock, Entropy, Error, Handoff, Machine, Platform, Region, Settings};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+
+use crate::lan::Lan;
+use crate::payload;
+use crate::random::Random;
+
+/// The node's MAC address.
+pub const MAC: EthernetAddress = EthernetAddress([0xb8, 0x27, 0xeb, 0x01, 0x02, 0x03]);
+/// The node's serial number.
+pub const SERIAL: u64 = 0x1000_0000_5ead_beef;
+
+/// Free memory begins above page 0, which the firmware's stub keeps.
+const BASE: u64 = 0x1000;
+
+/// A Pi 3 on a bench, not yet switched on.
+pub struct Node {
+    /// Free RAM; sparse, so a big one costs nothing until it is written.
+    pub memory: Vec<u8>,
+    /// What the firmware hands over.
+    pub device_tree: Option<Vec<u8>>,
+    /// Keys typed, each at a moment of virtual time.
+    pub keys: Vec<(Duration, Vec<u8>)>,
+    /// What the terminal has shown.
+    pub screen: Rc<RefCell<Vec<u8>>>,
+    /// Whether the random number generator works.
+    pub entropy_works: bool,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Node {
+    /// 64 MiB of RAM, a small device tree, nobody at the console.
+    pub fn new() -> Self {
+        Self::with_memory(64 << 20)
+    }
+
+    /// So many bytes of RAM.
+    pub fn with_memory(bytes: usize) -> Self {
+        Self {
+            memory: vec![0; bytes],
+            device_tree: Some(payload::device_tree()),
+            keys: Vec::new(),
+            screen: Rc::new(RefCell::new(Vec::new())),
+            entropy_works: true,
+        }
+    }
+
+    /// Types `keys` at `moment`.
+    pub fn types(mut self, moment: Duration, keys: impl Into<Vec<u8>>) -> Self {
+        self.keys.push((moment, keys.into()));
+        self
+    }
+
+    /// Switches it on: one whole boot.
+    pub fn boot(&mut self, lan: &Lan, settings: &Settings) -> Result<Handoff, Error> {
+        let board = Board {
+            model: "Raspberry Pi 3 Model B",
+            revision: 0x00a0_2082,
+            serial: SERIAL,
+            mac: MAC,
+            device_tree: self.device_tree.as_deref(),
+        };
+        let machine = Machine {
+            nic: &mut lan.nic(),
+            clock: lan,
+            console: &mut Terminal {
+                lan: lan.clone(),
+                keys: typed(&self.keys),
+                screen: self.screen.clone(),
+            },
+            memory: Region::new(BASE, &mut self.memory).expect("the region ends below 2^64"),
+            entropy: &mut Generator {
+                random: Random::new(42),
+                works: self.entropy_works,
+            },
+            board: &board,
+            platform: &mut Watchdog(lan.clone()),
+        };
+        boot::run(machine, settings)
+    }
+
+    /// What lies at `address`, to the end of memory.
+    pub fn at(&self, address: u64) -> &[u8] {
+        let offset = address.checked_sub(BASE).expect("an address in the region");
+        &self.memory[offset as usize..]
+    }
+
+    /// What the terminal has shown, as text.
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.borrow()).into_owned()
+    }
+}
+
+fn typed(keys: &[(Duration, Vec<u8>)]) -> VecDeque<(Instant, u8)> {
+    let mut all: Vec<(Instant, u8)> = keys
+        .iter()
+        .flat_map(|(moment, bytes)| bytes.iter().map(move |byte| (Instant::ZERO + *moment, *byte)))
+        .collect();
+    all.sort_by_key(|(moment, _)| *moment);
+    all.into()
+}
+
+/// A serial terminal. A key does not end the clock's idling, because the contract only promises that for frames.
+struct Terminal {
+    lan: Lan,
+    keys: VecDeque<(Instant, u8)>,
+    screen: Rc<RefCell<Vec<u8>>>,
+}
+
+impl embedded_io::ErrorType for Terminal {
+    type Error = Infallible;
+}
+
+impl embedded_io::ReadReady for Terminal {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        let now = self.lan.now();
+        Ok(self.keys.front().is_some_and(|(at, _)| *at <= now))
+    }
+}
+
+impl embedded_io::Read for Terminal {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Infallible> {
+        let now = self.lan.now();
+        let mut count = 0;
+        for byte in into {
+            let Some((_, key)) = self.keys.pop_front_if(|(at, _)| *at <= now) else {
+                break;
+            };
+            *byte = key;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl embedded_io::Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.screen.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+struct Generator {
+    random: Random,
+    works: bool,
+}
+
+impl Entropy for Generator {
+    fn fill(&mut self, bytes: &mut [u8]) -> bool {
+        if self.works {
+            self.random.fill(bytes);
+        }
+        self.works
+    }
+}
+
+struct Watchdog(Lan);
+
+impl Platform for Watchdog {
+    fn kick_watchdog(&mut self) {
+        self.0.kick();
+    }
+}
