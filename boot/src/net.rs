@@ -1,16 +1,32 @@
 //! The one poll loop: frames in, frames out, the lease kept alive, until what is waited for has come.
 
-use smoltcp::phy::Device;
-use smoltcp::time::Instant;
+use alloc::vec;
 
-use crate::lease::{Identity, Lease};
+use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
+
+use crate::lease::{Client, Identity, Lease};
 use crate::{Clock, Entropy, Platform};
+
+/// Frames taken in before anything is sent or looked at again: one acknowledgement answers them all, and a flood
+/// cannot keep the loop from its deadlines.
+const BATCH: usize = 32;
+
+/// The time after all others: `wait` without a deadline.
+pub const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 
 /// The network as the steps see it: sockets over a NIC, and a lease that stays valid while anything waits.
 pub struct Net<'m, N: Device> {
     nic: &'m mut N,
     clock: &'m dyn Clock,
     platform: &'m mut dyn Platform,
+    iface: Interface,
+    sockets: SocketSet<'static>,
+    client: Client,
+    random: Random,
 }
 
 impl<'m, N: Device> Net<'m, N> {
@@ -19,10 +35,23 @@ impl<'m, N: Device> Net<'m, N> {
         nic: &'m mut N,
         clock: &'m dyn Clock,
         platform: &'m mut dyn Platform,
-        _entropy: &mut dyn Entropy,
-        _identity: Identity,
+        entropy: &mut dyn Entropy,
+        identity: Identity,
     ) -> Self {
-        Self { nic, clock, platform }
+        let mut random = Random::seeded(entropy, &identity, clock.now());
+        let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
+        config.random_seed = random.next_u64();
+        let iface = Interface::new(config, nic, clock.now());
+        let client = Client::new(identity, nic.capabilities().checksum, random.fork());
+        Self {
+            nic,
+            clock,
+            platform,
+            iface,
+            sockets: SocketSet::new(vec![]),
+            client,
+            random,
+        }
     }
 
     /// Time since reset.
@@ -30,28 +59,455 @@ impl<'m, N: Device> Net<'m, N> {
         self.clock.now()
     }
 
-    /// Polls until `ready` has something or `deadline` has passed (then `None`).
+    /// Polls until `ready` has something or `deadline` has passed (then `None`). `ready` runs at least once, and again
+    /// after every batch of frames and every timer; between those the clock idles.
     pub fn wait<T>(&mut self, deadline: Instant, mut ready: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         loop {
             self.platform.kick_watchdog();
-            let _ = self.nic.capabilities();
+            let moved = self.poll();
             if let Some(value) = ready(self) {
                 return Some(value);
             }
-            if self.now() >= deadline {
+            let now = self.now();
+            if now >= deadline {
                 return None;
             }
-            self.clock.idle_until(deadline);
+            let wake = self.wake_at(now).min(deadline);
+            // Frames come in trains, and answers at once: after one, look again before resting.
+            if !moved && wake > now {
+                self.clock.idle_until(wake);
+            }
         }
     }
 
     /// The valid lease, waiting for one as long as it takes.
     pub fn lease(&mut self) -> Lease {
-        Lease::default()
+        self.wait(NEVER, |net| net.client.lease().cloned())
+            .unwrap_or_default()
+    }
+
+    /// The lease, if there is one at this moment.
+    pub fn lease_now(&self) -> Option<&Lease> {
+        self.client.lease()
+    }
+
+    /// Gives up the lease and asks the servers again, which may have changed their minds about what to boot.
+    pub fn ask_again(&mut self) {
+        let now = self.now();
+        self.client.ask_again(now);
+        self.configure();
     }
 
     /// A random number, for ports and jitter.
     pub fn random(&mut self) -> u32 {
-        0
+        self.random.next_u32()
+    }
+
+    /// Starts a TCP connection from a fresh local port, with buffers of these sizes in bytes. The socket tells how it
+    /// went; give it back with [`Net::remove`].
+    #[allow(dead_code)] // Until fetch and resolve land.
+    pub(crate) fn connect(
+        &mut self,
+        remote: (Ipv4Address, u16),
+        receive: usize,
+        send: usize,
+    ) -> Result<SocketHandle, tcp::ConnectError> {
+        let mut socket = tcp::Socket::new(
+            tcp::SocketBuffer::new(vec![0; receive]),
+            tcp::SocketBuffer::new(vec![0; send]),
+        );
+        // A batch of frames is answered by one acknowledgement anyhow; a further delay only slows the sender down.
+        socket.set_ack_delay(None);
+        socket.connect(self.iface.context(), remote, self.random.ephemeral_port())?;
+        Ok(self.sockets.add(socket))
+    }
+
+    /// Forgets a socket. What it still had to send is lost.
+    #[allow(dead_code)] // Until fetch and resolve land.
+    pub(crate) fn remove(&mut self, socket: SocketHandle) {
+        self.sockets.remove(socket);
+    }
+
+    /// The socket behind a handle that [`Net::connect`] gave.
+    #[allow(dead_code)] // Until fetch and resolve land.
+    pub(crate) fn tcp(&mut self, socket: SocketHandle) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(socket)
+    }
+
+    /// What sockets of other kinds need: the interface's context for their calls, and the set to live in.
+    #[allow(dead_code)] // Until fetch and resolve land.
+    pub(crate) fn sockets(&mut self) -> (&mut Context, &mut SocketSet<'static>) {
+        (self.iface.context(), &mut self.sockets)
+    }
+
+    /// Takes in a batch of frames, sends what is to be sent. Returns whether a frame came or went.
+    fn poll(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut moved = false;
+        for _ in 0..BATCH {
+            let mut link = Link {
+                nic: self.nic,
+                client: &mut self.client,
+                now,
+                heard: false,
+            };
+            self.iface.poll_ingress_single(now, &mut link, &mut self.sockets);
+            if !link.heard {
+                break;
+            }
+            moved = true;
+        }
+        self.configure();
+        while let Some(token) = self.nic.transmit(now) {
+            let Some(frame) = self.client.poll(now) else { break };
+            token.consume(frame.len(), |buffer| buffer.copy_from_slice(&frame));
+            moved = true;
+        }
+        self.configure();
+        self.iface.poll_maintenance(now);
+        let sent = self.iface.poll_egress(now, self.nic, &mut self.sockets);
+        moved || sent == PollResult::SocketStateChanged
+    }
+
+    /// When the next timer of the stack or of the lease is due.
+    fn wake_at(&mut self, now: Instant) -> Instant {
+        let stack = self.iface.poll_at(now, &self.sockets).unwrap_or(NEVER);
+        stack.min(self.client.wake_at())
+    }
+
+    /// Brings the interface in line with the lease.
+    fn configure(&mut self) {
+        if !self.client.take_change() {
+            return;
+        }
+        let lease = self.client.configuration();
+        self.iface.update_ip_addrs(|addresses| {
+            addresses.clear();
+            // The list has room for two, so one always fits.
+            let _ = lease.map(|lease| addresses.push(IpCidr::Ipv4(lease.address)));
+        });
+        self.iface.routes_mut().update(|routes| {
+            routes.clear();
+            for route in lease.iter().flat_map(|lease| lease.gateways()) {
+                if routes.push(route).is_err() {
+                    warn!("lease: no room for the route to {}", route.cidr);
+                }
+            }
+        });
+    }
+}
+
+/// The NIC as the stack sees it: DHCP takes its own frames out, and hears ARP.
+struct Link<'a, N: Device> {
+    nic: &'a mut N,
+    client: &'a mut Client,
+    now: Instant,
+    heard: bool,
+}
+
+impl<N: Device> Device for Link<'_, N> {
+    type RxToken<'a>
+        = Heard<'a, N::RxToken<'a>>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = N::TxToken<'a>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, timestamp: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        let (frame, reply) = self.nic.receive(timestamp)?;
+        self.heard = true;
+        Some((
+            Heard {
+                frame,
+                client: self.client,
+                now: self.now,
+            },
+            reply,
+        ))
+    }
+
+    fn transmit(&mut self, timestamp: Instant) -> Option<Self::TxToken<'_>> {
+        self.nic.transmit(timestamp)
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.nic.capabilities()
+    }
+}
+
+/// A frame on its way to the stack.
+struct Heard<'a, T> {
+    frame: T,
+    client: &'a mut Client,
+    now: Instant,
+}
+
+impl<T: RxToken> RxToken for Heard<'_, T> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        self.frame.consume(|frame| {
+            let taken = self.client.hear(self.now, frame);
+            // The stack skips an empty frame.
+            f(if taken { &[] } else { frame })
+        })
+    }
+
+    fn meta(&self) -> PacketMeta {
+        self.frame.meta()
+    }
+}
+
+/// Numbers that nodes do not share: ports, sequence numbers, jitter. Not for secrets. SplitMix64 (Steele et al. 2014).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// From true randomness, mixed with what tells nodes and boots apart when the generator failed.
+    fn seeded(entropy: &mut dyn Entropy, identity: &Identity, now: Instant) -> Self {
+        let mut seed = [0; 8];
+        if !entropy.fill(&mut seed) {
+            warn!("net: no entropy; ports and jitter follow from the MAC address and the time");
+        }
+        let [a, b, c, d, e, f] = identity.mac.0;
+        let node = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        Self(u64::from_le_bytes(seed) ^ node ^ now.total_micros().cast_unsigned().rotate_left(32))
+    }
+
+    /// A generator of its own.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next_u64())
+    }
+
+    /// A known one.
+    #[cfg(test)]
+    pub(crate) fn fixed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn next_u32(&mut self) -> u32 {
+        // The high half is the better one.
+        (self.next_u64() >> 32) as u32
+    }
+
+    /// A number below `bound`; 0 when that is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next_u64().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// A port of the dynamic range, 49152 to 65535 (RFC 6335).
+    #[allow(dead_code)] // Until fetch and resolve land.
+    fn ephemeral_port(&mut self) -> u16 {
+        0xc000 | (self.next_u32() as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::VecDeque;
+
+    use smoltcp::phy::Medium;
+    use smoltcp::wire::EthernetAddress;
+
+    use super::*;
+    use crate::lease::Uuid;
+
+    /// A NIC on a LAN of one function: a frame sent is shown to it, and what it returns arrives.
+    struct Wire<F> {
+        lan: F,
+        arriving: VecDeque<Vec<u8>>,
+    }
+
+    struct Rx(Vec<u8>);
+    struct Tx<'a, F>(&'a mut F, &'a mut VecDeque<Vec<u8>>);
+
+    impl RxToken for Rx {
+        fn consume<R, G: FnOnce(&[u8]) -> R>(self, f: G) -> R {
+            f(&self.0)
+        }
+    }
+
+    impl<F: FnMut(&[u8]) -> Vec<Vec<u8>>> TxToken for Tx<'_, F> {
+        fn consume<R, G: FnOnce(&mut [u8]) -> R>(self, len: usize, f: G) -> R {
+            let mut frame = vec![0; len];
+            let result = f(&mut frame);
+            self.1.extend((self.0)(&frame));
+            result
+        }
+    }
+
+    impl<F: FnMut(&[u8]) -> Vec<Vec<u8>>> Device for Wire<F> {
+        type RxToken<'a>
+            = Rx
+        where
+            F: 'a;
+        type TxToken<'a>
+            = Tx<'a, F>
+        where
+            F: 'a;
+
+        fn receive(&mut self, _: Instant) -> Option<(Rx, Tx<'_, F>)> {
+            let frame = self.arriving.pop_front()?;
+            Some((Rx(frame), Tx(&mut self.lan, &mut self.arriving)))
+        }
+
+        fn transmit(&mut self, _: Instant) -> Option<Tx<'_, F>> {
+            Some(Tx(&mut self.lan, &mut self.arriving))
+        }
+
+        fn capabilities(&self) -> DeviceCapabilities {
+            let mut capabilities = DeviceCapabilities::default();
+            capabilities.medium = Medium::Ethernet;
+            capabilities.max_transmission_unit = 1514;
+            capabilities
+        }
+    }
+
+    /// Time that passes only by idling, and how it did.
+    #[derive(Default)]
+    struct Virtual {
+        now: Cell<i64>,
+        rests: RefCell<Vec<i64>>,
+    }
+
+    impl Clock for Virtual {
+        fn now(&self) -> Instant {
+            Instant::from_micros(self.now.get())
+        }
+
+        fn idle_until(&self, deadline: Instant) {
+            assert!(deadline > self.now(), "idling into the past");
+            self.rests.borrow_mut().push(deadline.total_millis());
+            self.now.set(deadline.total_micros());
+        }
+    }
+
+    #[derive(Default)]
+    struct Dog(u32);
+
+    impl Platform for Dog {
+        fn kick_watchdog(&mut self) {
+            self.0 = self.0.wrapping_add(1);
+        }
+    }
+
+    struct Dice(bool);
+
+    impl Entropy for Dice {
+        fn fill(&mut self, bytes: &mut [u8]) -> bool {
+            bytes.fill(0x42);
+            self.0
+        }
+    }
+
+    const MAC: EthernetAddress = EthernetAddress([0xb8, 0x27, 0xeb, 1, 2, 3]);
+
+    fn identity() -> Identity {
+        Identity {
+            mac: MAC,
+            uuid: Uuid([7; 16]),
+            user_class: String::new(),
+            ipxe_features: false,
+        }
+    }
+
+    #[test]
+    fn a_wait_on_a_dead_network_ends_at_its_deadline_and_idles_in_between() {
+        let sent = Cell::new(0);
+        let mut wire = Wire {
+            lan: |_: &[u8]| {
+                sent.set(sent.get() + 1);
+                vec![]
+            },
+            arriving: VecDeque::new(),
+        };
+        let (clock, mut dog) = (Virtual::default(), Dog::default());
+        let mut net = Net::new(&mut wire, &clock, &mut dog, &mut Dice(true), identity());
+        let mut looks = 0;
+        let deadline = Instant::from_secs(600);
+        assert_eq!(
+            net.wait::<()>(deadline, |_| {
+                looks += 1;
+                None
+            }),
+            None
+        );
+        assert_eq!(net.now(), deadline);
+        assert_eq!(net.lease_now(), None);
+        // 1 s, 2 s … 32 s, then one every 32 s: about 23 in ten minutes, each after one rest.
+        assert!((20..=26).contains(&sent.get()), "{}", sent.get());
+        assert_eq!(clock.rests.borrow().len(), sent.get());
+        assert!(looks <= 2 * sent.get() + 1, "{looks}");
+        assert!(dog.0 as usize >= looks);
+    }
+
+    #[test]
+    fn a_flood_does_not_keep_a_wait_from_its_deadline() {
+        // Every look at the clock takes a millisecond here, and there is always another frame.
+        struct Ticking(Cell<i64>);
+        impl Clock for Ticking {
+            fn now(&self) -> Instant {
+                self.0.set(self.0.get() + 1);
+                Instant::from_millis(self.0.get())
+            }
+            fn idle_until(&self, _: Instant) {}
+        }
+        let junk: VecDeque<_> = (0..100_000).map(|n| vec![n as u8; 60]).collect();
+        let mut wire = Wire {
+            lan: |_: &[u8]| vec![],
+            arriving: junk,
+        };
+        let (clock, mut dog) = (Ticking(Cell::new(0)), Dog::default());
+        let mut net = Net::new(&mut wire, &clock, &mut dog, &mut Dice(true), identity());
+        assert_eq!(net.wait::<()>(Instant::from_millis(100), |_| None), None);
+        assert!(net.nic.arriving.len() > 90_000);
+    }
+
+    #[test]
+    fn a_server_on_the_wire_gives_a_lease_that_configures_the_interface() {
+        let mut wire = Wire {
+            lan: crate::lease::test_server(),
+            arriving: VecDeque::new(),
+        };
+        let (clock, mut dog) = (Virtual::default(), Dog::default());
+        let mut net = Net::new(&mut wire, &clock, &mut dog, &mut Dice(false), identity());
+        let lease = net.lease();
+        assert_eq!(lease.boot_file.as_deref(), Some("http://10.0.0.1/menu"));
+        assert_eq!(net.iface.ip_addrs(), [IpCidr::Ipv4(lease.address)]);
+        let default = net
+            .iface
+            .routes()
+            .get_default_ipv4_route()
+            .map(|route| route.via_router);
+        assert_eq!(default, lease.router.map(Into::into));
+        // Two probes of 150 ms are all that passes.
+        assert_eq!(net.now(), Instant::from_millis(300));
+        // The server grants 100 s; half an hour later the same lease is still there, renewed.
+        assert_eq!(net.wait::<()>(Instant::from_secs(1800), |_| None), None);
+        assert_eq!(net.lease_now(), Some(&lease));
+        net.ask_again();
+        assert!(net.iface.ip_addrs().is_empty());
+        assert_eq!(net.lease(), lease);
+        assert!(net.now() < Instant::from_secs(1801));
+    }
+
+    #[test]
+    fn random_numbers_differ_between_nodes_even_without_entropy() {
+        let mut other = identity();
+        other.mac.0[5] ^= 1;
+        let draw = |identity: &Identity| Random::seeded(&mut Dice(false), identity, Instant::ZERO).next_u64();
+        assert_ne!(draw(&identity()), draw(&other));
+        let mut random = Random::fixed(1);
+        assert!((0..1000).all(|_| random.ephemeral_port() >= 49_152 && random.below(10) < 10));
+        assert_eq!(random.below(0), 0);
     }
 }

@@ -40,6 +40,8 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         );
         let deadline = net.now() + pause;
         let _: Option<()> = net.wait(deadline, |_| None);
+        // What the servers said led nowhere; an operator may have changed it meanwhile.
+        net.ask_again();
     }
 }
 

@@ -1,5 +1,11 @@
 //! DHCP: who we are on this network, and what the server wants us to boot (RFC 2131, 2132, PXE 2.1).
 
+mod client;
+mod frame;
+mod grant;
+mod offers;
+mod packet;
+
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,6 +14,10 @@ use core::fmt;
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
 use crate::Board;
+
+pub(crate) use client::Client;
+#[cfg(test)]
+pub(crate) use client::tests::server as test_server;
 
 /// What the client tells servers about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,22 +147,46 @@ impl Default for Lease {
 }
 
 impl Lease {
+    /// The interface's routes through routers. Routes to neighbours off the subnet (router 0.0.0.0) are left out: they
+    /// exist for hosts that must reach a router outside of their subnet, which the stack asks for by ARP anyway.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = smoltcp::iface::Route> {
+        let default = self.router.map(smoltcp::iface::Route::new_ipv4_gateway);
+        let others = self.routes.iter().filter(|route| !route.router.is_unspecified());
+        default
+            .into_iter()
+            .chain(others.map(|route| smoltcp::iface::Route {
+                cidr: route.destination.into(),
+                via_router: route.router.into(),
+                preferred_until: None,
+                expires_at: None,
+            }))
+    }
+
     /// The value of sub-option `tag` of option 175.
     pub fn ipxe_option(&self, tag: u8) -> Option<&[u8]> {
-        let mut rest = self.ipxe_encapsulated.as_slice();
-        loop {
-            rest = match *rest {
-                [0, ref after @ ..] => after,
-                [255, ..] | [] | [_] => return None,
-                [found, len, ref after @ ..] => {
-                    let (value, after) = after.split_at_checked(usize::from(len))?;
-                    if found == tag {
-                        return Some(value);
-                    }
-                    after
-                }
-            };
+        packet::sub_option(&self.ipxe_encapsulated, tag)
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.address, self.server)?;
+        if let Some(router) = self.router {
+            write!(f, ", router {router}")?;
         }
+        if let Some(server) = self.next_server {
+            write!(f, ", next server {server}")?;
+        }
+        for (name, value) in [
+            ("path prefix", &self.path_prefix),
+            ("configuration", &self.config_file),
+            ("boot file", &self.boot_file),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -175,17 +209,5 @@ mod tests {
         let uuid = Uuid::of(&board());
         assert_eq!(uuid.0, *b"RPi401\xc0\x00\x32\xec\xfc\x3c\xda\x06\xff\xe0");
         assert_eq!(uuid.to_string(), "52506934-3031-c000-32ec-fc3cda06ffe0");
-    }
-
-    #[test]
-    fn ipxe_sub_options_are_found_and_bad_ones_end_the_search() {
-        let lease = Lease {
-            ipxe_encapsulated: vec![0, 0xb0, 1, 1, 0x51, 2, b'h', b'i', 9, 200, 1],
-            ..Lease::default()
-        };
-        assert_eq!(lease.ipxe_option(0xb0), Some(&[1][..]));
-        assert_eq!(lease.ipxe_option(0x51), Some(&b"hi"[..]));
-        assert_eq!(lease.ipxe_option(9), None);
-        assert_eq!(lease.ipxe_option(10), None);
     }
 }

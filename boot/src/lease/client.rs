@@ -1,0 +1,1144 @@
+//! The DHCP client's states and timers (RFC 2131 §4.4, RFC 5227, PXE 2.1), without a clock or a NIC: frames in, frames out.
+//!
+//! ```text
+//! Selecting → Requesting → Probing → (Asking) → Bound: renewing from T1, rebinding from T2, lost at the end
+//! ```
+//!
+//! It never gives up: DISCOVERs go out after 1, 2, 4 … 32 s and then every 32 s, each pause varied by a quarter, because a
+//! server that is down for an hour must find its nodes when it is back. We can take a unicast reply before we have an
+//! address, so the first DISCOVER leaves the broadcast flag clear; every second one sets it, for servers and relays that
+//! cannot send such replies.
+
+use alloc::vec::Vec;
+
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, Ipv4Address};
+
+use super::frame::{self, Heard, Peer};
+use super::grant::{self, Grant, names_boot};
+use super::offers::{Choice, Offer, Offers, Proxy, Service};
+use super::packet::{Ask, Kind, Refusal, Reply, Request};
+use super::{Identity, Lease};
+use crate::net::{NEVER, Random};
+
+const SERVER_PORT: u16 = 67;
+/// Where PXE boot services listen.
+const PXE_PORT: u16 = 4011;
+/// REQUESTs before the offer is thought dead: 15 s in all.
+const REQUESTS: u32 = 4;
+/// ARP probes, and how long an answer to each may take. RFC 5227 takes seconds, which every boot would pay.
+const PROBES: u32 = 2;
+const PROBE_WAIT: Duration = Duration::from_millis(150);
+/// The pause after an address conflict (RFC 2131 §3.1).
+const CONFLICT_WAIT: Duration = Duration::from_secs(10);
+/// Requests to a PXE boot service, and the first pause, which doubles: 3.75 s in all.
+const SERVICE_REQUESTS: u32 = 4;
+const SERVICE_WAIT: Duration = Duration::from_millis(250);
+/// The shortest pause between renewals (RFC 2131 §4.4.5).
+const RENEWAL_WAIT: Duration = Duration::from_secs(60);
+
+/// The client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    identity: Identity,
+    checksums: ChecksumCapabilities,
+    random: Random,
+    state: State,
+    xid: u32,
+    /// When we began to want what we now ask for; `secs` counts from here. Set by the first message.
+    since: Option<Instant>,
+    /// DISCOVERs since the last lease.
+    discovers: u32,
+    /// The address we had, to ask for it again.
+    wish: Option<Ipv4Address>,
+    held: Option<Held>,
+    /// A frame that a transition wants sent before all else.
+    outbox: Option<Vec<u8>>,
+    /// The configuration changed since it was last looked at.
+    changed: bool,
+    /// Packets that were refused.
+    dropped: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    /// DISCOVERs go out, offers come in.
+    Selecting { offers: Offers, next: Instant },
+    /// REQUESTs go out for the chosen offer.
+    Requesting {
+        choice: Choice,
+        tries: u32,
+        next: Instant,
+    },
+    /// The granted address is probed for another owner.
+    Probing {
+        grant: Grant,
+        granted: Instant,
+        mac: EthernetAddress,
+        proxy: Option<Proxy>,
+        probes: u32,
+        next: Instant,
+    },
+    /// The address is ours, a PXE boot service is asked what to boot.
+    Asking {
+        service: Service,
+        tries: u32,
+        next: Instant,
+    },
+    /// All is known; `next` is the next renewal.
+    Bound { next: Instant },
+}
+
+/// An address that is ours.
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    /// Next hop to the server.
+    mac: EthernetAddress,
+    /// T1, T2, end; `None`: for ever.
+    renewal: Option<[Instant; 3]>,
+}
+
+impl Held {
+    fn new(grant: Grant, granted: Instant, mac: EthernetAddress) -> Self {
+        let renewal = grant
+            .times
+            .map(|t| [granted + t.t1, granted + t.t2, granted + t.end]);
+        Self {
+            lease: grant.lease,
+            mac,
+            renewal,
+        }
+    }
+
+    fn own(&self, mac: EthernetAddress) -> Peer {
+        Peer {
+            mac,
+            ip: self.lease.address.address(),
+        }
+    }
+
+    fn t1(&self) -> Instant {
+        self.renewal.map_or(NEVER, |[t1, ..]| t1)
+    }
+}
+
+impl Client {
+    /// A client that will send its first DISCOVER at once.
+    pub(crate) fn new(identity: Identity, checksums: ChecksumCapabilities, mut random: Random) -> Self {
+        let xid = random.next_u32();
+        Self {
+            identity,
+            checksums,
+            random,
+            state: State::Selecting {
+                offers: Offers::default(),
+                next: Instant::ZERO,
+            },
+            xid,
+            since: None,
+            discovers: 0,
+            wish: None,
+            held: None,
+            outbox: None,
+            changed: false,
+            dropped: 0,
+        }
+    }
+
+    /// The lease, once everything about it is known.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.configuration()
+            .filter(|_| matches!(self.state, State::Bound { .. }))
+    }
+
+    /// What the interface must be set to.
+    pub(crate) fn configuration(&self) -> Option<&Lease> {
+        self.held.as_ref().map(|held| &held.lease)
+    }
+
+    /// Whether `configuration` changed since the last call.
+    pub(crate) fn take_change(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Gives up the lease and starts again.
+    pub(crate) fn ask_again(&mut self, now: Instant) {
+        self.start(now);
+    }
+
+    /// When `poll` has something to do.
+    pub(crate) fn wake_at(&self) -> Instant {
+        if self.outbox.is_some() {
+            return Instant::ZERO;
+        }
+        match &self.state {
+            State::Selecting { offers, next } => offers.decide_at().map_or(*next, |t| t.min(*next)),
+            State::Requesting { next, .. }
+            | State::Probing { next, .. }
+            | State::Asking { next, .. }
+            | State::Bound { next } => *next,
+        }
+    }
+
+    /// Advances the timers. Returns the next frame to send; call it until there is none.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {
+        loop {
+            if let Some(frame) = self.outbox.take() {
+                return Some(frame);
+            }
+            if now < self.wake_at() {
+                return None;
+            }
+            // Each step sends a frame, moves its timer on, or leaves for another state.
+            self.step(now);
+        }
+    }
+
+    /// Looks at a received frame. Returns whether it was DHCP's alone.
+    pub(crate) fn hear(&mut self, now: Instant, frame: &[u8]) -> bool {
+        match Heard::read(frame, self.identity.mac, &self.checksums) {
+            Some(Heard::Dhcp { from, payload }) => {
+                if let Err(refusal) = self.answer(now, from, payload) {
+                    self.dropped = self.dropped.saturating_add(1);
+                    // A stream of bad packets must not become a stream of lines.
+                    if refusal != Refusal::NotOurs && self.dropped.is_power_of_two() {
+                        warn!(
+                            "lease: packet from {} dropped: {}; {} so far",
+                            from.ip, refusal, self.dropped
+                        );
+                    }
+                }
+                true
+            }
+            Some(Heard::Arp { sender, target }) => {
+                self.arp(now, sender, target);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// A timer is due.
+    fn step(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Selecting { offers, next } => {
+                match offers.choose().filter(|_| offers.decide_at() <= Some(now)) {
+                    Some(choice) => {
+                        self.state = State::Requesting {
+                            choice,
+                            tries: 0,
+                            next: now,
+                        };
+                    }
+                    None => {
+                        self.discovers = self.discovers.saturating_add(1);
+                        *next = now + backoff(self.discovers, &mut self.random);
+                        if self.discovers >= 4 && self.discovers.is_power_of_two() {
+                            info!("lease: no offer yet, asked {} times", self.discovers);
+                        }
+                        self.discover(now);
+                    }
+                }
+            }
+            State::Requesting { choice, tries, next } => {
+                if *tries >= REQUESTS {
+                    warn!(
+                        "lease: {} does not grant what it offered",
+                        choice.offer.grant.lease.server
+                    );
+                    self.start_after(now, Duration::ZERO);
+                    return;
+                }
+                *tries = tries.saturating_add(1);
+                *next = now + backoff(*tries, &mut self.random);
+                let (server, address) = (
+                    choice.offer.grant.lease.server,
+                    choice.offer.grant.lease.address.address(),
+                );
+                self.request(now, server, address);
+            }
+            State::Probing {
+                grant,
+                granted,
+                mac,
+                proxy,
+                probes,
+                next,
+            } => {
+                let address = grant.lease.address.address();
+                if *probes < PROBES {
+                    *probes = probes.saturating_add(1);
+                    *next = now + PROBE_WAIT;
+                    self.outbox = Some(frame::arp_probe(self.identity.mac, address));
+                    return;
+                }
+                let held = Held::new(grant.clone(), *granted, *mac);
+                let proxy = proxy.take();
+                self.outbox = Some(frame::arp_announcement(self.identity.mac, address));
+                self.take_possession(now, held, proxy);
+            }
+            State::Asking { service, tries, next } => {
+                if *tries >= SERVICE_REQUESTS {
+                    warn!("lease: boot service {} does not answer", service.server.ip);
+                    self.bind();
+                    return;
+                }
+                // The shift is below SERVICE_REQUESTS.
+                *next = now + SERVICE_WAIT * (1 << *tries);
+                *tries = tries.saturating_add(1);
+                let service = service.clone();
+                self.ask(now, &service);
+            }
+            State::Bound { next } => {
+                let Some(Held {
+                    lease,
+                    renewal: Some([_, t2, end]),
+                    ..
+                }) = &self.held
+                else {
+                    *next = NEVER;
+                    return;
+                };
+                if now >= *end {
+                    warn!("lease: {} expired", lease.address);
+                    self.start(now);
+                    return;
+                }
+                // Half of what is left of the phase, at least a minute, at most to its end.
+                let phase_end = if now < *t2 { *t2 } else { *end };
+                *next = (now + ((phase_end - now) / 2).max(RENEWAL_WAIT)).min(phase_end);
+                let broadcast = now >= *t2;
+                self.renew(now, broadcast);
+            }
+        }
+    }
+
+    /// A DHCP message arrived.
+    fn answer(&mut self, now: Instant, from: Peer, payload: &[u8]) -> Result<(), Refusal> {
+        let reply = Reply::parse(payload, self.xid, self.identity.mac)?;
+        match (&mut self.state, reply.kind) {
+            (State::Selecting { offers, .. }, Kind::Offer) => {
+                let service = reply.is_pxe().then(|| Service {
+                    server: from,
+                    item: reply.first_boot_item(),
+                });
+                match service {
+                    _ if !reply.yiaddr.is_unspecified() => {
+                        let grant = grant::read(&reply, from.ip)?;
+                        offers.add(
+                            now,
+                            Offer {
+                                grant,
+                                mac: from.mac,
+                                service,
+                            },
+                        );
+                    }
+                    Some(mut service) => {
+                        let boot = grant::boot_part(&reply, from.ip)?;
+                        service.server.ip = boot.server;
+                        offers.add_proxy(now, Proxy { boot, service });
+                    }
+                    None => return Err(Refusal::Nothing),
+                }
+                Ok(())
+            }
+            (State::Requesting { choice, .. }, Kind::Ack) => {
+                let grant = grant::read(&reply, from.ip)?;
+                if grant.lease.server != choice.offer.grant.lease.server {
+                    return Err(Refusal::NotOurs);
+                }
+                let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
+                self.state = State::Probing {
+                    grant,
+                    granted: now,
+                    mac: from.mac,
+                    proxy,
+                    probes: 0,
+                    next: now,
+                };
+                Ok(())
+            }
+            (State::Requesting { choice, .. }, Kind::Nak) => {
+                let server = grant::server(&reply, from.ip)?;
+                if server != choice.offer.grant.lease.server {
+                    return Err(Refusal::NotOurs);
+                }
+                warn!("lease: {} takes its offer back", server);
+                let pause = backoff(self.discovers, &mut self.random);
+                self.start_after(now, pause);
+                self.wish = None;
+                Ok(())
+            }
+            (State::Asking { .. }, Kind::Ack | Kind::Offer) => {
+                let boot = grant::boot_part(&reply, from.ip)?;
+                if !names_boot(&boot) {
+                    return Err(Refusal::Nothing);
+                }
+                if let Some(held) = &mut self.held {
+                    grant::merge_boot(&mut held.lease, &boot);
+                }
+                self.bind();
+                Ok(())
+            }
+            (State::Bound { .. }, Kind::Ack) => self.renewed(now, from, &reply),
+            (State::Bound { .. }, Kind::Nak) => {
+                let server = grant::server(&reply, from.ip)?;
+                let Some(held) = self.held.as_ref().filter(|held| may_answer(held, now, server)) else {
+                    return Err(Refusal::NotOurs);
+                };
+                warn!("lease: {} takes {} back", server, held.lease.address);
+                self.start(now);
+                self.wish = None;
+                Ok(())
+            }
+            _ => Err(Refusal::NotOurs),
+        }
+    }
+
+    /// An ACK while bound.
+    fn renewed(&mut self, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
+        let mut grant = grant::read(reply, from.ip)?;
+        let Some(held) = self
+            .held
+            .as_ref()
+            .filter(|held| may_answer(held, now, grant.lease.server))
+        else {
+            return Err(Refusal::NotOurs);
+        };
+        if grant.lease.address.address() != held.lease.address.address() {
+            return Err(Refusal::Address(grant.lease.address.address()));
+        }
+        if !names_boot(&grant.lease) {
+            // The boot file came from a proxy, which nobody asks again.
+            let server = grant.lease.next_server;
+            grant::merge_boot(&mut grant.lease, &held.lease);
+            grant.lease.next_server = held.lease.next_server.or(server);
+        }
+        self.changed = held.lease != grant.lease;
+        info!("lease: {} renewed by {}", grant.lease.address, grant.lease.server);
+        self.held = Some(Held::new(grant, now, from.mac));
+        self.bind();
+        Ok(())
+    }
+
+    /// An ARP packet passed by.
+    fn arp(&mut self, now: Instant, sender: Peer, target: Ipv4Address) {
+        let State::Probing { grant, .. } = &self.state else {
+            return;
+        };
+        let address = grant.lease.address.address();
+        let claims = sender.ip == address || (sender.ip.is_unspecified() && target == address);
+        if !claims || sender.mac == self.identity.mac {
+            return;
+        }
+        warn!("lease: {} already belongs to {}; declined", address, sender.mac);
+        let server = grant.lease.server;
+        let decline = Request {
+            kind: Ask::Decline,
+            requested: Some(address),
+            server: Some(server),
+            ..self.message(now)
+        };
+        let frame = self.broadcast(&decline);
+        self.start_after(now, CONFLICT_WAIT);
+        self.wish = None;
+        self.outbox = Some(frame);
+    }
+
+    /// Back to the beginning, at once.
+    fn start(&mut self, now: Instant) {
+        self.discovers = 0;
+        self.start_after(now, Duration::ZERO);
+    }
+
+    /// Back to the beginning, after a pause. Late answers to what was asked before no longer count.
+    fn start_after(&mut self, now: Instant, pause: Duration) {
+        if let Some(held) = self.held.take() {
+            self.wish = Some(held.lease.address.address());
+            self.changed = true;
+        }
+        self.since = None;
+        self.outbox = None;
+        self.xid = self.random.next_u32();
+        self.state = State::Selecting {
+            offers: Offers::default(),
+            next: now + pause,
+        };
+    }
+
+    /// The address is ours.
+    fn take_possession(&mut self, now: Instant, mut held: Held, proxy: Option<Proxy>) {
+        self.changed = true;
+        match proxy {
+            Some(Proxy { boot, service }) if !names_boot(&boot) => {
+                self.held = Some(held);
+                self.state = State::Asking {
+                    service,
+                    tries: 0,
+                    next: now,
+                };
+            }
+            proxy => {
+                if let Some(proxy) = proxy {
+                    grant::merge_boot(&mut held.lease, &proxy.boot);
+                }
+                self.held = Some(held);
+                self.bind();
+            }
+        }
+    }
+
+    /// All is known.
+    fn bind(&mut self) {
+        if let Some(held) = &self.held {
+            if !matches!(self.state, State::Bound { .. }) {
+                info!("lease: {}", held.lease);
+            }
+            self.state = State::Bound { next: held.t1() };
+        }
+        self.discovers = 0;
+        self.since = None;
+        // What is asked from here on is asked anew.
+        self.xid = self.random.next_u32();
+    }
+
+    fn discover(&mut self, now: Instant) {
+        let message = self.message(now);
+        let discover = Request {
+            kind: Ask::Discover,
+            broadcast: self.discovers.is_multiple_of(2),
+            requested: self.wish,
+            ..message
+        };
+        self.outbox = Some(self.broadcast(&discover));
+    }
+
+    fn request(&mut self, now: Instant, server: Ipv4Address, address: Ipv4Address) {
+        let request = Request {
+            broadcast: self.discovers.is_multiple_of(2),
+            requested: Some(address),
+            server: Some(server),
+            ..self.message(now)
+        };
+        self.outbox = Some(self.broadcast(&request));
+    }
+
+    /// Asks for more time, in our own name: no server is named and no address requested (RFC 2131 §4.3.2).
+    fn renew(&mut self, now: Instant, broadcast: bool) {
+        let message = self.message(now);
+        let Some(held) = &self.held else { return };
+        let own = held.own(self.identity.mac);
+        let to = if broadcast {
+            Peer::ALL
+        } else {
+            Peer {
+                mac: held.mac,
+                ip: held.lease.server,
+            }
+        };
+        let payload = Request {
+            ciaddr: own.ip,
+            ..message
+        }
+        .encode(&self.identity);
+        self.outbox = Some(frame::datagram(own, to, SERVER_PORT, &payload, &self.checksums));
+    }
+
+    /// Asks a PXE boot service for the first item on its menu.
+    fn ask(&mut self, now: Instant, service: &Service) {
+        let message = self.message(now);
+        let Some(held) = &self.held else { return };
+        let own = held.own(self.identity.mac);
+        let payload = Request {
+            ciaddr: own.ip,
+            boot_item: service.item,
+            ..message
+        }
+        .encode(&self.identity);
+        self.outbox = Some(frame::datagram(
+            own,
+            service.server,
+            PXE_PORT,
+            &payload,
+            &self.checksums,
+        ));
+    }
+
+    /// A REQUEST with nothing in it yet.
+    fn message(&mut self, now: Instant) -> Request {
+        let since = *self.since.get_or_insert(now);
+        Request {
+            kind: Ask::Request,
+            xid: self.xid,
+            secs: u16::try_from((now - since).secs()).unwrap_or(u16::MAX),
+            broadcast: false,
+            ciaddr: Ipv4Address::UNSPECIFIED,
+            requested: None,
+            server: None,
+            boot_item: None,
+        }
+    }
+
+    fn broadcast(&self, request: &Request) -> Vec<u8> {
+        let own = Peer {
+            mac: self.identity.mac,
+            ip: Ipv4Address::UNSPECIFIED,
+        };
+        frame::datagram(
+            own,
+            Peer::ALL,
+            SERVER_PORT,
+            &request.encode(&self.identity),
+            &self.checksums,
+        )
+    }
+}
+
+/// Whether `server` may answer a renewal: the granting one alone until T2, then any.
+fn may_answer(held: &Held, now: Instant, server: Ipv4Address) -> bool {
+    held.renewal
+        .is_some_and(|[t1, t2, _]| now >= t2 || (now >= t1 && server == held.lease.server))
+}
+
+/// The pause after the `n`th message without an answer: 1 s, 2 s, 4 s … 32 s, give or take a quarter.
+fn backoff(n: u32, random: &mut Random) -> Duration {
+    let base = 1000_u64.checked_shl(n.saturating_sub(1).min(5)).unwrap_or(32_000);
+    Duration::from_millis(
+        base.saturating_sub(base / 4)
+            .saturating_add(random.below(base / 2)),
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::packet::tests::identity;
+    use super::*;
+
+    const SERVER: Peer = Peer {
+        mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+        ip: Ipv4Address::new(10, 0, 0, 1),
+    };
+    const OTHER: Peer = Peer {
+        mac: EthernetAddress([2, 0, 0, 0, 0, 2]),
+        ip: Ipv4Address::new(10, 0, 0, 2),
+    };
+    const NODE: [u8; 4] = [10, 0, 0, 9];
+
+    fn at(millis: i64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn client() -> Client {
+        Client::new(identity(), ChecksumCapabilities::default(), Random::fixed(7))
+    }
+
+    /// A frame that the client sent, taken apart.
+    #[derive(Debug, PartialEq)]
+    enum Sent {
+        Dhcp {
+            kind: u8,
+            to: Peer,
+            port: u16,
+            ciaddr: [u8; 4],
+            requested: Option<[u8; 4]>,
+            server: Option<[u8; 4]>,
+        },
+        Arp {
+            sender: Ipv4Address,
+            target: Ipv4Address,
+        },
+    }
+
+    fn value(payload: &[u8], tag: u8) -> Option<&[u8]> {
+        super::super::packet::sub_option(&payload[240..], tag)
+    }
+
+    /// The UDP payload of a frame that was sent, with its destination and port.
+    fn payload(frame: &[u8]) -> Option<(Peer, u16, &[u8])> {
+        if frame[12..14] != [8, 0] {
+            return None;
+        }
+        let ip = Ipv4Address::from(<[u8; 4]>::try_from(&frame[30..34]).unwrap());
+        let mac = EthernetAddress::from_bytes(&frame[..6]);
+        Some((
+            Peer { mac, ip },
+            u16::from_be_bytes([frame[36], frame[37]]),
+            &frame[42..],
+        ))
+    }
+
+    fn parse(frame: &[u8]) -> Sent {
+        let Some((to, port, payload)) = payload(frame) else {
+            let Some(Heard::Arp { sender, target }) =
+                Heard::read(frame, EthernetAddress([0; 6]), &ChecksumCapabilities::default())
+            else {
+                panic!("neither DHCP nor ARP");
+            };
+            return Sent::Arp {
+                sender: sender.ip,
+                target,
+            };
+        };
+        let address = |tag| value(payload, tag).map(|v| v.try_into().unwrap());
+        Sent::Dhcp {
+            kind: value(payload, 53).unwrap()[0],
+            to,
+            port,
+            ciaddr: payload[12..16].try_into().unwrap(),
+            requested: address(50),
+            server: address(54),
+        }
+    }
+
+    /// All that the client sends by `until`, with the time.
+    fn run(client: &mut Client, until: i64) -> Vec<(i64, Sent)> {
+        let mut sent = Vec::new();
+        let mut now = client.wake_at().max(Instant::ZERO);
+        while now <= at(until) {
+            while let Some(frame) = client.poll(now) {
+                sent.push((now.total_millis(), parse(&frame)));
+            }
+            assert!(client.wake_at() > now, "a timer that does not advance");
+            now = client.wake_at();
+        }
+        sent
+    }
+
+    /// A server's message, as it answers `xid`.
+    fn message(xid: u32, kind: u8, yiaddr: [u8; 4], options: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut payload = super::super::packet::tests::reply(kind, yiaddr, options);
+        payload[4..8].copy_from_slice(&xid.to_be_bytes());
+        payload
+    }
+
+    fn frame_from(peer: Peer, payload: &[u8]) -> Vec<u8> {
+        let mut frame = frame::datagram(peer, Peer::ALL, 68, payload, &ChecksumCapabilities::default());
+        // From the server's port; the client does not look at it, and the checksum may be left out.
+        frame[34..36].copy_from_slice(&67_u16.to_be_bytes());
+        frame[40..42].fill(0);
+        frame
+    }
+
+    /// Delivers a message of `peer` that grants or offers NODE for 100 s, with `more` options.
+    fn hear(client: &mut Client, now: i64, peer: Peer, kind: u8, yiaddr: [u8; 4], more: &[(u8, &[u8])]) {
+        let server = peer.ip.octets();
+        let mut options: Vec<(u8, &[u8])> =
+            vec![(54, &server), (51, &[0, 0, 0, 100]), (1, &[255, 255, 255, 0])];
+        options.extend(more);
+        let frame = frame_from(peer, &message(client.xid, kind, yiaddr, &options));
+        assert!(client.hear(at(now), &frame));
+    }
+
+    const MENU: &[(u8, &[u8])] = &[(67, b"menu")];
+
+    /// A client that got its lease at 300 ms.
+    fn bound() -> Client {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 5, NODE, MENU);
+        run(&mut client, 300);
+        assert!(client.lease().is_some());
+        client
+    }
+
+    fn dhcp(kind: u8, requested: Option<[u8; 4]>, server: Option<[u8; 4]>) -> Sent {
+        Sent::Dhcp {
+            kind,
+            to: Peer::ALL,
+            port: 67,
+            ciaddr: [0; 4],
+            requested,
+            server,
+        }
+    }
+
+    #[test]
+    fn discover_offer_request_ack_probe_bound() {
+        let mut client = client();
+        assert_eq!(run(&mut client, 0), [(0, dhcp(1, None, None))]);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        let server = SERVER.ip.octets();
+        assert_eq!(run(&mut client, 10), [(0, dhcp(3, Some(NODE), Some(server)))]);
+        hear(&mut client, 20, SERVER, 5, NODE, MENU);
+        let (none, node) = (Ipv4Address::UNSPECIFIED, Ipv4Address::from(NODE));
+        assert_eq!(client.lease(), None);
+        assert_eq!(
+            run(&mut client, 1000),
+            [
+                (
+                    20,
+                    Sent::Arp {
+                        sender: none,
+                        target: node
+                    }
+                ),
+                (
+                    170,
+                    Sent::Arp {
+                        sender: none,
+                        target: node
+                    }
+                ),
+                (
+                    320,
+                    Sent::Arp {
+                        sender: node,
+                        target: node
+                    }
+                ),
+            ]
+        );
+        assert!(client.take_change() && !client.take_change());
+        assert_eq!(
+            client.lease().unwrap().to_string(),
+            "10.0.0.9/24 from 10.0.0.1, boot file menu"
+        );
+        assert_eq!(client.dropped, 0);
+    }
+
+    #[test]
+    fn it_asks_for_ever_with_growing_jittered_pauses_and_counted_seconds() {
+        let mut client = client();
+        let sent = run(&mut client, 86_400_000);
+        let pauses: Vec<i64> = sent.windows(2).map(|w| w[1].0 - w[0].0).collect();
+        for (n, pause) in pauses.iter().enumerate() {
+            let base = 1000 << n.min(5);
+            assert!((base * 3 / 4..base * 5 / 4).contains(pause), "{n}: {pause}");
+        }
+        assert!(pauses.len() > 2000);
+        let message = client.message(at(86_400_000));
+        assert_eq!(message.secs, u16::MAX);
+        assert_eq!(client.since, Some(Instant::ZERO));
+    }
+
+    #[test]
+    fn every_second_discover_asks_for_broadcast_replies() {
+        let mut client = client();
+        let mut flags = Vec::new();
+        for _ in 0..4 {
+            let now = client.wake_at();
+            let frame = client.poll(now).unwrap();
+            flags.push(frame[42 + 10]);
+        }
+        assert_eq!(flags, [0, 0x80, 0, 0x80]);
+    }
+
+    #[test]
+    fn a_server_that_offers_but_never_grants_is_left_after_four_requests() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        let xid = client.xid;
+        let sent = run(&mut client, 20_000);
+        let kinds: Vec<u8> = sent
+            .iter()
+            .map(|(_, s)| if let Sent::Dhcp { kind, .. } = s { *kind } else { 0 })
+            .collect();
+        assert_eq!(kinds[..5], [3, 3, 3, 3, 1]);
+        assert_ne!(client.xid, xid);
+    }
+
+    #[test]
+    fn a_nak_leads_back_to_discover_after_a_pause() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        run(&mut client, 0);
+        hear(&mut client, 1, OTHER, 6, [0; 4], &[]);
+        assert!(matches!(client.state, State::Requesting { .. }));
+        hear(&mut client, 1, SERVER, 6, [0; 4], &[]);
+        let sent = run(&mut client, 1300);
+        assert_eq!(sent.len(), 1);
+        assert!(sent[0].0 >= 750 && sent[0].1 == dhcp(1, None, None), "{sent:?}");
+    }
+
+    #[test]
+    fn acks_of_other_servers_and_other_conversations_are_dropped() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        run(&mut client, 0);
+        hear(&mut client, 1, OTHER, 5, NODE, MENU);
+        let stale = message(client.xid ^ 1, 5, NODE, &[(54, &SERVER.ip.octets())]);
+        assert!(client.hear(at(1), &frame_from(SERVER, &stale)));
+        assert!(matches!(client.state, State::Requesting { .. }));
+        assert_eq!(client.dropped, 2);
+    }
+
+    #[test]
+    fn hostile_offers_are_dropped_and_counted() {
+        let mut client = client();
+        run(&mut client, 0);
+        for yiaddr in [[0; 4], [255; 4], [224, 0, 0, 1], [127, 0, 0, 1], [10, 0, 0, 255]] {
+            hear(&mut client, 0, SERVER, 2, yiaddr, MENU);
+        }
+        hear(
+            &mut client,
+            0,
+            Peer {
+                ip: Ipv4Address::BROADCAST,
+                ..SERVER
+            },
+            2,
+            NODE,
+            MENU,
+        );
+        assert_eq!(client.dropped, 6);
+        let State::Selecting { offers, .. } = &client.state else {
+            panic!()
+        };
+        assert_eq!(offers.decide_at(), None);
+    }
+
+    #[test]
+    fn an_address_in_use_is_declined_and_asked_anew_after_ten_seconds() {
+        for (sender, target) in [(NODE, [10, 0, 0, 77]), ([0; 4], NODE)] {
+            let mut client = client();
+            run(&mut client, 0);
+            hear(&mut client, 0, SERVER, 2, NODE, MENU);
+            run(&mut client, 0);
+            hear(&mut client, 0, SERVER, 5, NODE, MENU);
+            run(&mut client, 100);
+            // Our own probe, come back through a loop, is no conflict.
+            let own = frame::arp_probe(client.identity.mac, NODE.into());
+            assert!(!client.hear(at(100), &own));
+            assert!(matches!(client.state, State::Probing { .. }));
+            let mut claim = frame::arp_probe(OTHER.mac, target.into());
+            claim[28..32].copy_from_slice(&sender);
+            assert!(!client.hear(at(100), &claim));
+            let server = SERVER.ip.octets();
+            let decline = client.poll(at(100)).unwrap();
+            assert_eq!(parse(&decline), dhcp(4, Some(NODE), Some(server)));
+            assert_eq!(run(&mut client, 10_100), [(10_100, dhcp(1, None, None))]);
+            assert!(client.lease().is_none() && client.configuration().is_none());
+        }
+    }
+
+    #[test]
+    fn renewal_is_unicast_from_t1_broadcast_from_t2_and_ends_in_a_new_discover() {
+        let mut client = bound();
+        let renew = |to| Sent::Dhcp {
+            kind: 3,
+            to,
+            port: 67,
+            ciaddr: NODE,
+            requested: None,
+            server: None,
+        };
+        assert_eq!(
+            run(&mut client, 100_000),
+            [
+                (50_000, renew(SERVER)),
+                (87_500, renew(Peer::ALL)),
+                (100_000, dhcp(1, Some(NODE), None)),
+            ]
+        );
+        assert!(client.lease().is_none() && client.take_change());
+    }
+
+    #[test]
+    fn a_renewed_lease_counts_from_its_ack_and_keeps_the_boot_file() {
+        let mut client = bound();
+        let before = client.lease().cloned();
+        run(&mut client, 50_000);
+        client.take_change();
+        hear(&mut client, 50_010, OTHER, 5, NODE, &[]);
+        assert_eq!(client.wake_at(), at(87_500));
+        hear(&mut client, 50_010, SERVER, 5, [10, 0, 0, 10], &[]);
+        assert_eq!(client.wake_at(), at(87_500));
+        hear(&mut client, 50_010, SERVER, 5, NODE, &[]);
+        assert_eq!(client.wake_at(), at(100_010));
+        assert_eq!(client.lease().cloned(), before);
+        assert!(!client.take_change());
+    }
+
+    #[test]
+    fn any_server_may_answer_after_t2() {
+        let mut client = bound();
+        run(&mut client, 87_500);
+        hear(&mut client, 87_600, OTHER, 5, NODE, MENU);
+        assert_eq!(client.lease().unwrap().server, OTHER.ip);
+    }
+
+    #[test]
+    fn a_nak_while_renewing_takes_the_lease_away() {
+        let mut client = bound();
+        run(&mut client, 50_000);
+        hear(&mut client, 50_001, OTHER, 6, [0; 4], &[]);
+        assert!(client.lease().is_some());
+        hear(&mut client, 50_001, SERVER, 6, [0; 4], &[]);
+        assert!(client.lease().is_none());
+        assert_eq!(run(&mut client, 50_001).len(), 1);
+    }
+
+    #[test]
+    fn an_endless_lease_is_never_renewed() {
+        let mut client = client();
+        run(&mut client, 0);
+        let endless: &[(u8, &[u8])] = &[(54, &[10, 0, 0, 1]), (51, &[255; 4]), (67, b"menu")];
+        for kind in [2, 5] {
+            let frame = frame_from(SERVER, &message(client.xid, kind, NODE, endless));
+            client.hear(at(0), &frame);
+            run(&mut client, 0);
+        }
+        run(&mut client, 300);
+        assert_eq!(client.wake_at(), NEVER);
+        assert_eq!(client.poll(at(i64::MAX / 2000)), None);
+    }
+
+    #[test]
+    fn a_proxys_boot_file_joins_the_lease_of_another_server() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, &[]);
+        hear(
+            &mut client,
+            500,
+            OTHER,
+            2,
+            [0; 4],
+            &[(60, b"PXEClient"), (67, b"http://10.0.0.2/boot.ipxe")],
+        );
+        assert_eq!(run(&mut client, 500).len(), 1);
+        hear(&mut client, 510, SERVER, 5, NODE, &[]);
+        run(&mut client, 1000);
+        let lease = client.lease().unwrap();
+        assert_eq!(lease.boot_file.as_deref(), Some("http://10.0.0.2/boot.ipxe"));
+        assert_eq!((lease.server, lease.next_server), (SERVER.ip, Some(OTHER.ip)));
+    }
+
+    #[test]
+    fn a_proxy_without_a_boot_file_is_asked_on_port_4011_with_its_menu_item() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, &[]);
+        hear(
+            &mut client,
+            1,
+            OTHER,
+            2,
+            [0; 4],
+            &[(60, b"PXEClient"), (43, b"\x09\x05\x80\x01\x02ab\xff")],
+        );
+        run(&mut client, 2000);
+        hear(&mut client, 2000, SERVER, 5, NODE, &[]);
+        run(&mut client, 2299);
+        // The address is in force while the proxy is asked, because its answer comes to it.
+        let mut frames = Vec::new();
+        while let Some(frame) = client.poll(at(2300)) {
+            frames.push(frame);
+        }
+        assert!(client.configuration().is_some() && client.lease().is_none());
+        let (to, port, payload) = payload(frames.last().unwrap()).unwrap();
+        assert_eq!((to, port), (OTHER, 4011));
+        assert_eq!(payload[12..16], NODE);
+        assert_eq!(value(payload, 43), Some(&[71, 4, 0x80, 1, 0, 0, 255][..]));
+        hear(
+            &mut client,
+            2310,
+            OTHER,
+            5,
+            [0; 4],
+            &[(60, b"PXEClient"), (67, b"pxe/menu")],
+        );
+        assert_eq!(client.lease().unwrap().boot_file.as_deref(), Some("pxe/menu"));
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_answer_costs_less_than_four_seconds() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, &[(60, b"PXEClient")]);
+        run(&mut client, 2000);
+        hear(&mut client, 2000, SERVER, 5, NODE, &[]);
+        let sent = run(&mut client, 10_000);
+        let asked = sent
+            .iter()
+            .filter(|(_, s)| matches!(s, Sent::Dhcp { port: 4011, .. }))
+            .count();
+        assert_eq!(asked, 4);
+        assert_eq!(client.lease().unwrap().boot_file, None);
+        assert_eq!(client.wake_at(), at(2000 + 50_000));
+    }
+
+    #[test]
+    fn asking_again_wishes_for_the_same_address() {
+        let mut client = bound();
+        client.take_change();
+        client.ask_again(at(400));
+        assert!(client.lease().is_none() && client.take_change());
+        assert_eq!(run(&mut client, 400), [(400, dhcp(1, Some(NODE), None))]);
+    }
+
+    #[test]
+    fn random_and_mangled_frames_never_panic_and_the_timers_stay_sane() {
+        let mut random = Random::fixed(99);
+        for state in 0..4 {
+            for _ in 0..5_000 {
+                let mut client = if state == 3 { bound() } else { client() };
+                run(&mut client, 0);
+                if matches!(state, 1 | 2) {
+                    hear(
+                        &mut client,
+                        0,
+                        SERVER,
+                        2,
+                        NODE,
+                        &[(60, b"PXEClient"), (175, &[0xb0, 1, 1])],
+                    );
+                    run(&mut client, 0);
+                }
+                if state == 2 {
+                    hear(&mut client, 0, SERVER, 5, NODE, &[]);
+                    run(&mut client, 300);
+                }
+                let kind = 2 + random.below(5) as u8;
+                let mut payload = message(
+                    client.xid,
+                    kind,
+                    NODE,
+                    &[
+                        (54, &[10, 0, 0, 1]),
+                        (51, &[0, 0, 1, 0]),
+                        (121, &[0, 10, 0, 0, 1]),
+                    ],
+                );
+                for _ in 0..=random.below(4) {
+                    let at = random.below(payload.len() as u64) as usize;
+                    payload[at] = random.next_u32() as u8;
+                }
+                payload.truncate(200 + random.below(payload.len() as u64) as usize);
+                let now = 60_000;
+                run(&mut client, now);
+                client.hear(at(now), &frame_from(SERVER, &payload));
+                run(&mut client, now + 1000);
+            }
+        }
+    }
+
+    /// A LAN with one DHCP server, for the tests of the poll loop: a frame in, frames out.
+    pub(crate) fn server() -> impl FnMut(&[u8]) -> Vec<Vec<u8>> {
+        |frame| {
+            let Some((_, 67, asked)) = payload(frame) else {
+                return Vec::new();
+            };
+            let kind = if value(asked, 53) == Some(&[1]) { 2 } else { 5 };
+            let xid = u32::from_be_bytes(asked[4..8].try_into().unwrap());
+            let options: &[(u8, &[u8])] = &[
+                (54, &[10, 0, 0, 1]),
+                (51, &[0, 0, 0, 100]),
+                (1, &[255, 255, 255, 0]),
+                (3, &[10, 0, 0, 1]),
+                (67, b"http://10.0.0.1/menu"),
+            ];
+            let mut payload = message(xid, kind, NODE, options);
+            payload[28..34].copy_from_slice(&asked[28..34]);
+            vec![frame_from(SERVER, &payload)]
+        }
+    }
+}

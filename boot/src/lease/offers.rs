@@ -1,0 +1,274 @@
+//! Which offer to take: one that says what to boot, and how long to wait for it (PXE 2.1 §2.2, RFC 4578).
+//!
+//! The first address offer that names something to boot wins at once. Otherwise offers are gathered for two seconds from
+//! the first on, so that a ProxyDHCP server or a second DHCP server is heard; then the first address offer is taken and
+//! the first proxy that names a boot file, or else the first proxy, complements it.
+
+use alloc::vec::Vec;
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+
+use super::Lease;
+use super::frame::Peer;
+use super::grant::{Grant, names_boot};
+
+/// How long offers are gathered.
+const GATHERING: Duration = Duration::from_secs(2);
+/// As many offers of a kind as are kept.
+const MOST: usize = 8;
+/// iPXE's sub-option: do not wait for a proxy.
+const NO_PXEDHCP: u8 = 0xb0;
+
+/// A PXE boot service that can be asked on port 4011.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Service {
+    pub(super) server: Peer,
+    /// The first item of its menu, if it sent one.
+    pub(super) item: Option<u16>,
+}
+
+/// An offer of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) grant: Grant,
+    /// Who the frame came from: the server, or the relay or router before it.
+    pub(super) mac: EthernetAddress,
+    /// Set when the DHCP server is a PXE boot service too.
+    pub(super) service: Option<Service>,
+}
+
+/// An offer without an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proxy {
+    /// What it says about booting.
+    pub(super) boot: Lease,
+    pub(super) service: Service,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) offer: Offer,
+    /// Only when the offer itself names nothing to boot.
+    pub(super) proxy: Option<Proxy>,
+}
+
+/// The offers so far.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    addresses: Vec<Offer>,
+    proxies: Vec<Proxy>,
+    decide_at: Option<Instant>,
+}
+
+impl Offers {
+    /// Takes an address offer; only the first of each server counts.
+    pub(super) fn add(&mut self, now: Instant, offer: Offer) {
+        let known = self
+            .addresses
+            .iter()
+            .any(|o| o.grant.lease.server == offer.grant.lease.server);
+        if known || self.addresses.len() >= MOST {
+            return;
+        }
+        let lease = &offer.grant.lease;
+        let wait = !names_boot(lease) && lease.ipxe_option(NO_PXEDHCP) != Some(&[1]);
+        self.addresses.push(offer);
+        self.decide_by(if wait { now + GATHERING } else { now });
+        self.hurry(now);
+    }
+
+    /// Takes a proxy's offer; only the first of each server counts.
+    pub(super) fn add_proxy(&mut self, now: Instant, proxy: Proxy) {
+        let known = self
+            .proxies
+            .iter()
+            .any(|p| p.service.server.ip == proxy.service.server.ip);
+        if known || self.proxies.len() >= MOST {
+            return;
+        }
+        self.proxies.push(proxy);
+        self.hurry(now);
+    }
+
+    /// Nothing better can come once there is an address and a proxy that names a boot file.
+    fn hurry(&mut self, now: Instant) {
+        if !self.addresses.is_empty() && self.proxies.iter().any(|p| names_boot(&p.boot)) {
+            self.decide_by(now);
+        }
+    }
+
+    fn decide_by(&mut self, time: Instant) {
+        self.decide_at = Some(self.decide_at.map_or(time, |t| t.min(time)));
+    }
+
+    /// When there will be enough to decide; `None` without an address offer.
+    pub(super) fn decide_at(&self) -> Option<Instant> {
+        self.decide_at
+    }
+
+    /// The decision; `None` without an address offer.
+    pub(super) fn choose(&self) -> Option<Choice> {
+        let named = self.addresses.iter().find(|o| names_boot(&o.grant.lease));
+        let offer = named.or_else(|| self.addresses.first())?.clone();
+        if named.is_some() {
+            return Some(Choice { offer, proxy: None });
+        }
+        let proxy = self
+            .proxies
+            .iter()
+            .find(|p| names_boot(&p.boot))
+            .or_else(|| self.proxies.first())
+            .cloned()
+            .or_else(|| {
+                let service = offer.service.clone()?;
+                Some(Proxy {
+                    boot: Lease::default(),
+                    service,
+                })
+            });
+        Some(Choice { offer, proxy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::wire::Ipv4Address;
+
+    use super::*;
+
+    fn peer(last: u8) -> Peer {
+        Peer {
+            mac: EthernetAddress([2, 0, 0, 0, 0, last]),
+            ip: Ipv4Address::new(10, 0, 0, last),
+        }
+    }
+
+    fn offer(last: u8, boot_file: Option<&str>) -> Offer {
+        let lease = Lease {
+            server: peer(last).ip,
+            boot_file: boot_file.map(Into::into),
+            ..Lease::default()
+        };
+        Offer {
+            grant: Grant { lease, times: None },
+            mac: peer(last).mac,
+            service: None,
+        }
+    }
+
+    fn proxy(last: u8, boot_file: Option<&str>) -> Proxy {
+        let boot = offer(last, boot_file).grant.lease;
+        Proxy {
+            boot,
+            service: Service {
+                server: peer(last),
+                item: None,
+            },
+        }
+    }
+
+    fn at(millis: i64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn an_offer_that_names_a_boot_file_is_taken_at_once() {
+        let mut offers = Offers::default();
+        assert_eq!((offers.decide_at(), offers.choose()), (None, None));
+        offers.add(at(5), offer(1, Some("a")));
+        assert_eq!(offers.decide_at(), Some(at(5)));
+        assert_eq!(
+            offers.choose(),
+            Some(Choice {
+                offer: offer(1, Some("a")),
+                proxy: None
+            })
+        );
+    }
+
+    #[test]
+    fn an_offer_without_one_waits_two_seconds_and_no_longer() {
+        let mut offers = Offers::default();
+        offers.add(at(100), offer(1, None));
+        offers.add(at(900), offer(2, None));
+        assert_eq!(offers.decide_at(), Some(at(2100)));
+        assert_eq!(
+            offers.choose(),
+            Some(Choice {
+                offer: offer(1, None),
+                proxy: None
+            })
+        );
+    }
+
+    #[test]
+    fn a_second_server_with_a_boot_file_beats_the_first() {
+        let mut offers = Offers::default();
+        offers.add(at(100), offer(1, None));
+        offers.add(at(900), offer(2, Some("b")));
+        assert_eq!(offers.decide_at(), Some(at(900)));
+        assert_eq!(offers.choose().unwrap().offer, offer(2, Some("b")));
+    }
+
+    #[test]
+    fn a_proxy_with_a_boot_file_ends_the_wait_whichever_comes_first() {
+        let wanted = Choice {
+            offer: offer(1, None),
+            proxy: Some(proxy(8, Some("menu"))),
+        };
+        let mut before = Offers::default();
+        before.add_proxy(at(1), proxy(8, Some("menu")));
+        assert_eq!(before.decide_at(), None);
+        before.add(at(2), offer(1, None));
+        assert_eq!(
+            (before.decide_at(), before.choose()),
+            (Some(at(2)), Some(wanted.clone()))
+        );
+
+        let mut after = Offers::default();
+        after.add(at(2), offer(1, None));
+        after.add_proxy(at(3), proxy(9, None));
+        assert_eq!(after.decide_at(), Some(at(2002)));
+        after.add_proxy(at(4), proxy(8, Some("menu")));
+        assert_eq!((after.decide_at(), after.choose()), (Some(at(4)), Some(wanted)));
+    }
+
+    #[test]
+    fn no_pxedhcp_skips_the_wait() {
+        let mut offers = Offers::default();
+        let mut quick = offer(1, None);
+        quick.grant.lease.ipxe_encapsulated = vec![0xb0, 1, 1];
+        offers.add(at(7), quick);
+        assert_eq!(offers.decide_at(), Some(at(7)));
+    }
+
+    #[test]
+    fn a_dhcp_server_that_is_a_boot_service_is_asked_as_its_own_proxy() {
+        let mut offers = Offers::default();
+        let service = Service {
+            server: peer(1),
+            item: Some(3),
+        };
+        offers.add(
+            at(7),
+            Offer {
+                service: Some(service.clone()),
+                ..offer(1, None)
+            },
+        );
+        assert_eq!(offers.choose().unwrap().proxy.unwrap().service, service);
+    }
+
+    #[test]
+    fn a_flood_of_offers_is_bounded() {
+        let mut offers = Offers::default();
+        for last in 0..=255 {
+            offers.add(at(0), offer(last, None));
+            offers.add(at(0), offer(last, None));
+            offers.add_proxy(at(0), proxy(last, None));
+        }
+        assert_eq!((offers.addresses.len(), offers.proxies.len()), (MOST, MOST));
+    }
+}
