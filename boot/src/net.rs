@@ -183,8 +183,8 @@ impl<'m, N: Device> Net<'m, N> {
         let lease = self.client.configuration();
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
-            // The list has room for two.
-            addresses.extend(lease.map(|lease| IpCidr::Ipv4(lease.address)));
+            // The list has room for two, so one always fits.
+            let _ = lease.map(|lease| addresses.push(IpCidr::Ipv4(lease.address)));
         });
         self.iface.routes_mut().update(|routes| {
             routes.clear();

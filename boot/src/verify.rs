@@ -1,13 +1,254 @@
 //! Is this download what it must be? The only way from fetched bytes to bytes that may be used.
+//!
+//! Signatures and hashes belong into [`verify`]: it sees the bytes exactly as they arrived, compressed ones before
+//! they are unpacked, and nothing downstream accepts anything but a [`Verified`]. Until keys exist it refuses what
+//! can be told without them: nothing at all, and a web server's page in place of the file.
 
+use alloc::string::String;
 use core::fmt;
+
+use crate::Region;
+use crate::url::Url;
+
+/// What a download is fetched to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A kernel, compressed or not.
+    Kernel,
+    /// An initial ramdisk in any format.
+    Initrd,
+    /// A flattened device tree.
+    DeviceTree,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "a kernel",
+            Self::Initrd => "an initrd",
+            Self::DeviceTree => "a device tree",
+        })
+    }
+}
+
+/// Bytes that arrived and that nobody has looked at.
+#[derive(Debug)]
+pub struct Fetched<'m> {
+    /// Where they came from, after redirects.
+    pub url: Url,
+    /// Memory from their first byte to the end of what is free.
+    pub room: Region<'m>,
+    /// How many bytes of the room they fill.
+    pub len: usize,
+}
+
+/// Bytes that may be used. Only [`verify`] makes one.
+#[derive(Debug)]
+pub struct Verified<'m> {
+    url: Url,
+    room: Region<'m>,
+    len: usize,
+}
+
+impl<'m> Verified<'m> {
+    /// The verified bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.room.bytes().get(..self.len).unwrap_or_default()
+    }
+
+    /// Where they came from, after redirects.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where they came from, the memory that starts with them, and how many there are.
+    pub fn into_parts(self) -> (Url, Region<'m>, usize) {
+        (self.url, self.room, self.len)
+    }
+}
 
 /// Why a download is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {}
+pub enum Error {
+    /// No byte arrived.
+    Empty {
+        /// Where nothing came from.
+        url: Url,
+        /// What should have come.
+        expected: Expected,
+    },
+    /// A web page, most likely a server's "not found" with a status of 200.
+    Html {
+        /// Where it came from.
+        url: Url,
+        /// What should have come.
+        expected: Expected,
+    },
+    /// Plain text.
+    Text {
+        /// Where it came from.
+        url: Url,
+        /// What should have come.
+        expected: Expected,
+        /// How it begins.
+        excerpt: String,
+    },
+}
 
 impl fmt::Display for Error {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {}
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty { url, expected } => write!(f, "verify: {url} is empty, not {expected}"),
+            Self::Html { url, expected } => write!(f, "verify: {url} is an HTML page, not {expected}"),
+            Self::Text {
+                url,
+                expected,
+                excerpt,
+            } => write!(f, "verify: {url} is text, not {expected}: \"{excerpt}\""),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Lets a download through when it can be what it is `expected` to be.
+pub fn verify(fetched: Fetched<'_>, expected: Expected) -> Result<Verified<'_>, Error> {
+    let Fetched { url, room, len } = fetched;
+    let verified = Verified { url, room, len };
+    match content(verified.bytes()) {
+        Content::Binary => Ok(verified),
+        Content::Nothing => Err(Error::Empty {
+            url: verified.url,
+            expected,
+        }),
+        Content::Html => Err(Error::Html {
+            url: verified.url,
+            expected,
+        }),
+        Content::Text(excerpt) => Err(Error::Text {
+            url: verified.url,
+            expected,
+            excerpt,
+        }),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Nothing,
+    Binary,
+    Html,
+    Text(String),
+}
+
+/// How much of a file decides whether it is text: every binary format that is expected here has a control byte
+/// sooner, and a cpio archive is told by its magic.
+const PROBE: usize = 512;
+
+fn content(bytes: &[u8]) -> Content {
+    let probe = bytes.get(..PROBE).unwrap_or(bytes);
+    if probe.is_empty() {
+        return Content::Nothing;
+    }
+    let text = match core::str::from_utf8(probe) {
+        Ok(text) => text,
+        // The probe may end inside a character.
+        Err(e) if e.error_len().is_none() => probe
+            .get(..e.valid_up_to())
+            .and_then(|valid| core::str::from_utf8(valid).ok())
+            .unwrap_or_default(),
+        Err(_) => return Content::Binary,
+    };
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    let is_html = ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| {
+        start
+            .get(..tag.len())
+            .is_some_and(|s| s.eq_ignore_ascii_case(tag))
+    });
+    if is_html {
+        return Content::Html;
+    }
+    let is_cpio = text.starts_with("0707");
+    if is_cpio || text.is_empty() || text.contains(|c: char| c.is_control() && !"\t\r\n\u{c}".contains(c)) {
+        return Content::Binary;
+    }
+    let first_line = start.lines().next().unwrap_or_default();
+    Content::Text(first_line.chars().filter(|c| !c.is_control()).take(60).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: Expected) -> Result<usize, String> {
+        let mut memory = vec![0; bytes.len() + 16];
+        memory[..bytes.len()].copy_from_slice(bytes);
+        let fetched = Fetched {
+            url: Url::parse("http://boot/f").unwrap(),
+            room: Region::new(0x1000, &mut memory).unwrap(),
+            len: bytes.len(),
+        };
+        verify(fetched, expected)
+            .map(|v| v.bytes().len())
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn pages_and_nothing_are_refused_by_name() {
+        assert_eq!(
+            check(
+                b" \r\n<!DOCTYPE HTML PUBLIC>\n<title>404</title>",
+                Expected::Kernel
+            ),
+            Err("verify: http://boot/f is an HTML page, not a kernel".into())
+        );
+        assert_eq!(
+            check(b"\xef\xbb\xbf<HTML>", Expected::Initrd),
+            Err("verify: http://boot/f is an HTML page, not an initrd".into())
+        );
+        assert_eq!(
+            check("File not found.\nSorry \u{e9}".as_bytes(), Expected::DeviceTree),
+            Err("verify: http://boot/f is text, not a device tree: \"File not found.\"".into())
+        );
+        assert_eq!(
+            check(b"", Expected::Initrd),
+            Err("verify: http://boot/f is empty, not an initrd".into())
+        );
+    }
+
+    #[test]
+    fn the_formats_of_a_boot_pass() {
+        for bytes in [
+            &b"\x1f\x8b\x08\x00"[..],
+            b"MZ@\xfa\x56\xa3",
+            b"\xd0\x0d\xfe\xed",
+            b"070701000002D1000041ED",
+            b"\xfd7zXZ\0",
+            b"\x28\xb5\x2f\xfd",
+            b"ext2 begins with zeros: \0\0",
+        ] {
+            assert_eq!(check(bytes, Expected::Initrd), Ok(bytes.len()));
+        }
+    }
+
+    #[test]
+    fn a_character_cut_by_the_probe_is_still_text() {
+        let mut page = vec![b'a'; PROBE - 1];
+        page.extend("\u{e9}".as_bytes());
+        assert!(matches!(content(&page), Content::Text(excerpt) if excerpt.len() == 60));
+    }
+
+    #[test]
+    fn a_length_beyond_the_room_is_nothing() {
+        let mut memory = [0x7f; 4];
+        let fetched = Fetched {
+            url: Url::parse("http://boot/f").unwrap(),
+            room: Region::new(0, &mut memory).unwrap(),
+            len: 5,
+        };
+        assert!(matches!(
+            verify(fetched, Expected::Kernel),
+            Err(Error::Empty { .. })
+        ));
     }
 }

@@ -1,0 +1,187 @@
+//! The kernel's command line: the entry's, and what only the firmware can know (Linux `kernel-parameters.rst`).
+//!
+//! The policy: the entry's command line comes first and as it was written. Of the firmware's own, an argument is
+//! kept when the table below names it and the entry does not set it. All else of the firmware's (`root=`,
+//! `console=`, `init=`, `bramble.*` ...) describes the system on its SD card, not the one that boots.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// `COMMAND_LINE_SIZE` of arm64 Linux: bytes of a command line with its NUL.
+pub const LIMIT: usize = 2048;
+
+/// What only the firmware knows: facts of the board, of its memory split and of its displays. A name that ends
+/// in a dot stands for all parameters of that module.
+const KEPT: &[&str] = &[
+    "8250.nr_uarts",
+    "bcm2708_fb.",
+    "coherent_pool",
+    "smsc95xx.macaddr",
+    "snd_bcm2835.",
+    "vc_mem.",
+    "video",
+];
+
+/// Why there is no command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Linux would cut it.
+    TooLong {
+        /// Its length in bytes with the NUL.
+        len: usize,
+    },
+    /// A NUL inside, behind which Linux would not look.
+    Nul,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len } => {
+                write!(f, "command line has {len} bytes; Linux takes {LIMIT}")
+            }
+            Self::Nul => f.write_str("command line contains a NUL"),
+        }
+    }
+}
+
+/// Merges the entry's command line with the firmware's by the policy above.
+pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
+    let set: Vec<&str> = arguments(entry).map(name).collect();
+    let mut kept = arguments(firmware)
+        .filter(|argument| is_kept(argument) && !set.iter().any(|s| same(s, name(argument))))
+        .peekable();
+    let mut line = String::from(entry.trim());
+    if kept.peek().is_some() {
+        // What follows a lone "--" belongs to init, not to the kernel.
+        let (before, after): (Vec<&str>, Vec<&str>) = {
+            let mut ended = false;
+            arguments(entry).partition(|argument| {
+                ended = ended || *argument == "--";
+                !ended
+            })
+        };
+        if after.is_empty() {
+            kept.for_each(|argument| push(&mut line, argument));
+        } else {
+            line.clear();
+            before
+                .into_iter()
+                .chain(kept)
+                .chain(after)
+                .for_each(|argument| push(&mut line, argument));
+        }
+    }
+    let len = line.len().saturating_add(1);
+    if line.contains('\0') {
+        Err(Error::Nul)
+    } else if len > LIMIT {
+        Err(Error::TooLong { len })
+    } else {
+        Ok(line)
+    }
+}
+
+fn push(line: &mut String, argument: &str) {
+    if !line.is_empty() {
+        line.push(' ');
+    }
+    line.push_str(argument);
+}
+
+/// The arguments of a command line: blanks separate them except between double quotes.
+pub fn arguments(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    line.split(move |c: char| {
+        quoted ^= c == '"';
+        c.is_ascii_whitespace() && !quoted
+    })
+    .filter(|argument| !argument.is_empty())
+}
+
+fn name(argument: &str) -> &str {
+    argument.split_once('=').map_or(argument, |(name, _)| name)
+}
+
+/// Linux takes `-` and `_` in names for the same.
+fn same(a: &str, b: &str) -> bool {
+    let canonical = |c| if c == b'-' { b'_' } else { c };
+    a.bytes().map(canonical).eq(b.bytes().map(canonical))
+}
+
+fn is_kept(argument: &str) -> bool {
+    KEPT.iter().any(|kept| {
+        if kept.ends_with('.') {
+            argument.starts_with(kept)
+        } else {
+            same(kept, name(argument))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRMWARE: &str = "coherent_pool=1M 8250.nr_uarts=1 snd_bcm2835.enable_headphones=0 \
+        bcm2708_fb.fbwidth=656 smsc95xx.macaddr=B8:27:EB:00:00:01 vc_mem.mem_base=0x3ec00000 \
+        video=HDMI-A-1:1920x1080M@60 console=ttyS0,115200 root=/dev/mmcblk0p2 rootfstype=ext4 rootwait \
+        init=/bin/sh bramble.url=http://x";
+
+    #[test]
+    fn the_entry_comes_first_and_the_facts_of_the_firmware_follow() {
+        assert_eq!(
+            merge("console=ttyAMA0 quiet", FIRMWARE).unwrap(),
+            "console=ttyAMA0 quiet coherent_pool=1M 8250.nr_uarts=1 snd_bcm2835.enable_headphones=0 \
+             bcm2708_fb.fbwidth=656 smsc95xx.macaddr=B8:27:EB:00:00:01 vc_mem.mem_base=0x3ec00000 \
+             video=HDMI-A-1:1920x1080M@60"
+        );
+    }
+
+    #[test]
+    fn what_the_entry_sets_wins_whatever_its_dashes() {
+        let line = merge(
+            "coherent-pool=4M video=off",
+            "coherent_pool=1M video=HDMI-A-1 vc_mem.x=1",
+        )
+        .unwrap();
+        assert_eq!(line, "coherent-pool=4M video=off vc_mem.x=1");
+    }
+
+    #[test]
+    fn nothing_goes_to_init_that_is_meant_for_the_kernel() {
+        assert_eq!(
+            merge("quiet -- single", "coherent_pool=1M").unwrap(),
+            "quiet coherent_pool=1M -- single"
+        );
+    }
+
+    #[test]
+    fn quoted_blanks_do_not_separate() {
+        assert_eq!(
+            arguments("a=\"b c\"  d\te").collect::<Vec<_>>(),
+            ["a=\"b c\"", "d", "e"]
+        );
+        assert_eq!(
+            merge("", "x=\" video=1\" vc_mem.y=\"1 2\"").unwrap(),
+            "vc_mem.y=\"1 2\""
+        );
+    }
+
+    #[test]
+    fn the_entry_is_not_rewritten() {
+        assert_eq!(merge("  a  b ", "root=/dev/sda").unwrap(), "a  b");
+        assert_eq!(merge("", "").unwrap(), "");
+    }
+
+    #[test]
+    fn the_limit_of_linux_holds_to_the_byte() {
+        assert_eq!(merge(&"a".repeat(LIMIT - 1), "").unwrap().len(), LIMIT - 1);
+        assert_eq!(
+            merge(&"a".repeat(LIMIT), "").unwrap_err().to_string(),
+            "command line has 2049 bytes; Linux takes 2048"
+        );
+        assert_eq!(merge("a\0b", ""), Err(Error::Nul));
+    }
+}

@@ -1,0 +1,261 @@
+//! gzip files (RFC 1952) into linear memory; the deflate inside (RFC 1951) is `miniz_oxide`'s.
+//!
+//! Time is linear in input plus output, both bounded by the caller's slices.
+
+use core::fmt;
+
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+
+const FHCRC: u8 = 1 << 1;
+const FEXTRA: u8 = 1 << 2;
+const FNAME: u8 = 1 << 3;
+const FCOMMENT: u8 = 1 << 4;
+const RESERVED: u8 = 0b1110_0000;
+
+/// Why a gzip file cannot be unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// It ends too early.
+    Truncated,
+    /// A header that RFC 1952 does not know, or whose checksum differs.
+    Header,
+    /// The deflate stream is not one.
+    Deflate,
+    /// The unpacked bytes have another CRC-32 than the file says.
+    Checksum,
+    /// The unpacked bytes are not as many as the file says.
+    Length,
+    /// More comes out than there is memory for.
+    TooBig {
+        /// The memory in bytes.
+        room: usize,
+    },
+    /// Something that is no gzip member follows the last one.
+    Trailing,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("gzip file is truncated"),
+            Self::Header => f.write_str("gzip header is corrupt"),
+            Self::Deflate => f.write_str("gzip file is corrupt: bad deflate data"),
+            Self::Checksum => f.write_str("gzip file is corrupt: the CRC-32 differs"),
+            Self::Length => f.write_str("gzip file is corrupt: the length differs"),
+            Self::TooBig { room } => write!(f, "gzip file unpacks to more than the {room} bytes left"),
+            Self::Trailing => f.write_str("gzip file has foreign bytes at its end"),
+        }
+    }
+}
+
+/// Whether a file claims to be gzip with deflate inside, the only method there is.
+pub fn is_gzip(file: &[u8]) -> bool {
+    file.starts_with(&[0x1f, 0x8b, 8])
+}
+
+/// Unpacks all members of `file` one after another to the start of `output` and returns how many bytes came out.
+/// Zeros after the last member are padding.
+pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
+    let room = output.len();
+    let mut inflater = DecompressorOxide::new();
+    let mut rest = file;
+    let mut filled: usize = 0;
+    loop {
+        let data = skip_header(rest)?;
+        let target = output.get_mut(filled..).unwrap_or_default();
+        inflater.init();
+        // Each member gets a fresh slice, so that no back-reference reaches into the one before.
+        let (status, read, written) = decompress(
+            &mut inflater,
+            data,
+            target,
+            0,
+            TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+        );
+        match status {
+            TINFLStatus::Done => {}
+            TINFLStatus::HasMoreOutput => return Err(Error::TooBig { room }),
+            TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+                return Err(Error::Truncated);
+            }
+            _ => return Err(Error::Deflate),
+        }
+        let unpacked = target.get(..written).unwrap_or_default();
+        let (trailer, after) = data
+            .get(read..)
+            .and_then(|t| t.split_first_chunk::<8>())
+            .ok_or(Error::Truncated)?;
+        let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
+        if crc32fast::hash(unpacked) != u32::from_le_bytes([c0, c1, c2, c3]) {
+            return Err(Error::Checksum);
+        }
+        // ISIZE counts modulo 2^32.
+        if written as u32 != u32::from_le_bytes([l0, l1, l2, l3]) {
+            return Err(Error::Length);
+        }
+        filled = filled.saturating_add(written);
+        if !after.starts_with(&[0x1f, 0x8b]) {
+            let is_padding = after.iter().all(|&byte| byte == 0);
+            return if is_padding {
+                Ok(filled)
+            } else {
+                Err(Error::Trailing)
+            };
+        }
+        rest = after;
+    }
+}
+
+/// The deflate data behind a member's header (RFC 1952 §2.3).
+fn skip_header(member: &[u8]) -> Result<&[u8], Error> {
+    let (fixed, mut rest) = member.split_first_chunk::<10>().ok_or(Error::Truncated)?;
+    let [0x1f, 0x8b, 8, flags, ..] = *fixed else {
+        return Err(Error::Header);
+    };
+    if flags & RESERVED != 0 {
+        return Err(Error::Header);
+    }
+    if flags & FEXTRA != 0 {
+        let (len, after) = rest.split_first_chunk::<2>().ok_or(Error::Truncated)?;
+        rest = after
+            .get(usize::from(u16::from_le_bytes(*len))..)
+            .ok_or(Error::Truncated)?;
+    }
+    for text in [FNAME, FCOMMENT] {
+        if flags & text != 0 {
+            let end = rest.iter().position(|&byte| byte == 0).ok_or(Error::Truncated)?;
+            rest = rest.get(end.saturating_add(1)..).unwrap_or_default();
+        }
+    }
+    if flags & FHCRC != 0 {
+        let header = member
+            .get(..member.len().saturating_sub(rest.len()))
+            .unwrap_or_default();
+        let (sum, after) = rest.split_first_chunk::<2>().ok_or(Error::Truncated)?;
+        if crc32fast::hash(header) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
+            return Err(Error::Header);
+        }
+        rest = after;
+    }
+    Ok(rest)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use miniz_oxide::deflate::compress_to_vec;
+
+    use super::*;
+
+    /// A gzip member as a careful compressor writes it: every optional field, all of them checked.
+    pub(crate) fn member(data: &[u8]) -> Vec<u8> {
+        let mut file = vec![0x1f, 0x8b, 8, FHCRC | FEXTRA | FNAME | FCOMMENT, 1, 2, 3, 4, 0, 3];
+        file.extend(b"\x06\x00AB\x02\x00xy");
+        file.extend(b"Image\0made by a test\0");
+        let sum = crc32fast::hash(&file) as u16;
+        file.extend(sum.to_le_bytes());
+        file.extend(compress_to_vec(data, 6));
+        file.extend(crc32fast::hash(data).to_le_bytes());
+        file.extend((data.len() as u32).to_le_bytes());
+        file
+    }
+
+    fn text() -> Vec<u8> {
+        (0..40_u32)
+            .flat_map(|i| format!("line {} of the golden file\n", i * i).into_bytes())
+            .collect()
+    }
+
+    fn unpacked(file: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut output = vec![0xee; 8192];
+        let len = unpack(file, &mut output)?;
+        assert!(output[len..].iter().all(|&b| b == 0xee), "wrote past its result");
+        output.truncate(len);
+        Ok(output)
+    }
+
+    #[test]
+    fn members_with_every_field_are_joined_and_padding_is_not_data() {
+        assert_eq!(unpacked(&member(&text())).unwrap(), text());
+        let mut two = [member(b"first "), member(b""), member(b"second")].concat();
+        two.extend([0; 100]);
+        assert_eq!(unpacked(&two).unwrap(), b"first second");
+    }
+
+    #[test]
+    fn a_bare_header_is_enough() {
+        let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        file.extend(compress_to_vec(b"bare", 9));
+        file.extend(crc32fast::hash(b"bare").to_le_bytes());
+        file.extend(4_u32.to_le_bytes());
+        assert_eq!(unpacked(&file).unwrap(), b"bare");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let file = member(&text());
+        for len in 0..file.len() {
+            assert_eq!(unpacked(&file[..len]), Err(Error::Truncated), "{len}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_an_error_or_the_right_answer() {
+        let file = member(&text());
+        // MTIME, XFL and OS are the only bytes no check covers, and here FHCRC covers them.
+        let mut changed = file.clone();
+        for at in 0..file.len() {
+            for value in 0..=255 {
+                changed[at] = value;
+                match unpacked(&changed) {
+                    Ok(data) => assert_eq!(data, text(), "byte {at} = {value:#x}"),
+                    Err(_) => assert_ne!(value, file[at]),
+                }
+            }
+            changed[at] = file[at];
+        }
+    }
+
+    #[test]
+    fn each_check_says_what_it_found() {
+        let file = member(&text());
+        let end = file.len();
+        let with = |at: usize, value: u8| {
+            let mut file = file.clone();
+            file[at] ^= value;
+            unpacked(&file).unwrap_err()
+        };
+        assert_eq!(with(3, 0x20), Error::Header);
+        assert_eq!(with(4, 1), Error::Header);
+        assert_eq!(with(end - 1, 1), Error::Length);
+        assert_eq!(with(end - 8, 1), Error::Checksum);
+        let mut foreign = file.clone();
+        foreign.push(1);
+        assert_eq!(unpacked(&foreign), Err(Error::Trailing));
+    }
+
+    #[test]
+    fn output_stops_at_the_memory_that_is_there() {
+        let bomb = member(&vec![0; 1 << 20]);
+        assert!(bomb.len() < 2000);
+        assert_eq!(unpack(&bomb, &mut [0; 4096]), Err(Error::TooBig { room: 4096 }));
+        let mut exact = vec![1; 1 << 20];
+        assert_eq!(unpack(&bomb, &mut exact), Ok(1 << 20));
+        assert_eq!(unpack(&member(b"x"), &mut []), Err(Error::TooBig { room: 0 }));
+    }
+
+    #[test]
+    fn random_deflate_data_never_panics() {
+        let mut state = 1_u64;
+        let mut output = vec![0; 4096];
+        for round in 0..3000 {
+            let mut file = vec![0x1f, 0x8b, 8, (round % 32) as u8, 0, 0, 0, 0, 0, 0];
+            for _ in 0..200 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                file.push((state >> 56) as u8);
+            }
+            assert!(unpack(&file, &mut output).is_err());
+        }
+    }
+}

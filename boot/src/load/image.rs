@@ -1,0 +1,342 @@
+//! The arm64 `Image` header (Linux `Documentation/arch/arm64/booting.rst`), and the names of what is not one.
+
+use core::fmt;
+
+/// `ARM\x64` at byte 56.
+const MAGIC: &[u8] = b"ARM\x64";
+const MAGIC_AT: usize = 56;
+
+/// What the header says of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// Bytes from a 2 MiB boundary to the first byte of the image; it is entered there.
+    pub text_offset: u64,
+    /// Bytes that it occupies once it runs, its file included.
+    pub size: u64,
+}
+
+/// Why a file is not a kernel that a Pi 3 or 4 can run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// It ends before its own headers say.
+    Truncated {
+        /// Bytes that arrived.
+        len: u64,
+        /// Bytes that there must be.
+        expected: u64,
+    },
+    /// Another format, which has a name.
+    Foreign(&'static Format),
+    /// No format that is known here.
+    Unknown,
+    /// Built for 16 KiB pages, as kernels for the Pi 5 are; Cortex-A53 and A72 have 4 and 64 KiB.
+    Pages16K,
+    /// A text offset that is no multiple of 4 KiB.
+    TextOffset(u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { len, expected } => {
+                write!(f, "truncated kernel: {len} of at least {expected} bytes")
+            }
+            Self::Foreign(format) => write!(f, "is {}, not an arm64 Image", format.name),
+            Self::Unknown => f.write_str("is not an arm64 Image nor gzip of one"),
+            Self::Pages16K => {
+                f.write_str("is a kernel for 16 KiB pages, which the CPUs of Pi 3 and Pi 4 do not have")
+            }
+            Self::TextOffset(offset) => write!(f, "has an Image header with text_offset {offset:#x}"),
+        }
+    }
+}
+
+/// Before Linux 3.17 the header did not tell the size, and the text offset was this.
+const OLD_TEXT_OFFSET: u64 = 0x8_0000;
+/// Room behind the file for the BSS of such a kernel, which was about 1 MiB.
+const OLD_BSS: u64 = 16 << 20;
+
+/// Reads the header of a kernel's whole, uncompressed file.
+pub fn parse(file: &[u8]) -> Result<Image, Error> {
+    let len = file.len() as u64;
+    let header = match file.first_chunk::<64>() {
+        Some(header) if header.get(MAGIC_AT..).is_some_and(|h| h.starts_with(MAGIC)) => header,
+        Some(_) => return Err(foreign(file)),
+        // Too short to know; what there is may still name another format.
+        None => match foreign(file) {
+            Error::Unknown => return Err(Error::Truncated { len, expected: 64 }),
+            named => return Err(named),
+        },
+    };
+    let [text_offset, image_size, flags] = [8, 16, 24].map(|at| u64_at(header, at).unwrap_or_default());
+    // Bits 2:1 of the flags: 0 unspecified, 1 4 KiB, 2 16 KiB, 3 64 KiB. Bit 0, big endian, needs nothing of us: the
+    // kernel's first instructions set the CPU's endianness. Bit 3 clear asks for a place near the start of RAM, which
+    // is where kernels go in any case.
+    if flags & 0b110 == 0b100 {
+        return Err(Error::Pages16K);
+    }
+    if let Some(expected) = pe_file_len(file)
+        && len < expected
+    {
+        return Err(Error::Truncated { len, expected });
+    }
+    let (text_offset, size) = if image_size == 0 {
+        (OLD_TEXT_OFFSET, len.saturating_add(OLD_BSS))
+    } else {
+        (text_offset, image_size.max(len))
+    };
+    if text_offset % 4096 != 0 {
+        return Err(Error::TextOffset(text_offset));
+    }
+    Ok(Image { text_offset, size })
+}
+
+/// How long the file of a kernel with an EFI stub must be: the end of its last section's data or of its signature
+/// (Microsoft PE/COFF specification). `None` when it is no PE file.
+fn pe_file_len(file: &[u8]) -> Option<u64> {
+    if !file.starts_with(b"MZ") {
+        return None;
+    }
+    let pe = usize::try_from(u32_at(file, 60)?).ok()?;
+    let coff_end = pe.checked_add(24)?;
+    let Some(coff) = file.get(pe..coff_end) else {
+        return Some(coff_end as u64);
+    };
+    if !coff.starts_with(b"PE\0\0") {
+        return None;
+    }
+    let sections = usize::from(u16_at(coff, 6)?);
+    let optional_len = usize::from(u16_at(coff, 20)?);
+    let table = coff_end.checked_add(optional_len)?;
+    let headers_end = table.checked_add(sections.checked_mul(40)?)?;
+    let mut end = headers_end as u64;
+    // PE32+ has its data directories at byte 112 of the optional header; the fifth is the certificate table, the
+    // only one whose address is a file offset.
+    let optional = file.get(coff_end..table).unwrap_or_default();
+    if u16_at(optional, 0) == Some(0x20b) && u32_at(optional, 108).is_some_and(|count| count > 4) {
+        let certificates = optional.get(112 + 4 * 8..).unwrap_or_default();
+        if let (Some(at), Some(len)) = (u32_at(certificates, 0), u32_at(certificates, 4)) {
+            end = end.max(u64::from(at).saturating_add(u64::from(len)));
+        }
+    }
+    for section in file
+        .get(table..headers_end)
+        .unwrap_or_default()
+        .as_chunks::<40>()
+        .0
+    {
+        // A section without data (.bss) may carry any offset.
+        let (len, at) = (u32_at(section, 16)?, u32_at(section, 20)?);
+        if len != 0 {
+            end = end.max(u64::from(at).saturating_add(u64::from(len)));
+        }
+    }
+    Some(end)
+}
+
+/// A format that people serve as a kernel by mistake, or that another loader would unpack.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Format {
+    at: usize,
+    magic: &'static [u8],
+    name: &'static str,
+}
+
+/// The more specific first: several kinds of kernel are also EFI programs.
+static FORMATS: &[Format] = &[
+    format(4, b"zimg", "an EFI zboot kernel (vmlinuz.efi)"),
+    format(0x202, b"HdrS", "an x86 bzImage"),
+    format(0x24, b"\x18\x28\x6f\x01", "a 32-bit ARM zImage"),
+    format(0, b"\x7fELF", "an ELF file"),
+    format(0, b"MZ", "an EFI program"),
+    format(0, b"\x27\x05\x19\x56", "a U-Boot uImage"),
+    format(0, b"\xd0\x0d\xfe\xed", "a device tree or FIT image"),
+    format(0, b"\xfd7zXZ\0", "an xz file"),
+    format(0, b"\x28\xb5\x2f\xfd", "a zstd file"),
+    format(0, b"\x04\x22\x4d\x18", "an lz4 file"),
+    format(0, b"\x02\x21\x4c\x18", "a legacy lz4 file"),
+    format(0, b"BZh", "a bzip2 file"),
+    format(0, b"\x5d\0\0", "an lzma file"),
+    format(0, b"\x89LZO", "an lzop file"),
+    format(0, b"\x1f\x8b", "a gzip file"),
+    format(0, b"0707", "a cpio archive (an initrd?)"),
+    format(0, b"hsqs", "a squashfs image"),
+    format(0, b"PK\x03\x04", "a zip file"),
+    format(0x8001, b"CD001", "an ISO image"),
+];
+
+const fn format(at: usize, magic: &'static [u8], name: &'static str) -> Format {
+    Format { at, magic, name }
+}
+
+fn foreign(file: &[u8]) -> Error {
+    FORMATS
+        .iter()
+        .find(|format| {
+            file.get(format.at..)
+                .is_some_and(|rest| rest.starts_with(format.magic))
+        })
+        .map_or(Error::Unknown, Error::Foreign)
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk::<N>().copied()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes_at(bytes, at).map(u16::from_le_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes_at(bytes, at).map(u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes_at(bytes, at).map(u64::from_le_bytes)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) const GOLDEN_LEN: usize = 0x1800;
+
+    /// A kernel shaped like Debian's: an Image header that is also an EFI program with two sections.
+    pub(crate) fn golden(text_offset: u64, image_size: u64) -> Vec<u8> {
+        let mut file: Vec<u8> = (0..GOLDEN_LEN).map(|i| (i * 7 / 4) as u8).collect();
+        file[..0x200].fill(0);
+        let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"MZ\x40\xfa");
+        put(8, &text_offset.to_le_bytes());
+        put(16, &image_size.to_le_bytes());
+        put(24, &0b1010_u64.to_le_bytes());
+        put(56, b"ARMd\x40\0\0\0");
+        put(0x40, b"PE\0\0\x64\xaa\x02\0");
+        put(0x40 + 20, &[0xa0, 0]);
+        put(0x58, &[0x0b, 0x02]);
+        put(0x58 + 108, &[6, 0, 0, 0]);
+        put(0xf8, b".text\0\0\0");
+        put(0xf8 + 16, &[0x00, 0x08, 0, 0, 0x00, 0x02, 0, 0]);
+        put(0x120, b".data\0\0\0");
+        put(0x120 + 16, &[0x00, 0x0e, 0, 0, 0x00, 0x0a, 0, 0]);
+        file
+    }
+
+    #[test]
+    fn the_header_of_a_modern_kernel() {
+        assert_eq!(
+            parse(&golden(0, 0x20_0000)),
+            Ok(Image {
+                text_offset: 0,
+                size: 0x20_0000
+            })
+        );
+    }
+
+    #[test]
+    fn an_old_kernel_has_its_text_offset_and_room_for_its_bss() {
+        let image = parse(&golden(0x1234, 0)).unwrap();
+        assert_eq!(image.text_offset, 0x8_0000);
+        assert_eq!(image.size, GOLDEN_LEN as u64 + (16 << 20));
+    }
+
+    #[test]
+    fn a_file_longer_than_image_size_keeps_its_end() {
+        assert_eq!(parse(&golden(0, 64)).unwrap().size, GOLDEN_LEN as u64);
+    }
+
+    #[test]
+    fn every_truncation_is_told_by_the_headers() {
+        let file = golden(0, 0x20_0000);
+        for len in 1..file.len() {
+            assert!(
+                matches!(
+                    parse(&file[..len]),
+                    Err(Error::Truncated { .. } | Error::Foreign(_))
+                ),
+                "{len}"
+            );
+        }
+        assert_eq!(
+            parse(&file[..0x1000]).unwrap_err().to_string(),
+            "truncated kernel: 4096 of at least 6144 bytes"
+        );
+    }
+
+    #[test]
+    fn a_signature_counts_as_part_of_the_file() {
+        let mut file = golden(0, 0x20_0000);
+        file[0x58 + 144..0x58 + 152].copy_from_slice(&[0, 0x18, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(
+            parse(&file),
+            Err(Error::Truncated {
+                len: 0x1800,
+                expected: 0x1808
+            })
+        );
+        file.extend([0; 8]);
+        assert!(parse(&file).is_ok());
+    }
+
+    #[test]
+    fn every_changed_byte_is_an_error_or_a_consistent_image() {
+        let file = golden(0, 0x20_0000);
+        let mut changed = file.clone();
+        for at in 0..0x148 {
+            for value in 0..=255 {
+                changed[at] = value;
+                if let Ok(image) = parse(&changed) {
+                    assert!(image.size >= file.len() as u64 && image.text_offset % 4096 == 0);
+                }
+            }
+            changed[at] = file[at];
+        }
+    }
+
+    #[test]
+    fn kernels_for_other_page_sizes_are_told_apart() {
+        let with = |pages: u8| {
+            let mut file = golden(0, 0x20_0000);
+            file[24] = pages << 1;
+            parse(&file)
+        };
+        assert!(with(0).is_ok() && with(1).is_ok() && with(3).is_ok());
+        assert_eq!(with(2), Err(Error::Pages16K));
+    }
+
+    #[test]
+    fn an_entry_that_no_kernel_has_is_refused() {
+        assert_eq!(parse(&golden(4, 0x20_0000)), Err(Error::TextOffset(4)));
+    }
+
+    #[test]
+    fn other_formats_are_called_by_their_name() {
+        for format in FORMATS {
+            let mut file = vec![0; 0x9000];
+            file[format.at..format.at + format.magic.len()].copy_from_slice(format.magic);
+            assert_eq!(parse(&file), Err(Error::Foreign(format)), "{}", format.name);
+        }
+        assert_eq!(parse(&[0; 0x9000]), Err(Error::Unknown));
+        assert_eq!(
+            parse(b"\x7fELF").unwrap_err().to_string(),
+            "is an ELF file, not an arm64 Image"
+        );
+    }
+
+    #[test]
+    fn random_files_with_the_magic_never_panic() {
+        let mut state = 3_u64;
+        for _ in 0..20_000 {
+            let mut file: Vec<u8> = (0..400)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    (state >> 56) as u8
+                })
+                .collect();
+            file[..2].copy_from_slice(b"MZ");
+            file[56..64].copy_from_slice(b"ARMd\x40\0\0\0");
+            file[64..68].copy_from_slice(b"PE\0\0");
+            let _ = parse(&file).map_err(|e| e.to_string());
+        }
+    }
+}
