@@ -5,7 +5,7 @@ use alloc::vec;
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp;
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
 
 use crate::lease::{Client, Identity, Lease};
@@ -14,6 +14,9 @@ use crate::{Clock, Entropy, Platform};
 /// Frames taken in before anything is sent or looked at again: one acknowledgement answers them all, and a flood
 /// cannot keep the loop from its deadlines.
 const BATCH: usize = 32;
+
+/// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// The time after all others: `wait` without a deadline.
 pub const NEVER: Instant = Instant::from_micros_const(i64::MAX);
@@ -72,7 +75,7 @@ impl<'m, N: Device> Net<'m, N> {
             if now >= deadline {
                 return None;
             }
-            let wake = self.wake_at(now).min(deadline);
+            let wake = self.wake_at(now).min(deadline).min(now + LONGEST_REST);
             // Frames come in trains, and answers at once: after one, look again before resting.
             if !moved && wake > now {
                 self.clock.idle_until(wake);
@@ -183,8 +186,8 @@ impl<'m, N: Device> Net<'m, N> {
         let lease = self.client.configuration();
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
-            // The list has room for two, so one always fits.
-            let _ = lease.map(|lease| addresses.push(IpCidr::Ipv4(lease.address)));
+            // The list has room for two.
+            addresses.extend(lease.map(|lease| IpCidr::Ipv4(lease.address)));
         });
         self.iface.routes_mut().update(|routes| {
             routes.clear();
