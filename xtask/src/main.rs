@@ -1,2 +1,130 @@
-//! What a person types: set-up, image, boot, test, bench.
-fn main() {}
+//! What a person types: `cargo xtask setup | image | boot | test | bench`.
+
+mod apt;
+mod bench;
+mod boot;
+mod builtin;
+mod elf;
+mod image;
+mod payload;
+mod rust_target;
+mod setup;
+mod test;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi 3
+    --board NAME     3b-usbnet (default), 3b-usbnet-hub, 3a+-usbnet, 4b
+    --kernel F       the payload's kernel, in place of Debian's
+    --initrd F       its initrd, in place of the demo's
+    --append S       more words for its command line
+    --menu F         a menu of your own, served as the boot file
+    --root DIR       more files for the web server
+    --timeout S      give up after S seconds (default 600)
+    --expect REGEX   end with success when the console matches (default: the demo's hello)
+    --interactive    your keys go to the console; Ctrl-A x ends
+    --debug          the debug build of kernel8.img
+    --trace-net F    write every frame to F, a pcap file
+cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
+cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug for the debug build
+cargo xtask bench    throughput beside Linux's, time and instructions to the first packet and to the payload
+cargo xtask setup    what the others need; safe to repeat
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    use lexopt::prelude::*;
+    // Everything below names files by their place in the checkout.
+    std::env::set_current_dir(root()?).context("xtask: the checkout")?;
+    let mut arguments = lexopt::Parser::from_env();
+    let command = match arguments.next()? {
+        Some(Value(command)) => command.string()?,
+        Some(Long("help") | Short('h')) | None => {
+            print!("{HELP}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    match command.as_str() {
+        "boot" => boot::run(boot::Options::parse(&mut arguments)?),
+        "image" => {
+            image::build(image::Profile::parse(&mut arguments)?)?.print();
+            Ok(ExitCode::SUCCESS)
+        }
+        "setup" => {
+            nothing_more(&mut arguments)?;
+            Ok(setup::run(setup::Goal::Test).exit_code())
+        }
+        "test" => {
+            nothing_more(&mut arguments)?;
+            test::run()
+        }
+        "bench" => {
+            nothing_more(&mut arguments)?;
+            bench::run()
+        }
+        unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
+    }
+}
+
+fn nothing_more(arguments: &mut lexopt::Parser) -> Result<()> {
+    match arguments.next()? {
+        Some(other) => Err(other.unexpected().into()),
+        None => Ok(()),
+    }
+}
+
+/// The checkout's root, which holds this package.
+fn root() -> Result<PathBuf> {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    package.parent().map(PathBuf::from).context("xtask: no checkout")
+}
+
+/// The cargo that runs us.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Those that cargo set for this package would confuse the ones that it builds next.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// Runs `command` and gives its standard output; its standard error goes to ours.
+fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| name.clone())?;
+    if !output.status.success() {
+        bail!("{name}: {}", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with our own standard output and error.
+fn execute(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| name.clone())?;
+    if !status.success() {
+        bail!("{name}: {status}");
+    }
+    Ok(())
+}

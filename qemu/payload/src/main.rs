@@ -1,0 +1,27 @@
+//! A tiny arm64 Image that says what a boot loader gave it (Linux `Documentation/arch/arm64/booting.rst`).
+//!
+//! It prints registers, device tree and command line on the UART that the device tree names, then powers off. It is
+//! not relocated: no address may be stored in it, which rules out `core::fmt`; `link.ld` checks that.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod print;
+#[cfg(target_os = "none")]
+mod report;
+#[cfg(target_os = "none")]
+mod tree;
+
+/// The host builds every package; this one only runs on a board.
+#[cfg(not(target_os = "none"))]
+fn main() {}
+
+#[cfg(target_os = "none")]
+core::arch::global_asm!(include_str!("entry.S"));
+
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,601 @@
+//! A QEMU machine: its board, image and network as a command line, and the process that runs it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::console::Console;
+use crate::firmware::{self, Firmware, Uart};
+
+/// An emulated board and the NIC that it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Board {
+    /// Pi 3B, QEMU's `usb-net` on the root port.
+    #[default]
+    UsbNet3b,
+    /// Pi 3B, `usb-net` behind QEMU's full-speed hub.
+    UsbNetHub3b,
+    /// Pi 3A+ (512 MiB), `usb-net` on the root port.
+    UsbNet3aPlus,
+    /// Pi 4B, for the console only: QEMU has no GENET. Needs QEMU 9.
+    Console4b,
+}
+
+impl Board {
+    /// Every board.
+    pub const ALL: [Self; 4] = [
+        Self::UsbNet3b,
+        Self::UsbNetHub3b,
+        Self::UsbNet3aPlus,
+        Self::Console4b,
+    ];
+
+    /// The name for `--board`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UsbNet3b => "3b-usbnet",
+            Self::UsbNetHub3b => "3b-usbnet-hub",
+            Self::UsbNet3aPlus => "3a+-usbnet",
+            Self::Console4b => "4b",
+        }
+    }
+
+    /// The board of this name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|board| board.name() == name)
+            .with_context(|| {
+                format!(
+                    "board {name}: not one of {}",
+                    Self::ALL.map(Self::name).join(", ")
+                )
+            })
+    }
+
+    /// Why this machine cannot run it: QEMU is missing, or too old to have the board.
+    pub fn unavailable(self) -> Option<String> {
+        let machines = match machines() {
+            Ok(machines) => machines,
+            Err(reason) => return Some(reason.clone()),
+        };
+        let wanted = self.qemu_machine();
+        let known = machines
+            .lines()
+            .any(|line| line.split_whitespace().next() == Some(wanted));
+        (!known).then(|| format!("{} has no machine {wanted}", binary().display()))
+    }
+
+    /// The stock device tree's file name under `broadcom/`.
+    pub fn device_tree(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b => "bcm2837-rpi-3-b.dtb",
+            Self::UsbNet3aPlus => "bcm2837-rpi-3-a-plus.dtb",
+            Self::Console4b => "bcm2711-rpi-4-b.dtb",
+        }
+    }
+
+    /// One past the ARM's memory in the first bank: QEMU's VideoCore keeps 64 MiB.
+    pub fn memory_end(self) -> u64 {
+        match self {
+            Self::UsbNet3aPlus => 0x1c00_0000,
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::Console4b => 0x3c00_0000,
+        }
+    }
+
+    /// Physical address of the peripherals that buses know as 0x7e000000.
+    pub fn peripherals(self) -> u64 {
+        match self {
+            Self::Console4b => 0xfe00_0000,
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => 0x3f00_0000,
+        }
+    }
+
+    /// The revision code that QEMU's mailbox answers.
+    pub fn revision(self) -> u32 {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b => 0x00a0_2082,
+            Self::UsbNet3aPlus => 0x0090_20e0,
+            Self::Console4b => 0x00b0_3115,
+        }
+    }
+
+    pub(crate) fn model(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b => "Raspberry Pi 3 Model B",
+            Self::UsbNet3aPlus => "Raspberry Pi 3 Model A+",
+            Self::Console4b => "Raspberry Pi 4 Model B",
+        }
+    }
+
+    pub(crate) fn compatible(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b => "raspberrypi,3-model-b",
+            Self::UsbNet3aPlus => "raspberrypi,3-model-a-plus",
+            Self::Console4b => "raspberrypi,4-model-b",
+        }
+    }
+
+    pub(crate) fn soc_compatible(self) -> &'static str {
+        match self {
+            Self::Console4b => "brcm,bcm2711",
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => "brcm,bcm2837",
+        }
+    }
+
+    fn qemu_machine(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b => "raspi3b",
+            Self::UsbNet3aPlus => "raspi3ap",
+            Self::Console4b => "raspi4b",
+        }
+    }
+
+    /// `-device` arguments for the NIC on netdev `net0`. Without `port=`, QEMU would add a hub of its own.
+    fn nic(self, mac: &str) -> Vec<String> {
+        let usb_net = |port: &str| format!("usb-net,netdev=net0,mac={mac},port={port}");
+        match self {
+            Self::UsbNet3b | Self::UsbNet3aPlus => vec![usb_net("1")],
+            Self::UsbNetHub3b => vec!["usb-hub,port=1".to_owned(), usb_net("1.1")],
+            Self::Console4b => vec![],
+        }
+    }
+}
+
+/// The QEMU program: `BRAMBLE_QEMU`, else `qemu-system-aarch64` from the PATH.
+pub fn binary() -> PathBuf {
+    std::env::var_os("BRAMBLE_QEMU").map_or_else(|| PathBuf::from("qemu-system-aarch64"), PathBuf::from)
+}
+
+/// What `-machine help` lists, asked once.
+fn machines() -> &'static Result<String, String> {
+    static MACHINES: OnceLock<Result<String, String>> = OnceLock::new();
+    MACHINES.get_or_init(|| {
+        let name = binary();
+        match Command::new(&name).args(["-machine", "help"]).output() {
+            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Ok(output) => Err(format!("{} -machine help: {}", name.display(), output.status)),
+            Err(error) => Err(format!("{}: {error}", name.display())),
+        }
+    })
+}
+
+/// How the image gets into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// QEMU's `-kernel`: QEMU loads the image as its header asks and starts it at EL2.
+    Kernel,
+    /// The Pi firmware's way: our stub at 0, the image at this address, the device tree high in the first bank, GPIO
+    /// 14 and 15 routed to the console.
+    At(u64),
+}
+
+/// The network that the board's NIC is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Net {
+    netdev: String,
+}
+
+impl Net {
+    /// No network: the NIC's cable is not plugged in.
+    pub fn none() -> Self {
+        Self {
+            netdev: "hubport,id=net0,hubid=0".to_owned(),
+        }
+    }
+
+    /// QEMU's user network, which needs no root: the guest is 10.0.2.15, and 10.0.2.2 is this host's loopback.
+    pub fn user() -> Self {
+        Self {
+            netdev: "user,id=net0,domainname=bramble.test,hostname=node".to_owned(),
+        }
+    }
+
+    /// The tap device of this name, made by the caller.
+    pub fn tap(name: &str) -> Self {
+        Self {
+            netdev: format!("tap,id=net0,ifname={name},script=no,downscript=no"),
+        }
+    }
+
+    /// Adds the user network's DHCP boot file (127 bytes at most).
+    pub fn boot_file(self, url: impl AsRef<str>) -> Self {
+        self.option("bootfile", url.as_ref())
+    }
+
+    /// Adds one option of QEMU's `-netdev`, such as `tftp`.
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        // A comma in a value is doubled in QEMU's option syntax.
+        self.netdev
+            .push_str(&format!(",{name}={}", value.replace(',', ",,")));
+        self
+    }
+}
+
+/// A machine to be started: a builder.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    board: Board,
+    image: PathBuf,
+    entry: Entry,
+    firmware: Firmware,
+    device_tree: Option<Vec<u8>>,
+    initrd: Option<PathBuf>,
+    net: Net,
+    capture: Option<PathBuf>,
+    namespace: Option<String>,
+    instruction_clock: bool,
+    arguments: Vec<OsString>,
+}
+
+impl Machine {
+    /// This board with this image, started by QEMU's `-kernel`, with the user network and a minimal device tree.
+    pub fn new(board: Board, image: impl Into<PathBuf>) -> Self {
+        Self {
+            board,
+            image: image.into(),
+            entry: Entry::Kernel,
+            firmware: Firmware::default(),
+            device_tree: None,
+            initrd: None,
+            net: Net::user(),
+            capture: None,
+            namespace: None,
+            instruction_clock: false,
+            arguments: vec![],
+        }
+    }
+
+    /// How the image gets into memory.
+    pub fn entry(mut self, entry: Entry) -> Self {
+        self.entry = entry;
+        self
+    }
+
+    /// What the firmware writes into the device tree: serial, MAC, cmdline.txt, console.
+    pub fn firmware(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    /// The stock device tree for the firmware to patch, in place of [`Firmware::minimal`].
+    pub fn device_tree(mut self, stock: Vec<u8>) -> Self {
+        self.device_tree = Some(stock);
+        self
+    }
+
+    /// An initrd loaded by QEMU itself, for booting Linux without Bramble; only with [`Entry::Kernel`].
+    pub fn initrd(mut self, file: impl Into<PathBuf>) -> Self {
+        self.initrd = Some(file.into());
+        self
+    }
+
+    /// The network.
+    pub fn net(mut self, net: Net) -> Self {
+        self.net = net;
+        self
+    }
+
+    /// Writes every frame to this pcap file. Its times are guest time.
+    pub fn capture(mut self, pcap: impl Into<PathBuf>) -> Self {
+        self.capture = Some(pcap.into());
+        self
+    }
+
+    /// Runs QEMU inside this network namespace (`ip netns exec`, root only).
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.namespace = Some(name.into());
+        self
+    }
+
+    /// One guest instruction takes one nanosecond of guest time (`-icount shift=0`), so that guest time counts
+    /// instructions. Slower.
+    pub fn instruction_clock(mut self) -> Self {
+        self.instruction_clock = true;
+        self
+    }
+
+    /// Adds one argument to QEMU's command line.
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Starts QEMU. It exits when the guest powers off or resets.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started or refuses its arguments (with what it said), or the device tree cannot be
+    /// written.
+    pub fn start(self) -> Result<Qemu> {
+        if let Some(reason) = self.board.unavailable() {
+            bail!("board {}: {reason}", self.board.name());
+        }
+        // QEMU's own message about a missing image does not say which of its files it means.
+        fs::metadata(&self.image).with_context(|| format!("image {}", self.image.display()))?;
+        let directory = Directory::new()?;
+        let tree = match &self.device_tree {
+            Some(stock) => self.firmware.patch(stock, self.board)?,
+            None => self.firmware.minimal(self.board)?,
+        };
+        let lines = ["uart0", "uart1"].map(|name| directory.0.join(name));
+        let listeners = lines.each_ref().map(UnixListener::bind);
+        let mut command = self.command(&directory.0, &tree)?;
+        let errors = directory.0.join("stderr");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&errors).context("qemu: its error file")?)
+            .spawn()
+            .with_context(|| format!("qemu: {}", command.get_program().display()))?;
+        let mut accept = |listener: std::io::Result<UnixListener>| {
+            connect(&listener.context("qemu: serial socket")?, &mut child, &errors)
+        };
+        let [pl011, mini] = listeners.map(&mut accept);
+        let (pl011, mini) = match (pl011, mini) {
+            (Ok(pl011), Ok(mini)) => (pl011, mini),
+            (Err(error), _) | (_, Err(error)) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        Ok(Qemu {
+            child,
+            pl011,
+            mini,
+            uart: self.firmware.uart,
+            directory,
+        })
+    }
+
+    /// The whole command, whose files it writes to `directory`.
+    fn command(&self, directory: &Path, tree: &[u8]) -> Result<Command> {
+        let mut command = match &self.namespace {
+            Some(name) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", name]).arg(binary());
+                ip
+            }
+            None => Command::new(binary()),
+        };
+        let dtb = directory.join("board.dtb");
+        fs::write(&dtb, tree).context("qemu: device tree file")?;
+        command.args(["-machine", self.board.qemu_machine()]);
+        command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
+        for name in ["uart0", "uart1"] {
+            let socket = option_value(&directory.join(name))?;
+            command.args(["-chardev", &format!("socket,id={name},path={socket}")]);
+            command.args(["-serial", &format!("chardev:{name}")]);
+        }
+        match self.entry {
+            Entry::Kernel => {
+                command.arg("-kernel").arg(&self.image).arg("-dtb").arg(&dtb);
+                if let Some(initrd) = &self.initrd {
+                    command.arg("-initrd").arg(initrd);
+                }
+            }
+            Entry::At(address) => {
+                ensure!(
+                    self.initrd.is_none(),
+                    "qemu: an initrd of QEMU's needs QEMU's -kernel"
+                );
+                let tree_address = device_tree_address(self.board);
+                let stub = directory.join("stub");
+                fs::write(
+                    &stub,
+                    firmware::stub(self.board, self.firmware.uart, address, tree_address)?,
+                )
+                .context("qemu: stub file")?;
+                for (file, address) in [(&stub, 0), (&self.image, address), (&dtb, tree_address)] {
+                    let file = option_value(file)?;
+                    command.args([
+                        "-device",
+                        &format!("loader,file={file},addr={address:#x},force-raw=on"),
+                    ]);
+                }
+            }
+        }
+        let nic = self.board.nic(&self.firmware.mac_text());
+        if !nic.is_empty() {
+            command.args(["-netdev", &self.net.netdev]);
+            for device in nic {
+                command.args(["-device", &device]);
+            }
+            if let Some(pcap) = &self.capture {
+                let pcap = option_value(pcap)?;
+                command.args([
+                    "-object",
+                    &format!("filter-dump,id=dump0,netdev=net0,file={pcap}"),
+                ]);
+            }
+        }
+        if self.instruction_clock {
+            command.args(["-icount", "shift=0"]);
+        }
+        command.args(&self.arguments);
+        Ok(command)
+    }
+}
+
+/// Where the firmware leaves the device tree: high in the first bank, on no page boundary.
+fn device_tree_address(board: Board) -> u64 {
+    board.memory_end().min(0x2f00_0000) - 0xd400
+}
+
+/// A path inside a QEMU option, where a comma is doubled.
+fn option_value(path: &Path) -> Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("qemu: {} is not UTF-8", path.display()))?;
+    Ok(text.replace(',', ",,"))
+}
+
+/// Waits until QEMU opens a serial line, or ends because it refused something.
+fn connect(listener: &UnixListener, child: &mut Child, errors: &Path) -> Result<Console> {
+    listener.set_nonblocking(true).context("qemu: serial socket")?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).context("qemu: serial socket")?;
+                return Console::new(stream);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("qemu: serial socket"),
+        }
+        if let Some(status) = child.try_wait().context("qemu: wait")? {
+            let said = fs::read_to_string(errors).unwrap_or_default();
+            bail!("qemu: ended with {status}: {}", said.trim());
+        }
+        ensure!(Instant::now() < deadline, "qemu: did not open its serial lines");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running machine. Dropping it ends the emulator.
+#[derive(Debug)]
+pub struct Qemu {
+    child: Child,
+    pl011: Console,
+    mini: Console,
+    uart: Uart,
+    directory: Directory,
+}
+
+impl Qemu {
+    /// The UART that the firmware made the console.
+    pub fn console(&mut self) -> &mut Console {
+        self.uart(self.uart)
+    }
+
+    /// Either UART.
+    pub fn uart(&mut self, uart: Uart) -> &mut Console {
+        match uart {
+            Uart::Pl011 => &mut self.pl011,
+            Uart::Mini => &mut self.mini,
+        }
+    }
+
+    /// Waits until the guest powers off or resets, either of which ends QEMU.
+    ///
+    /// # Errors
+    ///
+    /// When it is still running after `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().context("qemu: wait")? {
+                return Ok(status);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "qemu: still running after {} s",
+                patience.as_secs()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What QEMU itself complained about so far.
+    pub fn complaints(&self) -> String {
+        fs::read_to_string(self.directory.0.join("stderr")).unwrap_or_default()
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A directory for one run's files, removed with it.
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "bramble-qemu-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("qemu: {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the system's directory for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(machine: &Machine) -> String {
+        let directory = Directory::new().unwrap();
+        let command = machine.command(&directory.0, b"tree").unwrap();
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.join(" ").replace(directory.0.to_str().unwrap(), "DIR")
+    }
+
+    #[test]
+    fn the_hub_stands_between_the_port_and_the_nic() {
+        let machine = Machine::new(Board::UsbNetHub3b, "kernel8.img");
+        let line = line(&machine);
+        assert!(
+            line.contains(
+                "-device usb-hub,port=1 -device usb-net,netdev=net0,mac=b8:27:eb:a3:b1:e5,port=1.1"
+            )
+        );
+        assert!(line.contains("-kernel kernel8.img -dtb DIR/board.dtb"), "{line}");
+    }
+
+    #[test]
+    fn the_firmware_way_loads_stub_image_and_tree() {
+        let machine = Machine::new(Board::UsbNet3aPlus, "odd,name").entry(Entry::At(0x8_0000));
+        let line = line(&machine);
+        for loaded in [
+            "file=DIR/stub,addr=0x0,",
+            "file=odd,,name,addr=0x80000,",
+            "file=DIR/board.dtb,addr=0x1bff2c00,",
+        ] {
+            assert!(line.contains(loaded), "{loaded} in {line}");
+        }
+        assert!(!line.contains("-kernel"), "{line}");
+    }
+
+    #[test]
+    fn an_initrd_of_qemu_needs_its_kernel_loader() {
+        let machine = Machine::new(Board::UsbNet3b, "k").entry(Entry::At(0)).initrd("i");
+        assert!(machine.command(&Directory::new().unwrap().0, b"").is_err());
+    }
+
+    #[test]
+    fn names_are_unique_and_found() {
+        for board in Board::ALL {
+            assert_eq!(Board::from_name(board.name()).unwrap(), board);
+        }
+        let error = Board::from_name("5b").unwrap_err().to_string();
+        assert!(error.contains("3b-usbnet-hub"), "{error}");
+    }
+}

@@ -1,0 +1,194 @@
+//! The demo payload: Debian's arm64 kernel as it is, and an initrd with busybox and an init that reports.
+//!
+//! `cargo xtask setup` fills a directory outside the checkout with what comes from Debian; this module knows that
+//! directory's layout and writes the initrd from it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::Board;
+use crate::cpio::Archive;
+
+/// Changes with what `setup` puts into the directory, so that an old cache is not taken for a new one.
+const LAYOUT: &str = "debian-bookworm-arm64-1";
+
+/// The kernel modules behind `bramble.wget`: USB host, its PHY, and the driver of QEMU's `usb-net`.
+pub const NIC_MODULES: [&str; 3] = ["phy-generic", "dwc2", "cdc_ether"];
+
+/// The kernel module that can power off, which ends QEMU.
+pub const POWER_MODULES: [&str; 1] = ["bcm2835_wdt"];
+
+/// What Linux's init prints when all went well; the built-in payload ends with the other.
+pub const HELLO: &str = "^hello: (user space|built-in payload)$";
+
+/// The unpacked parts of the demo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    directory: PathBuf,
+}
+
+impl Payload {
+    /// Where the parts are or will be: below `BRAMBLE_CACHE`, else `bramble` in the user's cache directory.
+    pub fn directory() -> Result<PathBuf> {
+        Ok(cache()?.join(LAYOUT))
+    }
+
+    /// The payload that `cargo xtask setup` left.
+    ///
+    /// # Errors
+    ///
+    /// When there is none; the message says what to do, and serves as a reason to skip.
+    pub fn find() -> Result<Self> {
+        let payload = Self {
+            directory: Self::directory()?,
+        };
+        fs::metadata(payload.kernel()).with_context(|| {
+            format!(
+                "demo payload: {} (cargo xtask setup gets it)",
+                payload.kernel().display()
+            )
+        })?;
+        Ok(payload)
+    }
+
+    /// The parts in `directory`, which `setup` is filling.
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    /// Debian's kernel, byte for byte: a raw arm64 Image of about 33 MB.
+    pub fn kernel(&self) -> PathBuf {
+        self.directory.join("vmlinuz")
+    }
+
+    /// Debian's device tree for `board`.
+    pub fn device_tree(&self, board: Board) -> Result<Vec<u8>> {
+        read(&self.directory.join(board.device_tree()))
+    }
+
+    /// The initrd, about 3 MB: the same parts give the same bytes.
+    pub fn initrd(&self) -> Result<Vec<u8>> {
+        let modules = self.directory.join("modules");
+        let mut archive = Archive::new();
+        for directory in ["bin", "dev", "modules"] {
+            archive.directory(directory);
+        }
+        archive
+            .character_device("dev/console", (5, 1))
+            .file("init", 0o755, include_bytes!("init.sh"))
+            .file("bin/busybox", 0o755, &read(&self.directory.join("busybox"))?);
+        let mut added = Vec::new();
+        for (list, wanted) in [("nic", &NIC_MODULES[..]), ("power", &POWER_MODULES[..])] {
+            let order = load_order(wanted, &|name| read_module(&modules, name))?;
+            for name in &order {
+                if !added.contains(name) {
+                    archive.file(
+                        &format!("modules/{name}.ko"),
+                        0o644,
+                        &read_module(&modules, name)?,
+                    );
+                    added.push(name.clone());
+                }
+            }
+            let lines: String = order.iter().map(|name| format!("{name}.ko\n")).collect();
+            archive.file(&format!("modules/{list}"), 0o644, lines.as_bytes());
+        }
+        Ok(archive.finish())
+    }
+}
+
+/// The directory for everything that is expensive to get and does not belong into a checkout.
+pub fn cache() -> Result<PathBuf> {
+    let from = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    from("BRAMBLE_CACHE")
+        .or_else(|| from("XDG_CACHE_HOME").map(|cache| cache.join("bramble")))
+        .or_else(|| from("HOME").map(|home| home.join(".cache/bramble")))
+        .context("cache: none of BRAMBLE_CACHE, XDG_CACHE_HOME and HOME is set")
+}
+
+/// `wanted` and every module they need, each after those it needs, as the modules themselves say; `read` gives a
+/// module's file by its name.
+pub fn load_order(wanted: &[&str], read: &dyn Fn(&str) -> Result<Vec<u8>>) -> Result<Vec<String>> {
+    let mut order = Vec::new();
+    for name in wanted {
+        visit(name, 0, read, &mut order)?;
+    }
+    Ok(order)
+}
+
+fn visit(
+    name: &str,
+    depth: usize,
+    read: &dyn Fn(&str) -> Result<Vec<u8>>,
+    order: &mut Vec<String>,
+) -> Result<()> {
+    anyhow::ensure!(depth < 32, "modules: {name} needs itself");
+    if order.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    for needed in dependencies(&read(name)?) {
+        visit(&needed, depth + 1, read, order)?;
+    }
+    order.push(name.to_owned());
+    Ok(())
+}
+
+/// The `depends=` entry of a module's `.modinfo` section: NUL-separated `key=value` strings.
+fn dependencies(module: &[u8]) -> Vec<String> {
+    let key = b"\0depends=";
+    let Some(at) = module.windows(key.len()).position(|window| window == key) else {
+        return vec![];
+    };
+    let value: Vec<u8> = module
+        .iter()
+        .skip(at + key.len())
+        .copied()
+        .take_while(|&byte| byte != 0)
+        .collect();
+    String::from_utf8_lossy(&value)
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn read_module(modules: &Path, name: &str) -> Result<Vec<u8>> {
+    read(&modules.join(format!("{name}.ko")))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("demo payload: {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_load_after_what_they_need_once() {
+        let read = |name: &str| -> Result<Vec<u8>> {
+            Ok(match name {
+                "cdc_ether" => b"\x7fELF\0license=GPL\0depends=usbnet,usbcore\0name=cdc_ether\0".to_vec(),
+                "usbnet" => b"x\0depends=mii,usbcore\0".to_vec(),
+                "usbcore" => b"x\0depends=\0".to_vec(),
+                _ => b"no such entry".to_vec(),
+            })
+        };
+        let order = load_order(&["cdc_ether", "mii"], &read).unwrap();
+        assert_eq!(order, ["mii", "usbcore", "usbnet", "cdc_ether"]);
+    }
+
+    #[test]
+    fn a_circle_of_modules_is_an_error() {
+        let read = |name: &str| -> Result<Vec<u8>> { Ok(format!("\0depends={name}\0").into_bytes()) };
+        assert!(load_order(&["a"], &read).is_err());
+    }
+}

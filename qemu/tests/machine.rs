@@ -1,0 +1,126 @@
+//! The harness by itself, without Bramble: Debian's kernel through QEMU's own loader, and the built-in payload through
+//! our stub. What fails here fails elsewhere for the same reason.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use qemu::payload::HELLO;
+use qemu::{Board, Entry, Firmware, Machine, Net, Payload, Qemu, Uart};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The payload and an initrd file for QEMU, or the reason to skip `test`.
+fn demo(test: &str) -> Option<(Payload, Vec<u8>, PathBuf)> {
+    if let Some(reason) = Board::UsbNet3b.unavailable() {
+        qemu::skip(test, reason);
+        return None;
+    }
+    match Payload::find() {
+        Ok(payload) => {
+            let bytes = payload.initrd().unwrap();
+            let file = std::env::temp_dir().join(format!("bramble-{test}-{}", std::process::id()));
+            fs::write(&file, &bytes).unwrap();
+            Some((payload, bytes, file))
+        }
+        Err(reason) => {
+            qemu::skip(test, format!("{reason:#}"));
+            None
+        }
+    }
+}
+
+#[test]
+fn debian_reaches_user_space_and_powers_off() {
+    let Some((payload, initrd, file)) = demo("debian_reaches_user_space_and_powers_off") else {
+        return;
+    };
+    let board = Board::UsbNet3b;
+    let firmware = Firmware {
+        cmdline: "console=ttyAMA0,115200 retain_initrd quiet".to_owned(),
+        ..Firmware::default()
+    };
+    let mut machine = Machine::new(board, payload.kernel())
+        .device_tree(payload.device_tree(board).unwrap())
+        .firmware(firmware.clone())
+        .initrd(&file)
+        .start()
+        .unwrap();
+    let console = machine.console();
+    for line in [
+        "^hello: cpus 4 online 0-3$".to_owned(),
+        format!("^hello: cmdline {}$", firmware.cmdline),
+        format!("^hello: initrd {} bytes sha256 [0-9a-f]{{64}}$", initrd.len()),
+        format!("^hello: serial-number {}$", firmware.serial_text()),
+        format!("^hello: local-mac-address {}$", firmware.mac_text()),
+        HELLO.to_owned(),
+    ] {
+        console.expect(&line, PATIENCE).unwrap();
+    }
+    assert!(machine.wait(PATIENCE).unwrap().success());
+    fs::remove_file(file).unwrap();
+}
+
+/// Starts the built-in payload the Pi firmware's way, or says why `test` is skipped.
+fn built_in(test: &str, board: Board, address: u64, uart: Uart) -> Option<Qemu> {
+    if let Some(reason) = board.unavailable() {
+        qemu::skip(test, reason);
+        return None;
+    }
+    let image = match qemu::image("payload.img") {
+        Ok(image) => image,
+        Err(reason) => {
+            qemu::skip(test, format!("{reason:#}"));
+            return None;
+        }
+    };
+    let firmware = Firmware {
+        cmdline: "one two".to_owned(),
+        uart,
+        ..Firmware::default()
+    };
+    let machine = Machine::new(board, image)
+        .net(Net::none())
+        .firmware(firmware)
+        .entry(Entry::At(address));
+    Some(machine.start().unwrap())
+}
+
+#[test]
+fn the_stub_enters_at_el2_with_the_device_tree() {
+    let test = "the_stub_enters_at_el2_with_the_device_tree";
+    for (board, address, uart) in [
+        (Board::UsbNet3b, 0x20_0000, Uart::Pl011),
+        (Board::UsbNet3aPlus, 0x8_0000, Uart::Mini),
+    ] {
+        let Some(mut machine) = built_in(test, board, address, uart) else {
+            return;
+        };
+        let console = machine.console();
+        for line in [
+            format!("^payload: entered at {address:#018x} in EL2$"),
+            "^payload: x1 0x0000000000000000$".to_owned(),
+            "^payload: device tree [0-9]+ bytes, [0-9]+ nodes, depth [0-9]+, whole$".to_owned(),
+            "^payload: serial-number 10000000b4a3b1e5$".to_owned(),
+            "^payload: cmdline one two$".to_owned(),
+            HELLO.to_owned(),
+        ] {
+            console.expect(&line, PATIENCE).unwrap();
+        }
+        assert!(machine.wait(PATIENCE).unwrap().success());
+    }
+}
+
+#[test]
+fn what_qemu_refuses_is_told() {
+    let test = "what_qemu_refuses_is_told";
+    if let Some(reason) = Board::UsbNet3b.unavailable() {
+        qemu::skip(test, reason);
+        return;
+    }
+    let refused = Machine::new(Board::UsbNet3b, file!().trim_start_matches("qemu/"))
+        .argument("-no-such-option")
+        .start();
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("-no-such-option"), "{error}");
+}

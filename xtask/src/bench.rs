@@ -1,0 +1,3 @@
+//! bench
+use std::process::ExitCode;
+pub(crate) fn run() -> anyhow::Result<ExitCode> { println!("{}", crate::builtin::build()?.display()); Ok(ExitCode::SUCCESS) }

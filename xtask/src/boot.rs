@@ -1,0 +1,288 @@
+//! Boots kernel8.img on an emulated Pi with a demo network, and shows its console.
+
+use std::fs;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use qemu::console::{Console, Waited, line_regex};
+use qemu::http::{Answer, Server};
+use qemu::payload::HELLO;
+use qemu::{Board, Firmware, Machine, Net, Payload, Qemu};
+
+use crate::image::{self, Profile};
+use crate::setup::{self, Goal};
+use crate::{builtin, output};
+
+/// The exit status of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// `cargo xtask boot`'s options.
+#[derive(Debug)]
+pub(crate) struct Options {
+    board: Board,
+    kernel: Option<PathBuf>,
+    initrd: Option<PathBuf>,
+    append: String,
+    menu: Option<PathBuf>,
+    root: Option<PathBuf>,
+    timeout: Duration,
+    expect: Option<String>,
+    interactive: bool,
+    profile: Profile,
+    trace: Option<PathBuf>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Self> {
+        use lexopt::prelude::*;
+        let mut options = Self {
+            board: Board::default(),
+            kernel: None,
+            initrd: None,
+            append: String::new(),
+            menu: None,
+            root: None,
+            timeout: Duration::from_secs(600),
+            expect: None,
+            interactive: false,
+            profile: Profile::Release,
+            trace: None,
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("board") => options.board = Board::from_name(&arguments.value()?.string()?)?,
+                Long("kernel") => options.kernel = Some(arguments.value()?.into()),
+                Long("initrd") => options.initrd = Some(arguments.value()?.into()),
+                Long("append") => options.append = arguments.value()?.string()?,
+                Long("menu") => options.menu = Some(arguments.value()?.into()),
+                Long("root") => options.root = Some(arguments.value()?.into()),
+                Long("timeout") => options.timeout = Duration::from_secs(arguments.value()?.parse()?),
+                Long("expect") => options.expect = Some(arguments.value()?.string()?),
+                Long("interactive") => options.interactive = true,
+                Long("debug") => options.profile = Profile::Debug,
+                Long("trace-net") => options.trace = Some(arguments.value()?.into()),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Boots; success when the console said what was expected.
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    let pattern = line_regex(options.expect.as_deref().unwrap_or(HELLO))?;
+    for file in [&options.kernel, &options.initrd, &options.menu, &options.root]
+        .into_iter()
+        .flatten()
+    {
+        fs::metadata(file).with_context(|| format!("boot: {}", file.display()))?;
+    }
+    // What is missing has been said; whether it was needed shows below.
+    setup::run(Goal::Boot);
+    if let Some(reason) = options.board.unavailable() {
+        anyhow::bail!("boot: board {}: {reason}", options.board.name());
+    }
+    let image = image::compile(options.profile)?;
+    let server = Server::start()?;
+    let stock = serve(&server, &options)?;
+    let firmware = Firmware::default();
+    let mut machine = Machine::new(options.board, &image.file)
+        .firmware(firmware)
+        .net(Net::user().boot_file(server.url("/menu")));
+    if let Some(tree) = stock {
+        machine = machine.device_tree(tree);
+    }
+    if let Some(pcap) = &options.trace {
+        machine = machine.capture(pcap);
+    }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("boot: signals")?;
+    }
+    println!(
+        "boot: {} on {}, menu {}",
+        image.file.display(),
+        options.board.name(),
+        server.url("/menu")
+    );
+    let mut qemu = machine.start()?;
+    qemu.console().echo();
+    if options.interactive {
+        return interact(&mut qemu, &interrupted);
+    }
+    let deadline = Instant::now() + options.timeout;
+    let said = loop {
+        match qemu.console().wait(&pattern, Duration::from_millis(200)) {
+            Waited::Found(_) => break true,
+            Waited::Ended => break false,
+            Waited::NotYet if interrupted.load(Ordering::Relaxed) => return Ok(ExitCode::from(INTERRUPTED)),
+            Waited::NotYet if Instant::now() >= deadline => {
+                println!();
+                anyhow::bail!("boot: no /{pattern}/ within {} s", options.timeout.as_secs());
+            }
+            Waited::NotYet => {}
+        }
+    };
+    if interrupted.load(Ordering::Relaxed) {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    ensure!(
+        said,
+        "boot: the machine ended before /{pattern}/ {}",
+        qemu.complaints().trim()
+    );
+    if options.expect.is_none() {
+        // The demo powers off after its hello; that it can is part of the demo.
+        qemu.wait(Duration::from_secs(60))?;
+    }
+    println!();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the payload and its menu on `server`; gives the board's stock device tree, where Debian's is at hand.
+fn serve(server: &Server, options: &Options) -> Result<Option<Vec<u8>>> {
+    let payload = Payload::find();
+    let stock = match &payload {
+        Ok(payload) => Some(payload.device_tree(options.board)?),
+        Err(_) => None,
+    };
+    if let Some(root) = &options.root {
+        server.directory(root);
+    }
+    let mut initrd = options.initrd.clone().map(Answer::file);
+    let kernel = match (&options.kernel, &payload) {
+        (Some(kernel), _) => Answer::file(kernel),
+        (None, Ok(payload)) => {
+            if initrd.is_none() {
+                initrd = Some(Answer::ok(payload.initrd()?));
+            }
+            Answer::file(payload.kernel())
+        }
+        (None, Err(reason)) => {
+            println!("boot: {reason:#}; the built-in payload stands in");
+            Answer::file(builtin::build()?)
+        }
+    };
+    server.put("/vmlinuz", kernel);
+    let console = Firmware::default().uart.linux_name();
+    let hold = if options.interactive { " bramble.hold" } else { "" };
+    let append = format!("console={console},115200 retain_initrd{hold} {}", options.append);
+    let menu = match &options.menu {
+        Some(menu) => Answer::file(menu),
+        None => Answer::ok(demo_menu(append.trim(), initrd.is_some())),
+    };
+    server.put("/menu", menu);
+    if let Some(initrd) = initrd {
+        server.put("/initrd", initrd);
+    }
+    Ok(stock)
+}
+
+/// A PXELINUX menu for the one payload that `serve` puts beside it.
+pub(crate) fn demo_menu(append: &str, initrd: bool) -> String {
+    let initrd = if initrd { "  INITRD initrd\n" } else { "" };
+    format!(
+        "DEFAULT demo\nLABEL demo\n  MENU LABEL The demo payload\n  LINUX vmlinuz\n{initrd}  APPEND {append}\n"
+    )
+}
+
+/// Connects the terminal and the console until the machine ends or somebody types Ctrl-A x.
+fn interact(qemu: &mut Qemu, interrupted: &AtomicBool) -> Result<ExitCode> {
+    let _raw = RawTerminal::enter()?;
+    let left = Arc::new(AtomicBool::new(false));
+    let typed = Arc::clone(&left);
+    let mut keys = qemu.console().try_clone()?;
+    // Ends with the process: nothing can wake a read of the terminal.
+    thread::spawn(move || {
+        forward_keys(&mut keys);
+        typed.store(true, Ordering::Relaxed);
+    });
+    let never = line_regex("[^\\s\\S]")?;
+    while !left.load(Ordering::Relaxed) && !interrupted.load(Ordering::Relaxed) {
+        if qemu.console().wait(&never, Duration::from_millis(100)) == Waited::Ended {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-A, then x: QEMU's own way out.
+const ESCAPE: u8 = 1;
+
+fn forward_keys(console: &mut Console) {
+    let mut escaped = false;
+    for key in std::io::stdin().lock().bytes() {
+        let Ok(key) = key else { return };
+        if escaped && key == b'x' {
+            return;
+        }
+        // Ctrl-A twice sends one.
+        let send = escaped || key != ESCAPE;
+        escaped = !send;
+        if send && console.send(&[key]).is_err() {
+            return;
+        }
+    }
+}
+
+/// A terminal that gives every key at once, put back as it was when dropped.
+struct RawTerminal {
+    settings: Option<String>,
+}
+
+impl RawTerminal {
+    fn enter() -> Result<Self> {
+        if !std::io::stdin().is_terminal() {
+            return Ok(Self { settings: None });
+        }
+        let stty = |argument: &str| {
+            output(
+                Command::new("stty")
+                    .arg(argument)
+                    .stdin(std::process::Stdio::inherit()),
+            )
+        };
+        let settings = stty("-g").context("boot: the terminal")?;
+        println!("boot: your keys go to the console; Ctrl-A x ends");
+        let raw = Self {
+            settings: Some(settings.trim().to_owned()),
+        };
+        output(
+            Command::new("stty")
+                .args(["raw", "-echo", "opost"])
+                .stdin(std::process::Stdio::inherit()),
+        )
+        .context("boot: the terminal")?;
+        Ok(raw)
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.settings {
+            // A terminal that is gone needs no settings.
+            let _ = Command::new("stty").arg(settings).status();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_menu_names_what_is_served() {
+        let menu = demo_menu("console=ttyAMA0", true);
+        assert!(
+            menu.contains("  LINUX vmlinuz\n  INITRD initrd\n  APPEND console=ttyAMA0\n"),
+            "{menu}"
+        );
+        assert!(!demo_menu("", false).contains("INITRD"));
+    }
+}

@@ -1,0 +1,175 @@
+//! The little of ELF that an image needs: its sections, and its loaded bytes as one flat file (ELF-64, gABI ch. 4, 5).
+
+use anyhow::{Context, Result, ensure};
+
+/// A 64-bit little-endian ELF file.
+pub(crate) struct Elf<'a> {
+    bytes: &'a [u8],
+}
+
+/// A section that takes memory at run time.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) name: String,
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+    /// Whether it is in the file, or only zeroed memory.
+    pub(crate) stored: bool,
+}
+
+const PT_LOAD: u32 = 1;
+const SHT_NOBITS: u32 = 8;
+const SHF_ALLOC: u64 = 2;
+
+/// No image of ours is larger; a wrong address would ask for gigabytes of padding.
+const FLAT_LIMIT: u64 = 64 << 20;
+
+impl<'a> Elf<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
+        ensure!(
+            bytes.starts_with(b"\x7fELF\x02\x01"),
+            "elf: not a 64-bit little-endian ELF file"
+        );
+        Ok(Self { bytes })
+    }
+
+    /// The loaded segments' bytes from the lowest physical address on, gaps zeroed: what `objcopy -O binary` writes.
+    pub(crate) fn flat(&self) -> Result<Vec<u8>> {
+        let headers = self.table(32, 54, 56)?;
+        let mut loads = Vec::new();
+        for header in headers {
+            let segment = Self { bytes: header };
+            let (stored, address) = (segment.u64(32)?, segment.u64(24)?);
+            if segment.u32(0)? == PT_LOAD && stored > 0 {
+                loads.push((address, self.slice(segment.u64(8)?, stored)?));
+            }
+        }
+        let base = loads
+            .iter()
+            .map(|(address, _)| *address)
+            .min()
+            .context("elf: nothing to load")?;
+        let mut flat = Vec::new();
+        for (address, content) in loads {
+            let start = address - base;
+            ensure!(start < FLAT_LIMIT, "elf: a segment {start:#x} beyond the first");
+            let start = usize::try_from(start)?;
+            let end = start + content.len();
+            if flat.len() < end {
+                flat.resize(end, 0);
+            }
+            flat.get_mut(start..end)
+                .context("elf: segment")?
+                .copy_from_slice(content);
+        }
+        Ok(flat)
+    }
+
+    /// The sections that take memory, in the file's order.
+    pub(crate) fn sections(&self) -> Result<Vec<Section>> {
+        let headers = self.table(40, 58, 64)?;
+        let names = headers
+            .get(usize::from(self.u16(62)?))
+            .context("elf: no section names")?;
+        let names = Self { bytes: names };
+        let names = self.slice(names.u64(24)?, names.u64(32)?)?;
+        let mut sections = Vec::new();
+        for header in headers {
+            let section = Self { bytes: header };
+            if section.u64(8)? & SHF_ALLOC == 0 {
+                continue;
+            }
+            let name = names
+                .get(section.u32(0)? as usize..)
+                .context("elf: section name")?;
+            let name: Vec<u8> = name.iter().copied().take_while(|&byte| byte != 0).collect();
+            sections.push(Section {
+                name: String::from_utf8_lossy(&name).into_owned(),
+                address: section.u64(16)?,
+                size: section.u64(32)?,
+                stored: section.u32(4)? != SHT_NOBITS,
+            });
+        }
+        Ok(sections)
+    }
+
+    /// A header table, from where the file header holds its offset, its entry size and count, and an entry's least size.
+    fn table(&self, offset: u64, entry_size: u64, least: u64) -> Result<Vec<&'a [u8]>> {
+        let start = self.u64(offset)?;
+        let size = u64::from(self.u16(entry_size)?);
+        ensure!(size >= least, "elf: table entries of {size} bytes");
+        let count = u64::from(self.u16(entry_size + 2)?);
+        (0..count)
+            .map(|index| self.slice(start.checked_add(index * size).context("elf: table")?, size))
+            .collect()
+    }
+
+    fn slice(&self, offset: u64, length: u64) -> Result<&'a [u8]> {
+        let start = usize::try_from(offset)?;
+        let end = start
+            .checked_add(usize::try_from(length)?)
+            .context("elf: offset")?;
+        self.bytes
+            .get(start..end)
+            .with_context(|| format!("elf: truncated at {start:#x}"))
+    }
+
+    fn u16(&self, offset: u64) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.slice(offset, 2)?.try_into()?))
+    }
+
+    fn u32(&self, offset: u64) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.slice(offset, 4)?.try_into()?))
+    }
+
+    fn u64(&self, offset: u64) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.slice(offset, 8)?.try_into()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header, two segments at 0x1000 (`ab`, with bss) and 0x1004 (`c`), and no sections.
+    fn sample() -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[32] = 64;
+        file[54] = 56;
+        file[56] = 2;
+        for (offset, address, size) in [(176_u64, 0x1000_u64, 2_u64), (178, 0x1004, 1)] {
+            let mut header = [0; 56];
+            header[0] = 1;
+            header[8..16].copy_from_slice(&offset.to_le_bytes());
+            header[24..32].copy_from_slice(&address.to_le_bytes());
+            header[32..40].copy_from_slice(&size.to_le_bytes());
+            file.extend_from_slice(&header);
+        }
+        file.extend_from_slice(b"abc");
+        file
+    }
+
+    #[test]
+    fn segments_flatten_with_their_gap() {
+        assert_eq!(Elf::new(&sample()).unwrap().flat().unwrap(), b"ab\0\0c");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let file = sample();
+        for length in 0..file.len() {
+            assert!(
+                Elf::new(&file[..length]).and_then(|elf| elf.flat()).is_err(),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_absurd_address_is_an_error() {
+        let mut file = sample();
+        file[64 + 56 + 24 + 6] = 1;
+        assert!(Elf::new(&file).unwrap().flat().is_err());
+    }
+}

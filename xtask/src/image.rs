@@ -1,0 +1,132 @@
+//! Builds kernel8.img: the `kernel` package's ELF file, flattened, with a table of where its bytes went.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::elf::{Elf, Section};
+use crate::rust_target::TARGET;
+use crate::{cargo, execute, setup};
+
+/// Bytes that the release image may have.
+const BUDGET: usize = 256 * 1024;
+
+/// Which build of the firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// What goes onto an SD card.
+    Release,
+    /// With assertions and less optimisation.
+    Debug,
+    /// The release build with defmt frames on the UART.
+    Defmt,
+}
+
+/// A built image.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// The file for the SD card.
+    pub(crate) file: PathBuf,
+    profile: Profile,
+    size: usize,
+    sections: Vec<Section>,
+}
+
+impl Profile {
+    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Self> {
+        use lexopt::prelude::*;
+        let mut profile = Self::Release;
+        while let Some(argument) = arguments.next()? {
+            profile = match argument {
+                Long("debug") => Self::Debug,
+                Long("defmt") => Self::Defmt,
+                other => return Err(other.unexpected().into()),
+            };
+        }
+        Ok(profile)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "kernel8",
+            Self::Debug => "kernel8-debug",
+            Self::Defmt => "kernel8-defmt",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Release => &["--release"],
+            Self::Debug => &[],
+            Self::Defmt => &["--release", "--features", "defmt"],
+        }
+    }
+}
+
+/// Does the set-up, builds, and leaves `target/<name>.img` and `.elf`.
+pub(crate) fn build(profile: Profile) -> Result<Image> {
+    let missing = setup::run(setup::Goal::Image).missing;
+    ensure!(missing.is_empty(), "image: {}", missing.join("; "));
+    compile(profile)
+}
+
+/// Builds, where the set-up is done.
+pub(crate) fn compile(profile: Profile) -> Result<Image> {
+    let mut command = cargo();
+    command.args([
+        "build",
+        "--package",
+        "kernel",
+        "--bin",
+        "kernel",
+        "--target",
+        TARGET,
+        "--target-dir",
+        "target",
+    ]);
+    execute(command.args(profile.arguments())).context("image")?;
+    let directory = match profile {
+        Profile::Release | Profile::Defmt => "release",
+        Profile::Debug => "debug",
+    };
+    let built = PathBuf::from(format!("target/{TARGET}/{directory}/kernel"));
+    let bytes = fs::read(&built).with_context(|| format!("image: {}", built.display()))?;
+    let elf = Elf::new(&bytes).with_context(|| format!("image: {}", built.display()))?;
+    let flat = elf.flat()?;
+    let file = PathBuf::from(format!("target/{}.img", profile.name()));
+    fs::write(file.with_extension("elf"), &bytes).context("image: ELF file")?;
+    fs::write(&file, &flat).context("image")?;
+    Ok(Image {
+        file,
+        profile,
+        size: flat.len(),
+        sections: elf.sections()?,
+    })
+}
+
+impl Image {
+    /// The size table.
+    pub(crate) fn print(&self) {
+        println!("{:<16} {:>10} {:>9}", "section", "address", "bytes");
+        for section in &self.sections {
+            let note = if section.stored { "" } else { "  memory only" };
+            println!(
+                "{:<16} {:>#10x} {:>9}{note}",
+                section.name, section.address, section.size
+            );
+        }
+        let budget = match self.over_budget() {
+            Some(over) => format!("  {over} OVER the budget of {BUDGET}"),
+            None if self.profile == Profile::Release => format!("  of a budget of {BUDGET}"),
+            None => String::new(),
+        };
+        println!("{:<27} {:>9}{budget}", self.file.display(), self.size);
+    }
+
+    /// By how much the release image is too large.
+    pub(crate) fn over_budget(&self) -> Option<usize> {
+        let over = self.size.checked_sub(BUDGET).filter(|over| *over > 0)?;
+        (self.profile == Profile::Release).then_some(over)
+    }
+}

@@ -1,0 +1,266 @@
+//! The Rust target `aarch64-unknown-none`: found, added by rustup, or built from the compiler's own rust-src.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::apt;
+use crate::setup::{Outcome, on_path};
+use crate::{cargo, execute, output};
+
+/// The target of boot and kernel.
+pub(crate) const TARGET: &str = "aarch64-unknown-none";
+
+/// The libraries that make the target; what each file's name begins with.
+const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
+
+/// Makes sure that plain cargo can build for the target.
+pub(crate) fn ensure() -> Result<Outcome> {
+    let libdir = libdir()?;
+    if complete(&libdir) {
+        return Ok(Outcome::Present(libdir.display().to_string()));
+    }
+    let rustup = if on_path("rustup") {
+        match execute(Command::new("rustup").args(["target", "add", TARGET])) {
+            Ok(()) if complete(&libdir) => return Ok(Outcome::Done("rustup target add".to_owned())),
+            Ok(()) => "rustup did not add the libraries".to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    } else {
+        "no rustup".to_owned()
+    };
+    println!("setup: rust target: {rustup}; building it from rust-src");
+    let built = build(&libdir).with_context(|| format!("{rustup}; rust-src"))?;
+    Ok(Outcome::Done(built))
+}
+
+fn libdir() -> Result<PathBuf> {
+    let printed = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
+    Ok(PathBuf::from(printed.trim()))
+}
+
+fn complete(libdir: &Path) -> bool {
+    LIBRARIES.iter().all(|prefix| rlib(libdir, prefix).is_ok())
+}
+
+/// The one library in `directory` whose name begins with `prefix`.
+fn rlib(directory: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry.with_context(|| directory.display().to_string())?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(prefix) && name.ends_with(".rlib") {
+            found.push(path);
+        }
+    }
+    ensure!(
+        found.len() == 1,
+        "{} files {prefix}*.rlib in {}",
+        found.len(),
+        directory.display()
+    );
+    found.pop().context("none")
+}
+
+/// Builds the libraries from the sources of exactly this compiler into its sysroot.
+fn build(libdir: &Path) -> Result<String> {
+    let version = version()?;
+    let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
+    let scratch = Scratch::new(&qemu::payload::cache()?.join(format!("rust-src-{}", std::process::id())))?;
+    let (library, origin) = sources(&version, &scratch.0)?;
+    // cargo looks for the sources there and nowhere else.
+    let _linked = Link::new(&library, &sysroot.join("lib/rustlib/src/rust/library"))?;
+    let package = scratch.0.join("package");
+    fs::create_dir_all(package.join("src"))?;
+    fs::write(package.join("src/lib.rs"), "#![no_std]\n")?;
+    fs::write(
+        package.join("Cargo.toml"),
+        "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n",
+    )?;
+    let target = scratch.0.join("target");
+    let mut command = cargo();
+    command
+        .current_dir(&package)
+        .args(["build", "--release", "--target", TARGET])
+        .arg("-Zbuild-std=core,alloc,compiler_builtins")
+        .arg("-Zbuild-std-features=compiler-builtins-mem")
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Link-time optimisation reads bitcode.
+        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_TARGET_DIR", &target)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    execute(&mut command)?;
+    fs::create_dir_all(libdir).with_context(|| libdir.display().to_string())?;
+    for prefix in LIBRARIES {
+        let file = rlib(&target.join(TARGET).join("release/deps"), prefix)?;
+        let name = file.file_name().context("a library without a name")?;
+        let partial = libdir.join("partial");
+        fs::copy(&file, &partial).with_context(|| partial.display().to_string())?;
+        fs::rename(&partial, libdir.join(name))?;
+    }
+    Ok(format!("built from {origin} into {}", libdir.display()))
+}
+
+fn version() -> Result<String> {
+    let printed = output(Command::new("rustc").arg("--version"))?;
+    let version = printed.split(' ').nth(1).context("rustc --version names none")?;
+    Ok(version.to_owned())
+}
+
+/// The `library` directory of this version's sources, and where they come from.
+fn sources(version: &str, scratch: &Path) -> Result<(PathBuf, String)> {
+    let unpacked = scratch.join("rust-src");
+    fs::create_dir_all(&unpacked)?;
+    let beside = PathBuf::from(format!("../shared/rust-src-{version}.tar.xz"));
+    let named = std::env::var_os("BRAMBLE_RUST_SRC").map(PathBuf::from);
+    let origin = if let Some(archive) = named.or_else(|| beside.exists().then_some(beside)) {
+        execute(
+            Command::new("tar")
+                .arg("-xf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(&unpacked),
+        )
+        .with_context(|| archive.display().to_string())?;
+        archive.display().to_string()
+    } else {
+        debian_sources(version, &unpacked).context("BRAMBLE_RUST_SRC names no archive")?
+    };
+    let library = find_library(&unpacked, 0).with_context(|| format!("{origin}: no library/core in it"))?;
+    // An archive that names itself for another compiler would build libraries that this one refuses.
+    let named = fs::read_to_string(library.join("../version")).unwrap_or_default();
+    ensure!(
+        named.is_empty() || named.split(' ').next().map(str::trim) == Some(version),
+        "{origin}: sources of {named}, compiler {version}"
+    );
+    Ok((library, origin))
+}
+
+/// Debian's `rust-src` of exactly this version, unpacked without being installed.
+fn debian_sources(version: &str, unpacked: &Path) -> Result<String> {
+    ensure!(on_path("apt-get"), "no apt to take Debian's rust-src from");
+    let versions = output(Command::new("apt-cache").args(["madison", "rust-src"]))?;
+    let exact = versions
+        .lines()
+        .filter_map(|line| line.split('|').nth(1).map(str::trim))
+        .find(|candidate| candidate.split(['+', '-', '~']).next() == Some(version))
+        .with_context(|| format!("Debian has no rust-src {version} here"))?;
+    apt::download_native(&format!("rust-src={exact}"), unpacked)?;
+    for package in apt::packages_in(unpacked)? {
+        apt::unpack(&package, unpacked)?;
+    }
+    Ok(format!("Debian's rust-src {exact}"))
+}
+
+fn find_library(directory: &Path, depth: u32) -> Option<PathBuf> {
+    if directory.join("core/Cargo.toml").is_file() {
+        return Some(directory.to_owned());
+    }
+    if depth > 5 {
+        return None;
+    }
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let directories = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir() && !path.is_symlink());
+    directories
+        .into_iter()
+        .find_map(|path| find_library(&path, depth + 1))
+}
+
+/// A directory that goes away with its content.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It lies in the cache, which may be deleted at any time.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A symbolic link in the toolchain, which goes away with every directory that was made for it.
+struct Link {
+    link: Option<PathBuf>,
+    made: Vec<PathBuf>,
+}
+
+impl Link {
+    /// Nothing, when something is there already.
+    fn new(to: &Path, link: &Path) -> Result<Self> {
+        let mut linked = Self {
+            link: None,
+            made: vec![],
+        };
+        if link.exists() {
+            return Ok(linked);
+        }
+        let mut missing: Vec<&Path> = link
+            .ancestors()
+            .skip(1)
+            .take_while(|path| !path.exists())
+            .collect();
+        missing.reverse();
+        for directory in missing {
+            fs::create_dir(directory).with_context(|| directory.display().to_string())?;
+            linked.made.push(directory.to_owned());
+        }
+        std::os::unix::fs::symlink(to, link).with_context(|| link.display().to_string())?;
+        linked.link = Some(link.to_owned());
+        Ok(linked)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link
+            && let Err(error) = fs::remove_file(link)
+        {
+            println!("setup: rust target: left behind {}: {error}", link.display());
+        }
+        for directory in self.made.iter().rev() {
+            // Not ours any more when somebody else put something in.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leaves_nothing_behind() {
+        let scratch =
+            Scratch::new(&std::env::temp_dir().join(format!("bramble-link-{}", std::process::id()))).unwrap();
+        let link = scratch.0.join("src/rust/library");
+        {
+            let _linked = Link::new(Path::new("/somewhere"), &link).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new("/somewhere"));
+        }
+        assert!(!scratch.0.join("src").exists());
+        fs::create_dir_all(&link).unwrap();
+        drop(Link::new(Path::new("/somewhere"), &link).unwrap());
+        assert!(link.is_dir());
+    }
+
+    #[test]
+    fn the_library_is_found_where_archives_have_it() {
+        let path = std::env::temp_dir().join(format!("bramble-library-{}", std::process::id()));
+        let scratch = Scratch::new(&path).unwrap();
+        assert_eq!(find_library(&scratch.0, 0), None);
+        let library = scratch.0.join("usr/src/rustc-1.95.0/library");
+        fs::create_dir_all(library.join("core")).unwrap();
+        fs::write(library.join("core/Cargo.toml"), "").unwrap();
+        assert_eq!(find_library(&scratch.0, 0), Some(library));
+    }
+}

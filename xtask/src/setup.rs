@@ -1,0 +1,214 @@
+//! Set-up: Debian packages, the Rust target, the demo payload. Each step looks first, and says what it did.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{execute, payload, rust_target};
+
+/// What the set-up is for; each needs all that the ones before it need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Goal {
+    /// Building kernel8.img.
+    Image,
+    /// Booting the demo.
+    Boot,
+    /// Running every test.
+    Test,
+}
+
+/// What a step found or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing to do.
+    Present(String),
+    /// Done now.
+    Done(String),
+}
+
+/// What is still missing after the set-up, a line for each.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) missing: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if self.missing.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+
+    fn step(&mut self, name: &str, outcome: Result<Outcome>) {
+        match outcome {
+            Ok(Outcome::Present(fact)) => println!("setup: {name}: present: {fact}"),
+            Ok(Outcome::Done(fact)) => println!("setup: {name}: done: {fact}"),
+            Err(error) => {
+                println!("setup: {name}: MISSING: {error:#}");
+                self.missing.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+}
+
+/// Does what `goal` needs. A step that fails does not keep the others from being done.
+pub(crate) fn run(goal: Goal) -> Report {
+    let mut report = Report::default();
+    for package in PACKAGES.iter().filter(|package| package.goal <= goal) {
+        if package.present() {
+            report.step(package.name, Ok(Outcome::Present(package.proof.to_owned())));
+        }
+    }
+    let absent: Vec<&Package> = PACKAGES
+        .iter()
+        .filter(|package| package.goal <= goal && !package.present())
+        .collect();
+    if !absent.is_empty() {
+        let installed = install(&absent);
+        for package in absent {
+            let outcome = match &installed {
+                Ok(()) if package.present() => Ok(Outcome::Done("installed with apt".to_owned())),
+                Ok(()) => Err(anyhow::anyhow!(
+                    "apt installed it, but {} is not there",
+                    package.proof
+                )),
+                Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            };
+            report.step(package.name, outcome);
+        }
+    }
+    report.step("rust target", rust_target::ensure());
+    if goal >= Goal::Boot {
+        report.step("demo payload", payload::ensure());
+    }
+    report
+}
+
+/// A Debian package, and the program or file by which to know that it, or another system's like of it, is there.
+struct Package {
+    name: &'static str,
+    proof: &'static str,
+    goal: Goal,
+}
+
+const PACKAGES: [Package; 7] = [
+    // tar needs xz for a rust-src archive.
+    Package {
+        name: "xz-utils",
+        proof: "xz",
+        goal: Goal::Image,
+    },
+    Package {
+        name: "qemu-system-arm",
+        proof: "qemu-system-aarch64",
+        goal: Goal::Boot,
+    },
+    // Signs the demo payload's archive.
+    Package {
+        name: "debian-archive-keyring",
+        proof: payload::KEYRING,
+        goal: Goal::Boot,
+    },
+    Package {
+        name: "iproute2",
+        proof: "ip",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "dnsmasq-base",
+        proof: "dnsmasq",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "nginx-light",
+        proof: "nginx",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "device-tree-compiler",
+        proof: "dtc",
+        goal: Goal::Test,
+    },
+];
+
+impl Package {
+    fn present(&self) -> bool {
+        if self.proof.starts_with('/') {
+            return Path::new(self.proof).exists();
+        }
+        if self.name == "qemu-system-arm" && qemu::Board::default().unavailable().is_none() {
+            return true;
+        }
+        on_path(self.proof)
+    }
+}
+
+/// Whether a program of this name is on the PATH or where root's PATH has more.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(program).is_file())
+}
+
+fn install(packages: &[&Package]) -> Result<()> {
+    let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
+    let list = names.join(" ");
+    if !on_path("apt-get") {
+        bail!("no apt here; install what Debian calls: {list}");
+    }
+    let prefix: &[&str] = if is_root()? {
+        &[]
+    } else if Command::new("sudo")
+        .args(["-n", "true"])
+        .output()
+        .is_ok_and(|sudo| sudo.status.success())
+    {
+        &["sudo", "-n"]
+    } else {
+        bail!("neither root nor sudo without a password; run: sudo apt-get install {list}");
+    };
+    let apt = |arguments: &[&str]| {
+        let words: Vec<&str> = prefix
+            .iter()
+            .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"])
+            .chain(arguments)
+            .copied()
+            .collect();
+        let (program, rest) = words.split_first().context("apt: no command")?;
+        execute(Command::new(program).args(rest))
+    };
+    println!("setup: apt-get install {list}");
+    let arguments: Vec<&str> = ["install", "--no-install-recommends"]
+        .iter()
+        .copied()
+        .chain(names)
+        .collect();
+    // The first try fails where the package lists are missing or old.
+    if apt(&arguments).is_err() {
+        apt(&["update"])?;
+        apt(&arguments)?;
+    }
+    if packages.iter().any(|package| package.proof == "nginx") && on_path("systemctl") {
+        // Debian starts what it installs; the tests start their own nginx, in a namespace of its own.
+        let words: Vec<&str> = prefix
+            .iter()
+            .chain(&["systemctl", "disable", "--now", "nginx"])
+            .copied()
+            .collect();
+        if let Some((program, rest)) = words.split_first()
+            && let Err(error) = execute(Command::new(program).args(rest))
+        {
+            println!("setup: nginx-light: its service may be running: {error:#}");
+        }
+    }
+    Ok(())
+}
+
+/// Whether we may do everything.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(crate::output(Command::new("id").arg("-u"))?.trim() == "0")
+}
