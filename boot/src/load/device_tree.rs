@@ -21,6 +21,8 @@ pub const HEAP_LIMIT: usize = 4 << 20;
 const NODE_NAME_LIMIT: usize = 255;
 const PROPERTY_NAME_LIMIT: usize = 127;
 const RESERVATION_LIMIT: usize = 256;
+/// Ranges of memory, present and reserved; real trees have less than ten.
+const RANGE_LIMIT: usize = 512;
 /// What `dtoolkit`'s model takes for a node or property beside its name (twice) and its value, measured with room.
 const NODE_COST: usize = 640;
 const PROPERTY_COST: usize = 320;
@@ -71,6 +73,8 @@ pub enum Error {
     TooDeep,
     /// Too many nodes and properties.
     TooComplex,
+    /// More than 512 ranges of memory.
+    Ranges,
     /// No node names any memory, so Linux would find none.
     NoMemory,
 }
@@ -88,6 +92,7 @@ impl fmt::Display for Error {
             Self::Name { at } => write!(f, "is corrupt: bad name at offset {at} of its structure"),
             Self::TooDeep => write!(f, "is nested more than {DEPTH_LIMIT} levels deep"),
             Self::TooComplex => write!(f, "would take more than {HEAP_LIMIT} bytes unpacked"),
+            Self::Ranges => write!(f, "names more than {RANGE_LIMIT} ranges of memory"),
             Self::NoMemory => f.write_str("names no memory"),
         }
     }
@@ -143,9 +148,14 @@ impl<'a> Tree<'a> {
             .find(|entry| **entry == [0; 16])
             .ok_or(Error::Reservations)?;
         check_structure(structure, strings)?;
-        Ok(Self {
+        let tree = Self {
             fdt: Fdt::new_unchecked(bytes),
-        })
+        };
+        let ranges = tree.memory().chain(tree.reservations());
+        if ranges.take(RANGE_LIMIT.saturating_add(1)).count() > RANGE_LIMIT {
+            return Err(Error::Ranges);
+        }
+        Ok(tree)
     }
 
     /// The tree for reading with `dtoolkit`.
@@ -807,6 +817,19 @@ pub(super) mod tests {
         let mut many = firmware();
         many.memory_reservations = vec![MemoryReservation::new(1, 1); 300];
         assert_eq!(Tree::check(&many.to_dtb()).unwrap_err(), Error::Reservations);
+    }
+
+    #[test]
+    fn ranges_of_memory_are_bounded() {
+        let with = |banks: usize| {
+            let mut tree = firmware();
+            let memory = tree.find_node_mut("/memory@0").unwrap();
+            let reg = vec![[0_u32, 0x1000, 0x1000]; banks].concat();
+            memory.add_property(DeviceTreeProperty::new_unchecked("reg", reg));
+            Tree::check(&tree.to_dtb()).map(|_| ())
+        };
+        assert_eq!(with(RANGE_LIMIT - 2), Ok(()));
+        assert_eq!(with(RANGE_LIMIT - 1), Err(Error::Ranges));
     }
 
     #[test]

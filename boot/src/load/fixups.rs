@@ -11,7 +11,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property, ToPropertyValue};
 
 use super::Seeds;
-use super::device_tree::{Cells, ETHERNET, Error, SIZE_LIMIT, Tree, is_memory, text};
+use super::device_tree::{Cells, ETHERNET, Error, Tree, is_memory, text};
 use crate::Board;
 
 /// What this boot adds to the tree.
@@ -90,13 +90,12 @@ pub(super) fn for_linux(
     // Linux reads the entries up to the first empty one.
     tree.memory_reservations.retain(|entry| entry.size() != 0);
     let kept = firmware.into_iter().flat_map(Tree::reservations);
-    reserve(&mut tree, kept.chain([SPIN_TABLE]));
+    reserve(&mut tree, kept.chain([SPIN_TABLE]))?;
     let dtb = tree.to_dtb();
-    if dtb.len() > SIZE_LIMIT {
-        return Err(Error::TooBig { len: dtb.len() });
+    if Tree::check(&dtb)?.memory().next().is_none() {
+        return Err(Error::NoMemory);
     }
-    let has_memory = Tree::check(&dtb)?.memory().next().is_some();
-    if has_memory { Ok(dtb) } else { Err(Error::NoMemory) }
+    Ok(dtb)
 }
 
 /// Serial number and MAC address, where no firmware wrote them.
@@ -141,31 +140,21 @@ fn choose(chosen: &mut DeviceTreeNode, boot: &Boot<'_>) {
 
 /// Adds to the reservation block what neither it nor `/reserved-memory` covers: Linux refuses to reserve twice what
 /// must stay unmapped.
-fn reserve(tree: &mut DeviceTree, ranges: impl Iterator<Item = Range<u64>>) {
-    let mut covered: Vec<Range<u64>> = tree
-        .memory_reservations
-        .iter()
-        .map(|entry| entry.address()..entry.address().saturating_add(entry.size()))
-        .collect();
-    if let Some(parent) = tree.root.child("reserved-memory") {
-        let cells = Cells::of(parent);
-        for node in parent.children() {
-            if let Some(reg) = node.property("reg") {
-                covered.extend(cells.ranges(reg.value()));
-            }
-        }
-    }
+fn reserve(tree: &mut DeviceTree, ranges: impl Iterator<Item = Range<u64>>) -> Result<(), Error> {
+    let dtb = tree.to_dtb();
+    let mut reserved: Vec<Range<u64>> = Tree::check(&dtb)?.reservations().collect();
     for range in ranges {
-        if !covered
+        let is_reserved = reserved
             .iter()
-            .any(|c| c.start <= range.start && range.end <= c.end)
-        {
+            .any(|r| r.start <= range.start && range.end <= r.end);
+        if !is_reserved {
             let len = range.end.saturating_sub(range.start);
             tree.memory_reservations
                 .push(MemoryReservation::new(range.start, len));
-            covered.push(range);
+            reserved.push(range);
         }
     }
+    Ok(())
 }
 
 /// One line of the table above.
@@ -255,6 +244,7 @@ fn alias(root: &DeviceTreeNode, name: &str) -> Option<String> {
 mod tests {
     use smoltcp::wire::EthernetAddress;
 
+    use super::super::device_tree::SIZE_LIMIT;
     use super::super::device_tree::tests::{MAC, firmware, node};
     use super::*;
 

@@ -4,6 +4,7 @@
 //! which Linux maps in one piece, and the initrds from a page boundary on. Each step hands on only the memory behind
 //! what it placed, so no two of them can overlap.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
@@ -25,26 +26,19 @@ impl fmt::Display for Address {
 }
 
 /// The largest part of `bank` that touches none of the `kept` ranges; the lowest of equals, empty when there is none.
-///
-/// Quadratic in the number of `kept` ranges, of which a device tree may name 512.
 pub fn payload_region(bank: Range<u64>, kept: &[Range<u64>]) -> Range<u64> {
+    let mut kept: Vec<&Range<u64>> = kept.iter().filter(|range| !range.is_empty()).collect();
+    kept.sort_unstable_by_key(|range| range.start);
+    let len = |range: &Range<u64>| range.end.saturating_sub(range.start);
+    let end = bank.end..bank.end;
     let mut best = bank.start..bank.start;
-    let mut start = bank.start;
-    while start < bank.end {
-        let holding = kept.iter().find(|k| k.contains(&start));
-        if let Some(holding) = holding {
-            start = holding.end;
-            continue;
+    let mut free = bank.start;
+    for next in kept.into_iter().chain([&end]) {
+        let gap = free..next.start.min(bank.end);
+        if len(&gap) > len(&best) {
+            best = gap;
         }
-        let end = kept
-            .iter()
-            .filter(|k| !k.is_empty() && k.start > start)
-            .map(|k| k.start)
-            .fold(bank.end, u64::min);
-        if end.saturating_sub(start) > best.end.saturating_sub(best.start) {
-            best = start..end;
-        }
-        start = end;
+        free = free.max(next.end);
     }
     best
 }
