@@ -6,7 +6,7 @@ use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, Socke
 use smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
+use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::lease::{Client, Identity, Lease};
 use crate::{Clock, Entropy, Platform};
@@ -106,39 +106,12 @@ impl<'m, N: Device> Net<'m, N> {
         self.random.next_u32()
     }
 
-    /// Starts a TCP connection from a fresh local port, with buffers of these sizes in bytes. The socket tells how it
-    /// went; give it back with [`Net::remove`].
-    #[allow(dead_code)] // Until fetch and resolve land.
-    pub(crate) fn connect(
-        &mut self,
-        remote: (Ipv4Address, u16),
-        receive: usize,
-        send: usize,
-    ) -> Result<SocketHandle, tcp::ConnectError> {
-        let mut socket = tcp::Socket::new(
-            tcp::SocketBuffer::new(vec![0; receive]),
-            tcp::SocketBuffer::new(vec![0; send]),
-        );
-        // A batch of frames is answered by one acknowledgement anyhow; a further delay only slows the sender down.
-        socket.set_ack_delay(None);
-        socket.connect(self.iface.context(), remote, self.random.ephemeral_port())?;
-        Ok(self.sockets.add(socket))
-    }
-
-    /// Forgets a socket. What it still had to send is lost.
-    #[allow(dead_code)] // Until fetch and resolve land.
-    pub(crate) fn remove(&mut self, socket: SocketHandle) {
-        self.sockets.remove(socket);
-    }
-
-    /// The socket behind a handle that [`Net::connect`] gave.
-    #[allow(dead_code)] // Until fetch and resolve land.
+    /// A TCP socket of the set.
     pub(crate) fn tcp(&mut self, socket: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(socket)
     }
 
     /// What sockets of other kinds need: the interface's context for their calls, and the set to live in.
-    #[allow(dead_code)] // Until fetch and resolve land.
     pub(crate) fn sockets(&mut self) -> (&mut Context, &mut SocketSet<'static>) {
         (self.iface.context(), &mut self.sockets)
     }
@@ -304,12 +277,6 @@ impl Random {
     /// A number below `bound`; 0 when that is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next_u64().checked_rem(bound).unwrap_or(0)
-    }
-
-    /// A port of the dynamic range, 49152 to 65535 (RFC 6335).
-    #[allow(dead_code)] // Until fetch and resolve land.
-    fn ephemeral_port(&mut self) -> u16 {
-        0xc000 | (self.next_u32() as u16)
     }
 }
 
@@ -515,7 +482,7 @@ mod tests {
         let draw = |identity: &Identity| Random::seeded(&mut Dice(false), identity, Instant::ZERO).next_u64();
         assert_ne!(draw(&identity()), draw(&other));
         let mut random = Random::fixed(1);
-        assert!((0..1000).all(|_| random.ephemeral_port() >= 49_152 && random.below(10) < 10));
+        assert!((0..1000).all(|_| random.below(10) < 10));
         assert_eq!(random.below(0), 0);
     }
 }

@@ -1,1 +1,190 @@
 //! Host names to addresses: literal IPv4, or DNS over UDP through the lease's servers (RFC 1035).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use smoltcp::phy::Device;
+use smoltcp::socket::dns;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
+
+use crate::net::Net;
+
+/// How long all servers together may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The lease names no DNS server.
+    NoServer(String),
+    /// The servers know no IPv4 address, or cannot find out.
+    NotFound(String),
+    /// No server answered within 10 s.
+    Timeout(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoServer(host) => write!(f, "cannot resolve {host}: the lease names no DNS server"),
+            Self::NotFound(host) => write!(
+                f,
+                "cannot resolve {host}: no such name, or it has no IPv4 address"
+            ),
+            Self::Timeout(host) => {
+                write!(
+                    f,
+                    "cannot resolve {host}: no DNS server answered within {} s",
+                    TIMEOUT.secs()
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// The address of `host`, a name or a dotted address.
+///
+/// A name without a dot is first looked up in the lease's domain. Every name is asked of every server in turn, each
+/// with an equal share of the 10 s that are left, because a server that fails says no more than one that does not know.
+/// Not of all at once: smoltcp asks for one neighbour per second, and one that is down would keep the others waiting.
+pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Address, Error> {
+    if let Ok(address) = host.parse() {
+        return Ok(address);
+    }
+    let lease = net.lease();
+    if lease.dns.is_empty() {
+        return Err(Error::NoServer(host.into()));
+    }
+    let end = net.now() + TIMEOUT;
+    let names = names(host, lease.domain.as_deref());
+    let questions = names
+        .iter()
+        .flat_map(|name| lease.dns.iter().map(move |server| (name, *server)));
+    let mut left = names.len().saturating_mul(lease.dns.len());
+    let mut answered = false;
+    for (name, server) in questions {
+        let deadline = share(net.now(), end, left);
+        left = left.saturating_sub(1);
+        match ask(net, name, server, deadline) {
+            Some(Answer::Address(address)) => return Ok(address),
+            Some(Answer::Nothing) => answered = true,
+            None => {}
+        }
+    }
+    let error = if answered { Error::NotFound } else { Error::Timeout };
+    Err(error(host.into()))
+}
+
+enum Answer {
+    Address(Ipv4Address),
+    /// The server knows no address, or cannot find out: smoltcp does not tell which.
+    Nothing,
+}
+
+/// Asks `server` for the address of `name`; `None` when nothing came by `deadline`.
+fn ask<N: Device>(
+    net: &mut Net<'_, N>,
+    name: &str,
+    server: Ipv4Address,
+    deadline: Instant,
+) -> Option<Answer> {
+    let (context, sockets) = net.sockets();
+    let mut socket = dns::Socket::new(&[IpAddress::Ipv4(server)], vec![]);
+    let Ok(query) = socket.start_query(context, name, DnsQueryType::A) else {
+        return Some(Answer::Nothing);
+    };
+    let handle = sockets.add(socket);
+    let answer = net.wait(deadline, |net| {
+        let socket = net.sockets().1.get_mut::<dns::Socket<'_>>(handle);
+        match socket.get_query_result(query) {
+            Ok(addresses) => Some(usable(&addresses).map_or(Answer::Nothing, Answer::Address)),
+            Err(dns::GetQueryResultError::Failed) => Some(Answer::Nothing),
+            Err(dns::GetQueryResultError::Pending) => None,
+        }
+    });
+    net.sockets().1.remove(handle);
+    answer
+}
+
+/// The first address that a host can have.
+fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
+    addresses.iter().find_map(|address| match address {
+        IpAddress::Ipv4(a) if !(a.is_unspecified() || a.is_multicast() || a.is_broadcast()) => Some(*a),
+        _ => None,
+    })
+}
+
+/// The names to ask for, in order.
+fn names(host: &str, domain: Option<&str>) -> Vec<String> {
+    let local = domain
+        .map(|domain| domain.trim_matches('.'))
+        .filter(|domain| !domain.is_empty() && !host.contains('.'))
+        .map(|domain| format!("{host}.{domain}"));
+    local.into_iter().chain([host.to_string()]).collect()
+}
+
+/// When the next of `left` questions must be answered, so that each gets its share of the time until `end`.
+fn share(now: Instant, end: Instant, left: usize) -> Instant {
+    let remaining = (end - now).total_micros();
+    let part = remaining.checked_div(left as u64).unwrap_or(0);
+    if now >= end {
+        end
+    } else {
+        now + Duration::from_micros(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dotless_name_is_looked_up_in_the_domain_first() {
+        assert_eq!(names("boot", Some("lab.example")), ["boot.lab.example", "boot"]);
+        assert_eq!(names("boot", Some(".lab.")), ["boot.lab", "boot"]);
+        assert_eq!(names("boot", Some(".")), ["boot"]);
+        assert_eq!(names("boot", None), ["boot"]);
+        assert_eq!(names("boot.example", Some("lab")), ["boot.example"]);
+        assert_eq!(names("boot.", Some("lab")), ["boot."]);
+    }
+
+    #[test]
+    fn questions_share_the_time_that_is_left() {
+        let at = Instant::from_millis;
+        assert_eq!(share(at(0), at(10_000), 4), at(2500));
+        assert_eq!(share(at(100), at(10_000), 3), at(3400));
+        assert_eq!(share(at(7500), at(10_000), 1), at(10_000));
+        assert_eq!(share(at(10_000), at(10_000), 1), at(10_000));
+        assert_eq!(share(at(10_001), at(10_000), 1), at(10_000));
+        assert_eq!(share(at(0), at(10_000), 0), at(0));
+    }
+
+    #[test]
+    fn addresses_that_no_host_has_are_skipped() {
+        let ip = |a, b, c, d| IpAddress::v4(a, b, c, d);
+        assert_eq!(
+            usable(&[
+                ip(0, 0, 0, 0),
+                ip(255, 255, 255, 255),
+                ip(224, 0, 0, 1),
+                ip(10, 0, 0, 1)
+            ]),
+            Some(Ipv4Address::new(10, 0, 0, 1))
+        );
+        assert_eq!(usable(&[ip(0, 0, 0, 0)]), None);
+    }
+
+    #[test]
+    fn errors_name_the_host() {
+        assert_eq!(
+            Error::Timeout("boot.example".into()).to_string(),
+            "cannot resolve boot.example: no DNS server answered within 10 s"
+        );
+    }
+}

@@ -21,9 +21,19 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         platform,
     } = machine;
     let mut net = Net::new(nic, clock, platform, entropy, Identity::of(board));
+    // Its socket lives in `net`: one for all attempts.
+    let mut fetcher = Fetcher::new();
     let mut failures: u32 = 0;
     loop {
-        let error = match attempt(&mut net, console, memory.reborrow(), entropy, board, settings) {
+        let error = match attempt(
+            &mut net,
+            &mut fetcher,
+            console,
+            memory.reborrow(),
+            entropy,
+            board,
+            settings,
+        ) {
             Ok(handoff) => return Ok(handoff),
             Err(error) => error,
         };
@@ -48,15 +58,15 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
 /// The pipeline, once. Each line is a step of the picture in `lib.rs`.
 fn attempt<N: Device>(
     net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
     console: &mut dyn Console,
     mut memory: Region<'_>,
     entropy: &mut dyn Entropy,
     board: &Board<'_>,
     settings: &Settings,
 ) -> Result<Handoff, Error> {
-    let mut fetcher = Fetcher::new();
     let lease = net.lease();
-    let menu = menu::find(net, &mut fetcher, &lease, board, settings, memory.bytes_mut())?;
+    let menu = menu::find(net, fetcher, &lease, board, settings, memory.bytes_mut())?;
     let payload = menu::choose(net, console, &menu, &lease, board)?;
     let seeds = Seeds::draw(entropy);
     load::load(&payload, memory, board, &seeds, &mut |url, into| {

@@ -128,7 +128,7 @@ impl Url {
     }
 
     /// This URL with the credentials of `other`, when it has none and is on the same host and port.
-    pub fn or_credentials_of(mut self, other: &Self) -> Self {
+    pub(crate) fn or_credentials_of(mut self, other: &Self) -> Self {
         if self.userinfo.is_none() && self.same_origin(other) {
             self.userinfo.clone_from(&other.userinfo);
         }

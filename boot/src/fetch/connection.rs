@@ -1,0 +1,188 @@
+//! One TCP connection (RFC 9293, over smoltcp), kept open between requests; its socket and buffers are used again.
+
+use alloc::string::String;
+use alloc::vec;
+use core::fmt;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::phy::Device;
+use smoltcp::socket::tcp;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+
+use crate::net::Net;
+use crate::url::Url;
+
+/// The receive window. A gigabit per second over 2 ms needs as much.
+const RECEIVE_BUFFER: usize = 256 * 1024;
+/// A whole request fits.
+const SEND_BUFFER: usize = 8 * 1024;
+/// How long a server may take to accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A silent peer is probed so often …
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// … and given up after this long without any segment, which means that it is gone, not that it is busy.
+const PEER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The socket, and whom it is connected to.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    socket: Option<SocketHandle>,
+    origin: Option<(String, u16)>,
+    local_port: u16,
+}
+
+/// What came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received<T> {
+    Data(T),
+    /// The server closed its side, everything before has been read.
+    End,
+}
+
+/// How a connection ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The server closed it (FIN).
+    Closed,
+    /// The server reset it (RST), or is gone: no segment for 20 s.
+    Reset,
+    /// Nothing came in the time allowed.
+    Stalled,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The server answered with a reset.
+    Refused,
+    /// No answer within 10 s.
+    Timeout,
+    /// No address of ours, or 0.0.0.0.
+    Unaddressable,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("connection refused"),
+            Self::Timeout => write!(f, "no connection within {} s", CONNECT_TIMEOUT.secs()),
+            Self::Unaddressable => f.write_str("not an address to connect to"),
+        }
+    }
+}
+
+impl Connection {
+    /// Whether the next request to `url` may go over it: open to that host and port, and nothing unread.
+    pub(super) fn serves<N: Device>(&self, net: &mut Net<'_, N>, url: &Url) -> bool {
+        let Some((socket, (host, port))) = self.socket.zip(self.origin.as_ref()) else {
+            return false;
+        };
+        let socket = net.tcp(socket);
+        url.host() == host
+            && url.port() == *port
+            && socket.state() == tcp::State::Established
+            && !socket.can_recv()
+    }
+
+    /// Connects to `address`, which is the host of `url`, from a local port other than the last one.
+    pub(super) fn open<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        url: &Url,
+        address: Ipv4Address,
+    ) -> Result<(), ConnectError> {
+        self.close(net);
+        let handle = *self.socket.get_or_insert_with(|| net.sockets().1.add(socket()));
+        // Dynamic ports (RFC 6335). Servers remember the last one for a while (TIME-WAIT).
+        let port = 0xc000 | (net.random() as u16);
+        self.local_port = if port == self.local_port { port ^ 1 } else { port };
+        let (context, sockets) = net.sockets();
+        sockets
+            .get_mut::<tcp::Socket<'_>>(handle)
+            .connect(context, (address, url.port()), self.local_port)
+            .map_err(|_| ConnectError::Unaddressable)?;
+        let deadline = net.now() + CONNECT_TIMEOUT;
+        let state = net.wait(deadline, |net| match net.tcp(handle).state() {
+            tcp::State::SynSent | tcp::State::SynReceived => None,
+            state => Some(state),
+        });
+        match state {
+            Some(tcp::State::Closed) => Err(ConnectError::Refused),
+            Some(_) => {
+                self.origin = Some((url.host().into(), url.port()));
+                Ok(())
+            }
+            None => {
+                self.close(net);
+                Err(ConnectError::Timeout)
+            }
+        }
+    }
+
+    /// Hands all of `bytes` to the socket.
+    pub(super) fn send<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        mut bytes: &[u8],
+        deadline: Instant,
+    ) -> Result<(), Lost> {
+        let handle = self.socket.ok_or(Lost::Closed)?;
+        while !bytes.is_empty() {
+            let sent = net.wait(deadline, |net| match net.tcp(handle).send_slice(bytes) {
+                Ok(0) => None,
+                sent => Some(sent),
+            });
+            let sent = sent.ok_or(Lost::Stalled)?.map_err(|_| Lost::Reset)?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Waits until `deadline` for bytes and shows them to `read`, straight from the receive buffer; it returns how many
+    /// it took, and what it made of them.
+    pub(super) fn receive<N: Device, T>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        deadline: Instant,
+        read: impl FnOnce(&[u8]) -> (usize, T),
+    ) -> Result<Received<T>, Lost> {
+        let handle = self.socket.ok_or(Lost::Closed)?;
+        net.wait(deadline, |net| {
+            let socket = net.tcp(handle);
+            (socket.can_recv() || !socket.may_recv()).then_some(())
+        })
+        .ok_or(Lost::Stalled)?;
+        match net.tcp(handle).recv(|bytes| read(bytes)) {
+            Ok(value) => Ok(Received::Data(value)),
+            Err(tcp::RecvError::Finished) => Ok(Received::End),
+            Err(tcp::RecvError::InvalidState) => Err(Lost::Reset),
+        }
+    }
+
+    /// Ends the connection, if any, with a reset: the server can forget it at once.
+    pub(super) fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
+        self.origin = None;
+        let Some(handle) = self.socket else { return };
+        let socket = net.tcp(handle);
+        if socket.is_open() {
+            socket.abort();
+            // One round of the poll loop sends it.
+            let now = net.now();
+            let _: Option<()> = net.wait(now, |_| None);
+        }
+    }
+}
+
+fn socket() -> tcp::Socket<'static> {
+    let mut socket = tcp::Socket::new(
+        tcp::SocketBuffer::new(vec![0; RECEIVE_BUFFER]),
+        tcp::SocketBuffer::new(vec![0; SEND_BUFFER]),
+    );
+    // Frames are taken in batches and acknowledged per batch; a further delay only slows the sender down.
+    socket.set_ack_delay(None);
+    socket.set_nagle_enabled(false);
+    socket.set_keep_alive(Some(KEEP_ALIVE));
+    socket.set_timeout(Some(PEER_TIMEOUT));
+    socket
+}

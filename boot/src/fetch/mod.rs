@@ -1,0 +1,661 @@
+//! HTTP/1.1 GET straight into place (RFC 9110, 9112): keep-alive, chunked, redirects, resumed; every bound written here.
+
+mod body;
+mod connection;
+mod head;
+mod request;
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use smoltcp::phy::Device;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+
+pub use self::body::Error as BodyError;
+pub use self::connection::{ConnectError, Lost};
+pub use self::head::Error as HeadError;
+
+use self::body::Body;
+use self::connection::{Connection, Received};
+use self::head::{Framing, Head};
+use self::request::Rest;
+use crate::net::Net;
+use crate::resolve::{self, resolve};
+use crate::url::{self, Url};
+
+/// How long a server may think before its answer's head is complete: some build an image on demand.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer.
+const BODY_PACE: Pace = Pace {
+    bytes: 1024,
+    window: Duration::from_secs(15),
+};
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 10;
+/// How often one download is taken up again after an interruption.
+const MAX_RESUMES: u32 = 3;
+/// The least time between two calls of `progress`.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The body of an error or a redirect is read, to keep the connection, when it is at most this long …
+const MAX_DISCARD: usize = 8 * 1024;
+/// … and comes within a second.
+const DISCARD_PACE: Pace = Pace {
+    bytes: usize::MAX,
+    window: Duration::from_secs(1),
+};
+
+/// Fetches URLs, keeping one connection open between them.
+///
+/// Its socket lives in the `Net` that the first `get` was given; all others must be given the same.
+#[derive(Debug, Default)]
+pub struct Fetcher {
+    connection: Connection,
+    /// The host last connected to, and its address.
+    resolved: Option<(String, Ipv4Address)>,
+}
+
+/// What arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// How many bytes of the destination were filled.
+    pub len: usize,
+}
+
+/// A download that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What was asked for at that moment, after redirects.
+    pub url: Url,
+    /// Why it did not come.
+    pub reason: Reason,
+}
+
+/// Why a download failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The host's name has no address.
+    Resolve(resolve::Error),
+    /// The host cannot be reached at this address.
+    Connect(Ipv4Address, ConnectError),
+    /// The connection ended before the answer began, or a minute passed before its head was complete.
+    NoAnswer(Lost),
+    /// The answer's head cannot be used.
+    Head(HeadError),
+    /// The server says no.
+    Status {
+        /// The status code, outside 200 to 299 or one that we did not ask for.
+        code: u16,
+        /// Its reason phrase: printable ASCII, at most 64 bytes.
+        phrase: String,
+    },
+    /// A redirect to something that cannot be fetched.
+    Redirect(url::Error),
+    /// A redirect to nowhere: no `Location`.
+    NoLocation,
+    /// A redirect to where we have been.
+    RedirectLoop,
+    /// More than ten redirects.
+    TooManyRedirects,
+    /// It does not fit: refused at the head when the server tells the length.
+    TooLarge {
+        /// The length in bytes, when known.
+        len: Option<u64>,
+        /// The size of the destination in bytes.
+        space: usize,
+    },
+    /// The body is malformed.
+    Body(BodyError),
+    /// The rest was asked for, and another part of the file came.
+    WrongPart,
+    /// The body ended early, and asking for the rest did not help.
+    Interrupted {
+        /// How.
+        how: Lost,
+        /// Bytes that had come.
+        got: u64,
+        /// Bytes in all, when known.
+        of: Option<u64>,
+    },
+}
+
+impl Error {
+    /// The HTTP status, when that is the reason.
+    pub fn status(&self) -> Option<u16> {
+        match self.reason {
+            Reason::Status { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "fetch: GET {}: {}", self.url, self.reason)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => error.fmt(f),
+            Self::Connect(address, error) => write!(f, "{address}: {error}"),
+            Self::NoAnswer(Lost::Closed) => f.write_str("connection closed without an answer"),
+            Self::NoAnswer(Lost::Reset) => f.write_str("connection lost without an answer"),
+            Self::NoAnswer(Lost::Stalled) => write!(f, "no answer within {} s", ANSWER_TIMEOUT.secs()),
+            Self::Head(error) => error.fmt(f),
+            Self::Status { code, phrase } => {
+                let gap = if phrase.is_empty() { "" } else { " " };
+                write!(f, "{code}{gap}{phrase}")
+            }
+            Self::Redirect(error) => write!(f, "redirected to {error}"),
+            Self::NoLocation => f.write_str("redirected without a Location"),
+            Self::RedirectLoop => f.write_str("redirected in a loop"),
+            Self::TooManyRedirects => write!(f, "more than {MAX_REDIRECTS} redirects"),
+            Self::TooLarge {
+                len: Some(len),
+                space,
+            } => {
+                write!(f, "{len} bytes do not fit into the {space} bytes free for it")
+            }
+            Self::TooLarge { len: None, space } => {
+                write!(f, "longer than the {space} bytes free for it")
+            }
+            Self::Body(error) => error.fmt(f),
+            Self::WrongPart => f.write_str("the server sent another part than asked for"),
+            Self::Interrupted { how, got, of } => {
+                f.write_str(match how {
+                    Lost::Closed => "truncated",
+                    Lost::Reset => "connection lost",
+                    Lost::Stalled => "stalled",
+                })?;
+                match of {
+                    Some(of) => write!(f, " after {got} of {of} bytes"),
+                    None => write!(f, " after {got} bytes"),
+                }
+            }
+        }
+    }
+}
+
+impl Fetcher {
+    /// No connection yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Downloads `url` into `into`.
+    ///
+    /// `progress` hears (bytes so far, bytes in all when known) at most every 100 ms while bytes arrive, and once at the
+    /// end. The bytes so far go back to zero when a server does not resume but starts again.
+    ///
+    /// When a download breaks off, the rest is asked for, three times at most, if the server gave an entity tag or a
+    /// date by which it can tell that the file is still the same. Otherwise that is an error, like all others.
+    pub fn get<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        url: &Url,
+        into: &mut [u8],
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<Response, Error> {
+        let started = net.now();
+        let mut url = url.clone();
+        let mut visited = vec![url.clone()];
+        let mut resumes = 0;
+        let mut transfer = Transfer {
+            into,
+            done: 0,
+            total: None,
+            validator: None,
+            progress,
+            reported: started,
+        };
+        loop {
+            match self.exchange(net, &url, &mut transfer) {
+                Ok(None) => break,
+                Ok(Some(next)) => {
+                    let refused = if visited.contains(&next) {
+                        Some(Reason::RedirectLoop)
+                    } else if visited.len() > MAX_REDIRECTS {
+                        Some(Reason::TooManyRedirects)
+                    } else {
+                        None
+                    };
+                    if let Some(reason) = refused {
+                        return Err(Error { url, reason });
+                    }
+                    info!("fetch: {}: redirected to {}", url, next);
+                    visited.push(next.clone());
+                    url = next;
+                }
+                Err(reason) if resumes < MAX_RESUMES && transfer.survives(&reason) => {
+                    warn!("fetch: GET {}: {}; asking for the rest", url, reason);
+                    resumes = resumes.saturating_add(1);
+                }
+                Err(reason) => return Err(Error { url, reason }),
+            }
+        }
+        let len = transfer.done;
+        transfer.report();
+        let millis = (net.now() - started).total_millis();
+        info!("fetch: {}: {} bytes in {} ms", url, len, millis);
+        Ok(Response { url, len })
+    }
+
+    /// Closes the connection, before the network goes away.
+    pub fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
+        self.connection.close(net);
+    }
+
+    /// One request and its answer. `Some`: a redirect to follow.
+    fn exchange<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        url: &Url,
+        transfer: &mut Transfer<'_>,
+    ) -> Result<Option<Url>, Reason> {
+        let head = self.ask(net, url, &request::get(url, transfer.rest()))?;
+        match head.status {
+            301 | 302 | 303 | 307 | 308 => {
+                self.discard(net, &head);
+                let location = head.location.as_deref().ok_or(Reason::NoLocation)?;
+                let next = url.join(location).map_err(Reason::Redirect)?;
+                return Ok(Some(next.or_credentials_of(url)));
+            }
+            206 if transfer.rest().is_some() => transfer.expect_rest(&head),
+            200..=205 | 207..=299 => transfer.expect_whole(&head),
+            code => {
+                self.discard(net, &head);
+                let phrase = head.phrase;
+                return Err(Reason::Status { code, phrase });
+            }
+        }
+        .inspect_err(|_| self.connection.close(net))?;
+        let Transfer {
+            into,
+            done,
+            total,
+            progress,
+            reported,
+            ..
+        } = transfer;
+        let (space, have, total) = (into.len(), *done, *total);
+        let target = into.get_mut(have..).unwrap_or_default();
+        let result = self.read_body(net, &head, target, BODY_PACE, &mut |now, written| {
+            *done = have.saturating_add(written);
+            if now - *reported >= PROGRESS_INTERVAL {
+                *reported = now;
+                progress(*done as u64, total);
+            }
+        });
+        result.map(|()| None).map_err(|broken| match broken {
+            Broken::Body(BodyError::TooLarge) => Reason::TooLarge { len: None, space },
+            Broken::Body(error) => Reason::Body(error),
+            Broken::Lost(how) => Reason::Interrupted {
+                how,
+                got: *done as u64,
+                of: total,
+            },
+        })
+    }
+
+    /// Sends `request` and reads the answer's head, over the open connection when it serves `url`, and over a fresh one
+    /// when that turns out to be closed: servers drop idle connections without asking.
+    fn ask<N: Device>(&mut self, net: &mut Net<'_, N>, url: &Url, request: &str) -> Result<Head, Reason> {
+        if self.connection.serves(net, url) {
+            match self.request(net, request) {
+                Err(Reason::NoAnswer(Lost::Closed | Lost::Reset)) => {}
+                result => return result,
+            }
+        }
+        let address = match self.resolved.take() {
+            Some((host, address)) if host == url.host() => address,
+            _ => resolve(net, url.host()).map_err(Reason::Resolve)?,
+        };
+        self.connection
+            .open(net, url, address)
+            .map_err(|error| Reason::Connect(address, error))?;
+        self.resolved = Some((url.host().into(), address));
+        self.request(net, request)
+    }
+
+    fn request<N: Device>(&mut self, net: &mut Net<'_, N>, request: &str) -> Result<Head, Reason> {
+        let deadline = net.now() + ANSWER_TIMEOUT;
+        self.connection
+            .send(net, request.as_bytes(), deadline)
+            .map_err(Reason::NoAnswer)
+            .and_then(|()| self.read_head(net, deadline))
+            .inspect_err(|_| self.connection.close(net))
+    }
+
+    /// Reads up to the end of the head of the final response.
+    fn read_head<N: Device>(&mut self, net: &mut Net<'_, N>, deadline: Instant) -> Result<Head, Reason> {
+        let mut bytes = Vec::new();
+        // What the interim responses before this head took.
+        let mut spent: usize = 0;
+        loop {
+            let received = self.connection.receive(net, deadline, |input| {
+                let before = bytes.len();
+                let room = head::MAX_LEN.saturating_sub(spent).saturating_sub(before);
+                let input = input.get(..room).unwrap_or(input);
+                bytes.extend_from_slice(input);
+                match Head::parse(&bytes) {
+                    Ok(Some((head, len))) => (len.saturating_sub(before), Ok(Some((head, len)))),
+                    Ok(None) if input.len() == room => (input.len(), Err(HeadError::TooLong)),
+                    Ok(None) => (input.len(), Ok(None)),
+                    Err(error) => (input.len(), Err(error)),
+                }
+            });
+            let lost = match received {
+                Ok(Received::Data(parsed)) => {
+                    let Some((head, len)) = parsed.map_err(Reason::Head)? else {
+                        continue;
+                    };
+                    // 101 would change the protocol, which we never ask for.
+                    if head.status >= 200 || head.status == 101 {
+                        return Ok(head);
+                    }
+                    spent = spent.saturating_add(len);
+                    bytes.clear();
+                    continue;
+                }
+                Ok(Received::End) => Lost::Closed,
+                Err(lost) => lost,
+            };
+            return Err(match lost {
+                Lost::Closed if !bytes.is_empty() => Reason::Head(HeadError::Truncated),
+                lost => Reason::NoAnswer(lost),
+            });
+        }
+    }
+
+    /// Reads the body that follows `head` to the start of `into`. `arrived` hears the time and the bytes so far.
+    ///
+    /// Afterwards the connection is either ready for the next request or closed.
+    fn read_body<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        head: &Head,
+        into: &mut [u8],
+        pace: Pace,
+        arrived: &mut dyn FnMut(Instant, usize),
+    ) -> Result<(), Broken> {
+        let mut body = Body::new(head.framing);
+        let mut written: usize = 0;
+        // The bytes by which the pace is measured next, and until when.
+        let mut due = pace.bytes;
+        let mut deadline = net.now() + pace.window;
+        let result = loop {
+            if body.is_done() {
+                break Ok(());
+            }
+            let free = into.get_mut(written..).unwrap_or_default();
+            let received = self
+                .connection
+                .receive(net, deadline, |input| match body.decode(input, free) {
+                    Ok((consumed, wrote)) => (consumed, Ok(wrote)),
+                    Err(error) => (input.len(), Err(error)),
+                });
+            match received {
+                Ok(Received::Data(Ok(wrote))) => {
+                    written = written.saturating_add(wrote);
+                    let now = net.now();
+                    if written >= due {
+                        due = written.saturating_add(pace.bytes);
+                        deadline = now + pace.window;
+                    }
+                    arrived(now, written);
+                }
+                Ok(Received::Data(Err(error))) => break Err(Broken::Body(error)),
+                Ok(Received::End) if body.may_end() => break Ok(()),
+                Ok(Received::End) => break Err(Broken::Lost(Lost::Closed)),
+                Err(lost) => break Err(Broken::Lost(lost)),
+            }
+        };
+        if result.is_err() || !head.persistent || head.framing == Framing::UntilClose {
+            self.connection.close(net);
+        }
+        result
+    }
+
+    /// Reads the body of an answer that nobody wants, to keep the connection, if that is soon done; else closes it.
+    fn discard<N: Device>(&mut self, net: &mut Net<'_, N>, head: &Head) {
+        let mut sink = vec![0; MAX_DISCARD];
+        // `read_body` closes the connection when it fails.
+        let _ = self.read_body(net, head, &mut sink, DISCARD_PACE, &mut |_, _| ());
+    }
+}
+
+/// How fast a body must come: so many bytes in every window, or its end.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    bytes: usize,
+    window: Duration,
+}
+
+/// Why the reading of a body ended.
+enum Broken {
+    Body(BodyError),
+    Lost(Lost),
+}
+
+/// One download, over all its requests.
+struct Transfer<'a> {
+    into: &'a mut [u8],
+    /// How many bytes of `into` are filled.
+    done: usize,
+    /// The length of the file, when known.
+    total: Option<u64>,
+    /// What tells the server which version of the file those bytes are from.
+    validator: Option<String>,
+    progress: &'a mut dyn FnMut(u64, Option<u64>),
+    /// When `progress` was called last.
+    reported: Instant,
+}
+
+impl Transfer<'_> {
+    /// The part to ask for, when only that is missing.
+    fn rest(&self) -> Option<Rest<'_>> {
+        let validator = self.validator.as_deref().filter(|_| self.done > 0)?;
+        Some(Rest {
+            from: self.done as u64,
+            validator,
+        })
+    }
+
+    /// A 200 follows: the file from its start.
+    fn expect_whole(&mut self, head: &Head) -> Result<(), Reason> {
+        self.done = 0;
+        self.total = match head.framing {
+            Framing::Length(len) => Some(len),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        self.validator = head.validator.clone().filter(|_| self.total.is_some());
+        let space = self.into.len();
+        match self.total {
+            Some(len) if len > space as u64 => Err(Reason::TooLarge {
+                len: Some(len),
+                space,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A 206 follows: it must be exactly the rest of the file.
+    fn expect_rest(&mut self, head: &Head) -> Result<(), Reason> {
+        let (done, total) = (self.done as u64, self.total.unwrap_or(0));
+        let whole_rest = head.framing == Framing::Length(total.saturating_sub(done))
+            && head.content_range.is_some_and(|range| {
+                range.first == done
+                    && range.last.checked_add(1) == Some(total)
+                    && range.total.is_none_or(|announced| announced == total)
+            });
+        if whole_rest {
+            Ok(())
+        } else {
+            Err(Reason::WrongPart)
+        }
+    }
+
+    /// Whether to ask for the rest after `reason`.
+    fn survives(&self, reason: &Reason) -> bool {
+        self.rest().is_some()
+            && matches!(
+                reason,
+                Reason::Interrupted { .. } | Reason::NoAnswer(_) | Reason::Connect(..) | Reason::Resolve(_)
+            )
+    }
+
+    fn report(&mut self) {
+        (self.progress)(self.done as u64, self.total.or(Some(self.done as u64)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: u16, framing: Framing, range: Option<(u64, u64, Option<u64>)>) -> Head {
+        Head {
+            status,
+            phrase: String::new(),
+            framing,
+            persistent: true,
+            location: None,
+            validator: Some("\"v\"".into()),
+            content_range: range.map(|(first, last, total)| head::ContentRange { first, last, total }),
+        }
+    }
+
+    fn interrupted() -> Reason {
+        Reason::Interrupted {
+            how: Lost::Stalled,
+            got: 4,
+            of: Some(10),
+        }
+    }
+
+    /// Runs `check` on a download of which 4 of 10 bytes have come.
+    fn after_four_of_ten(check: impl FnOnce(&mut Transfer<'_>)) {
+        let mut transfer = Transfer {
+            into: &mut [0; 12],
+            done: 0,
+            total: None,
+            validator: None,
+            progress: &mut |_, _| (),
+            reported: Instant::ZERO,
+        };
+        transfer
+            .expect_whole(&head(200, Framing::Length(10), None))
+            .unwrap();
+        transfer.done = 4;
+        check(&mut transfer);
+    }
+
+    #[test]
+    fn only_the_very_rest_is_accepted_as_the_rest() {
+        after_four_of_ten(|transfer| {
+            assert_eq!(
+                transfer.rest().map(|rest| (rest.from, rest.validator)),
+                Some((4, "\"v\""))
+            );
+            let mut accepts = |framing, range| transfer.expect_rest(&head(206, framing, range)).is_ok();
+            assert!(accepts(Framing::Length(6), Some((4, 9, Some(10)))));
+            assert!(accepts(Framing::Length(6), Some((4, 9, None))));
+            assert!(!accepts(Framing::Length(6), None));
+            assert!(!accepts(Framing::Length(6), Some((3, 9, Some(10)))));
+            assert!(!accepts(Framing::Length(6), Some((4, 8, Some(10)))));
+            assert!(!accepts(Framing::Length(6), Some((4, 9, Some(11)))));
+            assert!(!accepts(Framing::Length(6), Some((4, u64::MAX, None))));
+            assert!(!accepts(Framing::Length(7), Some((4, 9, Some(10)))));
+            assert!(!accepts(Framing::Chunked, Some((4, 9, Some(10)))));
+        });
+    }
+
+    #[test]
+    fn what_breaks_off_is_resumed_and_what_is_wrong_is_not() {
+        after_four_of_ten(|transfer| {
+            assert!(transfer.survives(&interrupted()));
+            assert!(transfer.survives(&Reason::NoAnswer(Lost::Reset)));
+            assert!(!transfer.survives(&Reason::Body(BodyError::Chunk)));
+            assert!(!transfer.survives(&Reason::WrongPart));
+            transfer.validator = None;
+            assert!(
+                !transfer.survives(&interrupted()),
+                "no version to ask the rest of"
+            );
+        });
+        after_four_of_ten(|transfer| {
+            transfer.done = 0;
+            assert!(!transfer.survives(&interrupted()), "nothing has come");
+        });
+    }
+
+    #[test]
+    fn a_length_beyond_the_space_is_refused_with_both_numbers() {
+        after_four_of_ten(|transfer| {
+            assert!(
+                transfer
+                    .expect_whole(&head(200, Framing::Length(12), None))
+                    .is_ok()
+            );
+            let error = transfer.expect_whole(&head(200, Framing::Length(13), None));
+            assert_eq!(
+                error,
+                Err(Reason::TooLarge {
+                    len: Some(13),
+                    space: 12
+                })
+            );
+        });
+    }
+
+    #[test]
+    fn the_line_a_person_reads() {
+        let line = |reason| {
+            let url = Url::parse("http://me:secret@10.0.2.2:8000/vmlinuz").unwrap();
+            let line = Error { url, reason }.to_string();
+            let reason = line.strip_prefix("fetch: GET http://***@10.0.2.2:8000/vmlinuz: ");
+            reason.unwrap().to_owned()
+        };
+        let status = |code, phrase: &str| Reason::Status {
+            code,
+            phrase: phrase.into(),
+        };
+        assert_eq!(line(status(404, "Not Found")), "404 Not Found");
+        assert_eq!(line(status(503, "")), "503");
+        assert_eq!(line(interrupted()), "stalled after 4 of 10 bytes");
+        assert_eq!(
+            line(Reason::Interrupted {
+                how: Lost::Closed,
+                got: 4,
+                of: None
+            }),
+            "truncated after 4 bytes"
+        );
+        assert_eq!(
+            line(Reason::Redirect(Url::parse("https://b/x").unwrap_err())),
+            "redirected to https://b/x: scheme not supported, only http"
+        );
+        assert_eq!(
+            line(Reason::TooLarge {
+                len: Some(13),
+                space: 12
+            }),
+            "13 bytes do not fit into the 12 bytes free for it"
+        );
+        assert_eq!(
+            line(Reason::Connect(
+                Ipv4Address::new(10, 0, 2, 2),
+                ConnectError::Refused
+            )),
+            "10.0.2.2: connection refused"
+        );
+    }
+}

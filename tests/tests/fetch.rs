@@ -1,0 +1,471 @@
+//! Downloads over the simulated LAN: what goes over the wire, and what comes of everything that can go wrong.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use boot::fetch::{Error, Fetcher, Lost, Reason, Response};
+use boot::lease::Identity;
+use boot::net::Net;
+use boot::url::Url;
+use boot::{Board, Clock, Entropy, Platform};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+use tests::{Answer, Dhcp, Dns, Http, Lan, Link, MAC, Nic, Random, Reply, SERIAL};
+
+const SERVER: [u8; 4] = [192, 168, 7, 2];
+
+struct Generator(Random);
+
+impl Entropy for Generator {
+    fn fill(&mut self, bytes: &mut [u8]) -> bool {
+        self.0.fill(bytes);
+        true
+    }
+}
+
+struct Watchdog(Lan);
+
+impl Platform for Watchdog {
+    fn kick_watchdog(&mut self) {
+        self.0.kick();
+    }
+}
+
+/// A LAN with a DHCP and a web server.
+struct Site {
+    lan: Lan,
+    http: Rc<RefCell<Http>>,
+}
+
+impl Site {
+    fn new(seed: u64) -> Self {
+        let lan = Lan::new(seed);
+        let mut dhcp = Dhcp::new();
+        // The first name server, .4, does not exist.
+        dhcp.options.push((6, vec![192, 168, 7, 4, 192, 168, 7, 3]));
+        dhcp.options.push((15, b"lab.example".to_vec()));
+        lan.serve([192, 168, 7, 1], dhcp);
+        let http = lan.attach(Http::new(SERVER));
+        Self { lan, http }
+    }
+
+    fn route(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.http.borrow_mut().route(path, replies);
+    }
+
+    /// Runs `session` on a node that has just got its lease.
+    fn node<T>(&self, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
+        let board = Board {
+            model: "Raspberry Pi 3 Model B",
+            revision: 0x00a0_2082,
+            serial: SERIAL,
+            mac: MAC,
+            device_tree: None,
+        };
+        let mut nic = self.lan.nic();
+        let mut watchdog = Watchdog(self.lan.clone());
+        let mut generator = Generator(Random::new(1));
+        let identity = Identity::of(&board);
+        let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
+        net.lease();
+        let mut fetcher = Fetcher::new();
+        let result = session(&mut net, &mut fetcher);
+        fetcher.close(&mut net);
+        result
+    }
+
+    /// One download of at most `space` bytes.
+    fn get(&self, url: &str, space: usize) -> Result<Vec<u8>, Error> {
+        self.node(|net, fetcher| get(net, fetcher, url, space).map(|(bytes, _)| bytes))
+    }
+
+    /// Heads of the requests so far.
+    fn requests(&self) -> Vec<String> {
+        let http = self.http.borrow();
+        http.log.iter().map(|request| request.head.clone()).collect()
+    }
+}
+
+fn get(
+    net: &mut Net<'_, Nic>,
+    fetcher: &mut Fetcher,
+    url: &str,
+    space: usize,
+) -> Result<(Vec<u8>, Response), Error> {
+    const GUARD: u8 = 0xa5;
+    let mut memory = vec![GUARD; space + 16];
+    let url = Url::parse(url).expect("a test's URL");
+    let mut heard = Vec::new();
+    let result = fetcher.get(net, &url, &mut memory[..space], &mut |done, total| {
+        heard.push((done, total))
+    });
+    assert!(
+        memory[space..].iter().all(|byte| *byte == GUARD),
+        "beyond the destination"
+    );
+    let response = result?;
+    let len = response.len as u64;
+    assert_eq!(heard.last(), Some(&(len, Some(len))));
+    memory.truncate(response.len);
+    Ok((memory, response))
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    Random::new(9).fill(&mut bytes);
+    bytes
+}
+
+fn reason(result: Result<Vec<u8>, Error>) -> Reason {
+    result.expect_err("a failure").reason
+}
+
+#[test]
+fn every_framing_brings_the_same_bytes() {
+    let site = Site::new(1);
+    let file = bytes(700_001);
+    site.route("/length", [Reply::ok(file.clone())]);
+    site.route("/chunked", [Reply::ok(file.clone()).chunked(1461)]);
+    site.route("/close", [Reply::ok(file.clone()).until_close()]);
+    for path in ["length", "chunked", "close"] {
+        let url = format!("http://192.168.7.2/{path}");
+        assert!(site.get(&url, 700_001).is_ok_and(|got| got == file), "{path}");
+        let len = (path == "length").then_some(700_001);
+        let space = 700_000;
+        assert_eq!(reason(site.get(&url, space)), Reason::TooLarge { len, space });
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_file() {
+    let site = Site::new(2);
+    site.route("/empty", [Reply::ok("")]);
+    assert_eq!(site.get("http://192.168.7.2/empty", 0), Ok(vec![]));
+}
+
+#[test]
+fn one_connection_serves_files_errors_and_redirects() {
+    let site = Site::new(3);
+    site.route("/a", [Reply::ok("a")]);
+    site.route("/b", [Reply::redirect(302, "c")]);
+    site.route("/c", [Reply::ok("c").chunked(1)]);
+    site.node(|net, fetcher| {
+        for (path, expected) in [
+            ("a", Some("a")),
+            ("missing", None),
+            ("b", Some("c")),
+            ("a", Some("a")),
+        ] {
+            let got = get(net, fetcher, &format!("http://192.168.7.2/{path}"), 9);
+            assert_eq!(got.ok().map(|(bytes, _)| bytes), expected.map(Into::into));
+        }
+    });
+    assert_eq!(site.http.borrow().paths(), ["/a", "/missing", "/b", "/c", "/a"]);
+    assert_eq!(site.lan.connections(), 1);
+}
+
+#[test]
+fn a_connection_closed_meanwhile_is_replaced_in_silence() {
+    let site = Site::new(4);
+    site.route("/a", [Reply::ok("a").closing()]);
+    site.node(|net, fetcher| {
+        for pause in [0, 0, 5] {
+            let deadline = net.now() + Duration::from_secs(pause);
+            let _: Option<()> = net.wait(deadline, |_| None);
+            assert!(get(net, fetcher, "http://192.168.7.2/a", 9).is_ok());
+        }
+    });
+    let warnings = tests::lines()
+        .iter()
+        .filter(|line| line.text.contains("fetch") && line.text.contains("rest"))
+        .count();
+    assert_eq!((warnings, site.lan.connections()), (0, 3));
+}
+
+#[test]
+fn a_new_connection_comes_from_another_port() {
+    let site = Site::new(5);
+    site.route("/a", [Reply::ok("a")]);
+    site.node(|net, fetcher| {
+        for _ in 0..20 {
+            assert!(get(net, fetcher, "http://192.168.7.2/a", 9).is_ok());
+            fetcher.close(net);
+        }
+    });
+    assert_eq!(site.lan.connections(), 20);
+}
+
+#[test]
+fn credentials_are_sent_and_not_shown() {
+    let site = Site::new(6);
+    site.route("/a", [Reply::redirect(301, "http://192.168.7.2/b")]);
+    site.route("/b", [Reply::ok("b")]);
+    assert!(site.get("http://Aladdin:open%20sesame@192.168.7.2/a", 9).is_ok());
+    let requests = site.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert!(request.contains("\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"));
+    }
+    let lines = tests::lines();
+    assert!(!lines.is_empty() && lines.iter().all(|line| !line.text.contains("sesame")));
+}
+
+#[test]
+fn redirects_end() {
+    let site = Site::new(7);
+    for i in 0..30 {
+        let next = format!("/{}", i + 1);
+        site.route(&format!("/{i}"), [Reply::redirect(307, &next)]);
+    }
+    site.route("/30", [Reply::ok("there")]);
+    site.node(|net, fetcher| {
+        let (bytes, response) = get(net, fetcher, "http://192.168.7.2/20", 9).expect("ten redirects");
+        assert_eq!((&bytes[..], response.url.target()), (&b"there"[..], "/30"));
+    });
+    assert_eq!(
+        reason(site.get("http://192.168.7.2/19", 9)),
+        Reason::TooManyRedirects
+    );
+    site.route("/x", [Reply::redirect(302, "/y")]);
+    site.route("/y", [Reply::redirect(302, "x")]);
+    assert_eq!(reason(site.get("http://192.168.7.2/x", 9)), Reason::RedirectLoop);
+    site.route("/z", [Reply::status("302 Found", "")]);
+    assert_eq!(reason(site.get("http://192.168.7.2/z", 9)), Reason::NoLocation);
+    site.route("/tls", [Reply::redirect(301, "https://other.example/z")]);
+    assert_eq!(
+        site.get("http://192.168.7.2/tls", 9).unwrap_err().to_string(),
+        "fetch: GET http://192.168.7.2/tls: redirected to https://other.example/z: scheme not supported, only http"
+    );
+}
+
+#[test]
+fn what_breaks_off_without_a_version_is_an_error() {
+    let site = Site::new(8);
+    let file = bytes(300_000);
+    site.route("/short", [Reply::ok(file.clone()).truncated(100_000)]);
+    site.route("/reset", [Reply::ok(file.clone()).reset(100_000)]);
+    site.route("/stall", [Reply::ok(file.clone()).stalled(100_000)]);
+    site.route("/chunk", [Reply::ok(file).chunked(1000).truncated(10_070)]);
+    for (path, line) in [
+        ("short", "truncated after 100000 of 300000 bytes"),
+        ("reset", "connection lost after 100000 of 300000 bytes"),
+        ("stall", "stalled after 100000 of 300000 bytes"),
+        // Ten chunks of 1000 bytes, each with 7 bytes around it.
+        ("chunk", "truncated after 10000 bytes"),
+    ] {
+        let url = format!("http://192.168.7.2/{path}");
+        let error = site.get(&url, 300_000).unwrap_err();
+        assert_eq!(error.to_string(), format!("fetch: GET {url}: {line}"));
+    }
+    assert_eq!(site.requests().len(), 4);
+}
+
+#[test]
+fn a_broken_download_is_resumed_where_it_broke() {
+    let site = Site::new(9);
+    let file = bytes(300_000);
+    let tag = "ETag: \"v1\"";
+    let rest = |from: usize| {
+        Reply::status("206 Partial Content", &file[from..])
+            .header(tag)
+            .header(&format!("Content-Range: bytes {from}-299999/300000"))
+    };
+    site.route(
+        "/a",
+        [
+            Reply::ok(file.clone()).header(tag).stalled(100_000),
+            rest(100_000).reset(50_000),
+            rest(150_000).truncated(1),
+            rest(150_001),
+        ],
+    );
+    assert!(
+        site.get("http://192.168.7.2/a", 300_000)
+            .is_ok_and(|got| got == file)
+    );
+    let requests = site.requests();
+    assert!(!requests[0].contains("Range"));
+    for (request, from) in requests[1..].iter().zip([100_000, 150_000, 150_001]) {
+        let fields = format!("\r\nRange: bytes={from}-\r\nIf-Range: \"v1\"\r\n");
+        assert!(request.contains(&fields), "{request}");
+    }
+    assert_eq!(requests.len(), 4);
+}
+
+#[test]
+fn a_file_that_changed_meanwhile_starts_again() {
+    let site = Site::new(10);
+    let (old, new) = (bytes(300_000), vec![7; 200_000]);
+    site.route(
+        "/a",
+        [
+            Reply::ok(old)
+                .header("Last-Modified: yesterday")
+                .truncated(250_000),
+            Reply::ok(new.clone()).header("Last-Modified: today"),
+        ],
+    );
+    assert!(
+        site.get("http://192.168.7.2/a", 300_000)
+            .is_ok_and(|got| got == new)
+    );
+    assert!(site.requests()[1].contains("\r\nIf-Range: yesterday\r\n"));
+}
+
+#[test]
+fn resuming_ends() {
+    let site = Site::new(11);
+    let reply = Reply::ok(bytes(300_000))
+        .header("ETag: \"v1\"")
+        .truncated(100_000);
+    site.route("/a", [reply]);
+    let broken = Reason::Interrupted {
+        how: Lost::Closed,
+        got: 100_000,
+        of: Some(300_000),
+    };
+    assert_eq!(reason(site.get("http://192.168.7.2/a", 300_000)), broken);
+    assert_eq!(site.requests().len(), 4);
+}
+
+#[test]
+fn another_part_than_the_rest_is_refused() {
+    let site = Site::new(12);
+    let wrong =
+        Reply::status("206 Partial Content", vec![0; 200_000]).header("Content-Range: bytes 0-199999/300000");
+    let first = Reply::ok(bytes(300_000))
+        .header("ETag: \"v1\"")
+        .truncated(100_000);
+    site.route("/a", [first, wrong.clone()]);
+    assert_eq!(
+        reason(site.get("http://192.168.7.2/a", 300_000)),
+        Reason::WrongPart
+    );
+    site.route("/b", [wrong]);
+    assert_eq!(
+        site.get("http://192.168.7.2/b", 300_000).unwrap_err().status(),
+        Some(206)
+    );
+}
+
+#[test]
+fn a_trickle_is_no_transfer() {
+    let site = Site::new(13);
+    site.route("/a", [Reply::ok(bytes(300_000)).slow(20, Duration::from_secs(2))]);
+    let Reason::Interrupted {
+        how: Lost::Stalled, ..
+    } = reason(site.get("http://192.168.7.2/a", 300_000))
+    else {
+        panic!("ten bytes a second")
+    };
+    assert!(site.lan.now() < Instant::from_secs(300), "{}", site.lan.now());
+}
+
+#[test]
+fn an_answer_that_never_ends_its_head_is_given_up() {
+    let site = Site::new(14);
+    let filler = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 99_999]].concat();
+    site.route(
+        "/interim",
+        [Reply::raw(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(2000))],
+    );
+    site.route("/filler", [Reply::raw(filler)]);
+    site.route("/empty", [Reply::raw("")]);
+    site.route("/half", [Reply::raw("HTTP/1.1 200 OK\r\nContent-Le")]);
+    for (path, line) in [
+        ("interim", "the answer's head is longer than 16 KiB"),
+        ("filler", "the answer's head is longer than 16 KiB"),
+        ("empty", "connection closed without an answer"),
+        ("half", "connection closed inside the answer's head"),
+    ] {
+        let url = format!("http://192.168.7.2/{path}");
+        let error = site.get(&url, 9).unwrap_err();
+        assert_eq!(error.to_string(), format!("fetch: GET {url}: {line}"));
+    }
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    site.route("/hints", [Reply::raw(hints)]);
+    assert_eq!(site.get("http://192.168.7.2/hints", 9), Ok(b"ok".to_vec()));
+    site.route("/late", [Reply::ok("ok").after(Duration::from_secs(50))]);
+    assert_eq!(site.get("http://192.168.7.2/late", 9), Ok(b"ok".to_vec()));
+    site.route("/never", [Reply::ok("ok").after(Duration::from_secs(100_000))]);
+    assert_eq!(
+        reason(site.get("http://192.168.7.2/never", 9)),
+        Reason::NoAnswer(Lost::Stalled)
+    );
+}
+
+#[test]
+fn names_are_resolved() {
+    let site = Site::new(15);
+    let address = Ipv4Address::from(SERVER);
+    let dns = Dns::new()
+        .name("boot.lab.example", Answer::A(vec![address]))
+        .name(
+            "www.example",
+            Answer::Cname("boot.lab.example".into(), vec![address]),
+        )
+        .name("mute.example", Answer::Silence);
+    let dns = site.lan.serve([192, 168, 7, 3], dns);
+    site.route("/a", [Reply::ok("a")]);
+    for host in ["boot.lab.example", "boot", "BOOT", "www.example", "www.example."] {
+        assert_eq!(
+            site.get(&format!("http://{host}/a"), 9),
+            Ok(b"a".to_vec()),
+            "{host}"
+        );
+    }
+    let asked = dns.borrow().log.len();
+    site.node(|net, fetcher| {
+        for _ in 0..3 {
+            assert!(get(net, fetcher, "http://www.example/a", 9).is_ok());
+            fetcher.close(net);
+        }
+    });
+    assert_eq!(
+        dns.borrow().log.len(),
+        asked + 1,
+        "the next connection knows the address"
+    );
+    for (host, line) in [
+        ("none.example", "no such name, or it has no IPv4 address"),
+        ("mute.example", "no DNS server answered within 10 s"),
+    ] {
+        assert_eq!(
+            site.get(&format!("http://{host}/a"), 9).unwrap_err().to_string(),
+            format!("fetch: GET http://{host}/a: cannot resolve {host}: {line}")
+        );
+    }
+}
+
+#[test]
+fn an_address_without_a_server_is_named() {
+    let site = Site::new(16);
+    assert_eq!(
+        site.get("http://192.168.7.99/a", 9).unwrap_err().to_string(),
+        "fetch: GET http://192.168.7.99/a: 192.168.7.99: no connection within 10 s"
+    );
+    assert_eq!(
+        site.get("http://192.168.7.2:81/a", 9).unwrap_err().to_string(),
+        "fetch: GET http://192.168.7.2:81/a: 192.168.7.2: connection refused"
+    );
+}
+
+#[test]
+fn a_bad_link_costs_time_and_not_bytes() {
+    for seed in 20..26 {
+        let site = Site::new(seed);
+        let file = bytes(400_000);
+        site.route("/a", [Reply::ok(file.clone())]);
+        site.node(|net, fetcher| {
+            site.lan.link(Link {
+                loss: 0.03,
+                duplication: 0.03,
+                reordering: 0.05,
+                corruption: 0.01,
+                ..Link::default()
+            });
+            let (got, _) = get(net, fetcher, "http://192.168.7.2/a", 400_000).expect("a download");
+            assert!(got == file);
+        });
+    }
+}
