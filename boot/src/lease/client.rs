@@ -52,13 +52,14 @@ pub(crate) struct Client {
     discovers: u32,
     /// The address we had, to ask for it again.
     wish: Option<Ipv4Address>,
-    held: Option<Held>,
-    /// A frame that a transition wants sent before all else.
+    /// A frame that is to be sent.
     outbox: Option<Vec<u8>>,
     /// The configuration changed since it was last looked at.
     changed: bool,
-    /// Packets that were refused.
-    dropped: u32,
+    /// Packets for others, or too late.
+    ignored: u32,
+    /// Packets that were wrong.
+    refused: u32,
 }
 
 #[derive(Debug)]
@@ -73,25 +74,24 @@ enum State {
     },
     /// The granted address is probed for another owner.
     Probing {
-        grant: Grant,
-        granted: Instant,
-        mac: EthernetAddress,
+        held: Held,
         proxy: Option<Proxy>,
         probes: u32,
         next: Instant,
     },
     /// The address is ours, a PXE boot service is asked what to boot.
     Asking {
+        held: Held,
         service: Service,
         tries: u32,
         next: Instant,
     },
     /// All is known; `next` is the next renewal.
-    Bound { next: Instant },
+    Bound { held: Held, next: Instant },
 }
 
-/// An address that is ours.
-#[derive(Debug)]
+/// What a server granted.
+#[derive(Debug, Clone)]
 struct Held {
     lease: Lease,
     /// Next hop to the server.
@@ -101,10 +101,8 @@ struct Held {
 }
 
 impl Held {
-    fn new(grant: Grant, granted: Instant, mac: EthernetAddress) -> Self {
-        let renewal = grant
-            .times
-            .map(|t| [granted + t.t1, granted + t.t2, granted + t.end]);
+    fn new(grant: Grant, now: Instant, mac: EthernetAddress) -> Self {
+        let renewal = grant.times.map(|t| [now + t.t1, now + t.t2, now + t.end]);
         Self {
             lease: grant.lease,
             mac,
@@ -112,15 +110,18 @@ impl Held {
         }
     }
 
-    fn own(&self, mac: EthernetAddress) -> Peer {
-        Peer {
-            mac,
-            ip: self.lease.address.address(),
-        }
+    fn address(&self) -> Ipv4Address {
+        self.lease.address.address()
     }
 
     fn t1(&self) -> Instant {
         self.renewal.map_or(NEVER, |[t1, ..]| t1)
+    }
+
+    /// Whether `server` may answer a renewal: the granting one alone until T2, then any.
+    fn may_be_renewed(&self, now: Instant, server: Ipv4Address) -> bool {
+        self.renewal
+            .is_some_and(|[t1, t2, _]| now >= t2 || (now >= t1 && server == self.lease.server))
     }
 }
 
@@ -140,22 +141,27 @@ impl Client {
             since: None,
             discovers: 0,
             wish: None,
-            held: None,
             outbox: None,
             changed: false,
-            dropped: 0,
+            ignored: 0,
+            refused: 0,
         }
     }
 
     /// The lease, once everything about it is known.
     pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.configuration()
-            .filter(|_| matches!(self.state, State::Bound { .. }))
+        match &self.state {
+            State::Bound { held, .. } => Some(&held.lease),
+            _ => None,
+        }
     }
 
-    /// What the interface must be set to.
+    /// What the interface must be set to: the address is in use before everything about the lease is known.
     pub(crate) fn configuration(&self) -> Option<&Lease> {
-        self.held.as_ref().map(|held| &held.lease)
+        match &self.state {
+            State::Asking { held, .. } | State::Bound { held, .. } => Some(&held.lease),
+            _ => None,
+        }
     }
 
     /// Whether `configuration` changed since the last call.
@@ -163,9 +169,15 @@ impl Client {
         core::mem::take(&mut self.changed)
     }
 
-    /// Gives up the lease and starts again.
+    /// Gives up the lease, if there is one, and starts again.
     pub(crate) fn ask_again(&mut self, now: Instant) {
-        self.start(now);
+        self.wish = self
+            .configuration()
+            .map(|lease| lease.address.address())
+            .or(self.wish);
+        self.discovers = 0;
+        self.since = None;
+        self.select(now);
     }
 
     /// When `poll` has something to do.
@@ -178,7 +190,7 @@ impl Client {
             State::Requesting { next, .. }
             | State::Probing { next, .. }
             | State::Asking { next, .. }
-            | State::Bound { next } => *next,
+            | State::Bound { next, .. } => *next,
         }
     }
 
@@ -191,7 +203,7 @@ impl Client {
             if now < self.wake_at() {
                 return None;
             }
-            // Each step sends a frame, moves its timer on, or leaves for another state.
+            // Each step moves its timer past `now` or leaves for a later state, so this ends.
             self.step(now);
         }
     }
@@ -200,14 +212,18 @@ impl Client {
     pub(crate) fn hear(&mut self, now: Instant, frame: &[u8]) -> bool {
         match Heard::read(frame, self.identity.mac, &self.checksums) {
             Some(Heard::Dhcp { from, payload }) => {
-                if let Err(refusal) = self.answer(now, from, payload) {
-                    self.dropped = self.dropped.saturating_add(1);
-                    // A stream of bad packets must not become a stream of lines.
-                    if refusal != Refusal::NotOurs && self.dropped.is_power_of_two() {
-                        warn!(
-                            "lease: packet from {} dropped: {}; {} so far",
-                            from.ip, refusal, self.dropped
-                        );
+                match self.answer(now, from, payload) {
+                    Ok(()) => {}
+                    Err(Refusal::NotOurs) => self.ignored = self.ignored.saturating_add(1),
+                    Err(refusal) => {
+                        self.refused = self.refused.saturating_add(1);
+                        // A stream of bad packets must not become a stream of lines.
+                        if self.refused.is_power_of_two() {
+                            warn!(
+                                "lease: packet {} from {} refused: {}",
+                                self.refused, from.ip, refusal
+                            );
+                        }
                     }
                 }
                 true
@@ -224,93 +240,101 @@ impl Client {
     fn step(&mut self, now: Instant) {
         match &mut self.state {
             State::Selecting { offers, next } => {
-                match offers.choose().filter(|_| offers.decide_at() <= Some(now)) {
-                    Some(choice) => {
-                        self.state = State::Requesting {
-                            choice,
-                            tries: 0,
-                            next: now,
-                        };
-                    }
-                    None => {
-                        self.discovers = self.discovers.saturating_add(1);
-                        *next = now + backoff(self.discovers, &mut self.random);
-                        if self.discovers >= 4 && self.discovers.is_power_of_two() {
-                            info!("lease: no offer yet, asked {} times", self.discovers);
-                        }
-                        self.discover(now);
-                    }
+                if let Some(choice) = offers.decide(now) {
+                    self.state = State::Requesting {
+                        choice,
+                        tries: 0,
+                        next: now,
+                    };
+                    return;
                 }
+                self.discovers = self.discovers.saturating_add(1);
+                *next = now + backoff(self.discovers, &mut self.random);
+                self.discover(now);
             }
             State::Requesting { choice, tries, next } => {
+                let lease = &choice.offer.grant.lease;
+                let (server, address) = (lease.server, lease.address.address());
                 if *tries >= REQUESTS {
-                    warn!(
-                        "lease: {} does not grant what it offered",
-                        choice.offer.grant.lease.server
-                    );
-                    self.start_after(now, Duration::ZERO);
+                    warn!("lease: {} does not grant what it offered", server);
+                    self.select(now);
                     return;
                 }
                 *tries = tries.saturating_add(1);
                 *next = now + backoff(*tries, &mut self.random);
-                let (server, address) = (
-                    choice.offer.grant.lease.server,
-                    choice.offer.grant.lease.address.address(),
-                );
-                self.request(now, server, address);
+                let request = Request {
+                    broadcast: self.discovers.is_multiple_of(2),
+                    requested: Some(address),
+                    server: Some(server),
+                    ..self.message(now)
+                };
+                self.broadcast(&request);
             }
             State::Probing {
-                grant,
-                granted,
-                mac,
+                held,
                 proxy,
                 probes,
                 next,
             } => {
-                let address = grant.lease.address.address();
+                let address = held.address();
                 if *probes < PROBES {
                     *probes = probes.saturating_add(1);
                     *next = now + PROBE_WAIT;
                     self.outbox = Some(frame::arp_probe(self.identity.mac, address));
-                    return;
+                } else {
+                    self.outbox = Some(frame::arp_announcement(self.identity.mac, address));
+                    let (held, proxy) = (held.clone(), proxy.take());
+                    self.own(now, held, proxy);
                 }
-                let held = Held::new(grant.clone(), *granted, *mac);
-                let proxy = proxy.take();
-                self.outbox = Some(frame::arp_announcement(self.identity.mac, address));
-                self.take_possession(now, held, proxy);
             }
-            State::Asking { service, tries, next } => {
+            State::Asking {
+                held,
+                service,
+                tries,
+                next,
+            } => {
                 if *tries >= SERVICE_REQUESTS {
                     warn!("lease: boot service {} does not answer", service.server.ip);
-                    self.bind();
+                    let held = held.clone();
+                    self.bind(held);
                     return;
                 }
                 // The shift is below SERVICE_REQUESTS.
                 *next = now + SERVICE_WAIT * (1 << *tries);
                 *tries = tries.saturating_add(1);
-                let service = service.clone();
-                self.ask(now, &service);
+                let (address, server, boot_item) = (held.address(), service.server, service.item);
+                let request = Request {
+                    ciaddr: address,
+                    boot_item,
+                    ..self.message(now)
+                };
+                self.unicast(address, server, PXE_PORT, &request);
             }
-            State::Bound { next } => {
-                let Some(Held {
-                    lease,
-                    renewal: Some([_, t2, end]),
-                    ..
-                }) = &self.held
-                else {
+            State::Bound { held, next } => {
+                let Some([_, t2, end]) = held.renewal else {
                     *next = NEVER;
                     return;
                 };
-                if now >= *end {
-                    warn!("lease: {} expired", lease.address);
-                    self.start(now);
+                if now >= end {
+                    warn!("lease: {} expired", held.lease.address);
+                    self.ask_again(now);
                     return;
                 }
                 // Half of what is left of the phase, at least a minute, at most to its end.
-                let phase_end = if now < *t2 { *t2 } else { *end };
+                let phase_end = if now < t2 { t2 } else { end };
                 *next = (now + ((phase_end - now) / 2).max(RENEWAL_WAIT)).min(phase_end);
-                let broadcast = now >= *t2;
-                self.renew(now, broadcast);
+                let granting = Peer {
+                    mac: held.mac,
+                    ip: held.lease.server,
+                };
+                let server = if now < t2 { granting } else { Peer::ALL };
+                let address = held.address();
+                // In our own name: no address requested, no server named (RFC 2131 §4.3.2).
+                let request = Request {
+                    ciaddr: address,
+                    ..self.message(now)
+                };
+                self.unicast(address, server, SERVER_PORT, &request);
             }
         }
     }
@@ -318,79 +342,67 @@ impl Client {
     /// A DHCP message arrived.
     fn answer(&mut self, now: Instant, from: Peer, payload: &[u8]) -> Result<(), Refusal> {
         let reply = Reply::parse(payload, self.xid, self.identity.mac)?;
+        let server = grant::server(&reply, from.ip)?;
         match (&mut self.state, reply.kind) {
-            (State::Selecting { offers, .. }, Kind::Offer) => {
-                let service = reply.is_pxe().then(|| Service {
-                    server: from,
-                    item: reply.first_boot_item(),
-                });
-                match service {
-                    _ if !reply.yiaddr.is_unspecified() => {
-                        let grant = grant::read(&reply, from.ip)?;
-                        offers.add(
-                            now,
-                            Offer {
-                                grant,
-                                mac: from.mac,
-                                service,
-                            },
-                        );
-                    }
-                    Some(mut service) => {
-                        let boot = grant::boot_part(&reply, from.ip)?;
-                        service.server.ip = boot.server;
-                        offers.add_proxy(now, Proxy { boot, service });
-                    }
-                    None => return Err(Refusal::Nothing),
-                }
-                Ok(())
-            }
-            (State::Requesting { choice, .. }, Kind::Ack) => {
+            (State::Selecting { offers, .. }, Kind::Offer) => offered(offers, now, from, &reply),
+            (State::Requesting { choice, .. }, Kind::Ack) if choice.server() == server => {
                 let grant = grant::read(&reply, from.ip)?;
-                if grant.lease.server != choice.offer.grant.lease.server {
-                    return Err(Refusal::NotOurs);
-                }
                 let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
+                let held = Held::new(grant, now, from.mac);
                 self.state = State::Probing {
-                    grant,
-                    granted: now,
-                    mac: from.mac,
+                    held,
                     proxy,
                     probes: 0,
                     next: now,
                 };
                 Ok(())
             }
-            (State::Requesting { choice, .. }, Kind::Nak) => {
-                let server = grant::server(&reply, from.ip)?;
-                if server != choice.offer.grant.lease.server {
-                    return Err(Refusal::NotOurs);
-                }
+            (State::Requesting { choice, .. }, Kind::Nak) if choice.server() == server => {
                 warn!("lease: {} takes its offer back", server);
-                let pause = backoff(self.discovers, &mut self.random);
-                self.start_after(now, pause);
                 self.wish = None;
+                let pause = backoff(self.discovers, &mut self.random);
+                self.select(now + pause);
                 Ok(())
             }
-            (State::Asking { .. }, Kind::Ack | Kind::Offer) => {
+            (
+                State::Asking {
+                    held,
+                    service,
+                    tries,
+                    next,
+                },
+                Kind::Ack | Kind::Offer,
+            ) if [server, from.ip].contains(&service.server.ip) => {
                 let boot = grant::boot_part(&reply, from.ip)?;
-                if !names_boot(&boot) {
-                    return Err(Refusal::Nothing);
-                }
-                if let Some(held) = &mut self.held {
+                if names_boot(&boot) {
+                    let mut held = held.clone();
                     grant::merge_boot(&mut held.lease, &boot);
+                    self.bind(held);
+                    return Ok(());
                 }
-                self.bind();
+                // No boot file, but its menu, from which it wants to be asked for an item.
+                let item = reply.first_boot_item().filter(|_| service.item.is_none());
+                service.item = Some(item.ok_or(Refusal::Nothing)?);
+                (*tries, *next) = (0, now);
                 Ok(())
             }
-            (State::Bound { .. }, Kind::Ack) => self.renewed(now, from, &reply),
-            (State::Bound { .. }, Kind::Nak) => {
-                let server = grant::server(&reply, from.ip)?;
-                let Some(held) = self.held.as_ref().filter(|held| may_answer(held, now, server)) else {
-                    return Err(Refusal::NotOurs);
-                };
-                warn!("lease: {} takes {} back", server, held.lease.address);
-                self.start(now);
+            (State::Bound { held, .. }, Kind::Ack) if held.may_be_renewed(now, server) => {
+                let grant = grant::read(&reply, from.ip)?;
+                let address = grant.lease.address.address();
+                if address != held.address() {
+                    return Err(Refusal::Address(address));
+                }
+                let mut renewed = Held::new(grant, now, from.mac);
+                if !names_boot(&renewed.lease) {
+                    // It came from a proxy, which nobody asks again.
+                    grant::keep_boot(&mut renewed.lease, &held.lease);
+                }
+                self.bind(renewed);
+                Ok(())
+            }
+            (State::Bound { held, .. }, Kind::Nak) if held.may_be_renewed(now, server) => {
+                warn!("lease: {} takes {} back", server, held.address());
+                self.ask_again(now);
                 self.wish = None;
                 Ok(())
             }
@@ -398,173 +410,92 @@ impl Client {
         }
     }
 
-    /// An ACK while bound.
-    fn renewed(&mut self, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
-        let mut grant = grant::read(reply, from.ip)?;
-        let Some(held) = self
-            .held
-            .as_ref()
-            .filter(|held| may_answer(held, now, grant.lease.server))
-        else {
-            return Err(Refusal::NotOurs);
-        };
-        if grant.lease.address.address() != held.lease.address.address() {
-            return Err(Refusal::Address(grant.lease.address.address()));
-        }
-        if !names_boot(&grant.lease) {
-            // The boot file came from a proxy, which nobody asks again.
-            let server = grant.lease.next_server;
-            grant::merge_boot(&mut grant.lease, &held.lease);
-            grant.lease.next_server = held.lease.next_server.or(server);
-        }
-        self.changed = held.lease != grant.lease;
-        info!("lease: {} renewed by {}", grant.lease.address, grant.lease.server);
-        self.held = Some(Held::new(grant, now, from.mac));
-        self.bind();
-        Ok(())
-    }
-
     /// An ARP packet passed by.
     fn arp(&mut self, now: Instant, sender: Peer, target: Ipv4Address) {
-        let State::Probing { grant, .. } = &self.state else {
+        let State::Probing { held, .. } = &self.state else {
             return;
         };
-        let address = grant.lease.address.address();
+        let (address, server) = (held.address(), held.lease.server);
         let claims = sender.ip == address || (sender.ip.is_unspecified() && target == address);
         if !claims || sender.mac == self.identity.mac {
             return;
         }
         warn!("lease: {} already belongs to {}; declined", address, sender.mac);
-        let server = grant.lease.server;
         let decline = Request {
             kind: Ask::Decline,
             requested: Some(address),
             server: Some(server),
             ..self.message(now)
         };
-        let frame = self.broadcast(&decline);
-        self.start_after(now, CONFLICT_WAIT);
         self.wish = None;
-        self.outbox = Some(frame);
+        self.select(now + CONFLICT_WAIT);
+        self.broadcast(&decline);
     }
 
-    /// Back to the beginning, at once.
-    fn start(&mut self, now: Instant) {
-        self.discovers = 0;
-        self.start_after(now, Duration::ZERO);
-    }
-
-    /// Back to the beginning, after a pause. Late answers to what was asked before no longer count.
-    fn start_after(&mut self, now: Instant, pause: Duration) {
-        if let Some(held) = self.held.take() {
-            self.wish = Some(held.lease.address.address());
-            self.changed = true;
-        }
-        self.since = None;
+    /// Starts to look for offers at `next`. Late answers to what was asked before no longer count.
+    fn select(&mut self, next: Instant) {
+        self.changed |= self.configuration().is_some();
         self.outbox = None;
         self.xid = self.random.next_u32();
         self.state = State::Selecting {
             offers: Offers::default(),
-            next: now + pause,
+            next,
         };
     }
 
-    /// The address is ours.
-    fn take_possession(&mut self, now: Instant, mut held: Held, proxy: Option<Proxy>) {
-        self.changed = true;
+    /// Nobody else has the address: it is ours.
+    fn own(&mut self, now: Instant, mut held: Held, proxy: Option<Proxy>) {
         match proxy {
             Some(Proxy { boot, service }) if !names_boot(&boot) => {
-                self.held = Some(held);
+                self.changed = true;
                 self.state = State::Asking {
+                    held,
                     service,
                     tries: 0,
                     next: now,
                 };
             }
-            proxy => {
-                if let Some(proxy) = proxy {
-                    grant::merge_boot(&mut held.lease, &proxy.boot);
-                }
-                self.held = Some(held);
-                self.bind();
+            Some(Proxy { boot, .. }) => {
+                grant::merge_boot(&mut held.lease, &boot);
+                self.bind(held);
             }
+            None => self.bind(held),
         }
     }
 
-    /// All is known.
-    fn bind(&mut self) {
-        if let Some(held) = &self.held {
-            if !matches!(self.state, State::Bound { .. }) {
-                info!("lease: {}", held.lease);
-            }
-            self.state = State::Bound { next: held.t1() };
+    /// All is known; what is asked from here on is asked anew.
+    fn bind(&mut self, held: Held) {
+        if self.lease() != Some(&held.lease) {
+            info!("lease: {}", held.lease);
+            self.changed = true;
         }
         self.discovers = 0;
         self.since = None;
-        // What is asked from here on is asked anew.
         self.xid = self.random.next_u32();
+        self.state = State::Bound {
+            next: held.t1(),
+            held,
+        };
     }
 
     fn discover(&mut self, now: Instant) {
-        let message = self.message(now);
+        match self.discovers {
+            1 => info!("lease: asking as {}", self.identity.mac),
+            n if n >= 4 && n.is_power_of_two() => {
+                info!(
+                    "lease: no offer yet, asked {} times, heard {} packets for others",
+                    n, self.ignored
+                );
+            }
+            _ => {}
+        }
         let discover = Request {
             kind: Ask::Discover,
             broadcast: self.discovers.is_multiple_of(2),
             requested: self.wish,
-            ..message
-        };
-        self.outbox = Some(self.broadcast(&discover));
-    }
-
-    fn request(&mut self, now: Instant, server: Ipv4Address, address: Ipv4Address) {
-        let request = Request {
-            broadcast: self.discovers.is_multiple_of(2),
-            requested: Some(address),
-            server: Some(server),
             ..self.message(now)
         };
-        self.outbox = Some(self.broadcast(&request));
-    }
-
-    /// Asks for more time, in our own name: no server is named and no address requested (RFC 2131 §4.3.2).
-    fn renew(&mut self, now: Instant, broadcast: bool) {
-        let message = self.message(now);
-        let Some(held) = &self.held else { return };
-        let own = held.own(self.identity.mac);
-        let to = if broadcast {
-            Peer::ALL
-        } else {
-            Peer {
-                mac: held.mac,
-                ip: held.lease.server,
-            }
-        };
-        let payload = Request {
-            ciaddr: own.ip,
-            ..message
-        }
-        .encode(&self.identity);
-        self.outbox = Some(frame::datagram(own, to, SERVER_PORT, &payload, &self.checksums));
-    }
-
-    /// Asks a PXE boot service for the first item on its menu.
-    fn ask(&mut self, now: Instant, service: &Service) {
-        let message = self.message(now);
-        let Some(held) = &self.held else { return };
-        let own = held.own(self.identity.mac);
-        let payload = Request {
-            ciaddr: own.ip,
-            boot_item: service.item,
-            ..message
-        }
-        .encode(&self.identity);
-        self.outbox = Some(frame::datagram(
-            own,
-            service.server,
-            PXE_PORT,
-            &payload,
-            &self.checksums,
-        ));
+        self.broadcast(&discover);
     }
 
     /// A REQUEST with nothing in it yet.
@@ -582,25 +513,44 @@ impl Client {
         }
     }
 
-    fn broadcast(&self, request: &Request) -> Vec<u8> {
-        let own = Peer {
+    /// Sends to all servers, from no address.
+    fn broadcast(&mut self, request: &Request) {
+        self.unicast(Ipv4Address::UNSPECIFIED, Peer::ALL, SERVER_PORT, request);
+    }
+
+    /// Sends to `server`, from `address`.
+    fn unicast(&mut self, address: Ipv4Address, server: Peer, port: u16, request: &Request) {
+        let from = Peer {
             mac: self.identity.mac,
-            ip: Ipv4Address::UNSPECIFIED,
+            ip: address,
         };
-        frame::datagram(
-            own,
-            Peer::ALL,
-            SERVER_PORT,
-            &request.encode(&self.identity),
-            &self.checksums,
-        )
+        let payload = request.encode(&self.identity);
+        self.outbox = Some(frame::datagram(from, server, port, &payload, &self.checksums));
     }
 }
 
-/// Whether `server` may answer a renewal: the granting one alone until T2, then any.
-fn may_answer(held: &Held, now: Instant, server: Ipv4Address) -> bool {
-    held.renewal
-        .is_some_and(|[t1, t2, _]| now >= t2 || (now >= t1 && server == held.lease.server))
+/// An OFFER: of an address, or of a boot service without one.
+fn offered(offers: &mut Offers, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
+    let server = Peer {
+        ip: grant::server(reply, from.ip)?,
+        ..from
+    };
+    let service = reply.is_pxe().then(|| Service {
+        server,
+        item: reply.first_boot_item(),
+    });
+    match service {
+        _ if !reply.yiaddr.is_unspecified() => {
+            let grant = grant::read(reply, from.ip)?;
+            offers.add(now, Offer { grant, service });
+        }
+        Some(service) => {
+            let boot = grant::boot_part(reply, from.ip)?;
+            offers.add_proxy(now, Proxy { boot, service });
+        }
+        None => return Err(Refusal::Nothing),
+    }
+    Ok(())
 }
 
 /// The pause after the `n`th message without an answer: 1 s, 2 s, 4 s … 32 s, give or take a quarter.
@@ -798,7 +748,7 @@ pub(super) mod tests {
             client.lease().unwrap().to_string(),
             "10.0.0.9/24 from 10.0.0.1, boot file menu"
         );
-        assert_eq!(client.dropped, 0);
+        assert_eq!(client.refused + client.ignored, 0);
     }
 
     #[test]
@@ -867,7 +817,7 @@ pub(super) mod tests {
         let stale = message(client.xid ^ 1, 5, NODE, &[(54, &SERVER.ip.octets())]);
         assert!(client.hear(at(1), &frame_from(SERVER, &stale)));
         assert!(matches!(client.state, State::Requesting { .. }));
-        assert_eq!(client.dropped, 2);
+        assert_eq!((client.ignored, client.refused), (2, 0));
     }
 
     #[test]
@@ -888,7 +838,7 @@ pub(super) mod tests {
             NODE,
             MENU,
         );
-        assert_eq!(client.dropped, 6);
+        assert_eq!((client.ignored, client.refused), (0, 6));
         let State::Selecting { offers, .. } = &client.state else {
             panic!()
         };
@@ -1047,6 +997,28 @@ pub(super) mod tests {
             &[(60, b"PXEClient"), (67, b"pxe/menu")],
         );
         assert_eq!(client.lease().unwrap().boot_file.as_deref(), Some("pxe/menu"));
+    }
+
+    #[test]
+    fn a_proxy_that_answers_with_its_menu_is_asked_once_more_for_the_first_item() {
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, &[]);
+        hear(&mut client, 1, OTHER, 2, [0; 4], &[(60, b"PXEClient")]);
+        run(&mut client, 2000);
+        hear(&mut client, 2000, SERVER, 5, NODE, &[]);
+        run(&mut client, 2300);
+        let menu: &[(u8, &[u8])] = &[(60, b"PXEClient"), (43, b"\x09\x05\x80\x01\x02ab\xff")];
+        hear(&mut client, 2310, OTHER, 5, [0; 4], menu);
+        let frame = client.poll(at(2310)).unwrap();
+        let (to, port, asked) = payload(&frame).unwrap();
+        assert_eq!((to, port), (OTHER, 4011));
+        assert_eq!(value(asked, 43), Some(&[71, 4, 0x80, 1, 0, 0, 255][..]));
+        // The same answer again leads nowhere.
+        hear(&mut client, 2320, OTHER, 5, [0; 4], menu);
+        assert_eq!((client.poll(at(2320)), client.refused), (None, 1));
+        hear(&mut client, 2330, OTHER, 5, [0; 4], MENU);
+        assert_eq!(client.lease().unwrap().boot_file.as_deref(), Some("menu"));
     }
 
     #[test]

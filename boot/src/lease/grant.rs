@@ -146,6 +146,13 @@ pub(super) fn merge_boot(lease: &mut Lease, boot: &Lease) {
     }
 }
 
+/// Keeps what an earlier lease said about booting, where the renewed one says nothing.
+pub(super) fn keep_boot(lease: &mut Lease, earlier: &Lease) {
+    let next_server = earlier.next_server.or(lease.next_server);
+    merge_boot(lease, earlier);
+    lease.next_server = next_server;
+}
+
 /// Lease time, T1 and T2; the defaults of RFC 2131 §4.4.5 where the server's do not ascend.
 fn times(reply: &Reply) -> Result<Option<Times>, Refusal> {
     let end = match reply.seconds(tag::LEASE_TIME).unwrap_or(DEFAULT_LEASE_TIME) {

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::EthernetAddress;
+use smoltcp::wire::Ipv4Address;
 
 use super::Lease;
 use super::frame::Peer;
@@ -32,8 +32,6 @@ pub(super) struct Service {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) grant: Grant,
-    /// Who the frame came from: the server, or the relay or router before it.
-    pub(super) mac: EthernetAddress,
     /// Set when the DHCP server is a PXE boot service too.
     pub(super) service: Option<Service>,
 }
@@ -52,6 +50,13 @@ pub(super) struct Choice {
     pub(super) offer: Offer,
     /// Only when the offer itself names nothing to boot.
     pub(super) proxy: Option<Proxy>,
+}
+
+impl Choice {
+    /// Whose offer it is.
+    pub(super) fn server(&self) -> Ipv4Address {
+        self.offer.grant.lease.server
+    }
 }
 
 /// The offers so far.
@@ -74,6 +79,7 @@ impl Offers {
         }
         let lease = &offer.grant.lease;
         let wait = !names_boot(lease) && lease.ipxe_option(NO_PXEDHCP) != Some(&[1]);
+        info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
         self.decide_by(if wait { now + GATHERING } else { now });
         self.hurry(now);
@@ -88,6 +94,7 @@ impl Offers {
         if known || self.proxies.len() >= MOST {
             return;
         }
+        info!("lease: {} is a boot service", proxy.service.server.ip);
         self.proxies.push(proxy);
         self.hurry(now);
     }
@@ -108,8 +115,11 @@ impl Offers {
         self.decide_at
     }
 
-    /// The decision; `None` without an address offer.
-    pub(super) fn choose(&self) -> Option<Choice> {
+    /// The decision, when it is time for it.
+    pub(super) fn decide(&self, now: Instant) -> Option<Choice> {
+        if self.decide_at? > now {
+            return None;
+        }
         let named = self.addresses.iter().find(|o| names_boot(&o.grant.lease));
         let offer = named.or_else(|| self.addresses.first())?.clone();
         if named.is_some() {
@@ -134,7 +144,7 @@ impl Offers {
 
 #[cfg(test)]
 mod tests {
-    use smoltcp::wire::Ipv4Address;
+    use smoltcp::wire::EthernetAddress;
 
     use super::*;
 
@@ -153,7 +163,6 @@ mod tests {
         };
         Offer {
             grant: Grant { lease, times: None },
-            mac: peer(last).mac,
             service: None,
         }
     }
@@ -176,11 +185,11 @@ mod tests {
     #[test]
     fn an_offer_that_names_a_boot_file_is_taken_at_once() {
         let mut offers = Offers::default();
-        assert_eq!((offers.decide_at(), offers.choose()), (None, None));
+        assert_eq!((offers.decide_at(), offers.decide(at(9999))), (None, None));
         offers.add(at(5), offer(1, Some("a")));
         assert_eq!(offers.decide_at(), Some(at(5)));
         assert_eq!(
-            offers.choose(),
+            offers.decide(at(5)),
             Some(Choice {
                 offer: offer(1, Some("a")),
                 proxy: None
@@ -195,12 +204,13 @@ mod tests {
         offers.add(at(900), offer(2, None));
         assert_eq!(offers.decide_at(), Some(at(2100)));
         assert_eq!(
-            offers.choose(),
+            offers.decide(at(2100)),
             Some(Choice {
                 offer: offer(1, None),
                 proxy: None
             })
         );
+        assert_eq!(offers.decide(at(2099)), None);
     }
 
     #[test]
@@ -209,7 +219,7 @@ mod tests {
         offers.add(at(100), offer(1, None));
         offers.add(at(900), offer(2, Some("b")));
         assert_eq!(offers.decide_at(), Some(at(900)));
-        assert_eq!(offers.choose().unwrap().offer, offer(2, Some("b")));
+        assert_eq!(offers.decide(at(900)).unwrap().offer, offer(2, Some("b")));
     }
 
     #[test]
@@ -223,7 +233,7 @@ mod tests {
         assert_eq!(before.decide_at(), None);
         before.add(at(2), offer(1, None));
         assert_eq!(
-            (before.decide_at(), before.choose()),
+            (before.decide_at(), before.decide(at(2))),
             (Some(at(2)), Some(wanted.clone()))
         );
 
@@ -232,7 +242,10 @@ mod tests {
         after.add_proxy(at(3), proxy(9, None));
         assert_eq!(after.decide_at(), Some(at(2002)));
         after.add_proxy(at(4), proxy(8, Some("menu")));
-        assert_eq!((after.decide_at(), after.choose()), (Some(at(4)), Some(wanted)));
+        assert_eq!(
+            (after.decide_at(), after.decide(at(4))),
+            (Some(at(4)), Some(wanted))
+        );
     }
 
     #[test]
@@ -258,7 +271,7 @@ mod tests {
                 ..offer(1, None)
             },
         );
-        assert_eq!(offers.choose().unwrap().proxy.unwrap().service, service);
+        assert_eq!(offers.decide(at(2007)).unwrap().proxy.unwrap().service, service);
     }
 
     #[test]
