@@ -34,7 +34,10 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
             board,
             settings,
         ) {
-            Ok(handoff) => return Ok(handoff),
+            Ok(handoff) => {
+                fetcher.close(&mut net);
+                return Ok(handoff);
+            }
             Err(error) => error,
         };
         failures = failures.saturating_add(1);

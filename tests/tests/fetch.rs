@@ -469,3 +469,37 @@ fn a_bad_link_costs_time_and_not_bytes() {
         });
     }
 }
+
+/// Every single-byte change and truncation of an answer: the file, or an error of one printable line, and an end.
+#[test]
+fn mutated_answers() {
+    let golden = b"HTTP/1.1 200 OK\r\nETag: \"v\"\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nT: u\r\n\r\n";
+    let truncated = (0..golden.len()).map(|end| golden[..end].to_vec());
+    let changed = (0..golden.len()).flat_map(|at| {
+        [0, b'\n', b'\r', b' ', b'0', b'9', b'f', b':', 0xff].map(|byte| {
+            let mut answer = golden.to_vec();
+            answer[at] = byte;
+            answer
+        })
+    });
+    let site = Site::new(17);
+    site.lan.limit(Duration::from_secs(100_000));
+    let (mut files, mut errors) = (0, 0);
+    site.node(|net, fetcher| {
+        for answer in truncated.chain(changed) {
+            site.route("/a", [Reply::raw(answer.clone())]);
+            let started = net.now();
+            match get(net, fetcher, "http://192.168.7.2/a", 64) {
+                Ok(_) => files += 1,
+                Err(error) => {
+                    errors += 1;
+                    let line = error.to_string();
+                    assert!(line.starts_with("fetch: GET http://192.168.7.2/a: "), "{line}");
+                    assert!(!line.contains(char::is_control) && line.len() < 300, "{line}");
+                }
+            }
+            assert!(net.now() - started < Duration::from_secs(120), "{answer:?}");
+        }
+    });
+    assert!(files > 100 && errors > 300, "{files} {errors}");
+}
