@@ -33,6 +33,6 @@ macro_rules! log_at {
 #[cfg(feature = "defmt")]
 macro_rules! log_at {
     ($level:ident, $format:literal $(, $argument:expr)*) => {
-        defmt::$level!($format $(, defmt::Display2Format(&$argument))*)
+        defmt::$level!($format $(, defmt::Display2Format(&($argument)))*)
     };
 }

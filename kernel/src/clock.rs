@@ -1,0 +1,60 @@
+//! Time since reset from the architectural timer, and short delays for drivers.
+
+use boot::Clock as _;
+use embedded_hal::delay::DelayNs;
+use smoltcp::time::{Duration, Instant};
+
+use crate::cpu;
+
+/// The only source of time. Copies tell the same time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    start: u64,
+    frequency: u64,
+}
+
+impl Clock {
+    /// Starts at zero now.
+    pub(crate) fn start() -> Self {
+        Self {
+            start: cpu::counter(),
+            frequency: cpu::counter_frequency(),
+        }
+    }
+
+    /// Polls `ready` until it has a value or `limit` has passed.
+    pub(crate) fn poll<T>(&self, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+        let deadline = self.now() + limit;
+        loop {
+            if let Some(value) = ready() {
+                return Some(value);
+            }
+            if self.now() > deadline {
+                return None;
+            }
+        }
+    }
+}
+
+impl boot::Clock for Clock {
+    fn now(&self) -> Instant {
+        let ticks = u128::from(cpu::counter().wrapping_sub(self.start));
+        Instant::from_micros(
+            i64::try_from(ticks * 1_000_000 / u128::from(self.frequency)).unwrap_or(i64::MAX),
+        )
+    }
+
+    fn idle_until(&self, deadline: Instant) {
+        // The event stream ends each rest after a fraction of a millisecond, so a frame never waits longer.
+        if self.now() < deadline {
+            cpu::wait_for_event();
+        }
+    }
+}
+
+impl DelayNs for Clock {
+    fn delay_ns(&mut self, ns: u32) {
+        let deadline = self.now() + Duration::from_micros(u64::from(ns.div_ceil(1000)));
+        while self.now() < deadline {}
+    }
+}

@@ -1,0 +1,117 @@
+//! The core: counter, idling, barriers, caches by address (Arm ARM). On a workstation, enough of it for tests.
+
+#[cfg(target_os = "none")]
+mod aarch64 {
+    use core::arch::asm;
+
+    use aarch64_cpu::asm::barrier;
+    use aarch64_cpu::registers::{
+        CNTFRQ_EL0, CNTHCTL_EL2, CNTKCTL_EL1, CNTVCT_EL0, CurrentEL, MIDR_EL1, Readable, Writeable,
+    };
+
+    /// Ticks of the architectural timer.
+    pub(crate) fn counter() -> u64 {
+        barrier::isb(barrier::SY);
+        CNTVCT_EL0.get()
+    }
+
+    /// Ticks a second, as the firmware programmed it; QEMU's differs from the boards'.
+    pub(crate) fn counter_frequency() -> u64 {
+        CNTFRQ_EL0.get().max(1)
+    }
+
+    /// The exception level, 1 or 2.
+    pub(crate) fn exception_level() -> u64 {
+        CurrentEL.read(CurrentEL::EL)
+    }
+
+    /// The part number of MIDR_EL1.
+    pub(crate) fn part_number() -> u64 {
+        MIDR_EL1.read(MIDR_EL1::PartNum)
+    }
+
+    /// Lets `wait_for_event` return every 2^(bit+1) ticks of the counter.
+    pub(crate) fn start_event_stream(bit: u64) {
+        if exception_level() == 2 {
+            CNTHCTL_EL2.set(CNTHCTL_EL2.get() & !0xfc | 1 << 2 | (bit & 0xf) << 4);
+        } else {
+            CNTKCTL_EL1.set(CNTKCTL_EL1.get() & !0xfc | 1 << 2 | (bit & 0xf) << 4);
+        }
+    }
+
+    /// Ends the event stream: Linux finds the timer as the firmware left it.
+    pub(crate) fn stop_event_stream() {
+        if exception_level() == 2 {
+            CNTHCTL_EL2.set(CNTHCTL_EL2.get() & !(1 << 2));
+        } else {
+            CNTKCTL_EL1.set(CNTKCTL_EL1.get() & !(1 << 2));
+        }
+    }
+
+    /// Rests until the next event.
+    pub(crate) fn wait_for_event() {
+        aarch64_cpu::asm::wfe();
+    }
+
+    /// Orders memory against devices: the BCM283x peripherals share a bus that may answer out of order.
+    pub(crate) fn barrier() {
+        barrier::dsb(barrier::SY);
+    }
+
+    /// Smallest data cache line in bytes.
+    fn line() -> usize {
+        let ctr: usize;
+        // SAFETY: reading CTR_EL0 has no side effect.
+        unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+        4 << (ctr >> 16 & 0xf) // DminLine: log2 of words
+    }
+
+    /// Writes dirty lines of `start..start + len` back to memory, for a device or a core without caches to see.
+    pub(crate) fn clean(start: usize, len: usize) {
+        let line = line();
+        let mut at = start & !(line - 1);
+        while at < start + len {
+            // SAFETY: cleaning a line never changes what a load returns.
+            unsafe { asm!("dc cvac, {}", in(reg) at, options(nostack, preserves_flags)) };
+            at += line;
+        }
+        barrier();
+    }
+
+    /// Writes back and drops the lines of `start..start + len`, so that the next load sees what a device wrote.
+    ///
+    /// Clean lines are simply dropped; a dirty one is written first, so neighbours in a shared line lose nothing.
+    pub(crate) fn clean_and_invalidate(start: usize, len: usize) {
+        let line = line();
+        let mut at = start & !(line - 1);
+        while at < start + len {
+            // SAFETY: clean and invalidate keeps every byte that was written.
+            unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
+            at += line;
+        }
+        barrier();
+    }
+}
+
+#[cfg(target_os = "none")]
+pub(crate) use aarch64::*;
+
+#[cfg(not(target_os = "none"))]
+mod host {
+    pub(crate) fn counter() -> u64 {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(std::time::Instant::now).elapsed().as_micros() as u64
+    }
+    pub(crate) fn counter_frequency() -> u64 {
+        1_000_000
+    }
+    pub(crate) fn wait_for_event() {
+        std::thread::yield_now();
+    }
+    pub(crate) fn barrier() {}
+    pub(crate) fn clean(_: usize, _: usize) {}
+    pub(crate) fn clean_and_invalidate(_: usize, _: usize) {}
+}
+
+#[cfg(not(target_os = "none"))]
+pub(crate) use host::*;

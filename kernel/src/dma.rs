@@ -1,0 +1,106 @@
+//! Memory that devices read and write: an arena of cache-line aligned buffers, and their maintenance.
+
+use core::ops::Range;
+
+use crate::cpu;
+
+/// Cache lines are 64 bytes on both cores; a buffer never shares one.
+const LINE: usize = 64;
+
+/// Where buffers come from. They are never given back: drivers are brought up once.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    free: Range<usize>,
+}
+
+impl Arena {
+    /// # Safety
+    ///
+    /// `memory` is mapped RAM in the first GiB that nothing else uses, for as long as the program runs.
+    pub(crate) unsafe fn new(memory: Range<usize>) -> Self {
+        Self {
+            free: memory.start.next_multiple_of(LINE)..memory.end,
+        }
+    }
+
+    /// A zeroed buffer of `len` bytes, rounded up to whole lines. `None` when the arena is used up.
+    pub(crate) fn buffer(&mut self, len: usize) -> Option<Buffer> {
+        let len = len.checked_next_multiple_of(LINE)?;
+        let start = self.free.start;
+        let end = start.checked_add(len).filter(|end| *end <= self.free.end)?;
+        self.free.start = end;
+        // SAFETY: the range came out of the arena, which its creator handed over, and it is cut off above, so this
+        // is the only reference to it.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, len) };
+        bytes.fill(0);
+        Some(Buffer { bytes })
+    }
+}
+
+/// A buffer shared with a device. The caller decides whose turn it is by `give` and `take`.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: &'static mut [u8],
+}
+
+impl Buffer {
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where legacy bus masters see it: the VideoCore's uncached alias of the first GiB.
+    pub(crate) fn bus_address(&self) -> u32 {
+        // The arena lies below 1 GiB, so the address fits.
+        self.bytes.as_ptr().addr() as u32 | 0xc000_0000
+    }
+
+    /// Its contents, to write before `give`.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+
+    /// The device's turn: what was written reaches memory, and no line of ours can land on what it writes.
+    pub(crate) fn give(&self) {
+        cpu::clean_and_invalidate(self.bytes.as_ptr().addr(), self.bytes.len());
+    }
+
+    /// Our turn: the first `len` bytes as the device left them. Lines fetched ahead meanwhile are dropped.
+    pub(crate) fn take(&self, len: usize) -> &[u8] {
+        let len = len.min(self.bytes.len());
+        cpu::clean_and_invalidate(self.bytes.as_ptr().addr(), len);
+        &self.bytes[..len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An arena in ordinary memory, for driver tests.
+    fn arena(len: usize) -> Arena {
+        let memory: &'static mut [u8] = Box::leak(vec![0xff; len].into_boxed_slice());
+        let start = memory.as_ptr().addr();
+        // SAFETY: leaked above for this arena alone.
+        unsafe { Arena::new(start..start + len) }
+    }
+
+    #[test]
+    fn buffers_are_whole_lines_zeroed_and_apart() {
+        let mut arena = arena(1024);
+        let (a, b) = (arena.buffer(1).unwrap(), arena.buffer(65).unwrap());
+        assert_eq!((a.len(), b.len()), (64, 128));
+        assert_eq!(a.take(64), [0; 64]);
+        let (a, b) = (a.bytes.as_ptr().addr(), b.bytes.as_ptr().addr());
+        assert_eq!((a % 64, b % 64), (0, 0));
+        assert!(b >= a + 64);
+    }
+
+    #[test]
+    fn a_used_up_arena_says_so() {
+        let mut arena = arena(256);
+        assert!(arena.buffer(4096).is_none());
+        assert!(arena.buffer(usize::MAX).is_none());
+        assert!(arena.buffer(64).is_some());
+    }
+}

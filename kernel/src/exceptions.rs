@@ -1,0 +1,70 @@
+//! Faults and panics: say where and why on the raw UART, then reset. No path ends in a silent halt.
+
+use core::fmt;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::pm::Pm;
+use crate::soc::Soc;
+use crate::{cpu, log};
+
+/// What exceptions.S saves, in its order.
+#[repr(C)]
+struct Frame {
+    x: [u64; 31],
+    sp: u64,
+    elr: u64,
+    esr: u64,
+    far: u64,
+    _pad: u64,
+}
+
+const _: () = assert!(size_of::<Frame>() == 288, "exceptions.S makes room for 288 bytes");
+
+unsafe extern "C" {
+    fn reset_now() -> !;
+}
+
+static DYING: AtomicBool = AtomicBool::new(false);
+
+/// Prints `text` and resets; a second death on the way goes straight to the watchdog.
+fn die(text: fmt::Arguments<'_>) -> ! {
+    if DYING.swap(true, Ordering::Relaxed) {
+        // SAFETY: needs neither stack nor anything that could be broken; never returns.
+        unsafe { reset_now() }
+    }
+    log::last_words(text);
+    // SAFETY: peripherals are mapped since entry.S; whoever owned the other `Pm` does not run any more.
+    unsafe { Pm::new(Soc::of(cpu::part_number())) }.reset()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn exception(frame: &Frame, kind: u64) -> ! {
+    let name = match kind {
+        0 => "synchronous exception",
+        1 => "unexpected IRQ",
+        2 => "unexpected FIQ",
+        _ => "SError",
+    };
+    let class = match frame.esr >> 26 {
+        0x00 => "undefined instruction",
+        0x0e => "illegal state",
+        0x15..=0x17 => "supervisor call",
+        0x20 | 0x21 => "instruction abort",
+        0x22 => "PC alignment",
+        0x24 | 0x25 => "data abort",
+        0x26 => "stack alignment",
+        0x2f => "SError",
+        0x3c => "breakpoint",
+        _ => "other",
+    };
+    die(format_args!(
+        "fault: {name} ({class}) at {:#x}, address {:#x}, ESR {:#010x}, LR {:#x}, SP {:#x}: resetting",
+        frame.elr, frame.far, frame.esr, frame.x[30], frame.sp
+    ))
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    die(format_args!("fault: {info}: resetting"))
+}

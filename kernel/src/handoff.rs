@@ -1,0 +1,25 @@
+//! The jump: everything quiet, everything in memory, registers as the arm64 boot protocol wants them.
+
+use boot::Handoff;
+
+use crate::{cpu, log};
+
+unsafe extern "C" {
+    fn jump(entry: u64, device_tree: u64) -> !;
+}
+
+/// Starts the kernel. The NIC is quiet already; nothing of ours runs again.
+///
+/// # Safety
+///
+/// `handoff` describes a loaded kernel outside our own memory, and no device writes to memory any more.
+pub(crate) unsafe fn jump_to(handoff: Handoff) -> ! {
+    log::drain();
+    for range in &handoff.written {
+        // Physical addresses of the payload region: mapped one to one, below 1 GiB.
+        cpu::clean(range.start as usize, (range.end - range.start) as usize);
+    }
+    cpu::stop_event_stream();
+    // SAFETY: the caller's word; entry and tree are clean in memory now.
+    unsafe { jump(handoff.entry, handoff.device_tree) }
+}

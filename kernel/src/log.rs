@@ -1,0 +1,133 @@
+//! Where log lines go: the console's UART, as text, or as defmt frames with the `defmt` feature.
+
+use core::cell::UnsafeCell;
+use core::fmt::{self, Write};
+
+use crate::uart::Uart;
+
+struct Slot(UnsafeCell<Option<Uart>>);
+
+// SAFETY: one core runs, no interrupt is ever enabled, and `with` is not re-entered except by a dying program.
+unsafe impl Sync for Slot {}
+
+static SINK: Slot = Slot(UnsafeCell::new(None));
+
+fn with(act: impl FnOnce(&mut Uart)) {
+    // SAFETY: see `Sync` above; the reference does not leave this call.
+    if let Some(uart) = unsafe { &mut *SINK.0.get() } {
+        act(uart);
+    }
+}
+
+/// From now on log lines leave through `uart`.
+pub(crate) fn start(uart: Uart) {
+    // SAFETY: see `Sync` above; nothing borrows the slot here.
+    unsafe { *SINK.0.get() = Some(uart) };
+    #[cfg(not(feature = "defmt"))]
+    {
+        // A second start would only fail to replace the same logger.
+        let _ = log::set_logger(&Text);
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+/// Waits until everything has left.
+pub(crate) fn drain() {
+    with(Uart::drain);
+}
+
+/// Writes text on the raw UART, whatever the encoding of log lines is: for the last words of a dying program.
+pub(crate) fn last_words(text: fmt::Arguments<'_>) {
+    with(|uart| {
+        // A frame that was cut off ends here, and the text cannot be taken for one.
+        #[cfg(feature = "defmt")]
+        uart.send(0);
+        let _ = writeln!(Lines(uart), "{text}");
+        #[cfg(feature = "defmt")]
+        uart.send(0);
+        uart.drain();
+    });
+}
+
+/// Text with the line ends of a terminal.
+struct Lines<'a>(&'a mut Uart);
+
+impl Write for Lines<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.0.send(b'\r');
+            }
+            self.0.send(byte);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "defmt"))]
+struct Text;
+
+#[cfg(not(feature = "defmt"))]
+impl log::Log for Text {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        with(|uart| {
+            // Writing to a UART cannot fail; a `Display` that does loses the rest of its line.
+            let _ = writeln!(Lines(uart), "{}", record.args());
+        });
+    }
+
+    fn flush(&self) {
+        drain();
+    }
+}
+
+#[cfg(feature = "defmt")]
+mod frames {
+    //! defmt's rzcobs frames, each fenced with zero bytes so that a terminal's or a menu's text between two frames
+    //! costs the decoder nothing but that text.
+
+    use core::cell::UnsafeCell;
+
+    use super::with;
+
+    struct Encoder(UnsafeCell<defmt::Encoder>);
+
+    // SAFETY: as for `Slot`: one core, no interrupts.
+    unsafe impl Sync for Encoder {}
+
+    static ENCODER: Encoder = Encoder(UnsafeCell::new(defmt::Encoder::new()));
+
+    #[defmt::global_logger]
+    struct Frames;
+
+    fn send(bytes: &[u8]) {
+        with(|uart| bytes.iter().for_each(|byte| uart.send(*byte)));
+    }
+
+    // SAFETY: one core, no interrupts: acquire and release cannot be interleaved.
+    unsafe impl defmt::Logger for Frames {
+        fn acquire() {
+            send(&[0]);
+            // SAFETY: see `Sync`.
+            unsafe { (*ENCODER.0.get()).start_frame(send) };
+        }
+
+        unsafe fn flush() {
+            super::drain();
+        }
+
+        unsafe fn release() {
+            // SAFETY: see `Sync`.
+            unsafe { (*ENCODER.0.get()).end_frame(send) };
+        }
+
+        unsafe fn write(bytes: &[u8]) {
+            // SAFETY: see `Sync`.
+            unsafe { (*ENCODER.0.get()).write(bytes, send) };
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The VideoCore's property mailbox: what the board is, its clocks, its power (raspberrypi-firmware property tags).
+
+use core::ptr::NonNull;
+
+use safe_mmio::fields::{ReadOnly, ReadPure, WriteOnly};
+use safe_mmio::{UniqueMmioPointer, field, field_shared};
+use smoltcp::time::Duration;
+
+use crate::clock::Clock;
+use crate::cpu;
+use crate::dma::{Arena, Buffer};
+use crate::soc::{Soc, offset};
+
+const FULL: u32 = 1 << 31;
+const EMPTY: u32 = 1 << 30;
+/// The channel that carries property messages from the ARM.
+const PROPERTY: u32 = 8;
+/// The firmware answers in microseconds to milliseconds; Linux waits a second too.
+const PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE: u32 = 0x8000_0000;
+/// Words of the message buffer: header, one tag of up to 10 words, end.
+const WORDS: usize = 16;
+
+#[repr(C)]
+struct Registers {
+    /// 0x00: reading takes an answer.
+    read: ReadOnly<u32>,
+    _0: [u32; 5],
+    /// 0x18: bit 30 when there is none.
+    read_status: ReadPure<u32>,
+    _1: u32,
+    /// 0x20: a message.
+    write: WriteOnly<u32>,
+    _2: [u32; 5],
+    /// 0x38: bit 31 when there is no room.
+    write_status: ReadPure<u32>,
+}
+
+/// A clock that the firmware runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ClockId {
+    /// Feeds the PL011.
+    Uart = 2,
+    /// The cores.
+    Arm = 3,
+    /// The VideoCore; feeds the mini-UART.
+    Core = 4,
+}
+
+/// The property channel.
+pub(crate) struct Mailbox {
+    registers: UniqueMmioPointer<'static, Registers>,
+    message: Buffer,
+    clock: Clock,
+}
+
+impl Mailbox {
+    /// `None` when the arena has no room.
+    ///
+    /// # Safety
+    ///
+    /// The SoC is `soc`, its peripherals are mapped, and this is the only `Mailbox`.
+    pub(crate) unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Option<Self> {
+        let address = (soc.peripherals() + offset::MAILBOX) as *mut Registers;
+        // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
+        let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
+        Some(Self {
+            registers,
+            message: arena.buffer(WORDS * 4)?,
+            clock,
+        })
+    }
+
+    /// Sends one tag with `words` as its value and overwrites them with the answer. `None` when the firmware is
+    /// silent, refuses the message or does not know the tag.
+    fn property(&mut self, tag: u32, words: &mut [u32]) -> Option<()> {
+        let size = words.len() as u32 * 4;
+        let header = [size + 24, 0, tag, size, 0];
+        let message = header.iter().chain(words.iter()).chain(core::iter::once(&0));
+        for (place, word) in self.message.bytes_mut().chunks_exact_mut(4).zip(message) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        self.message.give();
+        self.exchange()?;
+        let answer = self.message.take(WORDS * 4);
+        let word = |i: usize| Some(u32::from_le_bytes(answer.get(i * 4..i * 4 + 4)?.try_into().ok()?));
+        // An unknown tag comes back without the response bit on hardware, with a length of 0 from QEMU.
+        if word(1)? != RESPONSE || word(4)? & RESPONSE == 0 || word(4)? & !RESPONSE == 0 {
+            return None;
+        }
+        for (i, place) in words.iter_mut().enumerate() {
+            *place = word(5 + i)?;
+        }
+        Some(())
+    }
+
+    fn exchange(&mut self) -> Option<()> {
+        let request = self.message.bus_address() | PROPERTY;
+        let Self { registers, clock, .. } = self;
+        cpu::barrier();
+        clock.poll(PATIENCE, || {
+            if field_shared!(*registers, read_status).read() & EMPTY == 0 {
+                field!(*registers, read).read(); // an answer that nobody waits for any more
+                return None;
+            }
+            (field_shared!(*registers, write_status).read() & FULL == 0).then_some(())
+        })?;
+        field!(*registers, write).write(request);
+        clock.poll(PATIENCE, || {
+            let empty = field_shared!(*registers, read_status).read() & EMPTY != 0;
+            (!empty && field!(*registers, read).read() == request).then_some(())
+        })?;
+        cpu::barrier();
+        Some(())
+    }
+
+    /// Firmware revision: seconds since 1970 of its build; 346337 is QEMU.
+    pub(crate) fn firmware_revision(&mut self) -> Option<u32> {
+        let mut value = [0];
+        self.property(0x0000_0001, &mut value)?;
+        Some(value[0])
+    }
+
+    /// Board revision code.
+    pub(crate) fn board_revision(&mut self) -> Option<u32> {
+        let mut value = [0];
+        self.property(0x0001_0002, &mut value)?;
+        Some(value[0])
+    }
+
+    /// MAC address of the board's own Ethernet.
+    pub(crate) fn mac_address(&mut self) -> Option<[u8; 6]> {
+        let mut value = [0; 2];
+        self.property(0x0001_0003, &mut value)?;
+        let [a, b, c, d] = value[0].to_le_bytes();
+        let [e, f, ..] = value[1].to_le_bytes();
+        Some([a, b, c, d, e, f])
+    }
+
+    /// Serial number of the SoC.
+    pub(crate) fn serial(&mut self) -> Option<u64> {
+        let mut value = [0; 2];
+        self.property(0x0001_0004, &mut value)?;
+        Some(u64::from(value[0]) | u64::from(value[1]) << 32)
+    }
+
+    /// First bank of ARM memory: base and size in bytes.
+    pub(crate) fn arm_memory(&mut self) -> Option<(u32, u32)> {
+        let mut value = [0; 2];
+        self.property(0x0001_0005, &mut value)?;
+        Some((value[0], value[1]))
+    }
+
+    /// Rate of a clock in Hz; `None` also when it is stopped.
+    pub(crate) fn clock_rate(&mut self, clock: ClockId) -> Option<u32> {
+        let mut value = [clock as u32, 0];
+        self.property(0x0003_0002, &mut value)?;
+        Some(value[1]).filter(|hz| *hz != 0)
+    }
+
+    /// Highest rate of a clock in Hz.
+    pub(crate) fn max_clock_rate(&mut self, clock: ClockId) -> Option<u32> {
+        let mut value = [clock as u32, 0];
+        self.property(0x0003_0004, &mut value)?;
+        Some(value[1]).filter(|hz| *hz != 0)
+    }
+
+    /// Sets the rate of a clock; the rate that it got.
+    pub(crate) fn set_clock_rate(&mut self, clock: ClockId, hz: u32) -> Option<u32> {
+        let mut value = [clock as u32, hz, 0];
+        self.property(0x0003_8002, &mut value)?;
+        Some(value[1])
+    }
+
+    /// Temperature of the SoC in thousandths of a degree Celsius.
+    pub(crate) fn temperature(&mut self) -> Option<u32> {
+        let mut value = [0, 0];
+        self.property(0x0003_0006, &mut value)?;
+        Some(value[1])
+    }
+
+    /// Throttling bits: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit; 16 up, since boot.
+    pub(crate) fn throttled(&mut self) -> Option<u32> {
+        let mut value = [0];
+        self.property(0x0003_0046, &mut value)?;
+        Some(value[0])
+    }
+
+    /// Powers the USB controller and waits for it. `None` when the firmware says there is no such device.
+    pub(crate) fn power_usb(&mut self) -> Option<()> {
+        let mut value = [3, 0b11];
+        self.property(0x0002_8001, &mut value)?;
+        (value[1] & 0b11 == 0b01).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_lie_where_the_datasheet_says() {
+        assert_eq!(core::mem::offset_of!(Registers, read_status), 0x18);
+        assert_eq!(core::mem::offset_of!(Registers, write), 0x20);
+        assert_eq!(core::mem::offset_of!(Registers, write_status), 0x38);
+    }
+}

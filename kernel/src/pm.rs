@@ -1,0 +1,134 @@
+//! Reset and watchdog of the power management block (Linux bcm2835_wdt and U-Boot reset.c agree on these facts).
+
+use core::ptr::NonNull;
+
+use safe_mmio::fields::ReadPureWrite;
+use safe_mmio::{UniqueMmioPointer, field};
+
+use crate::soc::{Soc, offset};
+
+/// Every write carries it in the top byte.
+const PASSWORD: u32 = 0x5a00_0000;
+/// RSTC bits 5:4 as "full reset when the count ends".
+const FULL_RESET: u32 = 0x20;
+/// RSTC bits that choose what happens when the count ends.
+const ACTION: u32 = 0x30;
+/// RSTC that stops the watchdog.
+const STOP: u32 = 0x102;
+/// RSTS bits that hold the partition to boot next; cleared for an ordinary boot.
+const PARTITION: u32 = 0x555;
+/// The longest count: 20 bits of 1/65536 s, just under 16 s.
+const LONGEST: u32 = 0xf_ffff;
+
+#[repr(C)]
+struct Registers {
+    _0: [u32; 7],
+    /// 0x1c: reset control.
+    rstc: ReadPureWrite<u32>,
+    /// 0x20: reset status, and the boot partition for the firmware.
+    rsts: ReadPureWrite<u32>,
+    /// 0x24: watchdog count.
+    wdog: ReadPureWrite<u32>,
+}
+
+/// The power management block.
+pub(crate) struct Pm {
+    registers: UniqueMmioPointer<'static, Registers>,
+    armed: bool,
+}
+
+impl Pm {
+    /// # Safety
+    ///
+    /// The SoC is `soc`, its peripherals are mapped, and no other `Pm` is in use (a dying one excepted).
+    pub(crate) unsafe fn new(soc: Soc) -> Self {
+        let address = (soc.peripherals() + offset::PM) as *mut Registers;
+        // SAFETY: the caller vouches for the mapping; the address is not null.
+        let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
+        Self {
+            registers,
+            armed: false,
+        }
+    }
+
+    /// Starts the watchdog: without a `kick` for 16 s the board resets.
+    pub(crate) fn arm(&mut self) {
+        self.armed = true;
+        self.kick();
+    }
+
+    /// Starts the count over, when armed.
+    pub(crate) fn kick(&mut self) {
+        if self.armed {
+            self.count(LONGEST);
+        }
+    }
+
+    /// Stops the watchdog: not every kernel has a driver for it.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+        field!(self.registers, rstc).write(PASSWORD | STOP);
+    }
+
+    /// Resets the board now.
+    pub(crate) fn reset(mut self) -> ! {
+        let rsts = field!(self.registers, rsts).read();
+        field!(self.registers, rsts).write(PASSWORD | rsts & !PARTITION);
+        self.count(10);
+        loop {
+            crate::cpu::wait_for_event();
+        }
+    }
+
+    fn count(&mut self, ticks: u32) {
+        field!(self.registers, wdog).write(PASSWORD | ticks);
+        let rstc = field!(self.registers, rstc).read();
+        field!(self.registers, rstc).write(PASSWORD | rstc & 0x00ff_ffff & !ACTION | FULL_RESET);
+    }
+}
+
+impl boot::Platform for Pm {
+    fn kick_watchdog(&mut self) {
+        self.kick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_pm(words: &mut [u32; 10], act: impl FnOnce(&mut Pm)) {
+        let registers = NonNull::from(words).cast();
+        // SAFETY: ten words are the ten registers, exclusively borrowed for this call.
+        let registers = unsafe { UniqueMmioPointer::new(registers) };
+        act(&mut Pm {
+            registers,
+            armed: false,
+        });
+    }
+
+    #[test]
+    fn an_unarmed_watchdog_is_never_started_by_a_kick() {
+        let mut words = [0; 10];
+        with_pm(&mut words, Pm::kick);
+        assert_eq!(words, [0; 10]);
+    }
+
+    #[test]
+    fn arming_counts_16_seconds_to_a_full_reset() {
+        let mut words = [0; 10];
+        words[7] = 0x102;
+        with_pm(&mut words, Pm::arm);
+        assert_eq!((words[7], words[9]), (0x5a00_0122, 0x5a0f_ffff));
+    }
+
+    #[test]
+    fn disarming_writes_the_stop_value() {
+        let mut words = [0; 10];
+        with_pm(&mut words, |pm| {
+            pm.arm();
+            pm.disarm();
+        });
+        assert_eq!(words[7], 0x5a00_0102);
+    }
+}

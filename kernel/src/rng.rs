@@ -1,0 +1,112 @@
+//! Hardware random numbers: BCM2835's generator on BCM2837, iProc RNG200 on BCM2711 (Linux hw_random drivers' facts).
+
+use core::ptr::NonNull;
+
+use safe_mmio::fields::{ReadPureWrite, ReadWrite};
+use safe_mmio::{UniqueMmioPointer, field};
+use smoltcp::time::Duration;
+
+use crate::clock::Clock;
+use crate::soc::{Soc, offset};
+
+/// Longest wait for one word: both generators make megabits a second.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+#[repr(C)]
+struct Bcm2835 {
+    /// 0x0: bit 0 enables.
+    ctrl: ReadPureWrite<u32>,
+    /// 0x4: words ready in bits 31:24; a warm-up count may be written before enabling.
+    status: ReadPureWrite<u32>,
+    /// 0x8: reading takes a word.
+    data: ReadWrite<u32>,
+}
+
+#[repr(C)]
+struct Rng200 {
+    /// 0x0: bits 12:0, 1 enables.
+    ctrl: ReadPureWrite<u32>,
+    _0: [u32; 7],
+    /// 0x20: reading takes a word.
+    data: ReadWrite<u32>,
+    /// 0x24: words ready in bits 7:0.
+    count: ReadPureWrite<u32>,
+}
+
+enum Kind {
+    Bcm2835(UniqueMmioPointer<'static, Bcm2835>),
+    Rng200(UniqueMmioPointer<'static, Rng200>),
+    Absent,
+}
+
+/// The board's generator.
+pub(crate) struct Rng {
+    kind: Kind,
+    clock: Clock,
+}
+
+impl Rng {
+    /// Starts the generator. QEMU has none on its BCM2711, and touching it there would abort.
+    ///
+    /// # Safety
+    ///
+    /// The SoC is `soc`, its peripherals are mapped, and this is the only `Rng`.
+    pub(crate) unsafe fn new(soc: Soc, emulated: bool, clock: Clock) -> Self {
+        let address = (soc.peripherals() + offset::RNG) as *mut u32;
+        let kind = match soc {
+            Soc::Bcm2837 => {
+                // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
+                let mut registers =
+                    unsafe { UniqueMmioPointer::<Bcm2835>::new(NonNull::new_unchecked(address.cast())) };
+                field!(registers, status).write(0x4_0000);
+                field!(registers, ctrl).write(1);
+                Kind::Bcm2835(registers)
+            }
+            Soc::Bcm2711 if emulated => Kind::Absent,
+            Soc::Bcm2711 => {
+                // SAFETY: as above.
+                let mut registers =
+                    unsafe { UniqueMmioPointer::<Rng200>::new(NonNull::new_unchecked(address.cast())) };
+                let ctrl = field!(registers, ctrl).read();
+                field!(registers, ctrl).write(ctrl & !0x1fff | 1);
+                Kind::Rng200(registers)
+            }
+        };
+        Self { kind, clock }
+    }
+
+    fn word(&mut self) -> Option<u32> {
+        match &mut self.kind {
+            Kind::Bcm2835(registers) => {
+                self.clock.poll(PATIENCE, || {
+                    (field!(*registers, status).read() >> 24 != 0).then_some(())
+                })?;
+                Some(field!(*registers, data).read())
+            }
+            Kind::Rng200(registers) => {
+                self.clock.poll(PATIENCE, || {
+                    (field!(*registers, count).read() & 0xff != 0).then_some(())
+                })?;
+                Some(field!(*registers, data).read())
+            }
+            Kind::Absent => None,
+        }
+    }
+}
+
+impl boot::Entropy for Rng {
+    fn fill(&mut self, bytes: &mut [u8]) -> bool {
+        let mut good = true;
+        for chunk in bytes.chunks_mut(4) {
+            let word = self.word().unwrap_or_else(|| {
+                good = false;
+                // Not secret, only different from node to node and boot to boot: ports and back-off still spread.
+                crate::cpu::counter()
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                    .rotate_left(23) as u32
+            });
+            chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+        }
+        good
+    }
+}

@@ -1,0 +1,315 @@
+//! From the first line of Rust to the jump: what the board is, its console, its NIC, then the boot.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::{fmt, slice};
+
+use boot::load::device_tree::Tree;
+use boot::load::place::{self, Address};
+use boot::{Board, Clock as _, Machine, Region, Settings, error, info, warn};
+use smoltcp::time::Duration;
+use smoltcp::wire::EthernetAddress;
+
+use crate::board::{self, Ethernet, Row};
+use crate::clock::Clock;
+use crate::console::Console;
+use crate::dma::Arena;
+use crate::entry::{self, Home};
+use crate::mailbox::{ClockId, Mailbox};
+use crate::nic::Nic;
+use crate::nic::cdc_ecm::CdcEcm;
+use crate::pm::Pm;
+use crate::rng::Rng;
+use crate::soc::Soc;
+use crate::uart::{self, Kind, Uart};
+use crate::usb::bus;
+use crate::usb::dwc2::{self, Dwc2};
+use crate::{cpu, handoff, heap, log};
+
+/// The firmware revision that QEMU reports for ever.
+const QEMU_FIRMWARE: u32 = 346_337;
+/// The largest device tree that is believed.
+const MAX_DEVICE_TREE: usize = 2 << 20;
+/// How long a board without a network waits before it resets and looks again.
+const NO_NETWORK_PAUSE: Duration = Duration::from_secs(30);
+
+/// The first line of Rust: entry.S has moved us to `home`, below `bank_end`, and turned the MMU on.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, bank_end: usize) -> ! {
+    let clock = Clock::start();
+    // SAFETY: the value comes straight from entry.S.
+    let home = unsafe { Home::new(home) };
+    // SAFETY: entry.S maps this part of home and uses none of it; this runs once.
+    unsafe { heap::start(home.heap()) };
+    // SAFETY: as above; home is below 1 GiB.
+    let mut arena = unsafe { Arena::new(home.dma()) };
+    // SAFETY: entry.S maps the whole bank readable.
+    let device_tree = unsafe { copy_device_tree(device_tree, bank_end) };
+    // One wake-up in about 50 µs: a frame waits no longer than that.
+    cpu::start_event_stream(u64::from((cpu::counter_frequency() / 20_000).max(2).ilog2()));
+
+    let soc = Soc::of(cpu::part_number());
+    // SAFETY: entry.S maps the peripherals of the SoC that the same register names; each block is taken once.
+    let (mut pm, mailbox) = unsafe { (Pm::new(soc), Mailbox::new(soc, &mut arena, clock)) };
+    let Some(mut mailbox) = mailbox else { pm.reset() };
+    let emulated = mailbox.firmware_revision() == Some(QEMU_FIRMWARE);
+    // QEMU resets at once instead of counting.
+    if !emulated {
+        pm.arm();
+    }
+
+    let tree = device_tree.as_deref().and_then(readable_tree);
+    let stdout = tree.as_ref().and_then(Tree::stdout_path);
+    let mut console = open_console(soc, emulated, stdout, &mut mailbox, clock);
+    let (version, level) = (env!("CARGO_PKG_VERSION"), cpu::exception_level());
+    let (from, at) = (Address(loaded_at as u64), Address(home.range().start as u64));
+    info!(
+        "bramble: {} loaded at {}, running at {}, EL{}",
+        version, from, at, level
+    );
+    let (row, mut board) = describe(soc, &mut mailbox, device_tree.as_deref(), tree.as_ref());
+
+    // SAFETY: taken once, mapped, told apart by SoC.
+    let mut entropy = unsafe { Rng::new(soc, emulated, clock) };
+    let mut nic = match bring_up(row, soc, &mut mailbox, &mut arena, clock) {
+        Ok(nic) => nic,
+        Err(reason) => {
+            error!("nic: {}", reason);
+            give_up(pm, clock);
+        }
+    };
+
+    if board.mac == EthernetAddress([0; 6]) {
+        board.mac = EthernetAddress(nic.own_mac().unwrap_or_default());
+    }
+
+    let memory = payload_region(bank_end, home, tree.as_ref());
+    let settings = Settings::from_bootargs(tree.as_ref().and_then(Tree::bootargs).unwrap_or_default());
+    let machine = Machine {
+        nic: &mut nic,
+        clock: &clock,
+        console: &mut console,
+        memory,
+        entropy: &mut entropy,
+        board: &board,
+        platform: &mut pm,
+    };
+    let result = boot::run(machine, &settings);
+    nic.quiesce();
+    match result {
+        Ok(kernel) => {
+            info!(
+                "handoff: heap peak {} bytes, stack peak {} bytes",
+                heap::peak(),
+                entry::stack_peak()
+            );
+            info!(
+                "handoff: kernel at {}, device tree at {}",
+                Address(kernel.entry),
+                Address(kernel.device_tree)
+            );
+            pm.disarm();
+            // SAFETY: the payload region excludes home, and the NIC, the only bus master in use, is quiet.
+            unsafe { handoff::jump_to(kernel) }
+        }
+        Err(_) => {
+            error!(
+                "boot: giving up after {} attempts: resetting",
+                settings.attempts.unwrap_or_default()
+            );
+            log::drain();
+            pm.reset()
+        }
+    }
+}
+
+/// The firmware's device tree, copied out of the way of payloads.
+///
+/// # Safety
+///
+/// Memory from 0 to `bank_end` is mapped readable and nothing writes to it.
+unsafe fn copy_device_tree(address: usize, bank_end: usize) -> Option<Vec<u8>> {
+    if address == 0 || !address.is_multiple_of(8) || address.checked_add(8)? > bank_end {
+        return None;
+    }
+    // SAFETY: eight bytes inside the bank, by the caller's word.
+    let head = unsafe { slice::from_raw_parts(address as *const u8, 8) };
+    let (magic, size) = head.split_at(4);
+    let size = u32::from_be_bytes(size.try_into().ok()?) as usize;
+    if magic != [0xd0, 0x0d, 0xfe, 0xed] || size > MAX_DEVICE_TREE || address.checked_add(size)? > bank_end {
+        return None;
+    }
+    // SAFETY: `size` bytes inside the bank, by the caller's word.
+    Some(unsafe { slice::from_raw_parts(address as *const u8, size) }.to_vec())
+}
+
+/// The device tree, checked. One that cannot be read is not there; `load` says why when it is needed.
+fn readable_tree(bytes: &[u8]) -> Option<Tree<'_>> {
+    Tree::check(bytes).ok()
+}
+
+/// Sets up the UART that the firmware routed to the header, for the log and for a person.
+fn open_console(
+    soc: Soc,
+    emulated: bool,
+    stdout: Option<&str>,
+    mailbox: &mut Mailbox,
+    clock: Clock,
+) -> Console {
+    // SAFETY: the peripherals are mapped and `soc` is the SoC.
+    let (tx, rx) = unsafe { uart::pin_functions(soc) };
+    let kind = uart::routed(tx, rx, emulated, stdout);
+    let hz = mailbox.clock_rate(if kind == Kind::Mini {
+        ClockId::Core
+    } else {
+        ClockId::Uart
+    });
+    // SAFETY: as above; log and console share the UART on one core, each access whole.
+    let [mut uart, shared] = [(); 2].map(|()| unsafe { Uart::new(soc, kind, clock) });
+    uart.set_up(hz);
+    log::start(shared);
+    Console::new(uart)
+}
+
+/// Says what the board is, and gathers what the boot wants to know of it.
+fn describe<'m>(
+    soc: Soc,
+    mailbox: &mut Mailbox,
+    device_tree: Option<&'m [u8]>,
+    tree: Option<&Tree<'_>>,
+) -> (&'static Row, Board<'m>) {
+    let revision = mailbox.board_revision().unwrap_or_default();
+    let serial = mailbox.serial().unwrap_or_default();
+    let (row, known) = board::row(soc, revision);
+    if !known {
+        warn!(
+            "board: revision {} is not known on {}: taken for a {}",
+            Address(revision.into()),
+            soc.name(),
+            row.name
+        );
+    }
+    let mac = tree
+        .and_then(Tree::mac)
+        .filter(|mac| *mac != [0; 6])
+        .or_else(|| mailbox.mac_address());
+    let mac = EthernetAddress(mac.unwrap_or_default());
+    let revision_text = Address(revision.into());
+    info!(
+        "board: {} ({}), revision {}, serial {}, MAC {}",
+        row.name,
+        soc.name(),
+        revision_text,
+        Address(serial),
+        mac
+    );
+    if let Some((base, size)) = mailbox.arm_memory() {
+        info!(
+            "board: {} MiB for the ARM at {}",
+            size >> 20,
+            Address(base.into())
+        );
+    }
+    // Hashing and unpacking want the full speed; the firmware keeps watch over heat and power.
+    let arm = mailbox
+        .max_clock_rate(ClockId::Arm)
+        .and_then(|hz| mailbox.set_clock_rate(ClockId::Arm, hz));
+    let (mega, core) = (1_000_000, mailbox.clock_rate(ClockId::Core).unwrap_or_default());
+    info!(
+        "board: ARM at {} MHz, core at {} MHz",
+        arm.unwrap_or_default() / mega,
+        core / mega
+    );
+    if let Some(temperature) = mailbox.temperature() {
+        info!(
+            "board: {} °C, throttled {}",
+            temperature / 1000,
+            Address(mailbox.throttled().unwrap_or_default().into())
+        );
+    }
+    (
+        row,
+        Board {
+            model: row.name,
+            revision,
+            serial,
+            mac,
+            device_tree,
+        },
+    )
+}
+
+/// Brings up the board's network interface; the reason in words when there is none.
+fn bring_up(
+    row: &Row,
+    soc: Soc,
+    mailbox: &mut Mailbox,
+    arena: &mut Arena,
+    clock: Clock,
+) -> Result<Nic, NoNic> {
+    if row.ethernet == Ethernet::Genet {
+        return Err(NoNic::Genet);
+    }
+    mailbox.power_usb().ok_or(NoNic::NoPower)?;
+    // SAFETY: powered above, mapped, taken once.
+    let mut usb = unsafe { Dwc2::new(soc, arena, clock) }.map_err(NoNic::Usb)?;
+    usb.start().map_err(NoNic::Usb)?;
+    let found = bus::find_network(&mut usb, clock)
+        .map_err(NoNic::Usb)?
+        .ok_or(NoNic::NothingKnown)?;
+    CdcEcm::start(usb, found, arena, clock)
+        .map(Nic::CdcEcm)
+        .map_err(NoNic::Usb)
+}
+
+/// Why there is no network interface.
+enum NoNic {
+    Genet,
+    NoPower,
+    Usb(dwc2::Error),
+    NothingKnown,
+}
+
+impl fmt::Display for NoNic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Genet => {
+                f.write_str("this board's Ethernet is the BCM2711's GENET, which Bramble does not drive yet")
+            }
+            Self::NoPower => f.write_str("the firmware does not power the USB controller"),
+            Self::Usb(error) => write!(f, "USB: {error}"),
+            Self::NothingKnown => {
+                f.write_str("no network interface on USB that Bramble drives (CDC Ethernet)")
+            }
+        }
+    }
+}
+
+/// Waits, so that a person can read why, then starts over from reset.
+fn give_up(mut pm: Pm, clock: Clock) -> ! {
+    info!("boot: resetting in {} s", NO_NETWORK_PAUSE.secs());
+    let deadline = clock.now() + NO_NETWORK_PAUSE;
+    while clock.now() < deadline {
+        pm.kick();
+        clock.idle_until(deadline);
+    }
+    log::drain();
+    pm.reset()
+}
+
+/// The largest free piece of the first ARM bank: neither page 0, nor ours, nor what the firmware reserves.
+fn payload_region(bank_end: usize, home: Home, tree: Option<&Tree<'_>>) -> Region<'static> {
+    let mut kept: Vec<Range<u64>> = vec![0..0x1000, home.range().start as u64..home.range().end as u64];
+    if let Some(tree) = tree {
+        kept.extend(tree.reservations());
+        kept.extend(tree.reserved_memory());
+    }
+    let free = place::payload_region(0..bank_end as u64, &kept);
+    let (start, len) = (free.start as usize, (free.end - free.start) as usize);
+    info!("memory: {} MiB free at {}", len >> 20, Address(free.start));
+    // SAFETY: mapped by entry.S as RAM, free by the arithmetic above, and taken once.
+    let bytes = unsafe { slice::from_raw_parts_mut(start as *mut u8, len) };
+    // A region below 1 GiB does not wrap.
+    Region::new(free.start, bytes).expect("RAM lies below 1 GiB")
+}

@@ -1,0 +1,329 @@
+//! The two UARTs that can reach GPIO 14 and 15, and which of them does (BCM2835 ARM Peripherals; Arm PL011 TRM).
+
+use core::ptr::NonNull;
+
+use safe_mmio::fields::{ReadPure, ReadPureWrite, ReadWrite, WriteOnly};
+use safe_mmio::{UniqueMmioPointer, field, field_shared};
+use smoltcp::time::Duration;
+
+use crate::clock::Clock;
+use crate::soc::{Soc, offset};
+
+const BAUD: u32 = 115_200;
+/// Longest wait for room in a FIFO. One byte takes 87 µs at 115200 baud; a UART that takes longer is not running.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// A UART, or the silence of a board that has none on its pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// PL011, on the pins as ALT0.
+    Pl011,
+    /// Mini-UART, on the pins as ALT5.
+    Mini,
+    /// Nothing is routed to the pins.
+    Silent,
+}
+
+/// Which UART is the console. The pins decide. QEMU does not model them: there the device tree's stdout decides
+/// (`serial1` is the mini-UART), else the PL011.
+pub(crate) fn routed(tx: u32, rx: u32, emulated: bool, stdout: Option<&str>) -> Kind {
+    const ALT0: u32 = 4;
+    const ALT5: u32 = 2;
+    match (tx, rx) {
+        (ALT0, ALT0) => Kind::Pl011,
+        (ALT5, ALT5) => Kind::Mini,
+        _ if !emulated => Kind::Silent,
+        _ if stdout.is_some_and(is_mini) => Kind::Mini,
+        _ => Kind::Pl011,
+    }
+}
+
+/// `serial1:115200n8`, or the path of a node such as `/soc/serial@7e215040`.
+fn is_mini(stdout: &str) -> bool {
+    let node = stdout.split(':').next().unwrap_or_default();
+    node == "serial1" || node.ends_with("serial@7e215040")
+}
+
+/// Functions of GPIO 14 and 15, the pins 8 and 10 of the header.
+///
+/// # Safety
+///
+/// The SoC is `soc` and its peripherals are mapped.
+pub(crate) unsafe fn pin_functions(soc: Soc) -> (u32, u32) {
+    let address = (soc.peripherals() + offset::GPIO + 4) as *mut ReadPure<u32>;
+    // SAFETY: GPFSEL1, mapped by the caller's word; reading has no side effect.
+    let fsel1 = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
+    let bits = fsel1.read();
+    (bits >> 12 & 7, bits >> 15 & 7)
+}
+
+#[repr(C)]
+struct Pl011 {
+    /// 0x00: data; reading takes a byte, bits 11:8 say what was wrong with it.
+    dr: ReadWrite<u32>,
+    _0: [u32; 5],
+    /// 0x18: flags.
+    fr: ReadPure<u32>,
+    _1: [u32; 2],
+    /// 0x24: baud rate divisor, whole part.
+    ibrd: ReadPureWrite<u32>,
+    /// 0x28: baud rate divisor, 64ths.
+    fbrd: ReadPureWrite<u32>,
+    /// 0x2c: line control.
+    lcrh: ReadPureWrite<u32>,
+    /// 0x30: control.
+    cr: ReadPureWrite<u32>,
+    _2: u32,
+    /// 0x38: interrupt mask.
+    imsc: ReadPureWrite<u32>,
+    _3: [u32; 2],
+    /// 0x44: interrupt clear.
+    icr: WriteOnly<u32>,
+}
+
+const FR_BUSY: u32 = 1 << 3;
+const FR_RXFE: u32 = 1 << 4;
+const FR_TXFF: u32 = 1 << 5;
+
+#[repr(C)]
+struct Aux {
+    _0: u32,
+    /// 0x04: bit 0 enables the mini-UART.
+    enables: ReadPureWrite<u32>,
+    _1: [u32; 14],
+    /// 0x40: data; reading takes a byte.
+    io: ReadWrite<u32>,
+    /// 0x44: interrupt enable.
+    ier: ReadPureWrite<u32>,
+    /// 0x48: writing 6 clears the FIFOs.
+    iir: ReadPureWrite<u32>,
+    /// 0x4c: line control; 3 is 8 bits.
+    lcr: ReadPureWrite<u32>,
+    /// 0x50: modem control.
+    mcr: ReadPureWrite<u32>,
+    /// 0x54: line status.
+    lsr: ReadPure<u32>,
+    _2: [u32; 2],
+    /// 0x60: bit 0 receiver, bit 1 transmitter.
+    cntl: ReadPureWrite<u32>,
+    _3: u32,
+    /// 0x68: baud rate divisor.
+    baud: ReadPureWrite<u32>,
+}
+
+const LSR_RX_READY: u32 = 1 << 0;
+const LSR_TX_EMPTY: u32 = 1 << 5;
+const LSR_TX_IDLE: u32 = 1 << 6;
+
+/// Divisor of a PL011 clocked at `hz`, in 64ths, rounded. `None` when the clock cannot make the baud rate.
+fn pl011_divisor(hz: u32) -> Option<(u32, u32)> {
+    let sixty_fourths = (u64::from(hz) * 4 + u64::from(BAUD) / 2) / u64::from(BAUD);
+    let whole = u32::try_from(sixty_fourths >> 6).ok()?;
+    (1..=0xffff)
+        .contains(&whole)
+        .then_some((whole, (sixty_fourths & 63) as u32))
+}
+
+/// Divisor of a mini-UART clocked at `hz`. `None` when the clock cannot make the baud rate.
+fn mini_divisor(hz: u32) -> Option<u32> {
+    let divisor = (hz / 8 + BAUD / 2) / BAUD;
+    (1..=0x1_0000).contains(&divisor).then(|| divisor - 1)
+}
+
+enum Registers {
+    Pl011(UniqueMmioPointer<'static, Pl011>),
+    Mini(UniqueMmioPointer<'static, Aux>),
+    Silent,
+}
+
+/// The console's UART: 115200 baud, 8N1, polled.
+pub(crate) struct Uart {
+    registers: Registers,
+    clock: Clock,
+}
+
+impl Uart {
+    /// Takes the UART as it is, without setting it up.
+    ///
+    /// # Safety
+    ///
+    /// The SoC is `soc` and its peripherals are mapped. Another `Uart` may exist on the same core: their accesses
+    /// interleave but each is whole.
+    pub(crate) unsafe fn new(soc: Soc, kind: Kind, clock: Clock) -> Self {
+        let base = soc.peripherals();
+        let registers = match kind {
+            // SAFETY: mapped by the caller's word and not null.
+            Kind::Pl011 => Registers::Pl011(unsafe {
+                UniqueMmioPointer::new(NonNull::new_unchecked((base + offset::PL011) as *mut Pl011))
+            }),
+            // SAFETY: as above.
+            Kind::Mini => Registers::Mini(unsafe {
+                UniqueMmioPointer::new(NonNull::new_unchecked((base + offset::AUX) as *mut Aux))
+            }),
+            Kind::Silent => Registers::Silent,
+        };
+        Self { registers, clock }
+    }
+
+    /// Sets 115200 8N1 for an input clock of `hz`. Without a usable clock the firmware's divisor stays.
+    pub(crate) fn set_up(&mut self, hz: Option<u32>) {
+        self.drain();
+        match &mut self.registers {
+            Registers::Pl011(uart) => {
+                field!(*uart, cr).write(0);
+                field!(*uart, imsc).write(0);
+                field!(*uart, icr).write(0x7ff);
+                if let Some((whole, fraction)) = hz.and_then(pl011_divisor) {
+                    field!(*uart, ibrd).write(whole);
+                    field!(*uart, fbrd).write(fraction);
+                }
+                field!(*uart, lcrh).write(0b11 << 5 | 1 << 4); // 8 bits, FIFOs; latches the divisor
+                field!(*uart, cr).write(1 << 9 | 1 << 8 | 1); // receive, transmit, enable
+            }
+            Registers::Mini(uart) => {
+                let enables = field!(*uart, enables).read();
+                field!(*uart, enables).write(enables | 1);
+                field!(*uart, cntl).write(0);
+                field!(*uart, ier).write(0);
+                field!(*uart, lcr).write(3);
+                field!(*uart, mcr).write(0);
+                field!(*uart, iir).write(6);
+                if let Some(divisor) = hz.and_then(mini_divisor) {
+                    field!(*uart, baud).write(divisor);
+                }
+                field!(*uart, cntl).write(3);
+            }
+            Registers::Silent => {}
+        }
+    }
+
+    /// Sends one byte, or drops it when the UART does not move.
+    pub(crate) fn send(&mut self, byte: u8) {
+        let clock = self.clock;
+        match &mut self.registers {
+            Registers::Pl011(uart) => {
+                let room = || (field_shared!(*uart, fr).read() & FR_TXFF == 0).then_some(());
+                if clock.poll(PATIENCE, room).is_some() {
+                    field!(*uart, dr).write(u32::from(byte));
+                }
+            }
+            Registers::Mini(uart) => {
+                let room = || (field_shared!(*uart, lsr).read() & LSR_TX_EMPTY != 0).then_some(());
+                if clock.poll(PATIENCE, room).is_some() {
+                    field!(*uart, io).write(u32::from(byte));
+                }
+            }
+            Registers::Silent => {}
+        }
+    }
+
+    /// The next byte that came in, if there is one. Bytes with framing, parity or break errors are noise.
+    pub(crate) fn receive(&mut self) -> Option<u8> {
+        match &mut self.registers {
+            Registers::Pl011(uart) => {
+                // A FIFO's worth: a line held low fills it with breaks for ever.
+                for _ in 0..16 {
+                    if field_shared!(*uart, fr).read() & FR_RXFE != 0 {
+                        return None;
+                    }
+                    let data = field!(*uart, dr).read();
+                    if data & 0x700 == 0 {
+                        return Some(data as u8);
+                    }
+                }
+                None
+            }
+            Registers::Mini(uart) => {
+                let ready = field_shared!(*uart, lsr).read() & LSR_RX_READY != 0;
+                ready.then(|| field!(*uart, io).read() as u8)
+            }
+            Registers::Silent => None,
+        }
+    }
+
+    /// Waits until everything has left, but not for a UART that does not move.
+    pub(crate) fn drain(&mut self) {
+        let clock = self.clock;
+        match &self.registers {
+            Registers::Pl011(uart) => {
+                clock.poll(PATIENCE, || {
+                    (field_shared!(*uart, fr).read() & FR_BUSY == 0).then_some(())
+                });
+            }
+            Registers::Mini(uart) => {
+                clock.poll(PATIENCE, || {
+                    (field_shared!(*uart, lsr).read() & LSR_TX_IDLE != 0).then_some(())
+                });
+            }
+            Registers::Silent => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn registers_lie_where_the_manuals_say() {
+        assert_eq!((offset_of!(Pl011, fr), offset_of!(Pl011, ibrd)), (0x18, 0x24));
+        assert_eq!((offset_of!(Pl011, cr), offset_of!(Pl011, icr)), (0x30, 0x44));
+        assert_eq!((offset_of!(Aux, enables), offset_of!(Aux, io)), (0x04, 0x40));
+        assert_eq!((offset_of!(Aux, lsr), offset_of!(Aux, baud)), (0x54, 0x68));
+    }
+
+    #[test]
+    fn the_pins_decide_on_a_board() {
+        assert_eq!(routed(4, 4, false, Some("serial1:115200n8")), Kind::Pl011);
+        assert_eq!(routed(2, 2, false, Some("serial0")), Kind::Mini);
+        assert_eq!(routed(0, 0, false, Some("serial0:115200n8")), Kind::Silent);
+        assert_eq!(routed(4, 0, false, None), Kind::Silent);
+    }
+
+    #[test]
+    fn the_device_tree_decides_under_emulation() {
+        assert_eq!(routed(0, 0, true, Some("serial1:115200n8")), Kind::Mini);
+        assert_eq!(routed(0, 0, true, Some("/soc/serial@7e215040")), Kind::Mini);
+        assert_eq!(routed(0, 0, true, Some("serial0:115200n8")), Kind::Pl011);
+        assert_eq!(routed(0, 0, true, None), Kind::Pl011);
+    }
+
+    #[test]
+    fn divisors_are_the_manuals() {
+        assert_eq!(pl011_divisor(48_000_000), Some((26, 3))); // 26.04
+        assert_eq!(pl011_divisor(3_000_000), Some((1, 40))); // 1.63, QEMU's clock
+        assert_eq!(pl011_divisor(1000), None);
+        assert_eq!(pl011_divisor(u32::MAX), Some((2330, 11)));
+        assert_eq!(mini_divisor(250_000_000), Some(270)); // "250 MHz, 115200 baud: 270"
+        assert_eq!(mini_divisor(1000), None);
+    }
+
+    fn with_pl011(words: &mut [u32; 18], act: impl FnOnce(&mut Uart)) {
+        let registers = NonNull::from(words).cast();
+        // SAFETY: 18 words are the registers up to ICR, exclusively borrowed for this call.
+        let registers = Registers::Pl011(unsafe { UniqueMmioPointer::new(registers) });
+        act(&mut Uart {
+            registers,
+            clock: Clock::start(),
+        });
+    }
+
+    #[test]
+    fn a_stuck_transmitter_drops_the_byte_and_returns() {
+        let mut words = [0; 18];
+        words[6] = FR_TXFF;
+        with_pl011(&mut words, |uart| uart.send(b'x'));
+        assert_eq!(words[0], 0);
+    }
+
+    #[test]
+    fn a_line_held_low_is_not_input() {
+        let mut words = [0; 18];
+        words[0] = 0x400; // break
+        with_pl011(&mut words, |uart| assert_eq!(uart.receive(), None));
+        words[0] = 0x61;
+        with_pl011(&mut words, |uart| assert_eq!(uart.receive(), Some(b'a')));
+    }
+}

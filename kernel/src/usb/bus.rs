@@ -1,0 +1,303 @@
+//! Finding devices: reset, address and look at one after another, through hubs (USB 2.0 §9.1.2, §11.24).
+
+use core::fmt;
+
+use boot::{info, warn};
+use embedded_hal::delay::DelayNs as _;
+use smoltcp::time::Duration;
+
+use crate::clock::Clock;
+use crate::usb::descriptor::{self, DeviceDescriptor, Ecm};
+use crate::usb::dwc2::{CONTROL_BUFFER, Device, Dwc2, Error, Setup, Speed};
+
+/// Hubs in a row, the root port's not counted (USB 2.0 §4.1.1).
+const MAX_DEPTH: u8 = 5;
+/// Addresses are never given twice, so this also bounds the whole search.
+const MAX_ADDRESS: u8 = 127;
+/// A device may take this long to show up on a powered port.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
+/// Longest reset of a hub's port.
+const RESET_PATIENCE: Duration = Duration::from_millis(200);
+
+const GET_STATUS: u8 = 0;
+const CLEAR_FEATURE: u8 = 1;
+const SET_FEATURE: u8 = 3;
+const SET_ADDRESS: u8 = 5;
+const GET_DESCRIPTOR: u8 = 6;
+const SET_CONFIGURATION: u8 = 9;
+const SET_INTERFACE: u8 = 11;
+/// bmRequestType: device to host, standard, to the device.
+const FROM_DEVICE: u8 = 0x80;
+/// bmRequestType: device to host, class, to the device (a hub).
+const FROM_HUB: u8 = 0xa0;
+/// bmRequestType: device to host, class, to something else (a port).
+const FROM_PORT: u8 = 0xa3;
+/// bmRequestType: host to device, class, to something else (a port).
+const TO_PORT: u8 = 0x23;
+
+const PORT_RESET: u16 = 4;
+const PORT_POWER: u16 = 8;
+const C_PORT_CONNECTION: u16 = 16;
+const C_PORT_ENABLE: u16 = 17;
+const C_PORT_RESET: u16 = 20;
+
+const STATUS_CONNECTED: u32 = 1 << 0;
+const STATUS_ENABLED: u32 = 1 << 1;
+const STATUS_LOW_SPEED: u32 = 1 << 9;
+const STATUS_HIGH_SPEED: u32 = 1 << 10;
+const CHANGE_RESET: u32 = 1 << 20;
+
+/// A network interface that the bus search found, configured and ready for its driver.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Where it is.
+    pub(crate) device: Device,
+    /// What it is.
+    pub(crate) function: Ecm,
+    /// The MAC address that it says it has.
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// Finds the first network interface on the bus. Devices that are not driven are logged.
+pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>, Error> {
+    clock
+        .poll(CONNECT_PATIENCE, || usb.connected().then_some(()))
+        .ok_or(Error::NotConnected)?;
+    let mut delay = clock;
+    delay.delay_ms(100); // USB 2.0 §7.1.7.3, TATTDB: a plug that is just being pushed in bounces
+    let speed = usb.reset_port()?;
+    let mut search = Search {
+        usb,
+        clock,
+        next_address: 1,
+    };
+    search.visit(speed, speed, 0)
+}
+
+struct Search<'u> {
+    usb: &'u mut Dwc2,
+    clock: Clock,
+    next_address: u8,
+}
+
+impl Search<'_> {
+    /// Looks at the device that answers at address 0, and behind it when it is a hub. `bus` is the speed of the
+    /// root port.
+    fn visit(&mut self, speed: Speed, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+        if speed != bus {
+            // The controller would have to split transactions; nothing that Bramble drives needs that.
+            warn!("usb: a {} device behind a {} hub is left alone", speed, bus);
+            return Ok(None);
+        }
+        let (device, about) = self.address(speed)?;
+        info!(
+            "usb: {} at address {}, {}",
+            Id(about.vendor, about.product),
+            device.address,
+            speed
+        );
+        if about.class == 9 {
+            return if depth < MAX_DEPTH {
+                self.hub(device, bus, depth)
+            } else {
+                Ok(None)
+            };
+        }
+        let found = self.function(device, about)?;
+        if found.is_none() {
+            let id = Id(about.vendor, about.product);
+            warn!(
+                "usb: {} is not a network interface that Bramble drives: it drives CDC Ethernet (ECM)",
+                id
+            );
+        }
+        Ok(found)
+    }
+
+    /// Gives the device at address 0 an address and reads its descriptor.
+    fn address(&mut self, speed: Speed) -> Result<(Device, DeviceDescriptor), Error> {
+        let guess = if speed == Speed::Low { 8 } else { 64 };
+        let mut device = Device {
+            address: 0,
+            speed,
+            max_packet: guess,
+        };
+        let start = self.usb.control_in(device, get_descriptor(1, 0), 8)?;
+        device.max_packet = descriptor::max_packet_0(start).ok_or(Error::Babble)?;
+        let address = self.next_address;
+        if address > MAX_ADDRESS {
+            return Err(Error::TooLong);
+        }
+        let setup = Setup {
+            request_type: 0,
+            request: SET_ADDRESS,
+            value: u16::from(address),
+            index: 0,
+        };
+        self.usb.control_out(device, setup, &[])?;
+        self.next_address += 1;
+        device.address = address;
+        let mut delay = self.clock;
+        delay.delay_ms(2); // USB 2.0 §9.2.6.3
+        let bytes = self.usb.control_in(device, get_descriptor(1, 0), 18)?;
+        let about = descriptor::device(bytes).ok_or(Error::Transaction)?;
+        Ok((device, about))
+    }
+
+    /// Configures `device` if one of its configurations has a function that Bramble drives.
+    fn function(&mut self, device: Device, about: DeviceDescriptor) -> Result<Option<Found>, Error> {
+        for index in 0..about.configurations.min(8) {
+            let total = {
+                let head = self.usb.control_in(device, get_descriptor(2, index), 9)?;
+                descriptor::total_length(head).unwrap_or(0).min(CONTROL_BUFFER)
+            };
+            let function = descriptor::ecm(self.usb.control_in(device, get_descriptor(2, index), total)?);
+            let Some(function) = function else { continue };
+            let mac = self.mac(device, function.mac_string);
+            self.set_configuration(device, function.configuration)?;
+            let (interface, alternate) = function.data_interface;
+            let setup = Setup {
+                request_type: 0x01,
+                request: SET_INTERFACE,
+                value: u16::from(alternate),
+                index: u16::from(interface),
+            };
+            self.usb.control_out(device, setup, &[])?;
+            return Ok(Some(Found {
+                device,
+                function,
+                mac,
+            }));
+        }
+        Ok(None)
+    }
+
+    fn mac(&mut self, device: Device, string: u8) -> Option<[u8; 6]> {
+        const ENGLISH: u16 = 0x0409;
+        let setup = Setup {
+            index: ENGLISH,
+            ..get_descriptor(3, string)
+        };
+        descriptor::mac(self.usb.control_in(device, setup, 26).ok()?)
+    }
+
+    fn set_configuration(&mut self, device: Device, value: u8) -> Result<(), Error> {
+        let setup = Setup {
+            request_type: 0,
+            request: SET_CONFIGURATION,
+            value: u16::from(value),
+            index: 0,
+        };
+        self.usb.control_out(device, setup, &[])
+    }
+
+    /// Looks at everything that is plugged into a hub.
+    fn hub(&mut self, hub: Device, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+        let setup = Setup {
+            request_type: FROM_HUB,
+            ..get_descriptor(0x29, 0)
+        };
+        let (ports, power_ms) =
+            descriptor::hub(self.usb.control_in(hub, setup, 9)?).ok_or(Error::Transaction)?;
+        self.set_configuration(hub, 1)?;
+        for port in 1..=u16::from(ports) {
+            self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
+        }
+        let mut delay = self.clock;
+        delay.delay_ms(power_ms.max(100));
+        for port in 1..=u16::from(ports) {
+            // One broken device must not hide the others.
+            match self.port(hub, port, bus, depth) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => warn!(
+                    "usb: port {} of the hub at address {}: {}",
+                    port, hub.address, error
+                ),
+            }
+        }
+        Ok(None)
+    }
+
+    fn port(&mut self, hub: Device, port: u16, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+        if self.port_status(hub, port)? & STATUS_CONNECTED == 0 {
+            return Ok(None);
+        }
+        let mut delay = self.clock;
+        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_CONNECTION)?;
+        self.port_feature(hub, port, SET_FEATURE, PORT_RESET)?;
+        let deadline = boot::Clock::now(&self.clock) + RESET_PATIENCE;
+        let status = loop {
+            delay.delay_ms(10);
+            let status = self.port_status(hub, port)?;
+            if status & CHANGE_RESET != 0 && status & STATUS_ENABLED != 0 {
+                break status;
+            }
+            if boot::Clock::now(&self.clock) > deadline {
+                return Err(Error::PortNotEnabled);
+            }
+        };
+        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_RESET)?;
+        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_ENABLE)?;
+        delay.delay_ms(10); // USB 2.0 §7.1.7.5, TRSTRCY
+        let speed = match status {
+            _ if status & STATUS_LOW_SPEED != 0 => Speed::Low,
+            _ if status & STATUS_HIGH_SPEED != 0 => Speed::High,
+            _ => Speed::Full,
+        };
+        self.visit(speed, bus, depth + 1)
+    }
+
+    /// wPortStatus, and wPortChange above it.
+    fn port_status(&mut self, hub: Device, port: u16) -> Result<u32, Error> {
+        let setup = Setup {
+            request_type: FROM_PORT,
+            request: GET_STATUS,
+            value: 0,
+            index: port,
+        };
+        let bytes = self.usb.control_in(hub, setup, 4)?;
+        Ok(u32::from_le_bytes(
+            bytes.try_into().map_err(|_| Error::Transaction)?,
+        ))
+    }
+
+    fn port_feature(&mut self, hub: Device, port: u16, request: u8, feature: u16) -> Result<(), Error> {
+        self.usb.control_out(
+            hub,
+            Setup {
+                request_type: TO_PORT,
+                request,
+                value: feature,
+                index: port,
+            },
+            &[],
+        )
+    }
+}
+
+fn get_descriptor(kind: u8, index: u8) -> Setup {
+    let value = u16::from(kind) << 8 | u16::from(index);
+    Setup {
+        request_type: FROM_DEVICE,
+        request: GET_DESCRIPTOR,
+        value,
+        index: 0,
+    }
+}
+
+/// `vendor:product` as lsusb prints it, with the name of what a Pi has on board.
+struct Id(u16, u16);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match (self.0, self.1) {
+            (0x0424, 0x9514) => " (LAN9514 hub)",
+            (0x0424, 0xec00) => " (LAN9514 Ethernet)",
+            (0x0424, 0x2514) => " (LAN7515 hub)",
+            (0x0424, 0x7800) => " (LAN7515 Ethernet)",
+            _ => "",
+        };
+        write!(f, "{:04x}:{:04x}{name}", self.0, self.1)
+    }
+}

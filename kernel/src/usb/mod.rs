@@ -1,0 +1,5 @@
+//! USB host: the controller (`dwc2`), what devices say of themselves (`descriptor`), and finding them (`bus`).
+
+pub(crate) mod bus;
+pub(crate) mod descriptor;
+pub(crate) mod dwc2;
