@@ -66,6 +66,9 @@ pub struct Response {
     pub len: usize,
 }
 
+/// Downloads a URL to the start of a slice: [`Fetcher::get`] for those who need not know the network.
+pub type Get<'g> = dyn FnMut(&Url, &mut [u8]) -> Result<Response, Error> + 'g;
+
 /// A download that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

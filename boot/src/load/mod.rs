@@ -15,16 +15,13 @@ mod fixups;
 use core::fmt;
 use core::ops::Range;
 
-use crate::fetch::{self, Response};
+use crate::fetch::{Get, Response};
 use crate::menu::Payload;
 use crate::url::Url;
 use crate::verify::{Expected, Fetched, Verified, verify};
 use crate::{Board, Handoff, Region};
 use device_tree::Tree;
 use place::Address;
-
-/// Downloads a URL to the start of a slice.
-pub type Get<'g> = dyn FnMut(&Url, &mut [u8]) -> Result<Response, fetch::Error> + 'g;
 
 /// Random bytes for Linux's `/chosen`.
 #[derive(Debug, Clone, Default)]
@@ -309,7 +306,7 @@ mod tests {
     struct Server(Vec<(&'static str, Vec<u8>)>);
 
     impl Server {
-        fn get(&self, url: &Url, into: &mut [u8]) -> Result<Response, fetch::Error> {
+        fn get(&self, url: &Url, into: &mut [u8]) -> Result<Response, crate::fetch::Error> {
             let name = url.to_string();
             let (_, file) = self.0.iter().find(|(path, _)| name.ends_with(path)).unwrap();
             into[..file.len()].copy_from_slice(file);

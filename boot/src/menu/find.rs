@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
-use super::pxelinux::{self, Get};
-use super::{Error, Fault, Menu};
+use super::{Error, Fault, Menu, pxelinux};
+use crate::fetch::Get;
 use crate::lease::{Lease, Uuid};
 use crate::url::{self, Url};
 use crate::{Board, Settings, fetch};

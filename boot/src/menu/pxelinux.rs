@@ -14,7 +14,7 @@ use super::find::is_absent;
 use super::{
     Action, Boot, Bound, Content, Display, Entry, Fault, Menu, Pick, Unsupported, base_of, resolve, screen,
 };
-use crate::fetch::{self, Response};
+use crate::fetch::{Get, Response};
 use crate::url::Url;
 
 /// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
@@ -34,9 +34,6 @@ const MAX_MESSAGES: usize = 16;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
-
-/// Downloads into the start of a slice.
-pub(super) type Get<'g> = dyn FnMut(&Url, &mut [u8]) -> Result<Response, fetch::Error> + 'g;
 
 /// Parses the menu that `response` left at the start of `scratch`, fetching what it INCLUDEs into the rest. Names in
 /// it are relative to `base`, or else to where it came from.
