@@ -1,6 +1,6 @@
 //! Menus: the model that every menu language produces, where menus are found, how one entry is chosen.
 //!
-//! `find` looks for a menu ([`Place`](find::Place) by place), `pxelinux` parses it into a [`Menu`], `screen` shows
+//! `find` looks for a menu place by place, `pxelinux` parses it into a [`Menu`], `screen` shows
 //! that to whoever holds the serial terminal, and the entry picked becomes a [`Payload`].
 
 mod find;
