@@ -1,11 +1,14 @@
 //! gzip files (RFC 1952) into linear memory; the deflate inside (RFC 1951) is `miniz_oxide`'s.
 //!
-//! Time is linear in input plus output, both bounded by the caller's slices.
+//! Time is linear in input plus output, both bounded by the caller's slices. A deflate block costs microseconds for its
+//! tables even when it is empty and ten bits long, so their number is bounded by what comes out of them.
 
 use core::fmt;
 
 use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 const FHCRC: u8 = 1 << 1;
@@ -13,6 +16,10 @@ const FEXTRA: u8 = 1 << 2;
 const FNAME: u8 = 1 << 3;
 const FCOMMENT: u8 = 1 << 4;
 const RESERVED: u8 = 0b1110_0000;
+
+/// Blocks that are free, and bytes of output that allow one more. Compressors make blocks of 10 KB and longer.
+const FREE_BLOCKS: usize = 1024;
+const BYTES_A_BLOCK: usize = 2048;
 
 /// Why a gzip file cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub enum Error {
         /// The memory in bytes.
         room: usize,
     },
+    /// Far more blocks than the data needs: a file made to waste time.
+    Blocks,
     /// Something that is no gzip member follows the last one.
     Trailing,
 }
@@ -45,6 +54,7 @@ impl fmt::Display for Error {
             Self::Checksum => f.write_str("gzip file is corrupt: the CRC-32 differs"),
             Self::Length => f.write_str("gzip file is corrupt: the length differs"),
             Self::TooBig { room } => write!(f, "gzip file unpacks to more than the {room} bytes left"),
+            Self::Blocks => f.write_str("gzip file is absurd: too many blocks for its data"),
             Self::Trailing => f.write_str("gzip file has foreign bytes at its end"),
         }
     }
@@ -62,25 +72,37 @@ pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
     let mut inflater = DecompressorOxide::new();
     let mut rest = file;
     let mut filled: usize = 0;
+    let mut blocks: usize = 0;
     loop {
         let data = skip_header(rest)?;
+        // Each member gets a fresh slice, so that no back-reference reaches into the one before.
         let target = output.get_mut(filled..).unwrap_or_default();
         inflater.init();
-        // Each member gets a fresh slice, so that no back-reference reaches into the one before.
-        let (status, read, written) = decompress(
-            &mut inflater,
-            data,
-            target,
-            0,
-            TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
-        );
-        match status {
-            TINFLStatus::Done => {}
-            TINFLStatus::HasMoreOutput => return Err(Error::TooBig { room }),
-            TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
-                return Err(Error::Truncated);
+        let (mut read, mut written): (usize, usize) = (0, 0);
+        loop {
+            let (status, more_read, more_written) = decompress(
+                &mut inflater,
+                data.get(read..).unwrap_or_default(),
+                target,
+                written,
+                TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY,
+            );
+            read = read.saturating_add(more_read);
+            written = written.saturating_add(more_written);
+            blocks = blocks.saturating_add(1);
+            let unpacked = filled.saturating_add(written);
+            if blocks > (unpacked / BYTES_A_BLOCK).saturating_add(FREE_BLOCKS) {
+                return Err(Error::Blocks);
             }
-            _ => return Err(Error::Deflate),
+            match status {
+                TINFLStatus::BlockBoundary => {}
+                TINFLStatus::Done => break,
+                TINFLStatus::HasMoreOutput => return Err(Error::TooBig { room }),
+                TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => {
+                    return Err(Error::Truncated);
+                }
+                _ => return Err(Error::Deflate),
+            }
         }
         let unpacked = target.get(..written).unwrap_or_default();
         let (trailer, after) = data
@@ -243,6 +265,39 @@ pub(super) mod tests {
         let mut exact = vec![1; 1 << 20];
         assert_eq!(unpack(&bomb, &mut exact), Ok(1 << 20));
         assert_eq!(unpack(&member(b"x"), &mut []), Err(Error::TooBig { room: 0 }));
+    }
+
+    #[test]
+    fn blocks_and_members_without_data_are_bounded() {
+        // A block of type 1 that ends at once: bits 0, 10, 0000000 from the lowest on.
+        let empty = |count: usize| {
+            let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+            let bits: Vec<u8> = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0].repeat(count);
+            file.extend(
+                bits.chunks(8)
+                    .map(|byte| byte.iter().rev().fold(0, |all, bit| all << 1 | bit)),
+            );
+            file
+        };
+        assert_eq!(unpacked(&empty(FREE_BLOCKS - 1)), Err(Error::Truncated));
+        assert_eq!(unpacked(&empty(4 * FREE_BLOCKS)), Err(Error::Blocks));
+        assert_eq!(unpacked(&member(b"").repeat(FREE_BLOCKS)), Ok(vec![]));
+        assert_eq!(unpacked(&member(b"").repeat(FREE_BLOCKS + 1)), Err(Error::Blocks));
+    }
+
+    #[test]
+    fn data_of_many_blocks_is_joined() {
+        // Random bytes are stored, 64 KiB to a block at most.
+        let mut state = 1_u64;
+        let data: Vec<u8> = (0..1_000_000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let mut output = vec![0; data.len()];
+        assert_eq!(unpack(&member(&data), &mut output), Ok(data.len()));
+        assert!(output == data);
     }
 
     #[test]
