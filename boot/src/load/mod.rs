@@ -12,6 +12,7 @@ pub mod place;
 
 mod fixups;
 
+use alloc::vec;
 use core::fmt;
 use core::ops::Range;
 
@@ -127,79 +128,96 @@ pub fn load(
     seeds: &Seeds,
     get: &mut Get<'_>,
 ) -> Result<Handoff, crate::Error> {
+    let firmware = board.device_tree.map(Tree::check);
+    let bootargs = match &firmware {
+        Some(Ok(tree)) => tree.bootargs().unwrap_or_default(),
+        _ => "",
+    };
+    let command_line = bootargs::merge(&payload.command_line, bootargs).map_err(Error::CommandLine)?;
     let (kernel, free) = load_kernel(&payload.kernel, memory, get)?;
-    info!(
-        "load: kernel at {}, {} bytes",
-        Address(kernel.start),
-        kernel.end.saturating_sub(kernel.start)
-    );
-    let free_len = free.len() as u64;
-    let (mut slot, free) = place::device_tree_slot(free).ok_or(Error::NoMemory {
-        what: Expected::DeviceTree,
-        free: free_len,
-    })?;
+    let no_slot = no_memory(Expected::DeviceTree, &free);
+    let (mut slot, free) = place::device_tree_slot(free).ok_or(no_slot)?;
     let served = match &payload.device_tree {
         Some(url) => Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?),
         None => None,
     };
-    let firmware = board.device_tree.map(Tree::check);
-    let bootargs = firmware
-        .as_ref()
-        .and_then(|tree| tree.as_ref().ok()?.bootargs())
-        .unwrap_or_default();
-    let command_line = bootargs::merge(&payload.command_line, bootargs).map_err(Error::CommandLine)?;
-    let (url, base, firmware) = match (&served, firmware) {
-        (Some(served), firmware) => {
-            let firmware = firmware.and_then(|tree| {
-                tree.inspect_err(|why| warn!("load: the firmware's device tree {}; not used", why))
-                    .ok()
-            });
-            (Some(served.url().clone()), Tree::check(served.bytes()), firmware)
-        }
-        (None, Some(firmware)) => (None, firmware, None),
-        (None, None) => return Err(Error::NoDeviceTree.into()),
-    };
-    let unusable = |why| Error::DeviceTree {
-        url: url.clone(),
-        why,
-    };
-    let base = base.map_err(unusable)?;
+    let trees = Trees::choose(served.as_ref(), firmware)?;
     let initrd = load_initrds(&payload.initrds, free, get)?;
-    if let Some(initrd) = &initrd {
-        info!(
-            "load: initrd at {}, {} bytes",
-            Address(initrd.start),
-            initrd.end.saturating_sub(initrd.start)
-        );
-    }
     let boot = fixups::Boot {
         command_line: &command_line,
         initrd: initrd.clone(),
         seeds,
         board,
     };
-    let dtb = fixups::for_linux(&base, firmware.as_ref(), &boot).map_err(unusable)?;
-    let device_tree = slot.range().start;
-    let too_big = || unusable(device_tree::Error::TooBig { len: dtb.len() });
-    slot.bytes_mut()
-        .get_mut(..dtb.len())
-        .ok_or_else(too_big)?
-        .copy_from_slice(&dtb);
-    info!(
-        "load: device tree at {}, {} bytes",
-        Address(device_tree),
-        dtb.len()
-    );
+    let dtb = fixups::for_linux(&trees.base, trees.firmware.as_ref(), &boot)
+        .map_err(|why| Error::DeviceTree { url: trees.url, why })?;
+    let device_tree = write(&dtb, slot).ok_or(Error::NoMemory {
+        what: Expected::DeviceTree,
+        free: place::BLOCK,
+    })?;
     info!("load: command line \"{}\"", command_line);
-    let device_tree_end = device_tree.saturating_add(dtb.len() as u64);
+    let mut written = vec![kernel.clone(), device_tree.clone()];
+    written.extend(initrd);
+    for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
+        let len = range.end.saturating_sub(range.start);
+        info!("load: {} at {}, {} bytes", what, Address(range.start), len);
+    }
     Ok(Handoff {
         entry: kernel.start,
-        device_tree,
-        written: [kernel, device_tree..device_tree_end]
-            .into_iter()
-            .chain(initrd)
-            .collect(),
+        device_tree: device_tree.start,
+        written,
     })
+}
+
+/// The device trees that a boot is made from.
+struct Trees<'a> {
+    /// Where the base comes from; none for the firmware.
+    url: Option<Url>,
+    /// The tree that Linux gets, before the fix-ups.
+    base: Tree<'a>,
+    /// The firmware's tree, when the base is another one.
+    firmware: Option<Tree<'a>>,
+}
+
+impl<'a> Trees<'a> {
+    /// The served tree is the base when there is one; then an unusable one of the firmware's is only worth a warning.
+    fn choose(
+        served: Option<&'a Verified<'_>>,
+        firmware: Option<Result<Tree<'a>, device_tree::Error>>,
+    ) -> Result<Self, Error> {
+        let url = served.map(|served| served.url().clone());
+        let (base, firmware) = match (served, firmware) {
+            (None, None) => return Err(Error::NoDeviceTree),
+            (None, Some(firmware)) => (firmware, None),
+            (Some(served), None) => (Tree::check(served.bytes()), None),
+            (Some(served), Some(Ok(firmware))) => (Tree::check(served.bytes()), Some(firmware)),
+            (Some(served), Some(Err(why))) => {
+                warn!(
+                    "load: the firmware's device tree {}; only the served one is used",
+                    why
+                );
+                (Tree::check(served.bytes()), None)
+            }
+        };
+        match base {
+            Ok(base) => Ok(Self { url, base, firmware }),
+            Err(why) => Err(Error::DeviceTree { url, why }),
+        }
+    }
+}
+
+/// Copies `bytes` to the start of `room` and returns their addresses; `None` when they do not fit.
+fn write(bytes: &[u8], mut room: Region<'_>) -> Option<Range<u64>> {
+    room.bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
+    let (placed, _) = room.split_at(bytes.len())?;
+    Some(placed.range())
+}
+
+fn no_memory(what: Expected, free: &Region<'_>) -> Error {
+    Error::NoMemory {
+        what,
+        free: free.len() as u64,
+    }
 }
 
 /// Downloads to the start of `room` what must be `expected`.
@@ -220,12 +238,8 @@ fn load_kernel<'m>(
     free: Region<'m>,
     get: &mut Get<'_>,
 ) -> Result<(Range<u64>, Region<'m>), crate::Error> {
-    let free_len = free.len() as u64;
-    let no_memory = Error::NoMemory {
-        what: Expected::Kernel,
-        free: free_len,
-    };
-    let room = place::kernel_room(free).ok_or(no_memory)?;
+    let no_room = no_memory(Expected::Kernel, &free);
+    let room = place::kernel_room(free).ok_or(no_room)?;
     let (url, mut room, len) = fetch(url, room, Expected::Kernel, get)?.into_parts();
     let len = if gzip::is_gzip(room.bytes()) {
         unpack(room.bytes_mut(), len).map_err(|why| Error::Gzip {
@@ -276,17 +290,11 @@ fn load_initrds(
 ) -> Result<Option<Range<u64>>, crate::Error> {
     let mut all: Option<Range<u64>> = None;
     for url in urls {
-        let free_len = free.len() as u64;
-        let room = place::initrd_room(free).ok_or(Error::NoMemory {
-            what: Expected::Initrd,
-            free: free_len,
-        })?;
+        let no_room = no_memory(Expected::Initrd, &free);
+        let room = place::initrd_room(free).ok_or(no_room)?;
         let (_, room, len) = fetch(url, room, Expected::Initrd, get)?.into_parts();
-        let room_len = room.len() as u64;
-        let (placed, rest) = room.split_at(len).ok_or(Error::NoMemory {
-            what: Expected::Initrd,
-            free: room_len,
-        })?;
+        let no_room = no_memory(Expected::Initrd, &room);
+        let (placed, rest) = room.split_at(len).ok_or(no_room)?;
         let start = all.map_or(placed.range().start, |before| before.start);
         all = Some(start..placed.range().end);
         free = rest;
