@@ -1,6 +1,6 @@
 //! Sessions in virtual time: a simulated LAN, its servers, and a machine on it.
 //!
-//! ```no_run
+//! ```
 //! use tests::{Dhcp, Http, Lan, Node, Reply, payload};
 //!
 //! let lan = Lan::new(1);
