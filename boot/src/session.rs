@@ -25,7 +25,7 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
     let mut fetcher = Fetcher::new();
     let mut failures: u32 = 0;
     loop {
-        let error = match attempt(
+        let result = attempt(
             &mut net,
             &mut fetcher,
             console,
@@ -33,11 +33,11 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
             entropy,
             board,
             settings,
-        ) {
-            Ok(handoff) => {
-                fetcher.close(&mut net);
-                return Ok(handoff);
-            }
+        );
+        // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
+        fetcher.close(&mut net);
+        let error = match result {
+            Ok(handoff) => return Ok(handoff),
             Err(error) => error,
         };
         failures = failures.saturating_add(1);
