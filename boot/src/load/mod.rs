@@ -155,7 +155,8 @@ pub fn load(
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
-    info!("load: command line \"{}\"", command_line);
+    // Escaped: it may hold bytes of a damaged device tree, and a terminal would obey them.
+    info!("load: command line \"{}\"", command_line.escape_debug());
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(initrd);
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
