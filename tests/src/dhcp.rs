@@ -203,11 +203,7 @@ impl Dhcp {
             }
             _ => return None,
         };
-        let mut bytes = self.reply(server, message, kind, yiaddr);
-        if let Some(tamper) = &mut self.tamper {
-            tamper(&mut bytes);
-        }
-        Some(bytes)
+        Some(self.reply(server, message, kind, yiaddr))
     }
 
     fn reply(&self, server: Ipv4Address, message: &Message, kind: u8, yiaddr: Ipv4Address) -> Vec<u8> {
@@ -349,10 +345,13 @@ impl Service for Dhcp {
         };
         let reply = self.answer(now, server, &message);
         self.log.push(message.clone());
-        let Some(payload) = reply else {
+        let Some(mut payload) = reply else {
             return Vec::new();
         };
         let yiaddr = Ipv4Address::new(payload[16], payload[17], payload[18], payload[19]);
+        if let Some(tamper) = &mut self.tamper {
+            tamper(&mut payload);
+        }
         vec![(
             self.delay,
             address_reply(server, &message, yiaddr, (67, 68), payload),

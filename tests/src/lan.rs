@@ -14,6 +14,7 @@ use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetFrame, Ipv4Address};
 
+use crate::account::as_rig;
 use crate::random::Random;
 use crate::station::{Service, Station};
 use crate::trace;
@@ -359,6 +360,13 @@ impl Clock for Lan {
     }
 
     fn idle_until(&self, deadline: Instant) {
+        as_rig(|| self.rest(deadline));
+    }
+}
+
+impl Lan {
+    /// Lets time pass up to `deadline`, or to the first frame for the node.
+    fn rest(&self, deadline: Instant) {
         let mut world = self.0.borrow_mut();
         world.looks = 0;
         // Time passes on hardware even for a caller who wants none of it.
@@ -418,23 +426,31 @@ impl Device for Nic {
 
 impl phy::RxToken for RxToken {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
+        let result = f(&self.0);
+        as_rig(|| drop(self.0));
+        result
     }
 }
 
 impl phy::TxToken for TxToken {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
+        let mut frame = as_rig(|| vec![0; len]);
         let result = f(&mut frame);
-        self.0.0.borrow_mut().send_from_node(&frame);
+        as_rig(|| {
+            self.0.0.borrow_mut().send_from_node(&frame);
+            drop(frame);
+        });
         result
     }
 }
 
-/// A failing test leaves its packets behind, for Wireshark.
+/// A failing test shows its log and leaves its packets behind, for Wireshark.
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            for line in trace::lines() {
+                eprintln!("[{}] {} {}", line.at, line.level, line.text);
+            }
             match write_pcap(&self.capture) {
                 Ok(path) => eprintln!("packets: {}", path.display()),
                 Err(error) => eprintln!("packets: not written: {error}"),

@@ -12,21 +12,27 @@
 //! # let _ = handoff;
 //! ```
 
+mod account;
 mod dhcp;
 mod dns;
 mod http;
 mod lan;
+mod mutation;
 mod node;
 pub mod payload;
 mod random;
+pub mod site;
 mod station;
 mod trace;
 
+pub use account::{as_boot, in_boot};
 pub use dhcp::{Dhcp, Message, Overload, Proxy};
 pub use dns::{Answer, Dns};
 pub use http::{Http, Reply, Request};
 pub use lan::{Frame, Host, Lan, Link, Nic};
+pub use mutation::Mutation;
 pub use node::{MAC, Node, SERIAL};
 pub use random::Random;
+pub use site::Site;
 pub use station::{Datagram, Service, Station};
 pub use trace::{Line, lines};

@@ -9,6 +9,7 @@ use boot::{Board, Clock, Entropy, Error, Handoff, Machine, Platform, Region, Set
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
+use crate::account::{as_boot, as_rig};
 use crate::lan::Lan;
 use crate::payload;
 use crate::random::Random;
@@ -73,8 +74,9 @@ impl Node {
             mac: MAC,
             device_tree: self.device_tree.as_deref(),
         };
+        let mut nic = lan.nic();
         let machine = Machine {
-            nic: &mut lan.nic(),
+            nic: &mut nic,
             clock: lan,
             console: &mut Terminal {
                 lan: lan.clone(),
@@ -89,7 +91,7 @@ impl Node {
             board: &board,
             platform: &mut Watchdog(lan.clone()),
         };
-        boot::run(machine, settings)
+        as_boot(|| boot::run(machine, settings))
     }
 
     /// What lies at `address`, to the end of memory.
@@ -148,7 +150,7 @@ impl embedded_io::Read for Terminal {
 
 impl embedded_io::Write for Terminal {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.screen.borrow_mut().extend_from_slice(bytes);
+        as_rig(|| self.screen.borrow_mut().extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -176,5 +178,14 @@ struct Watchdog(Lan);
 impl Platform for Watchdog {
     fn kick_watchdog(&mut self) {
         self.0.kick();
+    }
+}
+
+/// A failing test shows what the person would have seen.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("screen:\n{}", self.screen());
+        }
     }
 }

@@ -76,3 +76,35 @@ fn node(name: &str) -> DeviceTreeNode {
 fn property(node: &mut DeviceTreeNode, name: &str, value: impl dtoolkit::ToPropertyValue) {
     node.add_property(DeviceTreeProperty::new(name, value).expect("a legal property name"));
 }
+
+/// A device tree whose nodes lie `depth` deep in each other: legal to the letter, absurd in fact.
+pub fn nested_device_tree(depth: usize) -> Vec<u8> {
+    let mut structure = Vec::new();
+    let mut word = |value: u32| structure.extend(value.to_be_bytes());
+    for level in 0..depth {
+        // FDT_BEGIN_NODE, and a name padded to four bytes; the root's is empty.
+        word(1);
+        word(if level == 0 { 0 } else { 0x6100_0000 });
+    }
+    // FDT_END_NODE for each, FDT_END.
+    (0..depth).for_each(|_| word(2));
+    word(9);
+    let (head, reservations) = (40, 16);
+    let strings = head + reservations + structure.len();
+    let header = [
+        0xd00d_feed,
+        strings as u32,
+        (head + reservations) as u32,
+        strings as u32,
+        head as u32,
+        17,
+        16,
+        0,
+        0,
+        structure.len() as u32,
+    ];
+    let mut bytes: Vec<u8> = header.into_iter().flat_map(u32::to_be_bytes).collect();
+    bytes.resize(head + reservations, 0);
+    bytes.extend(structure);
+    bytes
+}

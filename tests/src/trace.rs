@@ -5,6 +5,8 @@ use std::sync::Once;
 
 use smoltcp::time::Instant;
 
+use crate::account::as_rig;
+
 /// One line.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -32,14 +34,14 @@ impl log::Log for Collector {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = Line {
-            at: NOW.get(),
-            level: record.level(),
-            text: record.args().to_string(),
-        };
-        // libtest keeps this for the failing test only.
-        println!("[{}] {} {}", line.at, line.level, line.text);
-        LINES.with_borrow_mut(|lines| lines.push(line));
+        as_rig(|| {
+            let line = Line {
+                at: NOW.get(),
+                level: record.level(),
+                text: record.args().to_string(),
+            };
+            LINES.with_borrow_mut(|lines| lines.push(line));
+        });
     }
 
     fn flush(&self) {}

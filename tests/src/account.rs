@@ -1,0 +1,33 @@
+//! Whose work is this thread doing, `boot`'s or the rig's? A counting allocator asks.
+
+use std::cell::Cell;
+
+thread_local! {
+    static IN_BOOT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether what runs on this thread now is `boot`'s own code.
+pub fn in_boot() -> bool {
+    IN_BOOT.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Runs `work` as `boot`'s.
+pub fn as_boot<T>(work: impl FnOnce() -> T) -> T {
+    switch(true, work)
+}
+
+/// Runs `work` as the rig's, called from `boot`.
+pub(crate) fn as_rig<T>(work: impl FnOnce() -> T) -> T {
+    switch(false, work)
+}
+
+fn switch<T>(to: bool, work: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            IN_BOOT.set(self.0);
+        }
+    }
+    let _back = Back(IN_BOOT.replace(to));
+    work()
+}

@@ -1,0 +1,465 @@
+//! Hostile input: whatever a network sends, an error or a right answer, within the limits below.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use boot::{Error, Handoff, load};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+use tests::{Answer, Dns, Host, Mutation, Random, Reply, Site, payload, site};
+
+/// Heap that `boot` may hold at once: an eighth of the 8 MiB that the kernel gives it.
+const MOST_HEAP: isize = 1 << 20;
+/// Virtual time that two attempts may take, from switching on, on a network that is honest after `LYING`.
+const MOST_TIME: Duration = Duration::from_secs(20 * 60);
+/// How long the DHCP server lies: no client can boot before it stops.
+const LYING: Duration = Duration::from_secs(60);
+/// Bytes of a line that a person is meant to read.
+const MOST_LINE: usize = 1024;
+
+/// The system's allocator, with a count of what `boot` holds on this thread.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    if tests::in_boot() {
+        HELD.set(HELD.get() + bytes);
+        PEAK.set(PEAK.get().max(HELD.get()));
+    }
+}
+
+// SAFETY: forwards to `System` unchanged; the counters are thread-locals without destructors, which never allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: the caller's promises are System's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-layout.size().cast_signed());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs `work` as `boot`'s and checks how much heap it held.
+fn bounded<T>(work: impl FnOnce() -> T) -> T {
+    HELD.set(0);
+    PEAK.set(0);
+    let result = work();
+    assert!(PEAK.get() <= MOST_HEAP, "boot held {} bytes of heap", PEAK.get());
+    result
+}
+
+/// Two attempts at most; then all limits are checked, and every line that a person would read.
+fn survives(site: &mut Site) -> Result<Handoff, Error> {
+    site.lan.limit(MOST_TIME);
+    let result = bounded(|| site.boot_attempts(2));
+    let mut lines: Vec<String> = tests::lines().into_iter().map(|line| line.text).collect();
+    lines.extend(result.as_ref().err().map(ToString::to_string));
+    for line in lines {
+        assert!(!line.is_empty() && line.len() <= MOST_LINE, "{line:?}");
+        assert!(!line.contains(char::is_control), "control characters in {line:?}");
+    }
+    result
+}
+
+/// A site with payloads so small that thousands of boots take seconds.
+fn small_site() -> Site {
+    Site::with_payload(1, 600, 100)
+}
+
+/// The kernel that was served is the kernel that would run.
+fn assert_kernel(site: &Site, handoff: &Handoff, mutation: Mutation) {
+    assert_eq!(
+        site.node.at(handoff.entry)[..600],
+        site.kernel[..],
+        "{mutation:?}"
+    );
+}
+
+#[test]
+fn the_limits_are_not_idle() {
+    let mut site = small_site();
+    survives(&mut site).unwrap();
+    assert!(PEAK.get() > 10_000, "the allocator counts: {}", PEAK.get());
+    println!("heap of a plain boot: {} bytes", PEAK.get());
+}
+
+fn dhcp(mutations: impl Iterator<Item = Mutation>, spoil: impl Fn(&mut Site)) {
+    for mutation in mutations {
+        let mut site = small_site();
+        spoil(&mut site);
+        site.dhcp.borrow_mut().tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
+        let server = site.dhcp.clone();
+        site.lan.at(LYING, move || server.borrow_mut().tamper = None);
+        if let Ok(handoff) = survives(&mut site) {
+            assert_kernel(&site, &handoff, mutation);
+        }
+    }
+}
+
+/// The reply's last bytes are padding; these many are not.
+const DHCP_REPLY: usize = 300;
+
+#[test]
+fn dhcp_truncated() {
+    dhcp(Mutation::cuts(DHCP_REPLY), |_| ());
+}
+
+#[test]
+fn dhcp_changed() {
+    // `chaddr`'s padding, `sname` and most of `file` are read as they are, or not at all.
+    let dull = |mutation: &Mutation| matches!(mutation, Mutation::Flip(at, _) if (48..236).contains(at));
+    dhcp(Mutation::changes(DHCP_REPLY).filter(|m| !dull(m)), |_| ());
+    dhcp(Mutation::flips(DHCP_REPLY).filter(dull), |_| ());
+}
+
+#[test]
+fn dhcp_random() {
+    dhcp(Mutation::random(300), |_| ());
+}
+
+#[test]
+fn dhcp_options_changed() {
+    // Every option that the client reads, so that each one's length and value get their turn.
+    let options: [(u8, &[u8]); 8] = [
+        (3, &[192, 168, 7, 1]),
+        (6, &[192, 168, 7, 3]),
+        (15, b"example.org"),
+        (26, &[5, 220]),
+        (43, &[6, 1, 8, 255]),
+        (121, &[16, 10, 9, 192, 168, 7, 254]),
+        (175, &[0xb0, 1, 1]),
+        (210, b"http://192.168.7.2/boot/"),
+    ];
+    let spoil = |site: &mut Site| {
+        let mut dhcp = site.dhcp.borrow_mut();
+        for (code, value) in options {
+            dhcp.options.push((code, value.to_vec()));
+        }
+    };
+    // The options begin behind the cookie.
+    let in_options = |mutation: &Mutation| matches!(mutation, Mutation::Flip(at, _) if *at >= 240);
+    dhcp(Mutation::flips(380).filter(in_options), spoil);
+}
+
+#[test]
+fn dns_mutated() {
+    let len = 12 + 22 + 16;
+    let all = Mutation::cuts(len)
+        .chain(Mutation::changes(len))
+        .chain(Mutation::random(300));
+    for mutation in all {
+        let mut site = small_site();
+        let name = Answer::A(vec![site::HTTP.into()]);
+        let mut dns = Dns::new().name("boot.example.org", name);
+        dns.tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
+        site.lan.serve([192, 168, 7, 3], dns);
+        let mut dhcp = site.dhcp.borrow_mut();
+        dhcp.file = "http://boot.example.org/boot/menu".into();
+        dhcp.options.push((6, vec![192, 168, 7, 3]));
+        drop(dhcp);
+        if let Ok(handoff) = survives(&mut site) {
+            assert_kernel(&site, &handoff, mutation);
+        }
+    }
+}
+
+/// Serves the kernel in a response mutated as raw bytes.
+fn http(golden: &dyn Fn(&[u8]) -> Vec<u8>, len: usize) {
+    let all = Mutation::cuts(len)
+        .chain(Mutation::flips(len))
+        .chain(Mutation::random(200));
+    for mutation in all {
+        let mut site = small_site();
+        let response = mutation.apply(&golden(&site.kernel));
+        site.route("/boot/Image", [Reply::raw(response)]);
+        if let Ok(handoff) = survives(&mut site) {
+            let found = &site.node.at(handoff.entry)[56..60];
+            assert_eq!(found, b"ARM\x64", "{mutation:?}");
+        }
+    }
+}
+
+#[test]
+fn http_with_a_length_mutated() {
+    let golden = |kernel: &[u8]| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", kernel.len());
+        [head.as_bytes(), kernel].concat()
+    };
+    http(&golden, 42 + 10);
+}
+
+#[test]
+fn http_in_chunks_mutated() {
+    let golden = |kernel: &[u8]| {
+        let mut response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        response.extend(b"40;x=y\r\n");
+        response.extend(&kernel[..0x40]);
+        response.extend(b"\r\n218\r\n");
+        response.extend(&kernel[0x40..]);
+        response.extend(b"\r\n0\r\nTrailer: x\r\n\r\n");
+        response
+    };
+    http(&golden, 140);
+}
+
+#[test]
+fn http_redirect_mutated() {
+    let golden =
+        |_: &[u8]| b"HTTP/1.1 302 Found\r\nLocation: http://192.168.7.2/boot/initrd.img\r\n\r\n".to_vec();
+    http(&golden, 70);
+}
+
+#[test]
+fn pxelinux_mutated() {
+    let golden = "DEFAULT a\nTIMEOUT 10\nPROMPT 0\nSAY hi\nINCLUDE b\nLABEL a\nMENU LABEL ^A\nLINUX Image\nINITRD x,y\nAPPEND initrd=z q\nFDT d\nIPAPPEND 3\n";
+    let all = Mutation::cuts(golden.len())
+        .chain(Mutation::flips(golden.len()))
+        .chain(Mutation::random(300));
+    for mutation in all {
+        let mut site = small_site();
+        site.route("/boot/menu", [Reply::ok(mutation.apply(golden.as_bytes()))]);
+        site.route("/boot/b", [Reply::ok("LABEL b\nLINUX Image\n")]);
+        for path in ["/boot/x", "/boot/y", "/boot/z"] {
+            site.route(path, [Reply::ok("initrd")]);
+        }
+        site.route("/boot/d", [Reply::ok(payload::device_tree())]);
+        // Nobody is at the console for a menu that waits for somebody.
+        site.node.keys = (1..20)
+            .map(|minute| (Duration::from_secs(30 * minute), b"\r".to_vec()))
+            .collect();
+        let _ = survives(&mut site);
+    }
+}
+
+#[test]
+fn gzip_kernel_mutated() {
+    let golden = payload::gzip(&payload::image(600));
+    let all = Mutation::cuts(golden.len())
+        .chain(Mutation::flips(golden.len()))
+        .chain(Mutation::random(300));
+    for mutation in all {
+        let mut site = small_site();
+        site.route("/boot/Image", [Reply::ok(mutation.apply(&golden))]);
+        if let Ok(handoff) = survives(&mut site) {
+            assert_kernel(&site, &handoff, mutation);
+        }
+    }
+}
+
+#[test]
+fn menus_at_their_limits() {
+    let entry = "LABEL a\nLINUX Image\n";
+    let menus = [
+        ("includes itself", format!("INCLUDE menu\nINCLUDE menu\n{entry}")),
+        (
+            "many entries",
+            (0..3000).map(|n| format!("LABEL {n}\nLINUX Image\n")).collect(),
+        ),
+        ("a long line", format!("{entry}APPEND {}\n", "x".repeat(60_000))),
+        ("many initrds", format!("{entry}INITRD {}\n", "x,".repeat(30_000))),
+        ("many messages", "SAY hello\n".repeat(6_000) + entry),
+        ("many submenus", "MENU BEGIN\n".repeat(5_000) + entry),
+        ("many labels that never end", "LABEL a\n".repeat(7_000) + entry),
+        ("only blanks", " \t\n".repeat(20_000) + entry),
+    ];
+    for (what, text) in menus {
+        let mut site = small_site();
+        site.route("/boot/menu", [Reply::ok(text)]);
+        site.route("/boot/x", [Reply::ok("initrd")]);
+        let result = survives(&mut site);
+        println!("{what}: heap {}, {result:?}", PEAK.get());
+    }
+    // A chain of includes: each menu brings the next.
+    let mut site = small_site();
+    site.route("/boot/menu", [Reply::ok(format!("INCLUDE m0\n{entry}"))]);
+    for n in 0..200 {
+        site.route(
+            &format!("/boot/m{n}"),
+            [Reply::ok(format!("INCLUDE m{}\n{entry}", n + 1))],
+        );
+    }
+    let _ = survives(&mut site);
+    let asked = site.http.borrow().log.len();
+    assert!(asked < 100, "{asked} requests");
+}
+
+/// What the public parsers make of every change: an error, or what was meant.
+#[test]
+fn payload_parsers_changed() {
+    let image = payload::image(600);
+    let packed = payload::gzip(&image);
+    let tree = payload::device_tree();
+    let mut room = vec![0; 1024];
+    let all = |len: usize| {
+        Mutation::cuts(len)
+            .chain(Mutation::changes(len))
+            .chain(Mutation::random(2_000))
+    };
+    for mutation in all(packed.len()) {
+        let file = mutation.apply(&packed);
+        if let Ok(len) = bounded(|| tests::as_boot(|| load::gzip::unpack(&file, &mut room))) {
+            assert_eq!(room[..len], image[..], "{mutation:?}");
+        }
+    }
+    for mutation in all(64) {
+        let file = mutation.apply(&image[..64]);
+        if let Ok(parsed) = bounded(|| tests::as_boot(|| load::image::parse(&file))) {
+            assert_eq!(file[56..60], *b"ARM\x64", "{mutation:?}: {parsed:?}");
+        }
+    }
+    for mutation in all(tree.len()) {
+        let file = mutation.apply(&tree);
+        bounded(|| {
+            tests::as_boot(|| {
+                if let Ok(tree) = load::device_tree::Tree::check(&file) {
+                    let _ = (tree.model(), tree.bootargs(), tree.mac(), tree.alias("ethernet0"));
+                    assert!(tree.memory().count() <= file.len());
+                    assert!(tree.reservations().count() <= file.len());
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_gzip_bomb_is_refused() {
+    let mut site = small_site();
+    site.node = tests::Node::with_memory(16 << 20);
+    let mut bomb = payload::image(600);
+    bomb.resize(64 << 20, 0);
+    site.route("/boot/Image", [Reply::ok(payload::gzip(&bomb))]);
+    let error = survives(&mut site).unwrap_err().to_string();
+    assert!(error.contains("/boot/Image"), "{error}");
+}
+
+#[test]
+fn image_header_mutated() {
+    let golden = payload::image(600);
+    let all = Mutation::cuts(golden.len())
+        .chain(Mutation::flips(64))
+        .chain(Mutation::random(300));
+    for mutation in all {
+        let mut site = small_site();
+        let served = mutation.apply(&golden);
+        site.route("/boot/Image", [Reply::ok(served.clone())]);
+        if let Ok(handoff) = survives(&mut site) {
+            assert_eq!(
+                site.node.at(handoff.entry)[..served.len()],
+                served[..],
+                "{mutation:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn firmware_device_tree_mutated() {
+    let golden = payload::device_tree();
+    let all = Mutation::cuts(golden.len())
+        .chain(Mutation::flips(golden.len()))
+        .chain(Mutation::random(300));
+    for mutation in all {
+        let mut site = small_site();
+        site.node.device_tree = Some(mutation.apply(&golden));
+        if let Ok(handoff) = survives(&mut site) {
+            assert_kernel(&site, &handoff, mutation);
+            let tree = site.node.at(handoff.device_tree);
+            assert_eq!(tree[..4], 0xd00d_feed_u32.to_be_bytes(), "{mutation:?}");
+        }
+    }
+}
+
+#[test]
+fn a_device_tree_nested_without_end_is_refused() {
+    let mut site = small_site();
+    site.node.device_tree = Some(payload::nested_device_tree(10_000));
+    let error = survives(&mut site).unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("device tree"), "{error}");
+}
+
+/// A host that talks nonsense to everybody: random frames, and ARP and UDP heads with random insides.
+struct Babbler {
+    random: Random,
+    next: Instant,
+}
+
+impl Host for Babbler {
+    fn mac(&self) -> EthernetAddress {
+        EthernetAddress([2, 0, 0, 0, 0, 0xbb])
+    }
+
+    fn receive(&mut self, _: Instant, _: &[u8]) {}
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + Duration::from_millis(5);
+        let mut frame = vec![0; 14 + self.random.below(1500)];
+        self.random.fill(&mut frame);
+        let to_node = [tests::MAC.as_bytes(), &[255; 6]][self.random.below(2)];
+        frame[..6].copy_from_slice(to_node);
+        frame[12..14].copy_from_slice(&[[8, 0], [8, 6], [0x86, 0xdd], [0x81, 0]][self.random.below(4)]);
+        if let Some(ip) = frame.get_mut(14..54) {
+            // Often enough a plausible IPv4 head, so that what lies behind it is looked at.
+            if self.random.chance(0.7) {
+                ip[0] = 0x45;
+                ip[6..8].fill(0);
+                ip[9] = [6, 17][self.random.below(2)];
+                ip[16..20].copy_from_slice(&[192, 168, 7, 100]);
+                ip[22..24].copy_from_slice(&[0, 68]);
+                let len = (frame.len() - 14) as u16;
+                frame[16..18].copy_from_slice(&len.to_be_bytes());
+                let sum = ip_checksum(&frame[14..34]);
+                frame[24..26].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+        send(frame);
+    }
+
+    fn next(&mut self, _: Instant) -> Option<Instant> {
+        Some(self.next)
+    }
+}
+
+/// RFC 1071 over a 20-byte head whose own field is still to be set.
+fn ip_checksum(head: &[u8]) -> u16 {
+    let sum: u32 = head
+        .chunks(2)
+        .enumerate()
+        .filter(|(index, _)| *index != 5)
+        .map(|(_, two)| u32::from(two[0]) << 8 | u32::from(two[1]))
+        .sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+#[test]
+fn a_host_that_babbles_changes_nothing() {
+    for seed in 0..10 {
+        let mut site = Site::with_payload(seed, 50_000, 10_000);
+        site.lan.attach(Babbler {
+            random: Random::new(seed),
+            next: Instant::ZERO,
+        });
+        let handoff = survives(&mut site).unwrap();
+        assert_eq!(site.node.at(handoff.entry)[..50_000], site.kernel[..]);
+    }
+}

@@ -1,0 +1,461 @@
+//! Whole boots, from the first DHCPDISCOVER to a kernel in memory, over networks good and bad.
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
+use tests::{Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Reply, Site, payload, site};
+
+const DISCOVER: u8 = 1;
+const REQUEST: u8 = 3;
+const DECLINE: u8 = 4;
+
+fn seconds(at: u64) -> Duration {
+    Duration::from_secs(at)
+}
+
+fn first(site: &Site, kind: u8) -> Message {
+    let dhcp = site.dhcp.borrow();
+    let found = dhcp.log.iter().find(|message| message.kind == kind);
+    found.expect("a message of that kind").clone()
+}
+
+#[test]
+fn a_plain_boot_ends_with_everything_in_place() {
+    let mut site = Site::new(1);
+    let loaded = site.boots();
+    assert!(loaded.bootargs.contains("root=/dev/ram0 console=ttyS1,115200"));
+    assert!(
+        loaded.bootargs.contains("coherent_pool=1M"),
+        "the firmware's argument survives: {}",
+        loaded.bootargs
+    );
+    assert!(loaded.kaslr_seed.is_some_and(|seed| seed != 0));
+    assert_eq!(
+        site.http.borrow().paths(),
+        ["/boot/menu", "/boot/Image", "/boot/initrd.img"]
+    );
+    assert!(site.errors().is_empty());
+    assert!(site.lan.kicks() > 0);
+}
+
+#[test]
+fn one_connection_serves_the_whole_boot() {
+    let mut site = Site::new(2);
+    site.boots();
+    assert_eq!(site.lan.connections(), 1);
+    let last = site.lan.frames().pop().unwrap();
+    assert!(
+        last.from_node && last.bytes[47] & 0b101 != 0,
+        "it ends with FIN or RST"
+    );
+}
+
+#[test]
+fn a_connection_closed_between_requests_is_opened_again() {
+    let mut site = Site::new(3);
+    let kernel = site.kernel.clone();
+    site.route("/boot/menu", [Reply::ok(site::MENU_TEXT).closing()]);
+    site.route(
+        "/boot/Image",
+        [Reply::ok(kernel).header("Connection: close").closing()],
+    );
+    site.boots();
+    assert_eq!(site.lan.connections(), 3);
+    assert!(
+        site.errors().is_empty(),
+        "closing an idle connection is no failure"
+    );
+}
+
+#[test]
+fn every_way_to_frame_a_body_delivers_it() {
+    let mut site = Site::new(4);
+    let (kernel, initrd) = (site.kernel.clone(), site.initrd.clone());
+    site.route("/boot/menu", [Reply::ok(site::MENU_TEXT).chunked(7)]);
+    site.route("/boot/Image", [Reply::ok(kernel).chunked(1_111)]);
+    site.route("/boot/initrd.img", [Reply::ok(initrd).until_close()]);
+    site.boots();
+}
+
+#[test]
+fn a_gzip_kernel_lands_unpacked() {
+    let mut site = Site::new(5);
+    let packed = payload::gzip(&site.kernel);
+    site.route("/boot/Image", [Reply::ok(packed)]);
+    site.boots();
+}
+
+#[test]
+fn several_initrds_become_one() {
+    let mut site = Site::new(6);
+    let (one, two) = (payload::body(4096, 1), payload::body(8192, 2));
+    site.route(
+        "/boot/menu",
+        [Reply::ok("LABEL a\nLINUX Image\nINITRD one,two\nAPPEND x=1\n")],
+    );
+    site.route("/boot/one", [Reply::ok(one.clone())]);
+    site.route("/boot/two", [Reply::ok(two.clone())]);
+    site.initrd = [one, two].concat();
+    site.boots();
+}
+
+#[test]
+fn an_initrd_named_inside_append_is_fetched_and_a_kernel_alone_is_enough() {
+    let mut site = Site::new(7);
+    site.route(
+        "/boot/menu",
+        [Reply::ok(
+            "LABEL a\nKERNEL Image\nAPPEND initrd=initrd.img quiet\n",
+        )],
+    );
+    assert!(site.boots().bootargs.contains("quiet"));
+
+    let mut site = Site::new(7);
+    site.route("/boot/menu", [Reply::ok("LABEL a\nKERNEL Image\n")]);
+    site.initrd.clear();
+    site.boots();
+}
+
+#[test]
+fn a_broken_generator_leaves_the_seeds_out() {
+    let mut site = Site::new(8);
+    site.node.entropy_works = false;
+    let loaded = site.boots();
+    assert!(loaded.kaslr_seed.is_none_or(|seed| seed == 0));
+}
+
+#[test]
+fn a_lossy_link_only_costs_time() {
+    for seed in 0..5 {
+        let mut site = Site::with_payload(seed, 60_000, 40_000);
+        site.lan.link(Link {
+            loss: 0.1,
+            ..Link::default()
+        });
+        site.boots();
+    }
+}
+
+#[test]
+fn duplicates_and_overtaking_change_nothing() {
+    for seed in 0..5 {
+        let mut site = Site::with_payload(seed, 60_000, 40_000);
+        site.lan.link(Link {
+            duplication: 0.2,
+            reordering: 0.3,
+            ..Link::default()
+        });
+        site.boots();
+    }
+}
+
+#[test]
+fn everything_at_once_changes_nothing() {
+    for seed in 10..13 {
+        let mut site = Site::with_payload(seed, 60_000, 40_000);
+        site.lan.link(Link {
+            latency: Duration::from_millis(20),
+            loss: 0.03,
+            duplication: 0.05,
+            reordering: 0.1,
+            held: Duration::from_millis(60),
+            corruption: 0.02,
+        });
+        site.boots();
+    }
+}
+
+#[test]
+fn a_dhcp_server_that_sleeps_ten_minutes_is_waited_for() {
+    let mut site = Site::new(20);
+    site.dhcp.borrow_mut().silent_until = Instant::ZERO + seconds(600);
+    site.boots();
+    let dhcp = site.dhcp.borrow();
+    let asked: Vec<&Message> = dhcp.log.iter().filter(|m| m.kind == DISCOVER).collect();
+    let early = asked.iter().filter(|m| m.at < Instant::ZERO + seconds(600));
+    let early = early.count();
+    assert!(
+        (6..=300).contains(&early),
+        "{early} DISCOVERs are too many or too few"
+    );
+    let gaps: Vec<u64> = asked
+        .windows(2)
+        .map(|two| (two[1].at - two[0].at).total_millis())
+        .collect();
+    assert!(gaps.iter().all(|gap| *gap <= 70_000), "{gaps:?}");
+    assert!(gaps.iter().max() > gaps.first(), "it backs off: {gaps:?}");
+    assert!(
+        gaps.windows(2).any(|two| two[0] != two[1] && two[1] % 1000 != 0),
+        "with jitter: {gaps:?}"
+    );
+    assert!(asked.last().is_some_and(|m| m.secs >= 500), "secs counts");
+}
+
+#[test]
+fn discover_says_who_is_asking_and_for_what() {
+    let mut site = Site::new(21);
+    site.boots();
+    for kind in [DISCOVER, REQUEST] {
+        let message = first(&site, kind);
+        let option = |code: u8| message.options.get(&code).cloned().unwrap_or_default();
+        assert_eq!(message.chaddr, MAC);
+        assert_eq!(option(61), [&[1], MAC.as_bytes()].concat());
+        assert_eq!(option(93), [0, 11], "arm64 EFI");
+        assert_eq!(option(94), [1, 3, 10]);
+        assert!(option(60).starts_with(b"PXEClient:Arch:00011"));
+        assert_eq!(option(77), b"iPXE");
+        assert!(!option(175).is_empty());
+        assert_eq!((option(97).len(), option(97).first()), (17, Some(&0)));
+        assert!(u16::from_be_bytes(option(57).try_into().unwrap()) >= 576);
+        for wanted in [1, 3, 6, 15, 43, 66, 67, 121, 175, 209, 210] {
+            assert!(option(55).contains(&wanted), "option {wanted} is not asked for");
+        }
+    }
+}
+
+#[test]
+fn two_dhcp_servers_and_only_one_is_taken() {
+    let mut site = Site::new(22);
+    let other = Dhcp::new();
+    let other = site.lan.serve([192, 168, 7, 9], other);
+    other.borrow_mut().pool = vec![Ipv4Address::new(192, 168, 7, 200)];
+    // The one without a boot file is quicker.
+    site.dhcp.borrow_mut().delay = Duration::from_millis(300);
+    site.boots();
+    assert_eq!(first(&site, REQUEST).address(54), Some(site::DHCP.into()));
+}
+
+#[test]
+fn a_proxy_names_the_boot_file_that_the_dhcp_server_does_not() {
+    for file_in_offer in [true, false] {
+        let mut site = Site::new(23);
+        site.dhcp.borrow_mut().file.clear();
+        let mut proxy = Proxy::new(site::MENU);
+        proxy.file_in_offer = file_in_offer;
+        proxy.delay = Duration::from_millis(1500);
+        let proxy = site.lan.serve([192, 168, 7, 5], proxy);
+        site.boots();
+        let asked_again = proxy.borrow().log.iter().any(|m| m.sent_to.1 == 4011);
+        assert!(file_in_offer || asked_again);
+    }
+}
+
+#[test]
+fn redirects_are_followed_absolute_and_relative() {
+    let mut site = Site::new(24);
+    let kernel = site.kernel.clone();
+    site.route(
+        "/boot/menu",
+        [Reply::redirect(302, "http://192.168.7.2/a/b/menu")],
+    );
+    site.route("/a/b/menu", [Reply::redirect(307, "/c/menu")]);
+    site.route("/c/menu", [Reply::redirect(301, "sub/menu")]);
+    // Names in a menu are relative to where it was finally found.
+    site.route(
+        "/c/sub/menu",
+        [Reply::ok("LABEL a\nLINUX ../Image\nINITRD /boot/initrd.img\n")],
+    );
+    site.route("/c/Image", [Reply::redirect(308, "//192.168.7.2/d/Image")]);
+    site.route("/d/Image", [Reply::ok(kernel)]);
+    site.boots();
+}
+
+#[test]
+fn names_in_urls_are_resolved() {
+    for answer in [
+        Answer::A(vec![site::HTTP.into()]),
+        Answer::Cname("www.example.org".into(), vec![site::HTTP.into()]),
+    ] {
+        let mut site = Site::new(25);
+        let dns = site
+            .lan
+            .serve([192, 168, 7, 3], Dns::new().name("boot.example.org", answer));
+        let mut dhcp = site.dhcp.borrow_mut();
+        dhcp.file = "http://boot.example.org/boot/menu".into();
+        dhcp.options.push((6, vec![192, 168, 7, 3]));
+        drop(dhcp);
+        site.boots();
+        assert_eq!(
+            dns.borrow().log.first().map(String::as_str),
+            Some("boot.example.org")
+        );
+        let host = &site.http.borrow().log[0].head;
+        assert!(
+            host.to_ascii_lowercase().contains("host: boot.example.org\r\n"),
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn a_dead_name_server_is_passed_over_for_the_next() {
+    let mut site = Site::new(26);
+    let name = Answer::A(vec![site::HTTP.into()]);
+    site.lan
+        .serve([192, 168, 7, 3], Dns::new().name("boot", Answer::Silence));
+    site.lan.serve([192, 168, 7, 4], Dns::new().name("boot", name));
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = "http://boot/boot/menu".into();
+    dhcp.options.push((6, vec![192, 168, 7, 3, 192, 168, 7, 4]));
+    drop(dhcp);
+    site.boots();
+}
+
+#[test]
+fn options_209_and_210_name_the_menu_and_where_it_stands() {
+    let mut site = Site::new(27);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file.clear();
+    dhcp.options.push((209, b"conf/node.cfg".to_vec()));
+    dhcp.options.push((210, b"http://192.168.7.2/boot/".to_vec()));
+    drop(dhcp);
+    site.route("/boot/conf/node.cfg", [Reply::ok(site::MENU_TEXT)]);
+    site.boots();
+    assert_eq!(
+        site.http.borrow().paths(),
+        ["/boot/conf/node.cfg", "/boot/Image", "/boot/initrd.img"]
+    );
+}
+
+#[test]
+fn the_search_path_goes_from_the_node_to_everybody() {
+    let mut site = Site::new(28);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file.clear();
+    dhcp.options.push((210, b"http://192.168.7.2/boot/".to_vec()));
+    drop(dhcp);
+    site.route("/boot/pxelinux.cfg/default", [Reply::ok(site::MENU_TEXT)]);
+    site.boots();
+    let paths = site.http.borrow().paths();
+    let asked: Vec<&str> = paths
+        .iter()
+        .filter_map(|path| path.strip_prefix("/boot/pxelinux.cfg/"))
+        .collect();
+    let [uuid, rest @ ..] = &asked[..] else {
+        panic!("nothing was asked for");
+    };
+    assert!(uuid.len() == 36 && *uuid == uuid.to_ascii_lowercase(), "{uuid}");
+    assert_eq!(
+        rest,
+        [
+            "01-b8-27-eb-01-02-03",
+            "C0A80764",
+            "C0A8076",
+            "C0A807",
+            "C0A80",
+            "C0A8",
+            "C0A",
+            "C0",
+            "C",
+            "default"
+        ]
+    );
+}
+
+#[test]
+fn the_next_server_is_searched_when_nothing_else_is_named() {
+    let mut site = Site::new(29);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file.clear();
+    dhcp.next_server = site::HTTP.into();
+    drop(dhcp);
+    let menu = site::MENU_TEXT
+        .replace("Image", "/boot/Image")
+        .replace("initrd.img", "/boot/initrd.img");
+    site.route("/pxelinux.cfg/01-b8-27-eb-01-02-03", [Reply::ok(menu)]);
+    site.boots();
+}
+
+#[test]
+fn the_settings_url_comes_before_dhcp() {
+    let mut site = Site::new(30);
+    site.route(
+        "/mine/menu",
+        [Reply::ok("LABEL a\nLINUX /boot/Image\nINITRD /boot/initrd.img\n")],
+    );
+    let settings = boot::Settings {
+        url: Some("http://192.168.7.2/mine/menu".into()),
+        ..boot::Settings::default()
+    };
+    site.boot_with(&settings).unwrap();
+    assert_eq!(site.http.borrow().paths()[0], "/mine/menu");
+}
+
+#[test]
+fn an_address_in_use_is_declined_and_the_next_one_taken() {
+    let mut site = Site::new(31);
+    site.lan.serve([192, 168, 7, 100], ());
+    site.boots();
+    let declined = first(&site, DECLINE);
+    assert_eq!(declined.address(50), Some(Ipv4Address::new(192, 168, 7, 100)));
+    assert_eq!(declined.address(54), Some(site::DHCP.into()));
+    let http_clients: Vec<_> = site
+        .lan
+        .frames()
+        .into_iter()
+        .filter(|frame| frame.from_node && frame.bytes[12..14] == [8, 0] && frame.bytes[23] == 6)
+        .map(|frame| frame.bytes[29])
+        .collect();
+    assert!(!http_clients.is_empty() && http_clients.iter().all(|last| *last == 101));
+}
+
+#[test]
+fn a_nak_starts_over() {
+    let mut site = Site::new(32);
+    site.dhcp.borrow_mut().naks = 2;
+    site.boots();
+    assert_eq!(site.dhcp.borrow().count(DISCOVER), 3);
+}
+
+#[test]
+fn options_are_found_wherever_the_server_puts_them() {
+    // The URL is too long for the 128-byte file field and for one option.
+    let long = format!("/boot/{}", "d/".repeat(200));
+    for overload in [Overload::None, Overload::File, Overload::Sname, Overload::Both] {
+        let mut site = Site::new(33);
+        let path = if overload == Overload::None {
+            format!("{long}menu")
+        } else {
+            "/boot/menu".into()
+        };
+        let menu = site::MENU_TEXT
+            .replace("Image", "/boot/Image")
+            .replace("initrd.img", "/boot/initrd.img");
+        site.route(&path, [Reply::ok(menu)]);
+        let mut dhcp = site.dhcp.borrow_mut();
+        dhcp.overload = overload;
+        dhcp.file = format!("http://192.168.7.2{path}");
+        drop(dhcp);
+        site.boots();
+        assert_eq!(site.http.borrow().paths()[0], path, "{overload:?}");
+    }
+}
+
+#[test]
+fn classless_routes_lead_to_the_server_and_override_the_router() {
+    let mut site = Site::new(34);
+    // A router in front of 10.9.0.0/16, played by one host with both addresses.
+    let far = site.lan.attach(Http::with_addresses(&[
+        Ipv4Cidr::new(Ipv4Address::new(192, 168, 7, 254), 24),
+        Ipv4Cidr::new(Ipv4Address::new(10, 9, 0, 1), 16),
+    ]));
+    let menu = "LABEL a\nLINUX http://192.168.7.2/boot/Image\nINITRD http://192.168.7.2/boot/initrd.img\n";
+    far.borrow_mut().route("/menu", [Reply::ok(menu)]);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = "http://10.9.0.1/menu".into();
+    // RFC 3442: with option 121 present, option 3 (here a host that is not there) is ignored.
+    dhcp.options.push((3, vec![192, 168, 7, 99]));
+    dhcp.options.push((121, vec![16, 10, 9, 192, 168, 7, 254]));
+    drop(dhcp);
+    site.boots();
+    assert_eq!(far.borrow().paths(), ["/menu"]);
+}
+
+#[test]
+fn a_slow_server_is_not_a_stalled_one() {
+    let mut site = Site::with_payload(35, 60_000, 20_000);
+    let kernel = site.kernel.clone();
+    site.route("/boot/menu", [Reply::ok(site::MENU_TEXT).after(seconds(4))]);
+    site.route("/boot/Image", [Reply::ok(kernel).slow(1_000, seconds(2))]);
+    site.boots();
+    assert!(site.errors().is_empty());
+}

@@ -1,0 +1,202 @@
+//! A person at the serial terminal, or nobody, or only noise.
+
+use smoltcp::time::Duration;
+use tests::{Node, Random, Reply, Site};
+
+const MENU: &str = "\
+DEFAULT one
+TIMEOUT 200
+MENU TITLE Which one?
+LABEL one
+  MENU LABEL ^First system
+  LINUX Image
+  INITRD initrd.img
+  APPEND entry=one
+LABEL two
+  MENU LABEL Se^cond system
+  LINUX Image
+  INITRD initrd.img
+  APPEND entry=two
+LABEL three
+  MENU LABEL ^Third system
+  LINUX Image
+  INITRD initrd.img
+  APPEND entry=three
+";
+
+fn seconds(at: u64) -> Duration {
+    Duration::from_secs(at)
+}
+
+/// A site with the menu above (20 s countdown) and these keys.
+fn site(seed: u64, keys: &[(u64, &[u8])]) -> Site {
+    let mut site = Site::with_payload(seed, 50_000, 10_000);
+    site.route("/boot/menu", [Reply::ok(MENU)]);
+    for (at, bytes) in keys {
+        site.node = std::mem::take(&mut site.node).types(seconds(*at), *bytes);
+    }
+    site
+}
+
+fn entry(site: &mut Site) -> String {
+    let bootargs = site.boots().bootargs;
+    let found = bootargs.split(' ').find_map(|word| word.strip_prefix("entry="));
+    found.expect("an entry's command line").to_string()
+}
+
+fn booted_at(site: &Site) -> u64 {
+    boot::Clock::now(&site.lan).total_millis().cast_unsigned() / 1000
+}
+
+#[test]
+fn the_countdown_boots_the_default() {
+    let mut site = site(1, &[]);
+    assert_eq!(entry(&mut site), "one");
+    assert!((20..30).contains(&booted_at(&site)), "{}", booted_at(&site));
+    let screen = site.node.screen();
+    for text in ["Which one?", "First system", "Second system", "Third system"] {
+        assert!(screen.contains(text), "{text} is not on the screen:\n{screen}");
+    }
+}
+
+#[test]
+fn enter_boots_at_once() {
+    for enter in [&b"\r"[..], b"\n"] {
+        let mut site = site(2, &[(12, enter)]);
+        assert_eq!(entry(&mut site), "one");
+        assert!(booted_at(&site) < 16, "{}", booted_at(&site));
+    }
+}
+
+#[test]
+fn arrows_move_and_enter_chooses() {
+    for (keys, chosen) in [
+        (&b"\x1b[B"[..], "two"),
+        (b"\x1b[B\x1b[B", "three"),
+        (b"\x1b[B\x1b[B\x1b[A", "two"),
+        // Application cursor keys say O instead of [.
+        (b"\x1bOB", "two"),
+    ] {
+        let mut site = site(3, &[(12, keys), (14, b"\r")]);
+        assert_eq!(entry(&mut site), chosen, "{keys:?}");
+    }
+}
+
+#[test]
+fn a_person_who_moved_is_given_time() {
+    let mut site = site(4, &[(12, b"\x1b[B"), (60, b"\r")]);
+    assert_eq!(entry(&mut site), "two");
+    assert!(booted_at(&site) >= 60);
+}
+
+#[test]
+fn a_hot_key_selects_its_entry() {
+    let mut site = site(5, &[(12, b"t"), (13, b"\r")]);
+    assert_eq!(entry(&mut site), "three");
+}
+
+#[test]
+fn noise_does_not_stop_an_unattended_boot() {
+    // Bytes a floating or mis-clocked line may bring; not Enter, arrows, or an entry's hot key.
+    for seed in 0..8 {
+        let mut site = site(6, &[]);
+        let mut random = Random::new(seed);
+        let mut node = Node::new();
+        for second in 0..120 {
+            let mut noise = [0; 3];
+            random.fill(&mut noise);
+            let noise: Vec<u8> = noise
+                .into_iter()
+                .filter(|byte| matches!(byte, 0 | 0x01..=0x08 | 0x7f..=0xff))
+                .collect();
+            node = node.types(seconds(second), noise);
+        }
+        site.node = node;
+        assert_eq!(entry(&mut site), "one");
+        assert!(booted_at(&site) < 40, "{}", booted_at(&site));
+    }
+}
+
+#[test]
+fn any_bytes_at_all_do_not_hang_or_crash_it() {
+    for seed in 0..8 {
+        let mut site = site(7, &[]);
+        let mut node = Node::new();
+        let mut random = Random::new(1000 + seed);
+        for second in 0..60 {
+            let mut noise = [0; 20];
+            random.fill(&mut noise);
+            node = node.types(seconds(second), noise);
+        }
+        // Whatever that did, a person can always finish with Enter.
+        site.node = node.types(seconds(100), b"\r").types(seconds(102), b"\r");
+        site.boots();
+    }
+}
+
+#[test]
+fn the_lease_is_renewed_while_a_menu_waits() {
+    let mut site = site(8, &[(1_999, b"\x1b[B"), (2_000, b"\r")]);
+    site.route("/boot/menu", [Reply::ok(format!("PROMPT 1\n{MENU}TIMEOUT 0\n"))]);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.lease = seconds(600);
+    drop(dhcp);
+    assert_eq!(entry(&mut site), "two");
+    let dhcp = site.dhcp.borrow();
+    let renewals: Vec<_> = dhcp
+        .log
+        .iter()
+        .filter(|message| message.kind == 3 && !message.ciaddr.is_unspecified())
+        .collect();
+    assert!((4..=10).contains(&renewals.len()), "{renewals:#?}");
+    for renewal in &renewals {
+        // RFC 2131, 4.3.6: unicast, without server identifier and requested address.
+        assert_eq!(renewal.sent_to, (tests::site::DHCP.into(), 67));
+        assert!(renewal.address(54).is_none() && renewal.address(50).is_none());
+    }
+    let first = renewals[0].at.total_millis() / 1000;
+    assert!(
+        (300..=320).contains(&first),
+        "T1 is half the lease, not {first} s"
+    );
+}
+
+#[test]
+fn a_lease_that_runs_out_while_a_menu_waits_is_taken_anew() {
+    let mut site = site(9, &[(1_499, b"\x1b[B"), (1_500, b"\r")]);
+    site.route("/boot/menu", [Reply::ok(format!("PROMPT 1\n{MENU}TIMEOUT 0\n"))]);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.lease = seconds(300);
+    drop(dhcp);
+    let server = site.dhcp.clone();
+    site.lan
+        .at(seconds(30), move || server.borrow_mut().silent = true);
+    let server = site.dhcp.clone();
+    site.lan
+        .at(seconds(1_000), move || server.borrow_mut().silent = false);
+    assert_eq!(entry(&mut site), "two");
+}
+
+#[test]
+fn a_menu_that_shows_nothing_dangerous() {
+    let mut site = Site::with_payload(10, 50_000, 10_000);
+    site.route(
+        "/boot/menu",
+        [Reply::ok(
+            "TIMEOUT 50\nSAY \x1b[2J\x07hello\nMENU TITLE \x1b]0;owned\x07\nLABEL a\nMENU LABEL \x1bc\nLINUX Image\n",
+        )],
+    );
+    site.initrd.clear();
+    site.boots();
+    let screen = site.node.screen();
+    // The menu may move the cursor itself; the server's text may not.
+    assert!(!screen.contains("\x1b]0;") && !screen.contains('\x07') && !screen.contains("\x1bc"));
+}
+
+#[test]
+fn an_included_menu_is_part_of_it() {
+    let mut site = Site::with_payload(11, 50_000, 10_000);
+    site.route("/boot/menu", [Reply::ok("DEFAULT two\nINCLUDE more/menu\n")]);
+    site.route("/boot/more/menu", [Reply::ok(MENU.replace("DEFAULT one\n", ""))]);
+    assert_eq!(entry(&mut site), "two");
+}
