@@ -21,6 +21,7 @@
 //! Dropping a [`Qemu`] ends the emulator and removes its files. Nothing here needs root, except a tap device or a
 //! network namespace that the caller made.
 
+pub mod capture;
 pub mod console;
 pub mod cpio;
 pub mod firmware;

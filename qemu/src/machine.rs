@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::capture;
 use crate::console::Console;
 use crate::firmware::{self, Firmware, Uart};
 
@@ -284,7 +285,7 @@ impl Machine {
         self
     }
 
-    /// Writes every frame to this pcap file. Its times are guest time.
+    /// Writes every frame to this pcap file, which [`crate::capture`] reads; its times are guest time.
     pub fn capture(mut self, pcap: impl Into<PathBuf>) -> Self {
         self.capture = Some(pcap.into());
         self
@@ -412,6 +413,9 @@ impl Machine {
             }
             if let Some(pcap) = &self.capture {
                 let pcap = option_value(pcap)?;
+                // QEMU takes the date for local time when it stamps frames.
+                command.env("TZ", "UTC");
+                command.args(["-rtc", &format!("base={},clock=vm", capture::EPOCH)]);
                 command.args([
                     "-object",
                     &format!("filter-dump,id=dump0,netdev=net0,file={pcap}"),

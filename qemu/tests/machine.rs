@@ -5,8 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qemu::http::{Answer, Server};
 use qemu::payload::HELLO;
-use qemu::{Board, Entry, Firmware, Machine, Net, Payload, Qemu, Uart};
+use qemu::{Board, Entry, Firmware, Machine, Net, Payload, Qemu, Uart, capture};
+use sha2::{Digest, Sha256};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -31,33 +33,54 @@ fn demo(test: &str) -> Option<(Payload, Vec<u8>, PathBuf)> {
 }
 
 #[test]
-fn debian_reaches_user_space_and_powers_off() {
-    let Some((payload, initrd, file)) = demo("debian_reaches_user_space_and_powers_off") else {
+fn debian_reaches_user_space_and_the_web_server() {
+    let Some((payload, initrd, file)) = demo("debian_reaches_user_space_and_the_web_server") else {
         return;
     };
+    let digest: String = Sha256::digest(&initrd)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let server = Server::start().unwrap();
+    server.put("/blob", Answer::zeros(100_000).chunked(1000));
     let board = Board::UsbNet3b;
     let firmware = Firmware {
-        cmdline: "console=ttyAMA0,115200 retain_initrd quiet".to_owned(),
+        cmdline: format!(
+            "console=ttyAMA0,115200 retain_initrd quiet bramble.wget={}",
+            server.url("/blob")
+        ),
         ..Firmware::default()
     };
+    let pcap = file.with_extension("pcap");
     let mut machine = Machine::new(board, payload.kernel())
         .device_tree(payload.device_tree(board).unwrap())
         .firmware(firmware.clone())
         .initrd(&file)
+        .capture(&pcap)
         .start()
         .unwrap();
     let console = machine.console();
     for line in [
         "^hello: cpus 4 online 0-3$".to_owned(),
-        format!("^hello: cmdline {}$", firmware.cmdline),
-        format!("^hello: initrd {} bytes sha256 [0-9a-f]{{64}}$", initrd.len()),
+        format!("^hello: cmdline {}$", regex::escape(&firmware.cmdline)),
+        format!("^hello: initrd {} bytes sha256 {digest}$", initrd.len()),
         format!("^hello: serial-number {}$", firmware.serial_text()),
         format!("^hello: local-mac-address {}$", firmware.mac_text()),
+        "^hello: wget 100000 bytes in [0-9]+ ms$".to_owned(),
         HELLO.to_owned(),
     ] {
         console.expect(&line, PATIENCE).unwrap();
     }
     assert!(machine.wait(PATIENCE).unwrap().success());
+    let frames = capture::frames(&pcap).unwrap();
+    let discover = frames.iter().find(|frame| frame.udp_to(67).is_some()).unwrap();
+    // Guest time since reset, not a date: Linux was up by then, and the run's patience was not used up.
+    assert!(
+        (Duration::from_millis(100)..PATIENCE).contains(&discover.time),
+        "{:?}",
+        discover.time
+    );
+    fs::remove_file(pcap).unwrap();
     fs::remove_file(file).unwrap();
 }
 

@@ -1,6 +1,201 @@
-//! bench
+//! Measures one boot against Linux's own driver, on the same QEMU and web server, and prints one table.
+//!
+//! Three runs: Bramble with the built-in payload and a large initrd; the same with one instruction a nanosecond, where
+//! guest time counts instructions; and Debian's kernel with `cdc_ether` and busybox wget for the same bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    println!("{}", crate::builtin::build()?.display());
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use qemu::console::Match;
+use qemu::http::{Answer, Server};
+use qemu::payload::HELLO;
+use qemu::{Board, Firmware, Machine, Net, Payload, capture};
+
+use crate::image::{self, Profile};
+use crate::setup::{self, Goal};
+use crate::{boot, builtin};
+
+/// Bytes that both download.
+const BYTES: usize = 8 << 20;
+
+/// For each line that is waited for; a slow host and the instruction clock take their time.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The port of DHCP servers.
+const DHCP_SERVER: u16 = 67;
+
+/// What one run of Bramble showed. Times are the guest's, since reset.
+struct Run {
+    /// The first frame to a DHCP server.
+    dhcp: Duration,
+    /// The payload's first instruction.
+    payload: Duration,
+    /// The large download alone.
+    fetch: Duration,
+    heap_peak: u64,
+    stack_peak: u64,
+}
+
+pub(crate) fn run() -> Result<ExitCode> {
+    setup::run(Goal::Boot);
+    let board = Board::default();
+    if let Some(reason) = board.unavailable() {
+        bail!("bench: board {}: {reason}", board.name());
+    }
+    let image = image::compile(Profile::Release)?.file;
+    let server = Server::start()?;
+    server.put("/menu", Answer::ok(boot::demo_menu("", true)));
+    server.put("/vmlinuz", Answer::file(builtin::build()?));
+    server.put("/initrd", Answer::ok(noise(BYTES)));
+    println!("bench: Bramble");
+    let bramble = bramble(&server, board, &image, false)?;
+    println!("bench: Bramble, one instruction a nanosecond");
+    let counted = self::bramble(&server, board, &image, true)?;
+    println!("bench: Linux");
+    let linux = linux(&server, board);
+    table(&bramble, &counted, linux.as_ref());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Boots the built-in payload with Bramble.
+fn bramble(server: &Server, board: Board, image: &Path, instruction_clock: bool) -> Result<Run> {
+    let pcap = scratch("pcap");
+    let mut machine = Machine::new(board, image)
+        .net(Net::user().boot_file(server.url("/menu")))
+        .capture(&pcap);
+    if let Ok(payload) = Payload::find() {
+        machine = machine.device_tree(payload.device_tree(board)?);
+    }
+    if instruction_clock {
+        machine = machine.instruction_clock();
+    }
+    let mut qemu = machine.start()?;
+    let console = qemu.console();
+    let fetch = console.expect("^.*fetch: .*/initrd.*: ([0-9]+) bytes in ([0-9]+) ms", PATIENCE)?;
+    ensure!(number(&fetch, 0)? == BYTES as u64, "bench: {}", fetch.text);
+    let peaks = console.expect(
+        "handoff: heap peak ([0-9]+) bytes, stack peak ([0-9]+) bytes",
+        PATIENCE,
+    )?;
+    let counter = console.expect("^payload: counter ([0-9]+) at ([0-9]+) Hz$", PATIENCE)?;
+    console.expect(HELLO, PATIENCE)?;
+    qemu.wait(PATIENCE)?;
+    let frames = capture::frames(&pcap)?;
+    let first = frames.iter().find(|frame| frame.udp_to(DHCP_SERVER).is_some());
+    let dhcp = first.context("bench: no DHCP packet in the capture")?.time;
+    // Left behind when something above failed, for whoever looks into it.
+    fs::remove_file(&pcap).context("bench: capture")?;
+    let ticks = u128::from(number(&counter, 0)?) * 1_000_000_000 / u128::from(number(&counter, 1)?.max(1));
+    Ok(Run {
+        dhcp,
+        payload: Duration::from_nanos(u64::try_from(ticks)?),
+        fetch: Duration::from_millis(number(&fetch, 1)?),
+        heap_peak: number(&peaks, 0)?,
+        stack_peak: number(&peaks, 1)?,
+    })
+}
+
+/// Debian's kernel downloads the same bytes with its own driver; the time that this took.
+fn linux(server: &Server, board: Board) -> Result<Duration> {
+    let payload = Payload::find()?;
+    let initrd = scratch("initrd");
+    fs::write(&initrd, payload.initrd()?).context("bench: initrd")?;
+    let firmware = Firmware {
+        cmdline: format!(
+            "console=ttyAMA0,115200 quiet bramble.wget={}",
+            server.url("/initrd")
+        ),
+        ..Firmware::default()
+    };
+    let mut qemu = Machine::new(board, payload.kernel())
+        .device_tree(payload.device_tree(board)?)
+        .firmware(firmware)
+        .initrd(&initrd)
+        .start()?;
+    let wget = qemu
+        .console()
+        .expect("^hello: wget ([0-9]+) bytes in ([0-9]+) ms$", PATIENCE);
+    fs::remove_file(&initrd).context("bench: initrd")?;
+    let wget = wget?;
+    ensure!(number(&wget, 0)? == BYTES as u64, "bench: {}", wget.text);
+    Ok(Duration::from_millis(number(&wget, 1)?))
+}
+
+fn table(bramble: &Run, counted: &Run, linux: Result<&Duration, &anyhow::Error>) {
+    let row = |name: &str, figure: String| println!("{name:<52} {figure}");
+    println!();
+    row("payload over usb-net, Bramble", rate(bramble.fetch));
+    match linux {
+        Ok(time) => {
+            row("payload over usb-net, Linux cdc_ether + wget", rate(*time));
+            let ratio = time.as_secs_f64() / bramble.fetch.as_secs_f64().max(0.001);
+            row("  Bramble is faster by", format!("{ratio:.1} times"));
+        }
+        Err(reason) => row(
+            "payload over usb-net, Linux cdc_ether + wget",
+            format!("not available: {reason:#}"),
+        ),
+    }
+    row("reset to first DHCP packet", seconds(bramble.dhcp));
+    row("  instructions", millions(counted.dhcp));
+    row(
+        "reset to the payload's first instruction",
+        seconds(bramble.payload),
+    );
+    row("  instructions", millions(counted.payload));
+    let per_byte = counted.fetch.as_nanos() as f64 / BYTES as f64;
+    row(
+        "  instructions for each downloaded byte",
+        format!("{per_byte:.1}"),
+    );
+    row("heap, high-water mark", format!("{} bytes", bramble.heap_peak));
+    row("stack, high-water mark", format!("{} bytes", bramble.stack_peak));
+    println!();
+    println!(
+        "One run each on this machine: {BYTES} bytes over HTTP, {}.",
+        Board::default().name()
+    );
+    println!(
+        "Seconds are guest time without, instructions guest time with -icount shift=0: a wait counts as instructions."
+    );
+}
+
+fn rate(time: Duration) -> String {
+    let rate = BYTES as f64 / 1e6 / time.as_secs_f64().max(0.001);
+    format!("{rate:.2} MB/s ({:.2} s)", time.as_secs_f64())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3} s", time.as_secs_f64())
+}
+
+/// With the instruction clock, a nanosecond is an instruction.
+fn millions(time: Duration) -> String {
+    format!("{:.1} million", time.as_nanos() as f64 / 1e6)
+}
+
+fn number(found: &Match, group: usize) -> Result<u64> {
+    let digits = found.groups.get(group).context("bench: no such group")?;
+    digits.parse().with_context(|| format!("bench: {}", found.text))
+}
+
+fn scratch(extension: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("bramble-bench-{}.{extension}", std::process::id()))
+}
+
+/// Bytes that do not compress and are the same in every run (Marsaglia's xorshift64).
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }

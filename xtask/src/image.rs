@@ -47,7 +47,8 @@ impl Profile {
         Ok(profile)
     }
 
-    fn name(self) -> &'static str {
+    /// The file's name, without an extension.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Release => "kernel8",
             Self::Debug => "kernel8-debug",
@@ -116,17 +117,20 @@ impl Image {
                 section.name, section.address, section.size
             );
         }
-        let budget = match self.over_budget() {
-            Some(over) => format!("  {over} OVER the budget of {BUDGET}"),
-            None if self.profile == Profile::Release => format!("  of a budget of {BUDGET}"),
-            None => String::new(),
+        let budget = match self.profile {
+            Profile::Release => format!("  of a budget of {BUDGET}"),
+            Profile::Debug | Profile::Defmt => String::new(),
         };
         println!("{:<27} {:>9}{budget}", self.file.display(), self.size);
     }
 
-    /// By how much the release image is too large.
-    pub(crate) fn over_budget(&self) -> Option<usize> {
-        let over = self.size.checked_sub(BUDGET).filter(|over| *over > 0)?;
-        (self.profile == Profile::Release).then_some(over)
+    /// An error when the release image is larger than it may be.
+    pub(crate) fn within_budget(&self) -> Result<()> {
+        let (size, profile) = (self.size, self.profile);
+        ensure!(
+            profile != Profile::Release || size <= BUDGET,
+            "image: {size} bytes, over the budget of {BUDGET}"
+        );
+        Ok(())
     }
 }

@@ -30,7 +30,7 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
     --debug          the debug build of kernel8.img
     --trace-net F    write every frame to F, a pcap file
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
-cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug for the debug build
+cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
 cargo xtask bench    throughput beside Linux's, time and instructions to the first packet and to the payload
 cargo xtask setup    what the others need; safe to repeat
 ";
@@ -61,7 +61,9 @@ fn run() -> Result<ExitCode> {
     match command.as_str() {
         "boot" => boot::run(boot::Options::parse(&mut arguments)?),
         "image" => {
-            image::build(image::Profile::parse(&mut arguments)?)?.print();
+            let image = image::build(image::Profile::parse(&mut arguments)?)?;
+            image.print();
+            image.within_budget()?;
             Ok(ExitCode::SUCCESS)
         }
         "setup" => {

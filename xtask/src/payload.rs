@@ -34,7 +34,11 @@ pub(crate) fn ensure() -> Result<Outcome> {
     }
     let partial = directory.with_extension(format!("partial-{}", std::process::id()));
     let made = make(&partial).and_then(|version| {
-        fs::rename(&partial, &directory).with_context(|| directory.display().to_string())?;
+        let renamed = fs::rename(&partial, &directory);
+        // Somebody else may have been quicker.
+        if Payload::find().is_err() {
+            renamed.with_context(|| directory.display().to_string())?;
+        }
         Ok(Outcome::Done(format!("{version} in {}", directory.display())))
     });
     // Gone when it was renamed.

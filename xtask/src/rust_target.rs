@@ -127,7 +127,9 @@ fn sources(version: &str, scratch: &Path) -> Result<(PathBuf, String)> {
         .with_context(|| archive.display().to_string())?;
         archive.display().to_string()
     } else {
-        debian_sources(version, &unpacked).context("BRAMBLE_RUST_SRC names no archive")?
+        debian_sources(version, &unpacked).with_context(|| {
+            format!("set BRAMBLE_RUST_SRC to rust-src-{version}.tar.xz, or give rustup a network")
+        })?
     };
     let library = find_library(&unpacked, 0).with_context(|| format!("{origin}: no library/core in it"))?;
     // An archive that names itself for another compiler would build libraries that this one refuses.

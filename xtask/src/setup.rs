@@ -18,6 +18,9 @@ pub(crate) enum Goal {
     Test,
 }
 
+/// The step without which no firmware can be built.
+pub(crate) const RUST_TARGET: &str = "rust target";
+
 /// What a step found or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -80,7 +83,7 @@ pub(crate) fn run(goal: Goal) -> Report {
             report.step(package.name, outcome);
         }
     }
-    report.step("rust target", rust_target::ensure());
+    report.step(RUST_TARGET, rust_target::ensure());
     if goal >= Goal::Boot {
         report.step("demo payload", payload::ensure());
     }
