@@ -367,6 +367,8 @@ pub struct Proxy {
     pub file_in_offer: bool,
     /// How long its offer takes.
     pub delay: Duration,
+    /// Changes an answer's bytes before they leave.
+    pub tamper: Option<Tamper>,
     /// What clients have sent to it.
     pub log: Vec<Message>,
 }
@@ -378,6 +380,7 @@ impl Proxy {
             file: file.into(),
             file_in_offer: true,
             delay: Duration::from_millis(5),
+            tamper: None,
             log: Vec::new(),
         }
     }
@@ -414,15 +417,14 @@ impl Service for Proxy {
         } else {
             68
         };
+        let mut payload = finish(head, options);
+        if let Some(tamper) = &mut self.tamper {
+            tamper(&mut payload);
+        }
+        let ports = (datagram.destination.1, port);
         vec![(
             self.delay,
-            address_reply(
-                server,
-                &message,
-                datagram.source.0,
-                (datagram.destination.1, port),
-                finish(head, options),
-            ),
+            address_reply(server, &message, datagram.source.0, ports, payload),
         )]
     }
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use boot::{Error, Handoff, load};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
-use tests::{Answer, Dns, Host, Mutation, Random, Reply, Site, payload, site};
+use tests::{Answer, Dns, Host, Mutation, Proxy, Random, Reply, Site, payload, site};
 
 /// Heap that `boot` may hold at once: an eighth of the 8 MiB that the kernel gives it.
 const MOST_HEAP: isize = 1 << 20;
@@ -78,6 +78,32 @@ fn survives(site: &mut Site) -> Result<Handoff, Error> {
     result
 }
 
+/// How the sessions of one test ended: one in which none boots was refused for another reason than its mutations.
+#[derive(Default)]
+struct Tally {
+    booted: usize,
+    refused: usize,
+}
+
+impl Tally {
+    fn count(&mut self, result: &Result<Handoff, Error>) {
+        *(if result.is_ok() {
+            &mut self.booted
+        } else {
+            &mut self.refused
+        }) += 1;
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        println!("{} booted, {} refused", self.booted, self.refused);
+        if !std::thread::panicking() {
+            assert!(self.booted > 0, "none of {} sessions booted", self.refused);
+        }
+    }
+}
+
 /// A site with payloads so small that thousands of boots take seconds.
 fn small_site() -> Site {
     Site::with_payload(1, 600, 100)
@@ -101,13 +127,16 @@ fn the_limits_are_not_idle() {
 }
 
 fn dhcp(mutations: impl Iterator<Item = Mutation>, spoil: impl Fn(&mut Site)) {
+    let mut tally = Tally::default();
     for mutation in mutations {
         let mut site = small_site();
         spoil(&mut site);
         site.dhcp.borrow_mut().tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
         let server = site.dhcp.clone();
         site.lan.at(LYING, move || server.borrow_mut().tamper = None);
-        if let Ok(handoff) = survives(&mut site) {
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             assert_kernel(&site, &handoff, mutation);
         }
     }
@@ -159,11 +188,35 @@ fn dhcp_options_changed() {
 }
 
 #[test]
+fn proxy_dhcp_mutated() {
+    for file_in_offer in [true, false] {
+        let all = Mutation::cuts(DHCP_REPLY)
+            .chain(Mutation::flips(DHCP_REPLY))
+            .chain(Mutation::random(300));
+        let mut tally = Tally::default();
+        for mutation in all {
+            let mut site = small_site();
+            site.dhcp.borrow_mut().file.clear();
+            let mut proxy = Proxy::new(site::MENU);
+            proxy.file_in_offer = file_in_offer;
+            proxy.tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
+            site.lan.serve([192, 168, 7, 5], proxy);
+            let result = survives(&mut site);
+            tally.count(&result);
+            if let Ok(handoff) = result {
+                assert_kernel(&site, &handoff, mutation);
+            }
+        }
+    }
+}
+
+#[test]
 fn dns_mutated() {
     let len = 12 + 22 + 16;
     let all = Mutation::cuts(len)
         .chain(Mutation::changes(len))
         .chain(Mutation::random(300));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         let name = Answer::A(vec![site::HTTP.into()]);
@@ -174,7 +227,9 @@ fn dns_mutated() {
         dhcp.file = "http://boot.example.org/boot/menu".into();
         dhcp.options.push((6, vec![192, 168, 7, 3]));
         drop(dhcp);
-        if let Ok(handoff) = survives(&mut site) {
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             assert_kernel(&site, &handoff, mutation);
         }
     }
@@ -185,11 +240,15 @@ fn http(golden: &dyn Fn(&[u8]) -> Vec<u8>, len: usize) {
     let all = Mutation::cuts(len)
         .chain(Mutation::flips(len))
         .chain(Mutation::random(200));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         let response = mutation.apply(&golden(&site.kernel));
         site.route("/boot/Image", [Reply::raw(response)]);
-        if let Ok(handoff) = survives(&mut site) {
+        site.route("/boot/real", [Reply::ok(site.kernel.clone())]);
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             let found = &site.node.at(handoff.entry)[56..60];
             assert_eq!(found, b"ARM\x64", "{mutation:?}");
         }
@@ -221,9 +280,8 @@ fn http_in_chunks_mutated() {
 
 #[test]
 fn http_redirect_mutated() {
-    let golden =
-        |_: &[u8]| b"HTTP/1.1 302 Found\r\nLocation: http://192.168.7.2/boot/initrd.img\r\n\r\n".to_vec();
-    http(&golden, 70);
+    let golden = |_: &[u8]| b"HTTP/1.1 302 Found\r\nLocation: http://192.168.7.2/boot/real\r\n\r\n".to_vec();
+    http(&golden, 62);
 }
 
 #[test]
@@ -232,6 +290,7 @@ fn pxelinux_mutated() {
     let all = Mutation::cuts(golden.len())
         .chain(Mutation::flips(golden.len()))
         .chain(Mutation::random(300));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         site.route("/boot/menu", [Reply::ok(mutation.apply(golden.as_bytes()))]);
@@ -244,7 +303,7 @@ fn pxelinux_mutated() {
         site.node.keys = (1..20)
             .map(|minute| (Duration::from_secs(30 * minute), b"\r".to_vec()))
             .collect();
-        let _ = survives(&mut site);
+        tally.count(&survives(&mut site));
     }
 }
 
@@ -254,10 +313,13 @@ fn gzip_kernel_mutated() {
     let all = Mutation::cuts(golden.len())
         .chain(Mutation::flips(golden.len()))
         .chain(Mutation::random(300));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         site.route("/boot/Image", [Reply::ok(mutation.apply(&golden))]);
-        if let Ok(handoff) = survives(&mut site) {
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             assert_kernel(&site, &handoff, mutation);
         }
     }
@@ -355,11 +417,14 @@ fn image_header_mutated() {
     let all = Mutation::cuts(golden.len())
         .chain(Mutation::flips(64))
         .chain(Mutation::random(300));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         let served = mutation.apply(&golden);
         site.route("/boot/Image", [Reply::ok(served.clone())]);
-        if let Ok(handoff) = survives(&mut site) {
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             assert_eq!(
                 site.node.at(handoff.entry)[..served.len()],
                 served[..],
@@ -375,10 +440,13 @@ fn firmware_device_tree_mutated() {
     let all = Mutation::cuts(golden.len())
         .chain(Mutation::flips(golden.len()))
         .chain(Mutation::random(300));
+    let mut tally = Tally::default();
     for mutation in all {
         let mut site = small_site();
         site.node.device_tree = Some(mutation.apply(&golden));
-        if let Ok(handoff) = survives(&mut site) {
+        let result = survives(&mut site);
+        tally.count(&result);
+        if let Ok(handoff) = result {
             assert_kernel(&site, &handoff, mutation);
             let tree = site.node.at(handoff.device_tree);
             assert_eq!(tree[..4], 0xd00d_feed_u32.to_be_bytes(), "{mutation:?}");
@@ -387,11 +455,40 @@ fn firmware_device_tree_mutated() {
 }
 
 #[test]
+fn served_device_tree_mutated() {
+    let golden = payload::device_tree();
+    let all = Mutation::cuts(golden.len())
+        .chain(Mutation::flips(golden.len()))
+        .chain(Mutation::random(300));
+    let mut tally = Tally::default();
+    for mutation in all {
+        let mut site = small_site();
+        site.route("/boot/menu", [Reply::ok("LABEL a\nLINUX Image\nFDT tree.dtb\n")]);
+        site.route("/boot/tree.dtb", [Reply::ok(mutation.apply(&golden))]);
+        let result = survives(&mut site);
+        tally.count(&result);
+        match result {
+            Ok(handoff) => assert_kernel(&site, &handoff, mutation),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("/boot/tree.dtb"), "{mutation:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_device_tree_nested_without_end_is_refused() {
-    let mut site = small_site();
-    site.node.device_tree = Some(payload::nested_device_tree(10_000));
-    let error = survives(&mut site).unwrap_err().to_string();
-    assert!(error.to_lowercase().contains("device tree"), "{error}");
+    let nested = payload::nested_device_tree(10_000);
+    let mut firmware = small_site();
+    firmware.node.device_tree = Some(nested.clone());
+    let served = small_site();
+    served.route("/boot/menu", [Reply::ok("LABEL a\nLINUX Image\nFDT tree.dtb\n")]);
+    served.route("/boot/tree.dtb", [Reply::ok(nested)]);
+    for mut site in [firmware, served] {
+        let error = survives(&mut site).unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("device tree"), "{error}");
+    }
 }
 
 /// A host that talks nonsense to everybody: random frames, and ARP and UDP heads with random insides.

@@ -2,7 +2,9 @@
 
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
-use tests::{Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Reply, Site, payload, site};
+use tests::{
+    Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Random, Reply, Site, payload, site,
+};
 
 const DISCOVER: u8 = 1;
 const REQUEST: u8 = 3;
@@ -161,6 +163,49 @@ fn everything_at_once_changes_nothing() {
             corruption: 0.02,
         });
         site.boots();
+    }
+}
+
+#[test]
+fn three_hundred_bad_networks_all_boot() {
+    for seed in 100..400 {
+        let mut random = Random::new(seed);
+        let mut up_to = |most: f64| {
+            random
+                .chance(0.5)
+                .then(|| most * random.below(100) as f64 / 100.0)
+        };
+        let link = Link {
+            loss: up_to(0.15).unwrap_or(0.0),
+            duplication: up_to(0.3).unwrap_or(0.0),
+            reordering: up_to(0.4).unwrap_or(0.0),
+            corruption: up_to(0.05).unwrap_or(0.0),
+            latency: Duration::from_millis(up_to(80.0).unwrap_or(1.0) as u64),
+            held: Duration::from_millis(up_to(300.0).unwrap_or(5.0) as u64),
+        };
+        let (kernel, initrd) = (600 + random.below(100_000), 100 + random.below(60_000));
+        let mut site = Site::with_payload(seed, kernel, initrd);
+        site.lan.link(link);
+        match seed % 5 {
+            0 => {
+                site.dhcp.borrow_mut().file.clear();
+                let mut proxy = Proxy::new(site::MENU);
+                proxy.file_in_offer = random.chance(0.5);
+                site.lan.serve([192, 168, 7, 5], proxy);
+            }
+            1 => {
+                let other = site.lan.serve([192, 168, 7, 9], Dhcp::new());
+                other.borrow_mut().pool = vec![Ipv4Address::new(192, 168, 7, 200)];
+            }
+            2 => drop(site.lan.serve([192, 168, 7, 100], ())),
+            3 => {
+                let mut dhcp = site.dhcp.borrow_mut();
+                (dhcp.naks, dhcp.lease) = (3, seconds(20));
+            }
+            _ => {}
+        }
+        site.boots();
+        assert!(site.errors().len() <= 5, "seed {seed}: {:#?}", site.errors());
     }
 }
 
