@@ -236,11 +236,26 @@ fn an_endless_head_is_refused() {
 #[test]
 fn a_web_server_that_is_down_is_waited_for() {
     let mut site = Site::new(21);
-    // Nobody answers ARP at .77 until the DHCP server names the right address.
+    // Nobody answers ARP at .77.
     site.dhcp.borrow_mut().file = "http://192.168.7.77/boot/menu".into();
     let error = site.boot_attempts(2).unwrap_err().to_string();
     assert!(error.contains("http://192.168.7.77/boot/menu"), "{error}");
     assert_eq!(site.errors().len(), 2);
+}
+
+#[test]
+fn a_mended_dhcp_server_is_heard_by_the_next_attempt() {
+    let mut site = Site::new(31);
+    site.dhcp.borrow_mut().file = "http://192.168.7.2/wrong/menu".into();
+    let dhcp = site.dhcp.clone();
+    site.lan.at(Duration::from_secs(60), move || {
+        dhcp.borrow_mut().file = site::MENU.into();
+    });
+    site.boots();
+    // The longest pause between attempts is a minute.
+    let at = boot::Clock::now(&site.lan).total_millis() / 1000;
+    assert!((60..130).contains(&at), "booted at {at} s");
+    assert!(site.errors()[0].text.contains("http://192.168.7.2/wrong/menu"));
 }
 
 #[test]

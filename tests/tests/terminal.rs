@@ -118,6 +118,22 @@ fn noise_does_not_stop_an_unattended_boot() {
 }
 
 #[test]
+fn a_gps_receiver_on_the_line_chooses_nothing() {
+    // NMEA 0183 at 9600 baud: a byte each millisecond, Enter and hot keys in every sentence.
+    let sentence = b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n";
+    let mut site = site(12, &[]);
+    let mut node = Node::new();
+    for second in 0..60 {
+        for (at, byte) in sentence.iter().enumerate() {
+            node = node.types(seconds(second) + Duration::from_millis(at as u64), [*byte]);
+        }
+    }
+    site.node = node;
+    assert_eq!(entry(&mut site), "one");
+    assert!((20..22).contains(&booted_at(&site)), "{}", booted_at(&site));
+}
+
+#[test]
 fn any_bytes_at_all_do_not_hang_or_crash_it() {
     for seed in 0..8 {
         let mut site = site(7, &[]);
