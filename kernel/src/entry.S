@@ -160,17 +160,30 @@ reset:
     cmp     x0, x1
     b.lo    1b
 
-    // Relocate: R_AARCH64_RELATIVE is the only kind a static PIE holds; the image test checks that.
-    at_home x0, __rela_start
-    at_home x1, __rela_end
+    // Relocate: every word that .relr.dyn names gets home added. An even entry is the offset of a word; an odd one
+    // is a bitmap of the 63 words behind the last (ELF gABI, SHT_RELR).
+    at_home x0, __relr_start
+    at_home x1, __relr_end
 1:  cmp     x0, x1
-    b.hs    2f
-    ldp     x2, x3, [x0], #16
-    ldr     x4, [x0], #8
+    b.hs    5f
+    ldr     x2, [x0], #8
+    tbnz    x2, #0, 2f
+    add     x3, x21, x2
+    ldr     x4, [x3]
     add     x4, x4, x21
-    str     x4, [x2, x21]
+    str     x4, [x3], #8                // x3: where the next bitmap begins
     b       1b
-2:
+2:  mov     x5, x3
+    add     x3, x3, #(63 * 8)
+3:  lsr     x2, x2, #1
+    cbz     x2, 1b
+    tbz     x2, #0, 4f
+    ldr     x4, [x5]
+    add     x4, x4, x21
+    str     x4, [x5]
+4:  add     x5, x5, #8
+    b       3b
+5:
     // Stack fill for the high-water mark.
     at_home x0, __stack_bottom
     at_home x1, __stack_top
