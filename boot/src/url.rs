@@ -226,7 +226,8 @@ fn checked(text: &str) -> Result<&str, Error> {
 
 /// `http://rest` → `("http", "rest")`, whatever the scheme; `HTTP` counts as `http`.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
+    let (scheme, rest) = text.split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
     let valid = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme
             .bytes()
@@ -339,7 +340,10 @@ fn is_host(host: &str) -> bool {
 
 /// What an error repeats of a refused text: user information hidden, control characters visible, short.
 fn shown(text: &str) -> String {
-    let (scheme, rest) = match text.split_once("//") {
+    let after_slashes = text
+        .split_once('/')
+        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix('/')?)));
+    let (scheme, rest) = match after_slashes {
         Some((scheme, rest)) => (format!("{scheme}//"), rest),
         None => (String::new(), text),
     };

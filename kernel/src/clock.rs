@@ -38,10 +38,10 @@ impl Clock {
 
 impl boot::Clock for Clock {
     fn now(&self) -> Instant {
-        let ticks = u128::from(cpu::counter().wrapping_sub(self.start));
-        Instant::from_micros(
-            i64::try_from(ticks * 1_000_000 / u128::from(self.frequency)).unwrap_or(i64::MAX),
-        )
+        let ticks = cpu::counter().wrapping_sub(self.start);
+        // In two parts, so that no product of the counter overflows in centuries.
+        let (seconds, rest) = (ticks / self.frequency, ticks % self.frequency);
+        Instant::from_micros((seconds * 1_000_000 + rest * 1_000_000 / self.frequency) as i64)
     }
 
     fn idle_until(&self, deadline: Instant) {

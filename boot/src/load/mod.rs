@@ -156,7 +156,7 @@ pub fn load(
         free: place::BLOCK,
     })?;
     // Escaped: it may hold bytes of a damaged device tree, and a terminal would obey them.
-    info!("load: command line \"{}\"", command_line.escape_debug());
+    info!("load: command line \"{}\"", command_line.escape_default());
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(initrd);
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {

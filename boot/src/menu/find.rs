@@ -233,7 +233,8 @@ pub(super) fn hardware_address(board: &Board<'_>) -> String {
 
 /// Whether a boot file is a URL rather than a path on the TFTP server.
 fn is_url(name: &str) -> bool {
-    name.contains("://")
+    name.split_once(':')
+        .is_some_and(|(_, rest)| rest.starts_with("//"))
 }
 
 /// The last path component, without query, in lower case.
@@ -261,7 +262,10 @@ fn names_a_menu(path: &str) -> bool {
     [".cfg", ".conf", ".ipxe", ".menu"]
         .iter()
         .any(|extension| name.ends_with(extension))
-        || path.contains("pxelinux.cfg/")
+        || path
+            .rsplit('/')
+            .skip(1)
+            .any(|directory| directory.ends_with("pxelinux.cfg"))
 }
 
 #[cfg(test)]

@@ -407,7 +407,10 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
 /// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986);
 /// - anything else is relative to `base`.
 fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
-    match name.split_once("::") {
+    match name
+        .split_once(':')
+        .and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?)))
+    {
         Some(("", path)) => base.join(&format!("/{}", path.trim_start_matches('/'))),
         Some((host, path)) if !host.contains(['/', ':']) => Url::http(host, path),
         _ => base.join(name),
