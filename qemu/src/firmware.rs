@@ -11,7 +11,8 @@ use crate::Board;
 /// Which UART the firmware routed to GPIO 14 and 15.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Uart {
-    /// The PL011, `serial0` in the device tree: a Pi with `dtoverlay=disable-bt`. QEMU's first serial line.
+    /// The PL011, `serial0` in the device tree, which on a Pi with `dtoverlay=disable-bt` is free of Bluetooth. QEMU's
+    /// first serial line.
     Pl011,
     /// The mini-UART, `serial1`: a Pi with `enable_uart=1` and Bluetooth. QEMU's second serial line.
     Mini,
@@ -126,12 +127,25 @@ impl Firmware {
     }
 
     fn write(&self, tree: &mut DeviceTree, board: Board) -> Result<()> {
-        let ethernet = tree
-            .find_node("/aliases")
-            .and_then(|aliases| aliases.property("ethernet0"))
-            .and_then(|alias| alias.value_as::<&str>().ok().map(str::to_owned));
-        if let Some(ethernet) = ethernet.and_then(|path| tree.find_node_mut(&path)) {
+        if let Some(ethernet) = aliased(tree, "ethernet0") {
             set(ethernet, "local-mac-address", self.mac);
+        }
+        if self.uart == Uart::Pl011
+            && let Some(serial) = aliased(tree, Uart::Pl011.alias())
+        {
+            // Linux gives a UART with a Bluetooth chip behind it to that chip's driver, and no input to the console.
+            serial.remove_child("bluetooth");
+        }
+        if board == Board::UsbNet3aPlus
+            && let Some(power) = tree.find_node_mut("/soc/watchdog@7e100000")
+        {
+            // QEMU has nothing at the second range, ASB. On a 1 GiB board that hole reads as memory; here the access
+            // aborts and Linux's driver panics. Without the range Linux leaves the power domains alone.
+            let reg = power
+                .property("reg")
+                .map(|reg| reg.value().iter().take(8).copied().collect());
+            set(power, "reg", reg.unwrap_or_else(Vec::<u8>::new));
+            set(power, "reg-names", "pm");
         }
         let root = &mut tree.root;
         set(root, "serial-number", self.serial_text());
@@ -168,6 +182,17 @@ impl Firmware {
         root.add_child(system);
         Ok(())
     }
+}
+
+/// The node that an alias names.
+fn aliased<'a>(tree: &'a mut DeviceTree, alias: &str) -> Option<&'a mut DeviceTreeNode> {
+    let path = tree
+        .find_node("/aliases")?
+        .property(alias)?
+        .value_as::<&str>()
+        .ok()?
+        .to_owned();
+    tree.find_node_mut(&path)
 }
 
 fn set<T: dtoolkit::ToPropertyValue>(node: &mut DeviceTreeNode, name: &str, value: T) {

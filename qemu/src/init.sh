@@ -62,12 +62,14 @@ fi
 if [ -e /proc/device-tree/serial-number ]; then
     say "serial-number $(tr -d '\0' < /proc/device-tree/serial-number)"
 fi
-ethernet=/proc/device-tree$(tr -d '\0' < /proc/device-tree/aliases/ethernet0 2>/dev/null)
-for property in local-mac-address mac-address; do
-    if [ -e "$ethernet/$property" ]; then
-        say "$property $(hexdump -v -e '1/1 "%02x" ":"' "$ethernet/$property" | cut -c 1-17)"
-    fi
-done
+if [ -e /proc/device-tree/aliases/ethernet0 ]; then
+    ethernet=/proc/device-tree$(tr -d '\0' < /proc/device-tree/aliases/ethernet0)
+    for property in local-mac-address mac-address; do
+        if [ -e "$ethernet/$property" ]; then
+            say "$property $(hexdump -v -e '1/1 "%02x" ":"' "$ethernet/$property" | cut -c 1-17)"
+        fi
+    done
+fi
 
 load() {
     while read -r module; do

@@ -172,7 +172,10 @@ fn serve(server: &Server, options: &Options) -> Result<Option<Vec<u8>>> {
     server.put("/vmlinuz", kernel);
     let console = Firmware::default().uart.linux_name();
     let hold = if options.interactive { " bramble.hold" } else { "" };
-    let append = format!("console={console},115200 retain_initrd{hold} {}", options.append);
+    let append = format!(
+        "console={console},115200 quiet retain_initrd{hold} {}",
+        options.append
+    );
     let menu = match &options.menu {
         Some(menu) => Answer::file(menu),
         None => Answer::ok(demo_menu(append.trim(), initrd.is_some())),

@@ -141,8 +141,10 @@ fn tests(command: &mut Command) -> Result<Tally> {
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("cargo: output")?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
         count.line(line.trim_end());
+        if !count.in_successes {
+            println!("{line}");
+        }
     }
     let status = child.wait().context("cargo")?;
     let mut tally = count.tally;
@@ -160,10 +162,17 @@ struct Count {
     failed: Vec<String>,
     ignored: Vec<String>,
     skipped: BTreeSet<(String, String)>,
+    /// In what passing tests printed, which is long and of interest for its skips alone.
+    in_successes: bool,
 }
 
 impl Count {
     fn line(&mut self, line: &str) {
+        self.in_successes = match line {
+            "successes:" => true,
+            "failures:" => false,
+            _ => self.in_successes && !line.starts_with("test result: "),
+        };
         if let Some(skip) = line.strip_prefix("skipped: ") {
             let (name, reason) = skip.split_once(": ").unwrap_or((skip, "no reason given"));
             self.skipped.insert((name.to_owned(), reason.to_owned()));
