@@ -66,7 +66,7 @@ impl Board {
     pub fn unavailable(self) -> Option<String> {
         let machines = match machines() {
             Ok(machines) => machines,
-            Err(reason) => return Some(reason.clone()),
+            Err(reason) => return Some(reason),
         };
         let wanted = self.qemu_machine();
         let known = machines
@@ -156,17 +156,21 @@ pub fn binary() -> PathBuf {
     std::env::var_os("BRAMBLE_QEMU").map_or_else(|| PathBuf::from("qemu-system-aarch64"), PathBuf::from)
 }
 
-/// What `-machine help` lists, asked once.
-fn machines() -> &'static Result<String, String> {
-    static MACHINES: OnceLock<Result<String, String>> = OnceLock::new();
-    MACHINES.get_or_init(|| {
-        let name = binary();
-        match Command::new(&name).args(["-machine", "help"]).output() {
-            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            Ok(output) => Err(format!("{} -machine help: {}", name.display(), output.status)),
-            Err(error) => Err(format!("{}: {error}", name.display())),
+/// What `-machine help` lists, or why it cannot be asked. Only an answer is remembered: set-up may install QEMU later.
+fn machines() -> Result<&'static str, String> {
+    static MACHINES: OnceLock<String> = OnceLock::new();
+    if let Some(known) = MACHINES.get() {
+        return Ok(known);
+    }
+    let name = binary();
+    match Command::new(&name).args(["-machine", "help"]).output() {
+        Ok(output) if output.status.success() => {
+            let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+            Ok(MACHINES.get_or_init(|| listed))
         }
-    })
+        Ok(output) => Err(format!("{} -machine help: {}", name.display(), output.status)),
+        Err(error) => Err(format!("{}: {error}", name.display())),
+    }
 }
 
 /// How the image gets into memory.
