@@ -1,4 +1,4 @@
-//! A kernel ready to run: a value that `kernel` consumes, because its jump does not return.
+//! A kernel ready to run (arm64 boot protocol): a value that `kernel` consumes, because its jump does not return.
 
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -1,4 +1,4 @@
-//! The one poll loop: frames in, frames out, the lease kept alive, until what is waited for has come.
+//! The one poll loop, over smoltcp: frames in, frames out, the lease kept alive, until what is waited for has come.
 
 use alloc::vec;
 

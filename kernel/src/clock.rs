@@ -1,4 +1,4 @@
-//! Time since reset from the architectural timer, and short delays for drivers.
+//! Time since reset from the architectural timer (Arm ARM, Generic Timer), and short delays for drivers (embedded-hal).
 
 use boot::Clock as _;
 use embedded_hal::delay::DelayNs;

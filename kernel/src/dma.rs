@@ -1,4 +1,4 @@
-//! Memory that devices read and write: an arena of cache-line aligned buffers, and their maintenance.
+//! Memory that devices read and write: cache-line aligned buffers, and their cache maintenance (Arm ARM).
 
 use core::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Faults and panics: say where and why on the raw UART, then reset. No path ends in a silent halt.
+//! Faults (Arm ARM, ESR_ELx) and panics: say where and why on the raw UART, then reset. Never a silent halt.
 
 use core::fmt;
 use core::panic::PanicInfo;

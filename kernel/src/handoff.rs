@@ -1,4 +1,4 @@
-//! The jump: everything quiet, everything in memory, registers as the arm64 boot protocol wants them.
+//! The jump: everything quiet and in memory (Linux `Documentation/arch/arm64/booting.rst`); jump.S sets the registers.
 
 use boot::Handoff;
 

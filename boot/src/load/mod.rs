@@ -1,5 +1,4 @@
-//! Kernel, initrds and device tree to the places where they will run: [`Fetched`] → [`Verified`] → placed →
-//! [`Handoff`].
+//! Kernel, initrds and device tree to where they will run: [`Fetched`] → [`Verified`] → placed → [`Handoff`].
 //!
 //! Every download goes straight to its place. The one that moves is a compressed kernel: its bytes go to the end of
 //! memory, once, and are unpacked from there to where the kernel runs.

@@ -1,4 +1,4 @@
-//! Where things go: address arithmetic, and the places of kernel, device tree and initrd in what is free.
+//! Where things go: the places of kernel, device tree and initrd in what is free (Linux `booting.rst`).
 //!
 //! From low to high: the kernel at a 2 MiB boundary plus its text offset, the device tree in a 2 MiB slot of its own,
 //! which Linux maps in one piece, and the initrds from a page boundary on. Each step hands on only the memory behind

@@ -1,5 +1,4 @@
-//! CDC Ethernet Networking Control Model over bulk pipes (USB CDC ECM 1.2): one frame a transfer, ended by a short
-//! or empty packet.
+//! CDC Ethernet over bulk pipes (USB CDC ECM 1.2): one frame a transfer, ended by a short or empty packet.
 //!
 //! Life of a received frame: the controller writes it into one of two buffers while the stack works on the other;
 //! on its end the buffers swap, the free one is armed at once, and smoltcp reads the frame where it landed.

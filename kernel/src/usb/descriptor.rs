@@ -1,5 +1,4 @@
-//! What devices say of themselves (USB 2.0 §9.6, §11.23.2; CDC ECM 1.2 §5.4). Descriptors come from a stranger's
-//! device: every length in them is checked.
+//! What devices say of themselves, every length of it checked (USB 2.0 §9.6, §11.23.2; CDC ECM 1.2 §5.4).
 
 /// A device descriptor, as far as Bramble reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

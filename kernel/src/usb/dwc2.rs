@@ -1,5 +1,4 @@
-//! DWC2 USB host controller, polled, buffer DMA (Synopsys core 2.80a as in BCM2837; register facts from EDK2's
-//! DwUsbHostDxe and Linux' drivers/usb/dwc2).
+//! DWC2 USB host controller, polled, buffer DMA (Synopsys core 2.80a; facts of EDK2 DwUsbHostDxe and Linux dwc2).
 
 use core::fmt;
 use core::ptr::NonNull;

@@ -1,4 +1,4 @@
-//! USB host: the controller (`dwc2`), what devices say of themselves (`descriptor`), and finding them (`bus`).
+//! USB 2.0 host: the controller (`dwc2`), what devices say of themselves (`descriptor`), and finding them (`bus`).
 
 pub(crate) mod bus;
 pub(crate) mod descriptor;
