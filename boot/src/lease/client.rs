@@ -52,6 +52,8 @@ pub(crate) struct Client {
     discovers: u32,
     /// The address we had, to ask for it again.
     wish: Option<Ipv4Address>,
+    /// The last server that did not grant what it had offered, until another or it does.
+    shunned: Option<Ipv4Address>,
     /// A frame that is to be sent.
     outbox: Option<Vec<u8>>,
     /// The configuration changed since it was last looked at.
@@ -141,6 +143,7 @@ impl Client {
             since: None,
             discovers: 0,
             wish: None,
+            shunned: None,
             outbox: None,
             changed: false,
             ignored: 0,
@@ -257,6 +260,7 @@ impl Client {
                 let (server, address) = (lease.server, lease.address.address());
                 if *tries >= REQUESTS {
                     warn!("lease: {} does not grant what it offered", server);
+                    self.shunned = Some(server);
                     self.select(now);
                     return;
                 }
@@ -359,7 +363,7 @@ impl Client {
             }
             (State::Requesting { choice, .. }, Kind::Nak) if choice.server() == server => {
                 warn!("lease: {} takes its offer back", server);
-                self.wish = None;
+                (self.wish, self.shunned) = (None, Some(server));
                 let pause = backoff(self.discovers, &mut self.random);
                 self.select(now + pause);
                 Ok(())
@@ -438,7 +442,7 @@ impl Client {
         self.outbox = None;
         self.xid = self.random.next_u32();
         self.state = State::Selecting {
-            offers: Offers::default(),
+            offers: Offers::new(self.shunned),
             next,
         };
     }
@@ -471,6 +475,7 @@ impl Client {
         }
         self.discovers = 0;
         self.since = None;
+        self.shunned = None;
         self.xid = self.random.next_u32();
         self.state = State::Bound {
             next: held.t1(),
@@ -791,6 +796,39 @@ pub(super) mod tests {
             .collect();
         assert_eq!(kinds[..5], [3, 3, 3, 3, 1]);
         assert_ne!(client.xid, xid);
+    }
+
+    #[test]
+    fn a_server_that_does_not_grant_is_taken_again_only_when_no_other_offers() {
+        for nak in [false, true] {
+            let mut client = client();
+            run(&mut client, 0);
+            hear(&mut client, 0, SERVER, 2, NODE, MENU);
+            let mut now = 20_000;
+            if nak {
+                run(&mut client, 0);
+                hear(&mut client, 1, SERVER, 6, [0; 4], &[]);
+                now = 1300;
+            }
+            run(&mut client, now);
+            assert!(matches!(client.state, State::Selecting { .. }));
+            hear(&mut client, now, SERVER, 2, NODE, MENU);
+            assert!(matches!(client.state, State::Selecting { .. }));
+            hear(&mut client, now + 500, OTHER, 2, NODE, MENU);
+            run(&mut client, now + 500);
+            let State::Requesting { choice, .. } = &client.state else {
+                panic!("{:?}", client.state)
+            };
+            assert_eq!(choice.server(), OTHER.ip);
+        }
+        // Alone it gets another chance, two seconds later.
+        let mut client = client();
+        run(&mut client, 0);
+        hear(&mut client, 0, SERVER, 2, NODE, MENU);
+        run(&mut client, 20_000);
+        hear(&mut client, 20_000, SERVER, 2, NODE, MENU);
+        run(&mut client, 22_000);
+        assert!(matches!(client.state, State::Requesting { .. }));
     }
 
     #[test]

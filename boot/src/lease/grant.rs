@@ -153,25 +153,28 @@ pub(super) fn keep_boot(lease: &mut Lease, earlier: &Lease) {
     lease.next_server = next_server;
 }
 
-/// Lease time, T1 and T2; the defaults of RFC 2131 §4.4.5 where the server's do not ascend.
+/// Lease time, T1 and T2; the defaults of RFC 2131 §4.4.5 for what the server leaves out, or where it does not ascend.
 fn times(reply: &Reply) -> Result<Option<Times>, Refusal> {
     let end = match reply.seconds(tag::LEASE_TIME).unwrap_or(DEFAULT_LEASE_TIME) {
         0 => return Err(Refusal::Expired),
         u32::MAX => return Ok(None),
         seconds => u64::from(seconds),
     };
-    let given = |tag| reply.seconds(tag).map(u64::from);
-    let (t1, t2) = match (given(tag::T1), given(tag::T2)) {
-        (Some(t1), Some(t2)) if 0 < t1 && t1 < t2 && t2 < end => {
-            (t1.saturating_mul(1000), t2.saturating_mul(1000))
-        }
-        _ => (end.saturating_mul(500), end.saturating_mul(875)),
+    let given = |tag| {
+        reply
+            .seconds(tag)
+            .map(|seconds| Duration::from_secs(seconds.into()))
     };
-    Ok(Some(Times {
-        t1: Duration::from_millis(t1),
-        t2: Duration::from_millis(t2),
-        end: Duration::from_secs(end),
-    }))
+    let defaults = [500, 875].map(|thousandths| Duration::from_millis(end.saturating_mul(thousandths)));
+    let end = Duration::from_secs(end);
+    let [half, most] = defaults;
+    let (t1, t2) = (given(tag::T1).unwrap_or(half), given(tag::T2).unwrap_or(most));
+    let [t1, t2] = if Duration::ZERO < t1 && t1 < t2 && t2 < end {
+        [t1, t2]
+    } else {
+        defaults
+    };
+    Ok(Some(Times { t1, t2, end }))
 }
 
 /// Whether a single host can have this address: not 0/8, 127/8, 224/3.
@@ -381,6 +384,17 @@ mod tests {
         for [t1, t2] in [[20, 10], [0, 10], [50, 100], [u32::MAX; 2], [10, 10]] {
             assert_eq!(times([100, t1, t2]), Ok(Some([50_000, 87_500, 100_000])));
         }
+        let only = |tag, seconds: u32| {
+            let given = (tag, &seconds.to_be_bytes()[..]);
+            let times = grant(&[(51, &100_u32.to_be_bytes()), given])
+                .unwrap()
+                .times
+                .unwrap();
+            (times.t1.total_millis(), times.t2.total_millis())
+        };
+        assert_eq!(only(58, 10), (10_000, 87_500));
+        assert_eq!(only(59, 60), (50_000, 60_000));
+        assert_eq!((only(58, 90), only(59, 40)), ((50_000, 87_500), (50_000, 87_500)));
         assert_eq!(times([0, 0, 0]), Err(Refusal::Expired));
         assert_eq!(times([u32::MAX, 1, 2]), Ok(None));
         let longest = u64::from(u32::MAX - 1);

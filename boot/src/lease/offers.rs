@@ -2,7 +2,9 @@
 //!
 //! The first address offer that names something to boot wins at once. Otherwise offers are gathered for two seconds from
 //! the first on, so that a ProxyDHCP server or a second DHCP server is heard; then the first address offer is taken and
-//! the first proxy that names a boot file, or else the first proxy, complements it.
+//! the first proxy that names a boot file, or else the first proxy, complements it. A server that did not grant what it
+//! offered before is heard like one without a boot file, and taken only when nobody else offers: a stray server must not
+//! keep a node from the one that works.
 
 use alloc::vec::Vec;
 
@@ -62,12 +64,22 @@ impl Choice {
 /// The offers so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
+    /// A server that did not grant what it had offered: the last choice.
+    shunned: Option<Ipv4Address>,
     addresses: Vec<Offer>,
     proxies: Vec<Proxy>,
     decide_at: Option<Instant>,
 }
 
 impl Offers {
+    /// None yet, and `shunned` as the last choice.
+    pub(super) fn new(shunned: Option<Ipv4Address>) -> Self {
+        Self {
+            shunned,
+            ..Self::default()
+        }
+    }
+
     /// Takes an address offer; only the first of each server counts.
     pub(super) fn add(&mut self, now: Instant, offer: Offer) {
         let known = self
@@ -78,7 +90,8 @@ impl Offers {
             return;
         }
         let lease = &offer.grant.lease;
-        let wait = !names_boot(lease) && lease.ipxe_option(NO_PXEDHCP) != Some(&[1]);
+        let complete = names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
+        let wait = !complete || self.is_shunned(&offer);
         info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
         self.decide_by(if wait { now + GATHERING } else { now });
@@ -101,9 +114,14 @@ impl Offers {
 
     /// Nothing better can come once there is an address and a proxy that names a boot file.
     fn hurry(&mut self, now: Instant) {
-        if !self.addresses.is_empty() && self.proxies.iter().any(|p| names_boot(&p.boot)) {
+        let usable = self.addresses.iter().any(|o| !self.is_shunned(o));
+        if usable && self.proxies.iter().any(|p| names_boot(&p.boot)) {
             self.decide_by(now);
         }
+    }
+
+    fn is_shunned(&self, offer: &Offer) -> bool {
+        self.shunned == Some(offer.grant.lease.server)
     }
 
     fn decide_by(&mut self, time: Instant) {
@@ -120,9 +138,10 @@ impl Offers {
         if self.decide_at? > now {
             return None;
         }
-        let named = self.addresses.iter().find(|o| names_boot(&o.grant.lease));
-        let offer = named.or_else(|| self.addresses.first())?.clone();
-        if named.is_some() {
+        // The first of the best.
+        let rank = |o: &&Offer| (self.is_shunned(o), !names_boot(&o.grant.lease));
+        let offer = self.addresses.iter().min_by_key(rank)?.clone();
+        if names_boot(&offer.grant.lease) {
             return Some(Choice { offer, proxy: None });
         }
         let proxy = self
