@@ -407,6 +407,7 @@ fn names_are_resolved() {
         .name("mute.example", Answer::Silence);
     let dns = site.lan.serve([192, 168, 7, 3], dns);
     site.route("/a", [Reply::ok("a")]);
+    site.route("/close", [Reply::ok("a").header("Connection: close").closing()]);
     for host in ["boot.lab.example", "boot", "BOOT", "www.example", "www.example."] {
         assert_eq!(
             site.get(&format!("http://{host}/a"), 9),
@@ -417,8 +418,7 @@ fn names_are_resolved() {
     let asked = dns.borrow().log.len();
     site.node(|net, fetcher| {
         for _ in 0..3 {
-            assert!(get(net, fetcher, "http://www.example/a", 9).is_ok());
-            fetcher.close(net);
+            assert!(get(net, fetcher, "http://www.example/close", 9).is_ok());
         }
     });
     assert_eq!(
@@ -435,6 +435,23 @@ fn names_are_resolved() {
             format!("fetch: GET http://{host}/a: cannot resolve {host}: {line}")
         );
     }
+}
+
+#[test]
+fn a_name_is_asked_for_again_after_a_failed_attempt() {
+    let site = Site::new(31);
+    site.route("/f", [Reply::ok("x")]);
+    let names = Dns::new().name("boot.lab.example", Answer::A(vec![SERVER.into()]));
+    let dns = site.lan.serve([192, 168, 7, 3], names);
+    site.node(|net, fetcher| {
+        for _ in 0..2 {
+            get(net, fetcher, "http://boot/f", 9).expect("a file");
+            get(net, fetcher, "http://boot/f", 9).expect("a file");
+            // As the session does when an attempt has ended.
+            fetcher.close(net);
+        }
+    });
+    assert_eq!(dns.borrow().log, ["boot.lab.example"; 2]);
 }
 
 #[test]

@@ -251,8 +251,10 @@ impl Fetcher {
         Ok(Response { url, len })
     }
 
-    /// Closes the connection, before the network goes away.
+    /// Closes the connection and forgets the host's address, at the end of an attempt: the next one may have another
+    /// network or another answer from DNS.
     pub fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
+        self.resolved = None;
         self.connection.close(net);
     }
 
