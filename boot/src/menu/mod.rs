@@ -99,7 +99,7 @@ pub struct Boot {
     pub kernel: String,
     /// What stands after the kernel's name, before what is appended.
     pub arguments: String,
-    /// The command line, often shared by all entries. `initrd=` in it replaces `initrds`, and stays in it.
+    /// The command line, often shared by all entries. `initrd=` in it counts when `initrds` is empty, and stays in it.
     pub append: Rc<str>,
     /// Initial ramdisks, separated by commas.
     pub initrds: String,
@@ -370,7 +370,7 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
     let url = |name: &str| resolve(&menu.base, name).map_err(|e| Error::Reference(shown(), e));
     let mut command_line = String::new();
     let facts = system_arguments(boot.sysappend, lease, board);
-    for part in [&*boot.arguments, &*boot.append, &*pick.arguments, &*facts] {
+    for part in [&*boot.arguments, &*boot.append, &*facts, &*pick.arguments] {
         let space = if command_line.is_empty() || part.is_empty() {
             ""
         } else {
@@ -379,12 +379,16 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
         command_line.push_str(space);
         command_line.push_str(part);
     }
-    let named = command_line
-        .split_ascii_whitespace()
-        .rev()
-        .find_map(|word| word.strip_prefix("initrd="));
-    let initrds = named
-        .unwrap_or(&boot.initrds)
+    let last = |line| {
+        let mut words = str::split_ascii_whitespace(line).rev();
+        words.find_map(|word| word.strip_prefix("initrd="))
+    };
+    // As if INITRD stood behind APPEND as one more `initrd=`, of which the last counts.
+    let own = Some(&*boot.initrds).filter(|names| !names.is_empty());
+    let initrds = last(&pick.arguments)
+        .or(own)
+        .or_else(|| last(&command_line))
+        .unwrap_or_default()
         .split(',')
         .map(str::trim)
         .filter(|name| !name.is_empty());
@@ -597,29 +601,36 @@ mod tests {
         );
         assert_eq!(
             payload.command_line,
-            "ro root=/dev/nfs quiet single ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
-             BOOTIF=01-dc-a6-32-ec-fc-3c"
+            "ro root=/dev/nfs quiet ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
+             BOOTIF=01-dc-a6-32-ec-fc-3c single"
         );
     }
 
     #[test]
-    fn the_last_initrd_argument_replaces_initrd_and_stays_in_the_command_line() {
-        let payload = payload_of(
-            Boot {
-                append: "initrd=old.img quiet initrd=a.img,,b.img".into(),
-                initrds: "c.img".into(),
+    fn initrds_come_from_the_labels_arguments_then_initrd_then_append_and_the_line_keeps_them_all() {
+        let initrds = |append: &str, initrd: &str, arguments: &str| {
+            let boot = Boot {
+                append: append.into(),
+                initrds: initrd.into(),
                 ..boot()
-            },
-            "",
-        )
-        .unwrap();
-        let initrds: Vec<_> = payload.initrds.iter().map(Url::to_string).collect();
+            };
+            let payload = payload_of(boot, arguments).unwrap();
+            assert_eq!(payload.command_line, format!("{append} {arguments}").trim());
+            let names: Vec<_> = payload
+                .initrds
+                .iter()
+                .map(|url| url.target().strip_prefix("/pi/").unwrap().to_owned())
+                .collect();
+            names.join(" ")
+        };
         assert_eq!(
-            initrds,
-            ["http://192.0.2.1/pi/a.img", "http://192.0.2.1/pi/b.img"]
+            initrds("initrd=old.img quiet initrd=a.img,,b.img", "", ""),
+            "a.img b.img"
         );
-        assert_eq!(payload.command_line, "initrd=old.img quiet initrd=a.img,,b.img");
-        assert_eq!(payload.device_tree, None);
+        // Syslinux makes INITRD the `initrd=` behind APPEND's, and Linux's loaders take the last.
+        assert_eq!(initrds("initrd=a.img", "c.img,d.img", ""), "c.img d.img");
+        assert_eq!(initrds("initrd=a.img", "c.img", "initrd=e.img single"), "e.img");
+        assert_eq!(initrds("quiet", "", ""), "");
     }
 
     #[test]

@@ -182,7 +182,7 @@ struct Parser {
     menu_default: Option<usize>,
     /// Tenths of a second.
     timeout: Option<i64>,
-    prompt: bool,
+    prompt: Option<bool>,
     ui: bool,
     hidden: bool,
     menu_label: bool,
@@ -228,13 +228,13 @@ impl Parser {
         } else if is("ontimeout") {
             self.on_timeout = non_empty(rest);
         } else if is("timeout") {
-            match rest.parse() {
+            match word(rest).0.parse() {
                 Ok(tenths) => self.timeout = Some(tenths),
                 Err(_) => self.skip(line),
             }
         } else if is("prompt") {
             match number(rest) {
-                Some(flag) => self.prompt = flag != 0,
+                Some(flag) => self.prompt = Some(flag != 0),
                 None => self.skip(line),
             }
         } else if is("ui") {
@@ -334,7 +334,8 @@ impl Parser {
         let named = self.default.as_deref().map(|line| target(&entries, line));
         let ui = self.ui || named == Some(Target::Interface);
         let several = entries.len() > 1;
-        let asks = self.prompt || ui || (several && (self.menu_label || self.title.is_some()));
+        let prompts = self.prompt == Some(true) || ui;
+        let asks = prompts || (several && (self.menu_label || self.title.is_some()));
         let first = entries
             .iter()
             .position(|entry| matches!(entry.action, Action::Boot(_)))
@@ -350,6 +351,7 @@ impl Parser {
             }
             Some(Target::Interface) | None => None,
         };
+        let is_named = named.is_some();
         let marked = self.menu_default.map(Pick::plain);
         let default = if asks { marked.or(named) } else { named.or(marked) };
         let default = default.unwrap_or_else(|| Pick::plain(first));
@@ -372,6 +374,8 @@ impl Parser {
         let display = match timeout {
             Some(_) if self.hidden => Display::Hidden,
             Some(Duration::ZERO) => Display::AtOnce,
+            // PROMPT 0 says not to wait, so nobody may be there to end a wait without an end.
+            None if self.prompt == Some(false) && !ui && is_named => Display::AtOnce,
             _ if asks => Display::Shown,
             _ => Display::AtOnce,
         };
@@ -480,12 +484,17 @@ enum Target {
     Nothing,
 }
 
-/// `line` is a label, which may hold blanks, or a label and arguments, or a menu module.
+/// `line` is a label, which may hold blanks (as in U-Boot), or a label and arguments, or a menu module. A single word may
+/// also be the first one of a label, which is all that Syslinux takes for its name.
 fn target(entries: &[Entry], line: &str) -> Target {
     let find = |name: &str| entries.iter().position(|entry| entry.name == name);
     let (first, rest) = word(line);
     let found = match find(line) {
         Some(entry) => Some(Pick::plain(entry)),
+        None if rest.is_empty() => {
+            let first = entries.iter().position(|entry| word(&entry.name).0 == line);
+            first.map(Pick::plain)
+        }
         None => find(first).map(|entry| Pick {
             entry,
             arguments: rest.to_owned(),
@@ -520,8 +529,9 @@ fn without_carets(label: &str) -> (String, Option<u8>) {
     (text, hot_key)
 }
 
-/// A decimal or `0x` number.
+/// A decimal or `0x` number, whatever follows it after a blank.
 fn number(text: &str) -> Option<u32> {
+    let (text, _) = word(text);
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
@@ -718,6 +728,48 @@ LABEL local\r
             let found = (menu.display, menu.default.entry, menu.on_timeout.entry);
             assert_eq!(found, (display, default, on_timeout), "{head}");
         }
+    }
+
+    #[test]
+    fn prompt_0_without_a_time_limit_does_not_strand_a_node_that_has_a_default() {
+        let entries = "MENU TITLE t\nLABEL a\nLINUX k\nLABEL b\nLINUX k\n";
+        for (head, display) in [
+            ("DEFAULT b\nPROMPT 0\nTIMEOUT 0\n", Display::AtOnce),
+            ("DEFAULT b\nTIMEOUT 0\n", Display::Shown),
+            ("PROMPT 0\nTIMEOUT 0\n", Display::Shown),
+            ("DEFAULT b\nPROMPT 1\nTIMEOUT 0\n", Display::Shown),
+            ("UI menu.c32\nDEFAULT b\nPROMPT 0\nTIMEOUT 0\n", Display::Shown),
+            ("DEFAULT b\nPROMPT 0\nTIMEOUT 50\n", Display::Shown),
+        ] {
+            assert_eq!(menu(&format!("{head}{entries}")).display, display, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_number_ends_at_a_blank_as_in_syslinux() {
+        let menu = menu("TIMEOUT 15 # soon\nPROMPT 1 yes\nLABEL a\nLINUX k\nIPAPPEND 2 # BOOTIF\n");
+        assert_eq!(
+            (menu.timeout, menu.display, boot(&menu, 0).sysappend),
+            (Some(Duration::from_millis(1500)), Display::Shown, 2)
+        );
+    }
+
+    #[test]
+    fn default_finds_a_label_by_all_of_its_name_or_by_its_first_word() {
+        let entry = |default: &str| {
+            menu(&format!(
+                "DEFAULT {default}\nLABEL x\nLABEL Fedora 22 (old)\nLABEL Fedora 23\nLABEL linux # new\n"
+            ))
+            .default
+        };
+        assert_eq!(entry("Fedora 23"), Pick::plain(2));
+        assert_eq!(entry("linux"), Pick::plain(3));
+        assert_eq!(entry("Fedora"), Pick::plain(1));
+        assert_eq!(
+            entry("Fedora 24"),
+            Pick::plain(0),
+            "another version is not the one that was meant"
+        );
     }
 
     #[test]
