@@ -53,7 +53,8 @@ pub trait Entropy {
 
 /// What only hardware can do.
 pub trait Platform {
-    /// Tells the watchdog that the boot still makes sense. Called from the poll loop and from long loops.
+    /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
+    /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.
     fn kick_watchdog(&mut self);
 }
 
