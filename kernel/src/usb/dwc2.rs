@@ -112,6 +112,8 @@ const FIFO: [u32; 3] = [1024, 1024, 1024];
 const CONTROL_PATIENCE: Duration = Duration::from_millis(500);
 /// Longest wait for a register bit that the core itself sets.
 const CORE_PATIENCE: Duration = Duration::from_millis(100);
+/// Longest wait for QEMU's model to end a transfer: a frame, but a starved host serves it when it can.
+const EMULATED_PATIENCE: Duration = Duration::from_secs(5);
 /// Tries of a transaction that went wrong on the wire.
 const TRIES: u32 = 3;
 /// Largest control data stage; descriptors are shorter.
@@ -556,24 +558,39 @@ impl Dwc2 {
 
     /// QEMU goes on serving a halted bulk channel until its packet moves, and aborts when the port is gone by then.
     /// As an interrupt endpoint the channel ends at the next NAK.
-    fn end_emulated_reception(&mut self) {
+    fn end_emulated_transfer(&mut self, number: usize) {
         const INTERRUPT: u32 = 3 << 18;
         let clock = self.clock;
-        if let Some(mut registers) = field!(self.registers, channels).get(Channel::Receive as usize) {
-            let hcchar = field!(registers, hcchar).read();
-            field!(registers, hcchar).write(hcchar | INTERRUPT);
-            field!(registers, hcint).write(u32::MAX);
-        }
-        clock.poll(CORE_PATIENCE, || self.halted(Channel::Receive).map(drop));
+        let mut channels = field!(self.registers, channels);
+        let Some(mut registers) = channels.get(number) else {
+            return;
+        };
+        let hcchar = field!(registers, hcchar).read();
+        field!(registers, hcchar).write(hcchar | INTERRUPT);
+        field!(registers, hcint).write(u32::MAX);
+        clock.poll(EMULATED_PATIENCE, || {
+            (field!(registers, hcint).read() & HCINT_HALTED != 0).then_some(())
+        });
+    }
+
+    /// Whether a transfer is under way on a channel.
+    fn busy(&mut self, number: usize) -> bool {
+        let mut channels = field!(self.registers, channels);
+        let Some(mut registers) = channels.get(number) else {
+            return false;
+        };
+        field!(registers, hcchar).read() & HCCHAR_ENABLE != 0
     }
 
     /// Leaves nothing in flight: no write to memory happens after this.
     pub(crate) fn quiesce(&mut self) {
+        let emulated = self.emulated();
         for number in 0..CHANNELS {
+            let busy = self.busy(number);
             self.halt(number);
-        }
-        if self.emulated() {
-            self.end_emulated_reception();
+            if busy && emulated {
+                self.end_emulated_transfer(number);
+            }
         }
         let port = field!(self.registers, hprt0).read() & !HPRT0_WRITE_1_TO_CLEAR;
         field!(self.registers, hprt0).write(port | HPRT0_ENABLED);
