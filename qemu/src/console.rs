@@ -27,6 +27,7 @@ struct Output {
 #[derive(Debug, Default)]
 struct State {
     text: String,
+    bytes: Vec<u8>,
     closed: bool,
     /// Copy what arrives to standard output.
     echo: bool,
@@ -72,6 +73,12 @@ impl Console {
         })
     }
 
+    /// A line that nothing is connected to.
+    pub(crate) fn unconnected() -> Result<Self> {
+        let (near, _) = UnixStream::pair().context("console: socket")?;
+        Self::new(near)
+    }
+
     /// Another handle on the same line, whose `expect` starts where this one's stands.
     pub fn try_clone(&self) -> Result<Self> {
         Ok(Self {
@@ -89,6 +96,11 @@ impl Console {
     /// Everything printed so far; bytes that are not UTF-8 read as U+FFFD, carriage returns are dropped.
     pub fn text(&self) -> String {
         self.output.lock().text.clone()
+    }
+
+    /// Every byte so far as it was sent, for output that is no text.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.output.lock().bytes.clone()
     }
 
     /// Waits for text that matches `pattern`, after the last match; `^` and `$` are ends of lines.
@@ -180,6 +192,7 @@ fn collect(mut reader: UnixStream, output: &Output) {
             // A closed standard output must not end the boot that is being watched.
             let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
         }
+        state.bytes.extend_from_slice(bytes);
         rest.extend_from_slice(bytes);
         let whole = complete(&rest);
         let text = String::from_utf8_lossy(rest.get(..whole).unwrap_or_default()).replace('\r', "");
@@ -242,6 +255,7 @@ mod tests {
         machine.write_all(&"é".as_bytes()[1..]).unwrap();
         machine.write_all(b"\xff!").unwrap();
         console.expect("é\u{fffd}!", PATIENCE).unwrap();
+        assert_eq!(console.bytes(), [0xc3, 0xa9, 0xff, b'!']);
     }
 
     #[test]

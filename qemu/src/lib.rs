@@ -24,12 +24,14 @@
 pub mod capture;
 pub mod console;
 pub mod cpio;
+mod debugger;
 pub mod firmware;
 pub mod http;
 mod machine;
 pub mod payload;
 
 pub use console::Console;
+pub use debugger::{Debugger, Register};
 pub use firmware::{Firmware, Uart};
 pub use machine::{Board, Entry, Machine, Net, Qemu, binary};
 pub use payload::Payload;

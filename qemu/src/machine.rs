@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::capture;
 use crate::console::Console;
+use crate::debugger::Debugger;
 use crate::firmware::{self, Firmware, Uart};
 
 /// An emulated board and the NIC that it gets.
@@ -156,6 +157,12 @@ pub fn binary() -> PathBuf {
     std::env::var_os("BRAMBLE_QEMU").map_or_else(|| PathBuf::from("qemu-system-aarch64"), PathBuf::from)
 }
 
+/// QEMU's serial lines, and the socket of each in a run's directory.
+const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
+
+/// The debugger's socket in a run's directory.
+const DEBUGGER: &str = "gdb";
+
 /// What `-machine help` lists, or why it cannot be asked. Only an answer is remembered: set-up may install QEMU later.
 fn machines() -> Result<&'static str, String> {
     static MACHINES: OnceLock<String> = OnceLock::new();
@@ -233,6 +240,9 @@ pub struct Machine {
     entry: Entry,
     firmware: Firmware,
     device_tree: Option<Vec<u8>>,
+    device_tree_address: u64,
+    serial: bool,
+    debugger: bool,
     initrd: Option<PathBuf>,
     net: Net,
     capture: Option<PathBuf>,
@@ -250,6 +260,9 @@ impl Machine {
             entry: Entry::Kernel,
             firmware: Firmware::default(),
             device_tree: None,
+            device_tree_address: device_tree_address(board),
+            serial: true,
+            debugger: false,
             initrd: None,
             net: Net::user(),
             capture: None,
@@ -274,6 +287,24 @@ impl Machine {
     /// The stock device tree for the firmware to patch, in place of [`Firmware::minimal`].
     pub fn device_tree(mut self, stock: Vec<u8>) -> Self {
         self.device_tree = Some(stock);
+        self
+    }
+
+    /// Where the firmware leaves the device tree, in place of its usual place; only with [`Entry::At`].
+    pub fn device_tree_at(mut self, address: u64) -> Self {
+        self.device_tree_address = address;
+        self
+    }
+
+    /// Nothing is connected to either UART: both consoles stay empty.
+    pub fn no_serial(mut self) -> Self {
+        self.serial = false;
+        self
+    }
+
+    /// Lets [`Qemu::debugger`] attach.
+    pub fn debugger(mut self) -> Self {
+        self.debugger = true;
         self
     }
 
@@ -331,8 +362,7 @@ impl Machine {
             Some(stock) => self.firmware.patch(stock, self.board)?,
             None => self.firmware.minimal(self.board)?,
         };
-        let lines = ["uart0", "uart1"].map(|name| directory.0.join(name));
-        let listeners = lines.each_ref().map(UnixListener::bind);
+        let listeners = SERIAL_LINES.map(|name| UnixListener::bind(directory.0.join(name)));
         let mut command = self.command(&directory.0, &tree)?;
         let errors = directory.0.join("stderr");
         let mut child = command
@@ -342,7 +372,12 @@ impl Machine {
             .spawn()
             .with_context(|| format!("qemu: {}", command.get_program().display()))?;
         let mut accept = |listener: std::io::Result<UnixListener>| {
-            connect(&listener.context("qemu: serial socket")?, &mut child, &errors)
+            let listener = listener.context("qemu: serial socket")?;
+            if self.serial {
+                connect(&listener, &mut child, &errors)
+            } else {
+                Console::unconnected()
+            }
         };
         let [pl011, mini] = listeners.map(&mut accept);
         let (pl011, mini) = match (pl011, mini) {
@@ -376,7 +411,15 @@ impl Machine {
         fs::write(&dtb, tree).context("qemu: device tree file")?;
         command.args(["-machine", self.board.qemu_machine()]);
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
-        for name in ["uart0", "uart1"] {
+        if self.debugger {
+            let socket = option_value(&directory.join(DEBUGGER))?;
+            command.args(["-gdb", &format!("unix:{socket},server=on,wait=off")]);
+        }
+        for name in SERIAL_LINES {
+            if !self.serial {
+                command.args(["-serial", "none"]);
+                continue;
+            }
             let socket = option_value(&directory.join(name))?;
             command.args(["-chardev", &format!("socket,id={name},path={socket}")]);
             command.args(["-serial", &format!("chardev:{name}")]);
@@ -393,7 +436,7 @@ impl Machine {
                     self.initrd.is_none(),
                     "qemu: an initrd of QEMU's needs QEMU's -kernel"
                 );
-                let tree_address = device_tree_address(self.board);
+                let tree_address = self.device_tree_address;
                 let stub = directory.join("stub");
                 fs::write(
                     &stub,
@@ -511,6 +554,11 @@ impl Qemu {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Stops the machine and attaches a debugger, where [`Machine::debugger`] allowed one.
+    pub fn debugger(&self) -> Result<Debugger> {
+        Debugger::attach(&self.directory.0.join(DEBUGGER))
     }
 
     /// What QEMU itself complained about so far.
