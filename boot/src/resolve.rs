@@ -124,7 +124,7 @@ fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
 fn names(host: &str, domain: Option<&str>) -> Vec<String> {
     let local = domain
         .map(|domain| domain.trim_matches('.'))
-        .filter(|domain| !domain.is_empty() && !host.contains('.'))
+        .filter(|domain| !domain.is_empty() && !host.as_bytes().contains(&b'.'))
         .map(|domain| format!("{host}.{domain}"));
     local.into_iter().chain([host.to_string()]).collect()
 }

@@ -74,7 +74,7 @@ pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
         }
     }
     let len = line.len().saturating_add(1);
-    if line.contains('\0') {
+    if line.as_bytes().contains(&0) {
         Err(Error::Nul)
     } else if len > LIMIT {
         Err(Error::TooLong { len })

@@ -10,7 +10,9 @@ pub mod image;
 pub mod place;
 
 mod fixups;
+mod model;
 
+use alloc::string::String;
 use alloc::vec;
 use core::fmt;
 use core::ops::Range;
@@ -154,8 +156,10 @@ pub fn load(
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
-    // Escaped: it may hold bytes of a damaged device tree, and a terminal would obey them.
-    info!("load: command line \"{}\"", command_line.escape_default());
+    // It may hold bytes of a damaged device tree, and a terminal would obey them.
+    let visible = |c| if matches!(c, ' '..='~') { c } else { '?' };
+    let shown: String = command_line.chars().map(visible).collect();
+    info!("load: command line \"{}\"", shown);
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(initrd);
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {

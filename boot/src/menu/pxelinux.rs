@@ -426,7 +426,7 @@ impl Label {
             Action::Unsupported(why)
         } else if !self.linux && is_pc_program(kernel) {
             Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
-        } else if kernel.contains('#') {
+        } else if kernel.as_bytes().contains(&b'#') {
             Action::Unsupported(Unsupported::Fit)
         } else {
             Action::Boot(Boot {
