@@ -54,14 +54,19 @@ reset:
     msr     daifset, #0xf
     adr     x20, _start
 
-    // FP and SIMD: the compiler uses them anywhere.
+    // Vectors first: on SP_ELx every fault goes straight to the watchdog. FP and SIMD: the compiler uses them anywhere.
+    msr     spsel, #1
+    adr     x1, vectors
     mrs     x0, CurrentEL
     cmp     x0, #(2 << 2)
-    b.ne    1f
+    b.hi    reset_now                   // EL3: not how an Image is entered
+    b.lo    1f
+    msr     vbar_el2, x1
     mov     x0, #0x33ff                 // CPTR_EL2: RES1 bits; TFP clear
     msr     cptr_el2, x0
     b       2f
-1:  mov     x0, #(3 << 20)              // CPACR_EL1.FPEN
+1:  msr     vbar_el1, x1
+    mov     x0, #(3 << 20)              // CPACR_EL1.FPEN
     msr     cpacr_el1, x0
 2:  isb
 
@@ -137,13 +142,16 @@ reset:
     b.ne    1f
     ldr     w0, [x19, #4]
     rev     w0, w0
+    constant x1, 0x200000
+    cmp     x0, x1
+    b.hi    1f                          // larger than any tree that start.rs believes
     add     x0, x19, x0                 // end of the tree
     cmp     x0, x21
     b.ls    1f
     sub     x21, x19, x6
     bic     x21, x21, #0x1fffff
 1:
-    // Move: equal or disjoint, both 2 MiB aligned and the file smaller than that.
+    // Move: equal or disjoint, both 2 MiB aligned and all that is written from here on smaller than that.
     cmp     x20, x21
     b.eq    2f
     at_home x2, __file_end
@@ -253,14 +261,12 @@ reset:
     constant x1, 0xfe000000             // devices
     cmp     x22, x1
     b.eq    2f
-    mov     x0, x22                     // BCM2837: 0x3f000000..0x40000000 in GiB 0, ARM-local block in GiB 1
+    mov     x0, x22                     // BCM2837: 0x3f000000..0x40000000
 1:  orr     x1, x0, x10
     lsr     x2, x0, #21
     str     x1, [x25, x2, lsl #3]
     add     x0, x0, #0x200000
     tbz     x0, #30, 1b
-    orr     x1, x0, x10
-    str     x1, [x24, #8]
     b       4f
 2:  orr     x0, x26, #3                 // BCM2711: 0xfc000000..0x100000000
     str     x0, [x24, #24]
@@ -318,6 +324,16 @@ home:
     msr     spsel, #0
     at_home x0, __stack_top
     mov     sp, x0
+
+    // An access that goes wrong on the bus later than its instruction is reported too, not left to Linux.
+    mrs     x0, CurrentEL
+    cmp     x0, #(2 << 2)
+    b.ne    1f
+    mrs     x0, hcr_el2
+    orr     x0, x0, #(1 << 5)           // AMO: SError to EL2
+    msr     hcr_el2, x0
+    isb
+1:  msr     daifclr, #4
 
     mov     x0, x19                     // kernel_main(device tree, loaded at, home, end of the bank)
     mov     x1, x25

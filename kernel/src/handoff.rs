@@ -17,7 +17,7 @@ pub(crate) unsafe fn jump_to(handoff: Handoff) -> ! {
     log::drain();
     for range in &handoff.written {
         // Physical addresses of the payload region: mapped one to one, below 1 GiB.
-        cpu::clean(range.start as usize, (range.end - range.start) as usize);
+        cpu::clean_and_invalidate(range.start as usize, (range.end - range.start) as usize);
     }
     cpu::stop_event_stream();
     // SAFETY: the caller's word; entry and tree are clean in memory now.

@@ -17,6 +17,9 @@ jump:
     bic     x3, x3, #(1 << 12)          // I
     bic     x3, x3, #(1 << 19)          // WXN
     msr     sctlr_el2, x3
+    mrs     x3, hcr_el2
+    bic     x3, x3, #(1 << 5)           // AMO
+    msr     hcr_el2, x3
     isb
     tlbi    alle2
     b       2f
