@@ -43,7 +43,7 @@ mod session;
 pub use ::log as log_text;
 pub use error::Error;
 pub use handoff::Handoff;
-pub use machine::{Board, Clock, Console, Entropy, Machine, Platform};
+pub use machine::{Board, Clock, Console, Entropy, Mac, Machine, Platform};
 pub use memory::Region;
 pub use session::run;
 pub use settings::Settings;

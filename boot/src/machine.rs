@@ -1,6 +1,7 @@
 //! What a boot needs of the outside world: a struct of parts, so that fields borrow apart.
 
 use core::convert::Infallible;
+use core::fmt;
 
 use smoltcp::phy::Device;
 use smoltcp::time::Instant;
@@ -58,6 +59,16 @@ pub trait Platform {
     fn kick_watchdog(&mut self);
 }
 
+/// A MAC address as people write it, `b8:27:eb:01:02:03` (smoltcp prints dashes).
+pub struct Mac(pub EthernetAddress);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EthernetAddress([a, b, c, d, e, g]) = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
 /// What the board is: facts gathered once, before the network is up.
 #[derive(Debug, Clone)]
 pub struct Board<'m> {
@@ -71,4 +82,15 @@ pub struct Board<'m> {
     pub mac: EthernetAddress,
     /// The flattened device tree that the firmware passed, at most 2 MiB; unchecked bytes.
     pub device_tree: Option<&'m [u8]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_is_printed_with_colons() {
+        let mac = EthernetAddress([0xb8, 0x27, 0xeb, 0x01, 0x02, 0x0f]);
+        assert_eq!(std::format!("{}", Mac(mac)), "b8:27:eb:01:02:0f");
+    }
 }

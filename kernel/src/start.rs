@@ -7,7 +7,7 @@ use core::{fmt, slice};
 
 use boot::load::device_tree::Tree;
 use boot::load::place::{self, Address};
-use boot::{Board, Clock as _, Machine, Region, Settings, error, info, warn};
+use boot::{Board, Clock as _, Mac, Machine, Region, Settings, error, info, warn};
 use smoltcp::time::Duration;
 use smoltcp::wire::EthernetAddress;
 
@@ -81,7 +81,9 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
     };
 
     if board.mac == EthernetAddress([0; 6]) {
-        board.mac = EthernetAddress(nic.own_mac().unwrap_or_default());
+        // Without one anywhere: locally administered, and the serial number tells the nodes apart.
+        let [a, b, c, d, e, ..] = board.serial.to_le_bytes();
+        board.mac = EthernetAddress(nic.own_mac().unwrap_or([2, e, d, c, b, a]));
     }
 
     let memory = payload_region(bank_end, home, tree.as_ref());
@@ -165,10 +167,10 @@ fn open_console(
     } else {
         ClockId::Uart
     });
-    // SAFETY: as above; log and console share the UART on one core, each access whole.
-    let [mut uart, shared] = [(); 2].map(|()| unsafe { Uart::new(soc, kind, clock) });
+    // SAFETY: as above; log and console run on this core.
+    let mut uart = unsafe { Uart::new(soc, kind, clock) };
     uart.set_up(hz);
-    log::start(shared);
+    log::start(uart);
     Console::new(uart)
 }
 
@@ -190,10 +192,9 @@ fn describe<'m>(
             row.name
         );
     }
-    let mac = tree
-        .and_then(Tree::mac)
-        .filter(|mac| *mac != [0; 6])
-        .or_else(|| mailbox.mac_address());
+    let one_nodes = |mac: &[u8; 6]| EthernetAddress(*mac).is_unicast() && *mac != [0; 6];
+    let mac = tree.and_then(Tree::mac).filter(one_nodes);
+    let mac = mac.or_else(|| mailbox.mac_address().filter(one_nodes));
     let mac = EthernetAddress(mac.unwrap_or_default());
     let revision_text = Address(revision.into());
     info!(
@@ -202,7 +203,7 @@ fn describe<'m>(
         soc.name(),
         revision_text,
         Address(serial),
-        mac
+        Mac(mac)
     );
     if let Some((base, size)) = mailbox.arm_memory() {
         info!(
@@ -303,7 +304,6 @@ fn payload_region(bank_end: usize, home: Home, tree: Option<&Tree<'_>>) -> Regio
     let mut kept: Vec<Range<u64>> = vec![0..0x1000, home.range().start as u64..home.range().end as u64];
     if let Some(tree) = tree {
         kept.extend(tree.reservations());
-        kept.extend(tree.reserved_memory());
     }
     let free = place::payload_region(0..bank_end as u64, &kept);
     let (start, len) = (free.start as usize, (free.end - free.start) as usize);

@@ -20,6 +20,7 @@ use super::grant::{self, Grant, names_boot};
 use super::offers::{Choice, Offer, Offers, Proxy, Service};
 use super::packet::{Ask, Kind, Refusal, Reply, Request};
 use super::{Identity, Lease};
+use crate::Mac;
 use crate::net::{NEVER, Random};
 
 const SERVER_PORT: u16 = 67;
@@ -424,7 +425,11 @@ impl Client {
         if !claims || sender.mac == self.identity.mac {
             return;
         }
-        warn!("lease: {} already belongs to {}; declined", address, sender.mac);
+        warn!(
+            "lease: {} already belongs to {}; declined",
+            address,
+            Mac(sender.mac)
+        );
         let decline = Request {
             kind: Ask::Decline,
             requested: Some(address),
@@ -485,7 +490,7 @@ impl Client {
 
     fn discover(&mut self, now: Instant) {
         match self.discovers {
-            1 => info!("lease: asking as {}", self.identity.mac),
+            1 => info!("lease: asking as {}", Mac(self.identity.mac)),
             n if n >= 4 && n.is_power_of_two() => {
                 info!(
                     "lease: no offer yet, asked {} times, heard {} packets for others",
