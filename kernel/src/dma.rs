@@ -1,6 +1,8 @@
 //! Memory that devices read and write: cache-line aligned buffers, and their cache maintenance (Arm ARM).
 
 use core::ops::Range;
+use core::ptr::{self, NonNull};
+use core::slice;
 
 use crate::cpu;
 
@@ -29,58 +31,63 @@ impl Arena {
         let start = self.free.start;
         let end = start.checked_add(len).filter(|end| *end <= self.free.end)?;
         self.free.start = end;
-        // SAFETY: the range came out of the arena, which its creator handed over, and it is cut off above, so this
-        // is the only reference to it.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(start as *mut u8, len) };
-        bytes.fill(0);
-        Some(Buffer { bytes })
+        let start = NonNull::new(ptr::with_exposed_provenance_mut(start))?;
+        let mut buffer = Buffer { start, len };
+        buffer.bytes_mut().fill(0);
+        Some(buffer)
     }
 }
 
-/// A buffer shared with a device. The caller decides whose turn it is by `give` and `take`.
+/// A buffer shared with a device. The caller decides whose turn it is by `give` and `take`; a pointer, because while
+/// the device writes no reference may promise that nobody does.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    bytes: &'static mut [u8],
+    start: NonNull<u8>,
+    len: usize,
 }
 
 impl Buffer {
     /// Its size in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
     }
 
     /// Where legacy bus masters see it: the VideoCore's uncached alias of the first GiB.
     pub(crate) fn bus_address(&self) -> u32 {
         // The arena lies below 1 GiB, so the address fits.
-        self.bytes.as_ptr().addr() as u32 | 0xc000_0000
+        self.start.addr().get() as u32 | 0xc000_0000
     }
 
     /// Its contents, to write before `give`.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.bytes
+        // SAFETY: the bytes were cut off the arena for this buffer alone and stay for ever; `&mut self` makes this the
+        // only reference; the driver has not given the buffer away, or is done with what the device leaves in it.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
     /// The device's turn: what was written reaches memory, and no line of ours can land on what it writes.
-    pub(crate) fn give(&self) {
-        cpu::clean_and_invalidate(self.bytes.as_ptr().addr(), self.bytes.len());
+    pub(crate) fn give(&mut self) {
+        cpu::clean_and_invalidate(self.start.expose_provenance().get(), self.len);
     }
 
     /// Our turn: the first `len` bytes as the device left them. Lines fetched ahead meanwhile are dropped.
     pub(crate) fn take(&self, len: usize) -> &[u8] {
-        let len = len.min(self.bytes.len());
-        cpu::clean_and_invalidate(self.bytes.as_ptr().addr(), len);
-        &self.bytes[..len]
+        let len = len.min(self.len);
+        cpu::clean_and_invalidate(self.start.expose_provenance().get(), len);
+        // SAFETY: as in `bytes_mut`; the device's writes lie before the barrier above, which the compiler takes for one
+        // that may change memory, and `give` cannot begin the next turn while the result is borrowed.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), len) }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// An arena in ordinary memory, for driver tests.
-    fn arena(len: usize) -> Arena {
+    pub(crate) fn arena(len: usize) -> Arena {
         let memory: &'static mut [u8] = Box::leak(vec![0xff; len].into_boxed_slice());
-        let start = memory.as_ptr().addr();
+        let start = memory.as_mut_ptr().expose_provenance();
         // SAFETY: leaked above for this arena alone.
         unsafe { Arena::new(start..start + len) }
     }
@@ -91,7 +98,7 @@ mod tests {
         let (a, b) = (arena.buffer(1).unwrap(), arena.buffer(65).unwrap());
         assert_eq!((a.len(), b.len()), (64, 128));
         assert_eq!(a.take(64), [0; 64]);
-        let (a, b) = (a.bytes.as_ptr().addr(), b.bytes.as_ptr().addr());
+        let (a, b) = (a.start.addr().get(), b.start.addr().get());
         assert_eq!((a % 64, b % 64), (0, 0));
         assert!(b >= a + 64);
     }

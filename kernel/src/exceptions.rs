@@ -4,8 +4,10 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::clock::Clock;
 use crate::pm::Pm;
 use crate::soc::Soc;
+use crate::uart::{self, Uart};
 use crate::{cpu, log};
 
 /// What exceptions.S saves, in its order.
@@ -33,9 +35,17 @@ fn die(text: fmt::Arguments<'_>) -> ! {
         // SAFETY: needs neither stack nor anything that could be broken; never returns.
         unsafe { reset_now() }
     }
+    let soc = Soc::of(cpu::part_number());
+    if !log::started() {
+        // Before the console was opened: the UART as the firmware left it, else the PL011, where QEMU has it.
+        // SAFETY: peripherals are mapped since entry.S, and `soc` is the SoC.
+        let kind = unsafe { uart::pin_functions(soc) };
+        // SAFETY: as above; there is one core.
+        log::start(unsafe { Uart::new(soc, uart::routed(kind.0, kind.1, true, None), Clock::start()) });
+    }
     log::last_words(text);
-    // SAFETY: peripherals are mapped since entry.S; whoever owned the other `Pm` does not run any more.
-    unsafe { Pm::new(Soc::of(cpu::part_number())) }.reset()
+    // SAFETY: as above; whoever owned the other `Pm` does not run any more.
+    unsafe { Pm::new(soc) }.reset()
 }
 
 #[unsafe(no_mangle)]

@@ -1,34 +1,38 @@
 //! Where log lines go: the console's UART, as text, or as defmt frames with the `defmt` feature.
 
-use core::cell::UnsafeCell;
+use core::cell::Cell;
 use core::fmt::{self, Write};
 
 use crate::uart::Uart;
 
-struct Slot(UnsafeCell<Option<Uart>>);
+struct Slot(Cell<Option<Uart>>);
 
-// SAFETY: one core runs, no interrupt is ever enabled, and `with` is not re-entered except by a dying program.
+// SAFETY: one core runs and no interrupt is ever enabled; a fault finds the slot before or after it was filled.
 unsafe impl Sync for Slot {}
 
-static SINK: Slot = Slot(UnsafeCell::new(None));
+static SINK: Slot = Slot(Cell::new(None));
 
+/// A copy each time: a panic while a line is being written still finds its UART.
 fn with(act: impl FnOnce(&mut Uart)) {
-    // SAFETY: see `Sync` above; the reference does not leave this call.
-    if let Some(uart) = unsafe { &mut *SINK.0.get() } {
-        act(uart);
+    if let Some(mut uart) = SINK.0.get() {
+        act(&mut uart);
     }
 }
 
 /// From now on log lines leave through `uart`.
 pub(crate) fn start(uart: Uart) {
-    // SAFETY: see `Sync` above; nothing borrows the slot here.
-    unsafe { *SINK.0.get() = Some(uart) };
+    SINK.0.set(Some(uart));
     #[cfg(not(feature = "defmt"))]
     {
         // A second start would only fail to replace the same logger.
         let _ = log::set_logger(&Text);
         log::set_max_level(log::LevelFilter::Info);
     }
+}
+
+/// Whether lines have a place to go.
+pub(crate) fn started() -> bool {
+    SINK.0.get().is_some()
 }
 
 /// Waits until everything has left.

@@ -130,15 +130,26 @@ fn mini_divisor(hz: u32) -> Option<u32> {
     (1..=0x1_0000).contains(&divisor).then(|| divisor - 1)
 }
 
-enum Registers {
-    Pl011(UniqueMmioPointer<'static, Pl011>),
-    Mini(UniqueMmioPointer<'static, Aux>),
+/// Where the registers are.
+#[derive(Clone, Copy)]
+enum Place {
+    Pl011(NonNull<Pl011>),
+    Mini(NonNull<Aux>),
     Silent,
 }
 
-/// The console's UART: 115200 baud, 8N1, polled.
+/// The registers, for as long as one method runs.
+enum Registers<'a> {
+    Pl011(UniqueMmioPointer<'a, Pl011>),
+    Mini(UniqueMmioPointer<'a, Aux>),
+    Silent,
+}
+
+/// The console's UART: 115200 baud, 8N1, polled. The log and the terminal each hold a copy, and so do the last words
+/// of a dying program.
+#[derive(Clone, Copy)]
 pub(crate) struct Uart {
-    registers: Registers,
+    place: Place,
     clock: Clock,
 }
 
@@ -147,51 +158,58 @@ impl Uart {
     ///
     /// # Safety
     ///
-    /// The SoC is `soc` and its peripherals are mapped. Another `Uart` may exist on the same core: their accesses
-    /// interleave but each is whole.
+    /// The SoC is `soc` and its peripherals are mapped. It and its copies stay on one core.
     pub(crate) unsafe fn new(soc: Soc, kind: Kind, clock: Clock) -> Self {
         let base = soc.peripherals();
-        let registers = match kind {
-            // SAFETY: mapped by the caller's word and not null.
-            Kind::Pl011 => Registers::Pl011(unsafe {
-                UniqueMmioPointer::new(NonNull::new_unchecked((base + offset::PL011) as *mut Pl011))
-            }),
-            // SAFETY: as above.
-            Kind::Mini => Registers::Mini(unsafe {
-                UniqueMmioPointer::new(NonNull::new_unchecked((base + offset::AUX) as *mut Aux))
-            }),
-            Kind::Silent => Registers::Silent,
+        let place = match kind {
+            Kind::Pl011 => NonNull::new((base + offset::PL011) as *mut Pl011).map(Place::Pl011),
+            Kind::Mini => NonNull::new((base + offset::AUX) as *mut Aux).map(Place::Mini),
+            Kind::Silent => None,
         };
-        Self { registers, clock }
+        Self {
+            place: place.unwrap_or(Place::Silent),
+            clock,
+        }
+    }
+
+    fn registers(&mut self) -> Registers<'_> {
+        match self.place {
+            // SAFETY: mapped by the word of `new`'s caller. No other pointer is in use meanwhile: methods of copies do not
+            // call each other, one core runs them, and what a fault interrupted does not go on.
+            Place::Pl011(place) => Registers::Pl011(unsafe { UniqueMmioPointer::new(place) }),
+            // SAFETY: as above.
+            Place::Mini(place) => Registers::Mini(unsafe { UniqueMmioPointer::new(place) }),
+            Place::Silent => Registers::Silent,
+        }
     }
 
     /// Sets 115200 8N1 for an input clock of `hz`. Without a usable clock the firmware's divisor stays.
     pub(crate) fn set_up(&mut self, hz: Option<u32>) {
         self.drain();
-        match &mut self.registers {
-            Registers::Pl011(uart) => {
-                field!(*uart, cr).write(0);
-                field!(*uart, imsc).write(0);
-                field!(*uart, icr).write(0x7ff);
+        match self.registers() {
+            Registers::Pl011(mut uart) => {
+                field!(uart, cr).write(0);
+                field!(uart, imsc).write(0);
+                field!(uart, icr).write(0x7ff);
                 if let Some((whole, fraction)) = hz.and_then(pl011_divisor) {
-                    field!(*uart, ibrd).write(whole);
-                    field!(*uart, fbrd).write(fraction);
+                    field!(uart, ibrd).write(whole);
+                    field!(uart, fbrd).write(fraction);
                 }
-                field!(*uart, lcrh).write(0b11 << 5 | 1 << 4); // 8 bits, FIFOs; latches the divisor
-                field!(*uart, cr).write(1 << 9 | 1 << 8 | 1); // receive, transmit, enable
+                field!(uart, lcrh).write(0b11 << 5 | 1 << 4); // 8 bits, FIFOs; latches the divisor
+                field!(uart, cr).write(1 << 9 | 1 << 8 | 1); // receive, transmit, enable
             }
-            Registers::Mini(uart) => {
-                let enables = field!(*uart, enables).read();
-                field!(*uart, enables).write(enables | 1);
-                field!(*uart, cntl).write(0);
-                field!(*uart, ier).write(0);
-                field!(*uart, lcr).write(3);
-                field!(*uart, mcr).write(0);
-                field!(*uart, iir).write(6);
+            Registers::Mini(mut uart) => {
+                let enables = field!(uart, enables).read();
+                field!(uart, enables).write(enables | 1);
+                field!(uart, cntl).write(0);
+                field!(uart, ier).write(0);
+                field!(uart, lcr).write(3);
+                field!(uart, mcr).write(0);
+                field!(uart, iir).write(6);
                 if let Some(divisor) = hz.and_then(mini_divisor) {
-                    field!(*uart, baud).write(divisor);
+                    field!(uart, baud).write(divisor);
                 }
-                field!(*uart, cntl).write(3);
+                field!(uart, cntl).write(3);
             }
             Registers::Silent => {}
         }
@@ -200,17 +218,17 @@ impl Uart {
     /// Sends one byte, or drops it when the UART does not move.
     pub(crate) fn send(&mut self, byte: u8) {
         let clock = self.clock;
-        match &mut self.registers {
-            Registers::Pl011(uart) => {
-                let room = || (field_shared!(*uart, fr).read() & FR_TXFF == 0).then_some(());
+        match self.registers() {
+            Registers::Pl011(mut uart) => {
+                let room = || (field_shared!(uart, fr).read() & FR_TXFF == 0).then_some(());
                 if clock.poll(PATIENCE, room).is_some() {
-                    field!(*uart, dr).write(u32::from(byte));
+                    field!(uart, dr).write(u32::from(byte));
                 }
             }
-            Registers::Mini(uart) => {
-                let room = || (field_shared!(*uart, lsr).read() & LSR_TX_EMPTY != 0).then_some(());
+            Registers::Mini(mut uart) => {
+                let room = || (field_shared!(uart, lsr).read() & LSR_TX_EMPTY != 0).then_some(());
                 if clock.poll(PATIENCE, room).is_some() {
-                    field!(*uart, io).write(u32::from(byte));
+                    field!(uart, io).write(u32::from(byte));
                 }
             }
             Registers::Silent => {}
@@ -219,23 +237,23 @@ impl Uart {
 
     /// The next byte that came in, if there is one. Bytes with framing, parity or break errors are noise.
     pub(crate) fn receive(&mut self) -> Option<u8> {
-        match &mut self.registers {
-            Registers::Pl011(uart) => {
+        match self.registers() {
+            Registers::Pl011(mut uart) => {
                 // A FIFO's worth: a line held low fills it with breaks for ever.
                 for _ in 0..16 {
-                    if field_shared!(*uart, fr).read() & FR_RXFE != 0 {
+                    if field_shared!(uart, fr).read() & FR_RXFE != 0 {
                         return None;
                     }
-                    let data = field!(*uart, dr).read();
+                    let data = field!(uart, dr).read();
                     if data & 0x700 == 0 {
                         return Some(data as u8);
                     }
                 }
                 None
             }
-            Registers::Mini(uart) => {
-                let ready = field_shared!(*uart, lsr).read() & LSR_RX_READY != 0;
-                ready.then(|| field!(*uart, io).read() as u8)
+            Registers::Mini(mut uart) => {
+                let ready = field_shared!(uart, lsr).read() & LSR_RX_READY != 0;
+                ready.then(|| field!(uart, io).read() as u8)
             }
             Registers::Silent => None,
         }
@@ -244,15 +262,15 @@ impl Uart {
     /// Waits until everything has left, but not for a UART that does not move.
     pub(crate) fn drain(&mut self) {
         let clock = self.clock;
-        match &self.registers {
+        match self.registers() {
             Registers::Pl011(uart) => {
                 clock.poll(PATIENCE, || {
-                    (field_shared!(*uart, fr).read() & FR_BUSY == 0).then_some(())
+                    (field_shared!(uart, fr).read() & FR_BUSY == 0).then_some(())
                 });
             }
             Registers::Mini(uart) => {
                 clock.poll(PATIENCE, || {
-                    (field_shared!(*uart, lsr).read() & LSR_TX_IDLE != 0).then_some(())
+                    (field_shared!(uart, lsr).read() & LSR_TX_IDLE != 0).then_some(())
                 });
             }
             Registers::Silent => {}
@@ -301,11 +319,9 @@ mod tests {
     }
 
     fn with_pl011(words: &mut [u32; 18], act: impl FnOnce(&mut Uart)) {
-        let registers = NonNull::from(words).cast();
-        // SAFETY: 18 words are the registers up to ICR, exclusively borrowed for this call.
-        let registers = Registers::Pl011(unsafe { UniqueMmioPointer::new(registers) });
+        // 18 words are the registers up to ICR, exclusively borrowed for this call.
         act(&mut Uart {
-            registers,
+            place: Place::Pl011(NonNull::from(words).cast()),
             clock: Clock::start(),
         });
     }

@@ -149,7 +149,7 @@ impl Receiver {
         usb.start_bulk(
             Channel::Receive,
             &mut self.pipe,
-            &self.buffers[self.armed],
+            &mut self.buffers[self.armed],
             BUFFER,
         );
     }
@@ -188,7 +188,7 @@ impl Transmitter {
         let error = match usb.poll_bulk(Channel::Transmit, &mut self.pipe) {
             Some(Ok(_)) if self.owes_empty_packet => {
                 self.owes_empty_packet = false;
-                usb.start_bulk(Channel::Transmit, &mut self.pipe, &self.buffer, 0);
+                usb.start_bulk(Channel::Transmit, &mut self.pipe, &mut self.buffer, 0);
                 return false;
             }
             Some(Ok(_)) => {
@@ -198,10 +198,7 @@ impl Transmitter {
             }
             Some(Err(error)) => error,
             None if boot::Clock::now(&clock) < since + TRANSMIT_PATIENCE => return false,
-            None => {
-                usb.cancel(Channel::Transmit);
-                Error::TimedOut
-            }
+            None => usb.cancel(Channel::Transmit, &mut self.pipe),
         };
         self.since = None;
         self.owes_empty_packet = false;
@@ -235,8 +232,161 @@ impl phy::TxToken for TxToken<'_> {
         let result = f(&mut self.to.buffer.bytes_mut()[..len]);
         self.to.owes_empty_packet = len.is_multiple_of(self.to.pipe.max_packet());
         self.to.since = Some(boot::Clock::now(&self.clock));
-        self.usb
-            .start_bulk(Channel::Transmit, &mut self.to.pipe, &self.to.buffer, len);
+        let Transmitter { pipe, buffer, .. } = self.to;
+        self.usb.start_bulk(Channel::Transmit, pipe, buffer, len);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::phy::{RxToken as _, TxToken as _};
+
+    use super::*;
+    use crate::usb::descriptor::Ecm;
+    use crate::usb::dwc2::{Device, Speed};
+    use crate::usb::fake::{self, Answer, Fake};
+
+    const CONTROL: usize = 0;
+    const RECEIVE: usize = 1;
+    const TRANSMIT: usize = 2;
+
+    /// A started driver: what the device says to the filter request, and what arrives on the endpoint.
+    fn started(filter: Answer, arriving: Vec<Answer>) -> (Fake, CdcEcm) {
+        let (mut fake, usb) = Fake::plugged();
+        fake.expect(CONTROL, [Answer::Taken, filter]);
+        fake.expect(RECEIVE, arriving);
+        let found = Found {
+            device: Device {
+                address: 3,
+                speed: Speed::Full,
+                max_packet: 64,
+            },
+            function: Ecm {
+                configuration: 1,
+                control_interface: 0,
+                data_interface: (1, 1),
+                bulk_in: (0x82, 64),
+                bulk_out: (0x02, 64),
+                mac_string: 3,
+            },
+            mac: None,
+        };
+        let clock = fake.clock;
+        let nic = CdcEcm::start(usb, found, &mut fake.arena, clock).unwrap();
+        (fake, nic)
+    }
+
+    fn receiving(arriving: Vec<Answer>) -> (Fake, CdcEcm) {
+        let (fake, nic) = started(Answer::Sends(vec![]), arriving);
+        fake.step();
+        (fake, nic)
+    }
+
+    /// The frames that `receive` hands over while the core goes on in between.
+    fn frames(fake: &Fake, nic: &mut CdcEcm, polls: usize) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for _ in 0..polls {
+            if let Some((frame, _)) = nic.receive() {
+                frames.push(frame.consume(<[u8]>::to_vec));
+            }
+            fake.step();
+        }
+        frames
+    }
+
+    fn send(nic: &mut CdcEcm, len: usize) -> bool {
+        let token = nic.transmit();
+        token
+            .map(|token| token.consume(len, |frame| frame.fill(0x5a)))
+            .is_some()
+    }
+
+    fn sent(fake: &Fake) -> Vec<usize> {
+        let seen = fake.seen();
+        seen.iter()
+            .filter(|t| t.channel == TRANSMIT)
+            .map(|t| t.sent.len())
+            .collect()
+    }
+
+    #[test]
+    fn the_filter_is_opened_and_a_refusal_is_no_error() {
+        let (fake, _nic) = started(Answer::Fails(vec![], 0, fake::STALL), vec![]);
+        assert_eq!(fake.seen()[0].sent, [0x21, 0x43, 0b1101, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn frames_arrive_in_order_from_both_buffers_and_empty_packets_are_passed_over() {
+        let arriving = [vec![1; 60], vec![2; 128], vec![], vec![3; 1514], vec![4; 61]];
+        let (fake, mut nic) = receiving(arriving.iter().cloned().map(Answer::Sends).collect());
+        let expected: Vec<_> = arriving.into_iter().filter(|frame| !frame.is_empty()).collect();
+        assert_eq!(frames(&fake, &mut nic, 8), expected);
+        let seen = fake.seen();
+        let armed: Vec<_> = seen.iter().filter(|t| t.channel == RECEIVE).collect();
+        // Five that arrived and the one that waits, each of whole packets into a whole buffer.
+        assert_eq!(armed.len(), 6);
+        assert!(armed.iter().all(|t| t.bytes() == 2048));
+        // The toggle: one packet, two, one empty, twenty-four, one.
+        let pids: Vec<_> = armed.iter().map(|t| t.pid()).collect();
+        assert_eq!(pids, [0, 2, 2, 0, 0, 2]);
+    }
+
+    #[test]
+    fn a_frame_stays_whole_while_the_next_one_arrives() {
+        let (fake, mut nic) = receiving(vec![Answer::Sends(vec![1; 60]), Answer::Sends(vec![2; 60])]);
+        let (frame, _) = nic.receive().unwrap();
+        fake.step(); // the second frame lands now
+        frame.consume(|bytes| assert_eq!(bytes, [1; 60]));
+    }
+
+    #[test]
+    fn failures_are_survived_until_they_do_not_end() {
+        let lost = Answer::Fails(vec![], 0, fake::TRANSACTION_ERROR);
+        let mut arriving = vec![lost.clone(); 15];
+        arriving.push(Answer::Sends(vec![1; 60]));
+        arriving.extend(vec![lost; 16]);
+        let (fake, mut nic) = receiving(arriving);
+        assert_eq!(frames(&fake, &mut nic, 17), [vec![1; 60]]);
+        assert!(!nic.gone());
+        assert!(frames(&fake, &mut nic, 16).is_empty());
+        assert!(nic.gone());
+    }
+
+    #[test]
+    fn a_frame_of_whole_packets_is_ended_by_an_empty_one() {
+        let (fake, mut nic) = receiving(vec![]);
+        fake.expect(TRANSMIT, vec![Answer::Taken; 3]);
+        assert!(send(&mut nic, 128));
+        fake.step();
+        assert!(!send(&mut nic, 60), "the frame before has not ended");
+        fake.step();
+        assert!(send(&mut nic, 60));
+        fake.step();
+        assert_eq!(sent(&fake), [128, 0, 60]);
+    }
+
+    #[test]
+    fn a_frame_that_does_not_leave_is_given_up_and_the_next_one_sent() {
+        let (fake, mut nic) = receiving(vec![]);
+        fake.expect(TRANSMIT, [Answer::Silence(1), Answer::Taken]);
+        assert!(send(&mut nic, 128));
+        let since = boot::Clock::now(&nic.clock);
+        while !send(&mut nic, 60) {}
+        assert!(boot::Clock::now(&nic.clock) - since >= TRANSMIT_PATIENCE);
+        fake.step();
+        assert!(send(&mut nic, 60));
+        assert_eq!(sent(&fake), [128, 60]);
+        assert!(!nic.gone());
+    }
+
+    #[test]
+    fn reception_waits_until_an_answer_has_room() {
+        let (fake, mut nic) = receiving(vec![Answer::Sends(vec![1; 60])]);
+        fake.expect(TRANSMIT, [Answer::Silence(0)]);
+        assert!(send(&mut nic, 60));
+        assert!(nic.receive().is_none());
+        while nic.receive().is_none() {}
+        assert_eq!(sent(&fake), [60]);
     }
 }

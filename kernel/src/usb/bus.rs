@@ -1,10 +1,11 @@
 //! Finding devices: reset, address and look at one after another, through hubs (USB 2.0 §9.1.2, §11.24).
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use boot::{info, warn};
 use embedded_hal::delay::DelayNs as _;
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::usb::descriptor::{self, DeviceDescriptor, Ecm};
@@ -16,6 +17,10 @@ const MAX_DEPTH: u8 = 5;
 const MAX_ADDRESS: u8 = 127;
 /// A device may take this long to show up on a powered port.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a plug that is just being pushed in bounces (USB 2.0 §7.1.7.3, TATTDB).
+const DEBOUNCE_MS: u32 = 100;
+/// When the search ends, whatever is still plugged in: well before the watchdog would end it without a word.
+const SEARCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest reset of a hub's port.
 const RESET_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -35,6 +40,7 @@ const FROM_PORT: u8 = 0xa3;
 /// bmRequestType: host to device, class, to something else (a port).
 const TO_PORT: u8 = 0x23;
 
+const PORT_ENABLE: u16 = 1;
 const PORT_RESET: u16 = 4;
 const PORT_POWER: u16 = 8;
 const C_PORT_CONNECTION: u16 = 16;
@@ -58,17 +64,25 @@ pub(crate) struct Found {
     pub(crate) mac: Option<[u8; 6]>,
 }
 
+/// A hub's port.
+enum Port {
+    Empty,
+    /// Something was plugged in, and perhaps it was what is looked for.
+    Seen(Option<Found>),
+}
+
 /// Finds the first network interface on the bus. Devices that are not driven are logged.
 pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>, Error> {
     clock
         .poll(CONNECT_PATIENCE, || usb.connected().then_some(()))
         .ok_or(Error::NotConnected)?;
     let mut delay = clock;
-    delay.delay_ms(100); // USB 2.0 §7.1.7.3, TATTDB: a plug that is just being pushed in bounces
+    delay.delay_ms(DEBOUNCE_MS);
     let speed = usb.reset_port()?;
     let mut search = Search {
         usb,
         clock,
+        deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
         next_address: 1,
     };
     search.visit(speed, speed, 0)
@@ -77,6 +91,7 @@ pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>
 struct Search<'u> {
     usb: &'u mut Dwc2,
     clock: Clock,
+    deadline: Instant,
     next_address: u8,
 }
 
@@ -147,6 +162,7 @@ impl Search<'_> {
     /// Configures `device` if one of its configurations has a function that Bramble drives.
     fn function(&mut self, device: Device, about: DeviceDescriptor) -> Result<Option<Found>, Error> {
         for index in 0..about.configurations.min(8) {
+            self.in_time()?;
             let total = {
                 let head = self.usb.control_in(device, get_descriptor(2, index), 9)?;
                 descriptor::total_length(head).unwrap_or(0).min(CONTROL_BUFFER)
@@ -204,26 +220,46 @@ impl Search<'_> {
             self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
         }
         let mut delay = self.clock;
-        delay.delay_ms(power_ms.max(100));
-        for port in 1..=u16::from(ports) {
-            // One broken device must not hide the others.
-            match self.port(hub, port, bus, depth) {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
-                Err(error) => warn!(
-                    "usb: port {} of the hub at address {}: {}",
-                    port, hub.address, error
-                ),
+        delay.delay_ms(power_ms);
+        let mut waiting: Vec<u16> = (1..=u16::from(ports)).collect();
+        let deadline = boot::Clock::now(&self.clock) + CONNECT_PATIENCE;
+        while !waiting.is_empty() {
+            let last = boot::Clock::now(&self.clock) > deadline;
+            for port in core::mem::take(&mut waiting) {
+                self.in_time()?;
+                match self.port(hub, port, bus, depth) {
+                    Ok(Port::Empty) => waiting.push(port),
+                    Ok(Port::Seen(None)) => {}
+                    Ok(Port::Seen(found)) => return Ok(found),
+                    Err(error) => {
+                        // One broken device must not hide the others, nor answer at address 0 in their place.
+                        warn!(
+                            "usb: port {} of the hub at address {}: {}",
+                            port, hub.address, error
+                        );
+                        let _ = self.port_feature(hub, port, CLEAR_FEATURE, PORT_ENABLE);
+                    }
+                }
             }
+            if last {
+                break;
+            }
+            delay.delay_ms(10);
         }
         Ok(None)
     }
 
-    fn port(&mut self, hub: Device, port: u16, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+    fn in_time(&self) -> Result<(), Error> {
+        let late = boot::Clock::now(&self.clock) > self.deadline;
+        if late { Err(Error::TimedOut) } else { Ok(()) }
+    }
+
+    fn port(&mut self, hub: Device, port: u16, bus: Speed, depth: u8) -> Result<Port, Error> {
         if self.port_status(hub, port)? & STATUS_CONNECTED == 0 {
-            return Ok(None);
+            return Ok(Port::Empty);
         }
         let mut delay = self.clock;
+        delay.delay_ms(DEBOUNCE_MS);
         self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_CONNECTION)?;
         self.port_feature(hub, port, SET_FEATURE, PORT_RESET)?;
         let deadline = boot::Clock::now(&self.clock) + RESET_PATIENCE;
@@ -245,7 +281,7 @@ impl Search<'_> {
             _ if status & STATUS_HIGH_SPEED != 0 => Speed::High,
             _ => Speed::Full,
         };
-        self.visit(speed, bus, depth + 1)
+        self.visit(speed, bus, depth + 1).map(Port::Seen)
     }
 
     /// wPortStatus, and wPortChange above it.
@@ -299,5 +335,79 @@ impl fmt::Display for Id {
             _ => "",
         };
         write!(f, "{:04x}:{:04x}{name}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usb::fake::{self, Answer, Fake};
+
+    const DEVICE: [u8; 18] = [18, 1, 0, 2, 9, 0, 0, 64, 0x24, 0x04, 0x14, 0x95, 0, 0, 0, 0, 0, 1];
+
+    /// A control transfer that sends nothing but its request.
+    fn done() -> Vec<Answer> {
+        vec![Answer::Taken, Answer::Sends(vec![])]
+    }
+
+    /// A control transfer that brings `data`.
+    fn brings(data: &[u8]) -> Vec<Answer> {
+        vec![Answer::Taken, Answer::Sends(data.to_vec()), Answer::Taken]
+    }
+
+    fn status(bits: u32) -> Vec<Answer> {
+        brings(&bits.to_le_bytes())
+    }
+
+    #[test]
+    fn a_late_device_on_a_hub_is_found_and_a_broken_one_is_switched_off() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        let hub = [
+            brings(&DEVICE[..8]),
+            done(), // SET_ADDRESS
+            brings(&DEVICE),
+            brings(&[9, 0x29, 1, 0, 0, 10, 0, 0, 0]), // one port, power after 20 ms
+            done(),                                   // SET_CONFIGURATION
+            done(),                                   // PORT_POWER
+            status(0),
+            status(0),
+            status(STATUS_CONNECTED),
+            done(), // C_PORT_CONNECTION
+            done(), // PORT_RESET
+            status(STATUS_CONNECTED),
+            status(STATUS_CONNECTED | STATUS_ENABLED | CHANGE_RESET),
+            done(), // C_PORT_RESET
+            done(), // C_PORT_ENABLE
+        ];
+        fake.expect(0, hub.concat());
+        fake.expect(0, [Answer::Taken, Answer::Fails(vec![], 0, fake::STALL)]);
+        fake.expect(0, done());
+        let before = boot::Clock::now(&fake.clock);
+        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        assert!(boot::Clock::now(&fake.clock) - before < SEARCH_PATIENCE);
+        let requests: Vec<_> = fake.seen().into_iter().filter(|t| t.pid() == 3).collect();
+        let last = &requests[requests.len() - 1];
+        assert_eq!(last.sent, [TO_PORT, CLEAR_FEATURE, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(last.hcchar >> 22 & 0x7f, 1, "said to the hub");
+        assert_eq!(requests.len(), 17);
+    }
+
+    #[test]
+    fn a_hub_that_stops_answering_ends_the_search_in_time() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        let hub = [
+            brings(&DEVICE[..8]),
+            done(),
+            brings(&DEVICE),
+            brings(&[9, 0x29, 15, 0, 0, 255, 0, 0, 0]),
+            vec![done(); 16].concat(),
+        ];
+        fake.expect(0, hub.concat());
+        let before = boot::Clock::now(&fake.clock);
+        assert_eq!(find_network(&mut usb, fake.clock).err(), Some(Error::TimedOut));
+        let took = boot::Clock::now(&fake.clock) - before;
+        assert!(took < SEARCH_PATIENCE + Duration::from_secs(2), "{took}");
     }
 }

@@ -101,7 +101,9 @@ pub(crate) fn ecm(configuration: &[u8]) -> Option<Ecm> {
         }
     }
     let ((alternate, in_address, in_max), (out_alternate, out_address, out_max)) = (bulk_in?, bulk_out?);
-    if alternate != out_alternate || in_max == 0 || out_max == 0 {
+    // USB 2.0 §5.8.3: what a bulk endpoint's packets may be, at full and at high speed.
+    let usual = |size| matches!(size, 8 | 16 | 32 | 64 | 512);
+    if alternate != out_alternate || !usual(in_max) || !usual(out_max) {
         return None;
     }
     Some(Ecm {
@@ -190,6 +192,16 @@ mod tests {
             }
         }
         assert!(found > 0);
+    }
+
+    #[test]
+    fn a_bulk_packet_has_one_of_the_standards_sizes() {
+        let mut bytes = QEMU_ECM;
+        bytes[70] = 1;
+        assert_eq!(ecm(&bytes), None);
+        bytes[70] = 64;
+        (bytes[77], bytes[78]) = (0, 2);
+        assert_eq!(ecm(&bytes).map(|found| found.bulk_out), Some((0x02, 512)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::dma::{Arena, Buffer};
 use crate::soc::{Soc, offset};
 
 #[repr(C)]
-struct Registers {
+pub(super) struct Registers {
     _0: [u32; 2],
     /// 0x008: AHB configuration: bit 0 interrupts, 4 wait for AXI writes (BCM), 5 DMA.
     gahbcfg: ReadPureWrite<u32>,
@@ -71,8 +71,11 @@ const CHANNELS: usize = 8;
 
 const GAHBCFG_WAIT_AXI_WRITES: u32 = 1 << 4;
 const GAHBCFG_DMA: u32 = 1 << 5;
-const GUSBCFG_CLEAR: u32 = 1 << 22 // term-select pulse
+const GUSBCFG_CLEAR: u32 = 1 << 30 // force device
+    | 1 << 22 // term-select pulse
     | 1 << 20 // external VBUS
+    | 1 << 19 // ULPI clock suspend
+    | 1 << 17 // ULPI full and low speed
     | 1 << 9 // HNP
     | 1 << 8 // SRP
     | 1 << 4 // ULPI
@@ -97,14 +100,14 @@ const HCCHAR_ENABLE: u32 = 1 << 31;
 
 /// HCTSIZ: bytes still to move.
 const BYTES: u32 = 0x7_ffff;
+/// HCTSIZ: identifier of the next packet.
+const PID: u32 = 3 << 29;
 
 const HCINT_COMPLETE: u32 = 1 << 0;
 const HCINT_HALTED: u32 = 1 << 1;
 const HCINT_AHB_ERROR: u32 = 1 << 2;
 const HCINT_STALL: u32 = 1 << 3;
-const HCINT_TRANSACTION_ERROR: u32 = 1 << 7;
 const HCINT_BABBLE: u32 = 1 << 8;
-const HCINT_TOGGLE_ERROR: u32 = 1 << 10;
 
 /// FIFO depths in words: receive, non-periodic, periodic; 4080 words are there.
 const FIFO: [u32; 3] = [1024, 1024, 1024];
@@ -114,6 +117,8 @@ const CONTROL_PATIENCE: Duration = Duration::from_millis(500);
 const CORE_PATIENCE: Duration = Duration::from_millis(100);
 /// Longest wait for QEMU's model to end a transfer: a frame, but a starved host serves it when it can.
 const EMULATED_PATIENCE: Duration = Duration::from_secs(5);
+/// From the core's reset until its registers may be relied on: what EDK2 and Circle wait.
+const RESET_RECOVERY_MS: u32 = 100;
 /// Tries of a transaction that went wrong on the wire.
 const TRIES: u32 = 3;
 /// Largest control data stage; descriptors are shorter.
@@ -126,7 +131,7 @@ const MAX_TRANSFER: usize = 65_535;
 pub(crate) enum Error {
     /// No Synopsys core behind the registers; what was read instead.
     NotDwc2(u32),
-    /// The core did not leave reset or enter host mode.
+    /// The core did not do in time what it was told: reset, enter host mode, stop a channel.
     CoreStuck,
     /// Nothing is plugged in.
     NotConnected,
@@ -152,7 +157,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotDwc2(id) => write!(f, "no DWC2 core (GSNPSID {id:#010x})"),
-            Self::CoreStuck => f.write_str("the controller does not come out of reset"),
+            Self::CoreStuck => f.write_str("the controller is stuck"),
             Self::NotConnected => f.write_str("nothing is connected"),
             Self::PortNotEnabled => f.write_str("the port does not come up"),
             Self::NoMemory => f.write_str("no DMA memory left"),
@@ -260,6 +265,16 @@ impl Pipe {
         usize::from(self.max_packet)
     }
 
+    /// Where the toggle stands at the end of a transfer: the core leaves the identifier of the next packet in HCTSIZ.
+    /// QEMU leaves it alone, and ignores it too.
+    fn follow(&mut self, hctsiz: u32) {
+        self.toggle = if hctsiz & PID == DATA1.0 << 29 {
+            DATA1
+        } else {
+            DATA0
+        };
+    }
+
     fn hcchar(&self) -> u32 {
         const BULK: u32 = 2;
         hcchar(self.device, self.number, self.input, BULK, self.max_packet)
@@ -288,7 +303,12 @@ fn hctsiz(len: usize, max_packet: u16, input: bool, pid: Pid) -> u32 {
     bytes as u32 & BYTES | (packets as u32 & 0x3ff) << 19 | pid.0 << 29
 }
 
-/// What a halted channel's HCINT means.
+/// Packets still to move, of HCTSIZ.
+fn packets(hctsiz: u32) -> u32 {
+    hctsiz >> 19 & 0x3ff
+}
+
+/// What a halted channel's HCINT means. Without another reason the wire is to blame.
 fn outcome(hcint: u32) -> Result<(), Error> {
     if hcint & HCINT_AHB_ERROR != 0 {
         Err(Error::Bus)
@@ -299,7 +319,6 @@ fn outcome(hcint: u32) -> Result<(), Error> {
     } else if hcint & HCINT_COMPLETE != 0 {
         Ok(())
     } else {
-        debug_assert!(hcint & (HCINT_TRANSACTION_ERROR | HCINT_TOGGLE_ERROR | HCINT_HALTED) != 0);
         Err(Error::Transaction)
     }
 }
@@ -319,13 +338,21 @@ impl Dwc2 {
     /// The SoC is `soc`, its peripherals are mapped, the controller is powered, and this is the only `Dwc2`.
     pub(crate) unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Result<Self, Error> {
         let address = (soc.peripherals() + offset::USB) as *mut Registers;
+        let control = arena.buffer(CONTROL_BUFFER).ok_or(Error::NoMemory)?;
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
-        let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
-        Ok(Self {
-            registers,
-            control: arena.buffer(CONTROL_BUFFER).ok_or(Error::NoMemory)?,
+        Ok(unsafe { Self::at(NonNull::new_unchecked(address), control, clock) })
+    }
+
+    /// # Safety
+    ///
+    /// `registers` are a controller's, or memory that stands for them in a test, and only this `Dwc2` uses them.
+    pub(super) unsafe fn at(registers: NonNull<Registers>, control: Buffer, clock: Clock) -> Self {
+        Self {
+            // SAFETY: the caller's word.
+            registers: unsafe { UniqueMmioPointer::new(registers) },
+            control,
             clock,
-        })
+        }
     }
 
     /// Resets the core and makes it a host with power on its root port. Works from any state.
@@ -336,13 +363,15 @@ impl Dwc2 {
         }
         field!(self.registers, gahbcfg).write(0);
         field!(self.registers, gintmsk).write(0);
+        field!(self.registers, pcgcctl).write(0); // a core whose clocks are gated would not come out of reset
         self.reset_core()?;
+        // Only now does it show whether it is a host: its ID filter starts over.
+        embedded_hal::delay::DelayNs::delay_ms(&mut self.clock, RESET_RECOVERY_MS);
         let gusbcfg = field!(self.registers, gusbcfg).read() & !(GUSBCFG_CLEAR | 7);
         field!(self.registers, gusbcfg).write(gusbcfg | GUSBCFG_TIMEOUT_CALIBRATION | GUSBCFG_FORCE_HOST);
         self.until(CORE_PATIENCE, |r| {
             field_shared!(*r, gintsts).read() & GINTSTS_HOST != 0
         })?;
-        field!(self.registers, pcgcctl).write(0);
         field!(self.registers, hcfg).write(0);
         field!(self.registers, gahbcfg).write(GAHBCFG_WAIT_AXI_WRITES | GAHBCFG_DMA);
         let [receive, non_periodic, periodic] = FIFO;
@@ -461,27 +490,42 @@ impl Dwc2 {
         stopped.is_some()
     }
 
-    /// One stage of a control transfer; the bytes that arrived for an IN stage.
+    /// One stage of a control transfer; the bytes that moved. A packet that went wrong on the wire is tried again.
     fn stage(&mut self, device: Device, input: bool, pid: Pid, len: usize) -> Result<usize, Error> {
         const CONTROL: u32 = 0;
         let hcchar = hcchar(device, 0, input, CONTROL, device.max_packet);
-        let hctsiz = hctsiz(len, device.max_packet, input, pid);
-        let deadline_clock = self.clock;
-        for attempt in 1.. {
-            self.start_transfer(Channel::Control, hcchar, hctsiz, self.control.bus_address());
-            let Some((hcint, rest)) = deadline_clock.poll(CONTROL_PATIENCE, || self.halted(Channel::Control))
-            else {
-                self.halt(Channel::Control as usize);
-                return Err(Error::TimedOut);
+        let clock = self.clock;
+        let mut asked = hctsiz(len, device.max_packet, input, pid);
+        let mut behind = 0; // bytes of whole packets that went through
+        let mut tries = 0;
+        loop {
+            let buffer = self.control.bus_address() + behind;
+            self.start_transfer(Channel::Control, hcchar, asked, buffer);
+            let Some((hcint, rest)) = clock.poll(CONTROL_PATIENCE, || self.halted(Channel::Control)) else {
+                let stopped = self.halt(Channel::Control as usize);
+                return Err(if stopped {
+                    Error::TimedOut
+                } else {
+                    Error::CoreStuck
+                });
             };
             match outcome(hcint) {
-                Ok(()) => return Ok((hctsiz & BYTES).saturating_sub(rest & BYTES) as usize),
-                // Nothing moved yet, so the stage can simply be done again.
-                Err(Error::Transaction) if attempt < TRIES && rest & BYTES == hctsiz & BYTES => {}
+                Ok(()) => return Ok((behind + (asked & BYTES).saturating_sub(rest & BYTES)) as usize),
+                Err(Error::Transaction) => {}
                 Err(error) => return Err(error),
             }
+            // The packets tell what the device has taken; the bytes of an OUT stage only what was fetched from memory.
+            let done = packets(asked).saturating_sub(packets(rest));
+            tries = if done == 0 { tries + 1 } else { 1 };
+            if tries == TRIES || packets(rest) == 0 {
+                return Err(Error::Transaction);
+            }
+            if done != 0 {
+                let moved = done * u32::from(device.max_packet);
+                behind += moved;
+                asked = (asked & BYTES).saturating_sub(moved) | packets(rest) << 19 | rest & PID;
+            }
         }
-        Err(Error::Transaction)
     }
 
     /// A control transfer with data towards the device, or none.
@@ -529,7 +573,7 @@ impl Dwc2 {
 
     /// Starts a bulk transfer: all of `buffer` for IN, its first `len` bytes for OUT. The caller polls for its end
     /// and leaves the buffer alone until then.
-    pub(crate) fn start_bulk(&mut self, channel: Channel, pipe: &mut Pipe, buffer: &Buffer, len: usize) {
+    pub(crate) fn start_bulk(&mut self, channel: Channel, pipe: &mut Pipe, buffer: &mut Buffer, len: usize) {
         let len = len.min(MAX_TRANSFER).min(buffer.len());
         // An IN transfer is whole packets: round down, so that none ends behind the buffer.
         let len = if pipe.input {
@@ -546,14 +590,19 @@ impl Dwc2 {
     /// The end of a bulk transfer, if it has ended: how many bytes moved.
     pub(crate) fn poll_bulk(&mut self, channel: Channel, pipe: &mut Pipe) -> Option<Result<usize, Error>> {
         let (hcint, rest) = self.halted(channel)?;
-        // The core leaves the identifier of the next packet behind. QEMU leaves it alone, and ignores it too.
-        pipe.toggle = if rest >> 29 & 3 == DATA1.0 { DATA1 } else { DATA0 };
+        pipe.follow(rest);
         Some(outcome(hcint).map(|()| pipe.asked.saturating_sub(rest & BYTES) as usize))
     }
 
-    /// Stops a bulk transfer that does not end.
-    pub(crate) fn cancel(&mut self, channel: Channel) {
-        self.halt(channel as usize);
+    /// Stops a bulk transfer that does not end; packets of it may have gone through.
+    pub(crate) fn cancel(&mut self, channel: Channel, pipe: &mut Pipe) -> Error {
+        if !self.halt(channel as usize) {
+            return Error::CoreStuck;
+        }
+        if let Some((_, rest)) = self.halted(channel) {
+            pipe.follow(rest);
+        }
+        Error::TimedOut
     }
 
     /// QEMU goes on serving a halted bulk channel until its packet moves, and aborts when the port is gone by then.
@@ -592,8 +641,7 @@ impl Dwc2 {
                 self.end_emulated_transfer(number);
             }
         }
-        let port = field!(self.registers, hprt0).read() & !HPRT0_WRITE_1_TO_CLEAR;
-        field!(self.registers, hprt0).write(port | HPRT0_ENABLED);
+        self.write_port(|port| port | HPRT0_ENABLED); // written as a one: off
         field!(self.registers, gintmsk).write(0);
         field!(self.registers, gahbcfg).write(0);
         // A core that does not reset has been told to stop already.
@@ -606,6 +654,7 @@ mod tests {
     use core::mem::offset_of;
 
     use super::*;
+    use crate::usb::fake::{self, Answer, Fake};
 
     const FULL: Device = Device {
         address: 5,
@@ -655,16 +704,209 @@ mod tests {
         assert_eq!(hctsiz(2048, 512, true, DATA0), 2048 | 4 << 19);
     }
 
+    const GET: Setup = Setup {
+        request_type: 0x80,
+        request: 6,
+        value: 0x0200,
+        index: 0,
+    };
+    const SET: Setup = Setup {
+        request_type: 0,
+        request: 9,
+        value: 1,
+        index: 0,
+    };
+
+    /// Packet identifiers and lengths of the transfers that a fake has seen.
+    fn stages(fake: &Fake) -> Vec<(u32, u32)> {
+        fake.seen().iter().map(|t| (t.pid(), t.bytes())).collect()
+    }
+
+    #[test]
+    fn a_core_comes_up_as_a_host_and_its_port_resets() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        assert_eq!(fake.register(0x008), GAHBCFG_WAIT_AXI_WRITES | GAHBCFG_DMA);
+        assert_eq!(fake.register(0x00c), GUSBCFG_FORCE_HOST | 7);
+        assert_eq!(
+            (fake.register(0x024), fake.register(0x028)),
+            (1024, 1024 << 16 | 1024)
+        );
+        assert_eq!(fake.register(0x100), 1024 << 16 | 2048);
+        assert_eq!(fake.register(0x440) & HPRT0_POWER, HPRT0_POWER);
+        assert_eq!(usb.reset_port(), Ok(Speed::Full));
+    }
+
+    #[test]
+    fn another_core_is_not_touched() {
+        let (_fake, mut usb) = Fake::plugged();
+        let mut words = vec![0_u32; size_of::<Registers>() / 4];
+        words[0x10] = 0x1234_5678;
+        // SAFETY: as long as the block, and only this driver uses it.
+        usb.registers = unsafe { UniqueMmioPointer::new(NonNull::from(&mut words[..]).cast()) };
+        assert_eq!(usb.start(), Err(Error::NotDwc2(0x1234_5678)));
+        assert_eq!(words.iter().filter(|word| **word != 0).count(), 1);
+    }
+
+    #[test]
+    fn a_control_read_has_three_stages() {
+        let (fake, mut usb) = Fake::plugged();
+        let data: Vec<u8> = (0..80).collect();
+        fake.expect(0, [Answer::Taken, Answer::Sends(data.clone()), Answer::Taken]);
+        assert_eq!(usb.control_in(FULL, GET, 80), Ok(&data[..]));
+        let seen = fake.seen();
+        assert_eq!(seen[0].sent, [0x80, 6, 0, 2, 0, 0, 80, 0]);
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|t| (t.pid(), t.bytes(), t.hcchar >> 15 & 1))
+            .collect();
+        assert_eq!(seen, [(3, 8, 0), (2, 128, 1), (2, 0, 0)]);
+    }
+
+    #[test]
+    fn a_short_answer_is_as_long_as_it_is() {
+        let (fake, mut usb) = Fake::plugged();
+        fake.expect(0, [Answer::Taken, Answer::Sends(vec![7; 9]), Answer::Taken]);
+        assert_eq!(usb.control_in(FULL, GET, 255), Ok(&[7; 9][..]));
+    }
+
+    #[test]
+    fn a_control_write_sends_its_data() {
+        let (fake, mut usb) = Fake::plugged();
+        fake.expect(0, [Answer::Taken, Answer::Taken, Answer::Sends(vec![])]);
+        assert_eq!(usb.control_out(FULL, SET, &[1, 2, 3, 4]), Ok(()));
+        let seen = fake.seen();
+        assert_eq!(seen[1].sent, [1, 2, 3, 4]);
+        assert_eq!((seen[2].pid(), seen[2].hcchar >> 15 & 1), (2, 1));
+    }
+
+    #[test]
+    fn a_request_without_data_has_two_stages() {
+        let (fake, mut usb) = Fake::plugged();
+        fake.expect(0, [Answer::Taken, Answer::Sends(vec![])]);
+        assert_eq!(usb.control_out(FULL, SET, &[]), Ok(()));
+        assert_eq!(stages(&fake), [(3, 8), (2, 64)]); // IN asks for whole packets even of nothing
+    }
+
+    #[test]
+    fn a_stall_refuses_and_the_next_request_goes_through() {
+        let (fake, mut usb) = Fake::plugged();
+        fake.expect(0, [Answer::Taken, Answer::Fails(vec![], 0, fake::STALL)]);
+        assert_eq!(usb.control_in(FULL, GET, 9), Err(Error::Stall));
+        fake.expect(0, [Answer::Taken, Answer::Sends(vec![1; 9]), Answer::Taken]);
+        assert_eq!(usb.control_in(FULL, GET, 9), Ok(&[1; 9][..]));
+    }
+
+    #[test]
+    fn a_setup_packet_that_was_lost_is_sent_again() {
+        let (fake, mut usb) = Fake::plugged();
+        let lost = Answer::Fails(vec![], 0, fake::TRANSACTION_ERROR);
+        fake.expect(
+            0,
+            [lost.clone(), lost.clone(), Answer::Taken, Answer::Sends(vec![])],
+        );
+        assert_eq!(usb.control_out(FULL, SET, &[]), Ok(()));
+        assert_eq!(stages(&fake), [(3, 8), (3, 8), (3, 8), (2, 64)]);
+        fake.expect(0, [lost.clone(), lost.clone(), lost]);
+        assert_eq!(usb.control_out(FULL, SET, &[]), Err(Error::Transaction));
+    }
+
+    #[test]
+    fn a_data_stage_goes_on_behind_the_packets_that_arrived() {
+        let (fake, mut usb) = Fake::plugged();
+        let data: Vec<u8> = (0..80).collect();
+        fake.expect(
+            0,
+            [
+                Answer::Taken,
+                Answer::Fails(data[..64].to_vec(), 0, fake::TRANSACTION_ERROR),
+                Answer::Sends(data[64..].to_vec()),
+                Answer::Taken,
+            ],
+        );
+        assert_eq!(usb.control_in(FULL, GET, 80), Ok(&data[..]));
+        // The second try asks for one packet, with the other toggle.
+        assert_eq!(stages(&fake), [(3, 8), (2, 128), (0, 64), (2, 0)]);
+    }
+
+    #[test]
+    fn a_silent_device_costs_half_a_second_and_the_channel_is_free_again() {
+        let (fake, mut usb) = Fake::plugged();
+        fake.expect(0, [Answer::Taken, Answer::Silence(0)]);
+        let before = boot::Clock::now(&fake.clock);
+        assert_eq!(usb.control_in(FULL, GET, 9), Err(Error::TimedOut));
+        let waited = boot::Clock::now(&fake.clock) - before;
+        assert!(waited >= CONTROL_PATIENCE && waited < CONTROL_PATIENCE * 2);
+        assert_eq!(fake.register(0x500) & HCCHAR_ENABLE, 0);
+    }
+
+    #[test]
+    fn more_than_the_buffer_is_not_asked_for() {
+        let (fake, mut usb) = Fake::plugged();
+        assert_eq!(usb.control_in(FULL, GET, CONTROL_BUFFER + 1), Err(Error::TooLong));
+        assert_eq!(fake.seen(), []);
+    }
+
+    #[test]
+    fn a_bulk_pipe_keeps_its_toggle_through_success_error_and_cancel() {
+        let (mut fake, mut usb) = Fake::plugged();
+        let mut buffer = fake.arena.buffer(2048).unwrap();
+        let mut pipe = Pipe::bulk(FULL, 0x02, 64);
+        let mut send = |answer, len| {
+            fake.expect(2, [answer]);
+            usb.start_bulk(Channel::Transmit, &mut pipe, &mut buffer, len);
+            fake.step();
+            let end = usb.poll_bulk(Channel::Transmit, &mut pipe);
+            let end = end.unwrap_or_else(|| Err(usb.cancel(Channel::Transmit, &mut pipe)));
+            (fake.seen()[0].pid(), end)
+        };
+        assert_eq!(send(Answer::Taken, 100), (0, Ok(100))); // two packets
+        assert_eq!(send(Answer::Taken, 10), (0, Ok(10))); // one
+        let failed = Answer::Fails(vec![], 1, fake::TRANSACTION_ERROR);
+        assert_eq!(send(failed, 100), (2, Err(Error::Transaction)));
+        assert_eq!(send(Answer::Silence(1), 100), (0, Err(Error::TimedOut)));
+        assert_eq!(send(Answer::Taken, 1), (2, Ok(1)));
+    }
+
+    #[test]
+    fn reception_is_whole_packets_inside_the_buffer() {
+        let (mut fake, mut usb) = Fake::plugged();
+        let mut buffer = fake.arena.buffer(256).unwrap();
+        let mut pipe = Pipe::bulk(FULL, 0x82, 64);
+        fake.expect(1, [Answer::Fails(vec![1; 64], 0, fake::BABBLE)]);
+        usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 9999);
+        fake.step();
+        assert_eq!(fake.seen()[0].bytes(), 256);
+        assert_eq!(
+            usb.poll_bulk(Channel::Receive, &mut pipe),
+            Some(Err(Error::Babble))
+        );
+    }
+
+    #[test]
+    fn nothing_is_in_flight_after_quiesce() {
+        let (mut fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        let mut buffer = fake.arena.buffer(256).unwrap();
+        usb.start_bulk(
+            Channel::Receive,
+            &mut Pipe::bulk(FULL, 0x82, 64),
+            &mut buffer,
+            256,
+        );
+        fake.step();
+        usb.quiesce();
+        assert_eq!(fake.register(0x520) & HCCHAR_ENABLE, 0);
+        assert_eq!((fake.register(0x008), fake.register(0x018)), (0, 0));
+    }
+
     #[test]
     fn outcomes_are_told_apart() {
         assert_eq!(outcome(HCINT_HALTED | HCINT_COMPLETE), Ok(()));
         assert_eq!(outcome(HCINT_HALTED | HCINT_STALL), Err(Error::Stall));
         assert_eq!(outcome(HCINT_HALTED | HCINT_BABBLE), Err(Error::Babble));
         assert_eq!(outcome(HCINT_HALTED | HCINT_AHB_ERROR), Err(Error::Bus));
-        assert_eq!(
-            outcome(HCINT_HALTED | HCINT_TRANSACTION_ERROR),
-            Err(Error::Transaction)
-        );
+        assert_eq!(outcome(HCINT_HALTED | 1 << 7), Err(Error::Transaction));
         assert_eq!(outcome(HCINT_HALTED), Err(Error::Transaction));
     }
 }

@@ -3,3 +3,5 @@
 pub(crate) mod bus;
 pub(crate) mod descriptor;
 pub(crate) mod dwc2;
+#[cfg(test)]
+pub(crate) mod fake;

@@ -1,0 +1,259 @@
+//! A DWC2 core made of ordinary memory, with a device on its root port that answers from a script (Synopsys databook's
+//! rules as `dwc2` uses them; unlike QEMU's model it keeps the data toggle, and can fail).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use super::dwc2::Dwc2;
+use crate::clock::Clock;
+use crate::cpu;
+use crate::dma::Arena;
+use crate::dma::tests::arena;
+
+/// Bytes of the registers, and of the memory that the core can reach.
+const REGISTERS: usize = 0xe04;
+const MEMORY: usize = 64 << 10;
+
+const GRSTCTL: usize = 0x010;
+const HPRT0: usize = 0x440;
+const CHANNELS: usize = 0x500;
+const ENABLE: u32 = 1 << 31;
+const DISABLE: u32 = 1 << 30;
+const PORT_ENABLED: u32 = 1 << 2;
+const PORT_RESET: u32 = 1 << 8;
+
+/// HCINT bits that end a transfer.
+pub(crate) const STALL: u32 = 1 << 3;
+pub(crate) const TRANSACTION_ERROR: u32 = 1 << 7;
+pub(crate) const BABBLE: u32 = 1 << 8;
+const COMPLETE: u32 = 1 << 0;
+const HALTED: u32 = 1 << 1;
+const ACK: u32 = 1 << 5;
+
+/// What becomes of one started transfer.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// An OUT transfer goes through.
+    Taken,
+    /// The device sends these bytes.
+    Sends(Vec<u8>),
+    /// These bytes in whole packets, or that many OUT packets, and then the channel halts for this reason.
+    Fails(Vec<u8>, u32, u32),
+    /// Nothing, until the channel is stopped; this many OUT packets went through by then.
+    Silence(u32),
+}
+
+/// One transfer as the core was told to do it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transfer {
+    /// Which channel.
+    pub(crate) channel: usize,
+    /// HCCHAR: bits 10:0 packet size, 15 IN, 28:22 address.
+    pub(crate) hcchar: u32,
+    /// HCTSIZ: bits 18:0 bytes, 28:19 packets, 30:29 packet identifier.
+    pub(crate) hctsiz: u32,
+    /// What an OUT transfer was to send.
+    pub(crate) sent: Vec<u8>,
+}
+
+impl Transfer {
+    /// Packet identifier: 0 DATA0, 2 DATA1, 3 SETUP.
+    pub(crate) fn pid(&self) -> u32 {
+        self.hctsiz >> 29 & 3
+    }
+
+    /// Bytes that were asked for.
+    pub(crate) fn bytes(&self) -> u32 {
+        self.hctsiz & 0x7_ffff
+    }
+}
+
+struct Core {
+    registers: NonNull<u32>,
+    memory: usize,
+    script: VecDeque<(usize, Answer)>,
+    seen: Vec<Transfer>,
+    /// OUT packets that will have gone through when a silent channel is stopped; `None` while it is idle.
+    silent: [Option<u32>; 8],
+    in_reset: bool,
+}
+
+/// The test's end of it.
+pub(crate) struct Fake {
+    core: Rc<RefCell<Core>>,
+    /// For more buffers.
+    pub(crate) arena: Arena,
+    /// Virtual time.
+    pub(crate) clock: Clock,
+}
+
+impl Fake {
+    /// A core after reset with something on its port, and the driver for it.
+    pub(crate) fn plugged() -> (Self, Dwc2) {
+        let registers = Box::leak(vec![0_u32; REGISTERS / 4].into_boxed_slice());
+        let registers = NonNull::from(registers).cast::<u32>();
+        let mut arena = arena(MEMORY);
+        let memory = arena.buffer(64).unwrap().bytes_mut().as_ptr().addr();
+        let core = Rc::new(RefCell::new(Core {
+            registers,
+            memory,
+            script: VecDeque::new(),
+            seen: Vec::new(),
+            silent: [None; 8],
+            in_reset: false,
+        }));
+        {
+            let mut core = core.borrow_mut();
+            core.write(0x040, 0x4f54_280a); // GSNPSID
+            core.write(0x014, 1); // GINTSTS: host
+            core.write(HPRT0, 1 | 1 << 17); // connected, full speed
+        }
+        let plugged = core.clone();
+        cpu::plug(move || plugged.borrow_mut().step());
+        let clock = Clock::start();
+        let buffer = arena.buffer(super::dwc2::CONTROL_BUFFER).unwrap();
+        // SAFETY: leaked above and as long as the register block; the core looks at it only while the driver waits.
+        let usb = unsafe { Dwc2::at(registers.cast(), buffer, clock) };
+        let fake = Self { core, arena, clock };
+        (fake, usb)
+    }
+
+    /// What happens to the next transfers on `channel`.
+    pub(crate) fn expect(&self, channel: usize, answers: impl IntoIterator<Item = Answer>) {
+        let answers = answers.into_iter().map(|answer| (channel, answer));
+        self.core.borrow_mut().script.extend(answers);
+    }
+
+    /// The transfers since the last look.
+    pub(crate) fn seen(&self) -> Vec<Transfer> {
+        std::mem::take(&mut self.core.borrow_mut().seen)
+    }
+
+    /// A register.
+    pub(crate) fn register(&self, offset: usize) -> u32 {
+        self.core.borrow().read(offset)
+    }
+
+    /// Lets the core go on, as if the program had waited.
+    pub(crate) fn step(&self) {
+        self.core.borrow_mut().step();
+    }
+}
+
+impl Core {
+    fn read(&self, offset: usize) -> u32 {
+        assert!(offset < REGISTERS);
+        // SAFETY: within the leaked block; nobody holds a reference to it.
+        unsafe { self.registers.add(offset / 4).read_volatile() }
+    }
+
+    fn write(&mut self, offset: usize, value: u32) {
+        assert!(offset < REGISTERS);
+        // SAFETY: as above.
+        unsafe { self.registers.add(offset / 4).write_volatile(value) }
+    }
+
+    /// The memory behind a bus address, which is the low 30 bits of a real one.
+    fn at(&self, bus: u32, len: usize) -> *mut u8 {
+        assert_eq!((bus >> 30, bus % 4), (3, 0), "the uncached alias, whole words");
+        let offset = (bus.wrapping_sub(self.memory as u32) & 0x3fff_ffff) as usize;
+        assert!(offset + len <= MEMORY, "{bus:x}: outside the arena");
+        std::ptr::with_exposed_provenance_mut(self.memory + offset)
+    }
+
+    fn step(&mut self) {
+        // Resets and flushes are done at once.
+        let grstctl = self.read(GRSTCTL);
+        self.write(GRSTCTL, grstctl & !0b11_0001 | 1 << 31);
+        let port = self.read(HPRT0);
+        if self.in_reset && port & PORT_RESET == 0 {
+            self.write(HPRT0, port | PORT_ENABLED);
+        }
+        self.in_reset = port & PORT_RESET != 0;
+        for channel in 0..8 {
+            self.channel(channel);
+        }
+    }
+
+    fn channel(&mut self, channel: usize) {
+        let base = CHANNELS + 0x20 * channel;
+        if self.read(base + 8) == u32::MAX {
+            self.write(base + 8, 0); // HCINT: what is written as one is cleared
+        }
+        let (hcchar, hctsiz) = (self.read(base), self.read(base + 0x10));
+        if hcchar & ENABLE == 0 {
+            return;
+        }
+        if hcchar & DISABLE != 0 {
+            let packets = self.silent[channel].take().unwrap_or(0);
+            return self.end(base, packets, 0, HALTED);
+        }
+        if self.silent[channel].is_some() {
+            return;
+        }
+        let input = hcchar & 1 << 15 != 0;
+        let bytes = (hctsiz & 0x7_ffff) as usize;
+        let sent = if input {
+            Vec::new()
+        } else {
+            let from = self.at(self.read(base + 0x14), bytes);
+            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
+            unsafe { std::slice::from_raw_parts(from, bytes) }.to_vec()
+        };
+        self.seen.push(Transfer {
+            channel,
+            hcchar,
+            hctsiz,
+            sent,
+        });
+        let next = self.script.iter().position(|(on, _)| *on == channel);
+        let answer = next.and_then(|at| self.script.remove(at));
+        match answer.map_or(Answer::Silence(0), |(_, answer)| answer) {
+            Answer::Taken => {
+                assert!(!input, "an IN transfer is not taken");
+                let all = hctsiz >> 19 & 0x3ff;
+                self.end(base, all, bytes as u32, COMPLETE | HALTED | ACK);
+            }
+            Answer::Sends(data) => {
+                assert!(input, "an OUT transfer is not sent");
+                let packets = self.receive(base, &data);
+                self.end(base, packets.max(1), data.len() as u32, COMPLETE | HALTED | ACK);
+            }
+            Answer::Fails(data, out_packets, reason) => {
+                let packets = self.receive(base, &data) + out_packets;
+                // All that an OUT stage would send has been fetched by now.
+                let moved = if input { data.len() } else { bytes };
+                self.end(base, packets, moved as u32, HALTED | reason);
+            }
+            Answer::Silence(packets) => self.silent[channel] = Some(packets),
+        }
+    }
+
+    fn receive(&mut self, base: usize, data: &[u8]) -> u32 {
+        let room = (self.read(base + 0x10) & 0x7_ffff) as usize;
+        assert!(data.len() <= room, "more than was asked for is babble");
+        let to = self.at(self.read(base + 0x14), room);
+        // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
+        unsafe { to.copy_from(data.as_ptr(), data.len()) };
+        (data.len() as u32).div_ceil(self.read(base) & 0x7ff)
+    }
+
+    /// Halts a channel: residues, the toggle after `packets`, the reason.
+    fn end(&mut self, base: usize, packets: u32, bytes: u32, hcint: u32) {
+        let hctsiz = self.read(base + 0x10);
+        let pid = match (hctsiz >> 29 & 3, packets % 2) {
+            (0, 1) => 2,
+            (2, 1) => 0,
+            (3, 1..) => 2,
+            (pid, _) => pid,
+        };
+        let left = (hctsiz >> 19 & 0x3ff).checked_sub(packets).unwrap();
+        let bytes = (hctsiz & 0x7_ffff).checked_sub(bytes).unwrap();
+        self.write(base + 0x10, pid << 29 | left << 19 | bytes);
+        let hcchar = self.read(base);
+        self.write(base, hcchar & !(ENABLE | DISABLE));
+        self.write(base + 8, hcint);
+    }
+}
