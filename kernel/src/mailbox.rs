@@ -165,9 +165,11 @@ impl Mailbox {
         Some(value[1]).filter(|hz| *hz != 0)
     }
 
-    /// Sets the rate of a clock; the rate that it got.
+    /// Sets the rate of a clock; the rate that it got. Other clocks stay: "turbo" would also raise the VideoCore's,
+    /// and with it the mini-UART's baud rate.
     pub(crate) fn set_clock_rate(&mut self, clock: ClockId, hz: u32) -> Option<u32> {
-        let mut value = [clock as u32, hz, 0];
+        const SKIP_TURBO: u32 = 1;
+        let mut value = [clock as u32, hz, SKIP_TURBO];
         self.property(0x0003_8002, &mut value)?;
         Some(value[1])
     }
@@ -203,5 +205,73 @@ mod tests {
         assert_eq!(core::mem::offset_of!(Registers, read_status), 0x18);
         assert_eq!(core::mem::offset_of!(Registers, write), 0x20);
         assert_eq!(core::mem::offset_of!(Registers, write_status), 0x38);
+    }
+
+    /// A mailbox whose VideoCore turns the tag's words into `answer`, or stays silent.
+    fn with_firmware(answer: Option<impl Fn(&mut [u32]) + 'static>) -> Mailbox {
+        let mut arena = crate::dma::tests::arena(256);
+        let mut message = arena.buffer(WORDS * 4).unwrap();
+        let words = message.bytes_mut().as_mut_ptr().cast::<u32>();
+        let registers = Box::leak(vec![0_u32; size_of::<Registers>() / 4].into_boxed_slice());
+        let registers = NonNull::from(registers).cast::<u32>();
+        let register = move |offset: usize| registers.as_ptr().wrapping_add(offset / 4);
+        let expected = message.bus_address() | PROPERTY;
+        cpu::plug(move || {
+            // SAFETY: both blocks are leaked, and the driver only waits meanwhile.
+            unsafe {
+                let request = register(0x20).replace(0);
+                register(0x18).write_volatile(EMPTY);
+                if let (true, Some(answer)) = (request == expected, &answer) {
+                    answer(std::slice::from_raw_parts_mut(words, WORDS));
+                    register(0x00).write_volatile(request);
+                    register(0x18).write_volatile(0);
+                }
+            }
+        });
+        Mailbox {
+            // SAFETY: leaked above and as long as the register block.
+            registers: unsafe { UniqueMmioPointer::new(registers.cast()) },
+            message,
+            clock: Clock::start(),
+        }
+    }
+
+    #[test]
+    fn a_request_is_one_tag_and_its_answer_comes_back_in_place() {
+        let mut mailbox = with_firmware(Some(|words: &mut [u32]| {
+            assert_eq!(words[..8], [32, 0, 0x0001_0004, 8, 0, 0, 0, 0]);
+            words[1] = RESPONSE;
+            words[4] = RESPONSE | 8;
+            (words[5], words[6]) = (0x1234_5678, 0x1000_0000);
+        }));
+        assert_eq!(mailbox.serial(), Some(0x1000_0000_1234_5678));
+        assert_eq!(mailbox.serial(), Some(0x1000_0000_1234_5678), "and again");
+    }
+
+    #[test]
+    fn an_unknown_tag_a_refusal_and_silence_have_no_answer() {
+        // Hardware leaves an unknown tag's response bit clear, QEMU's length is 0.
+        assert_eq!(
+            with_firmware(Some(|words: &mut [u32]| words[1] = RESPONSE)).temperature(),
+            None
+        );
+        let empty = |words: &mut [u32]| (words[1], words[4]) = (RESPONSE, RESPONSE);
+        assert_eq!(with_firmware(Some(empty)).temperature(), None);
+        let refused = |words: &mut [u32]| (words[1], words[4]) = (RESPONSE | 1, RESPONSE | 8);
+        assert_eq!(with_firmware(Some(refused)).temperature(), None);
+        assert_eq!(with_firmware(None::<fn(&mut [u32])>).temperature(), None);
+    }
+
+    #[test]
+    fn usb_has_power_only_when_the_firmware_says_so() {
+        let powered = |state| {
+            move |words: &mut [u32]| {
+                assert_eq!((words[2], words[5], words[6]), (0x0002_8001, 3, 0b11));
+                (words[1], words[4], words[6]) = (RESPONSE, RESPONSE | 8, state);
+            }
+        };
+        assert_eq!(with_firmware(Some(powered(0b01))).power_usb(), Some(()));
+        assert_eq!(with_firmware(Some(powered(0b11))).power_usb(), None);
+        assert_eq!(with_firmware(Some(powered(0))).power_usb(), None);
     }
 }

@@ -72,12 +72,17 @@ impl Pm {
 
     /// Resets the board now.
     pub(crate) fn reset(mut self) -> ! {
-        let rsts = field!(self.registers, rsts).read();
-        field!(self.registers, rsts).write(PASSWORD | rsts & !PARTITION);
-        self.count(10);
+        self.order_reset();
         loop {
             crate::cpu::wait_for_event();
         }
+    }
+
+    /// In 10 ticks, 150 µs, from the partition that the firmware chooses by itself.
+    fn order_reset(&mut self) {
+        let rsts = field!(self.registers, rsts).read();
+        field!(self.registers, rsts).write(PASSWORD | rsts & 0x00ff_ffff & !PARTITION);
+        self.count(10);
     }
 
     fn count(&mut self, ticks: u32) {
@@ -120,6 +125,17 @@ mod tests {
         words[7] = 0x102;
         with_pm(&mut words, Pm::arm);
         assert_eq!((words[7], words[9]), (0x5a00_0122, 0x5a0f_ffff));
+    }
+
+    #[test]
+    fn a_reset_is_ordinary_whatever_partition_was_asked_for() {
+        let mut words = [0; 10];
+        (words[7], words[8]) = (0x102, 0x575);
+        with_pm(&mut words, Pm::order_reset);
+        assert_eq!(
+            (words[7], words[8], words[9]),
+            (0x5a00_0122, 0x5a00_0020, 0x5a00_000a)
+        );
     }
 
     #[test]
