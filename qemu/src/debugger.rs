@@ -42,7 +42,10 @@ impl Debugger {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .context("debugger: socket")?;
-        Ok(Self { stream })
+        let mut debugger = Self { stream };
+        // QEMU lets registers be changed one by one only after somebody has asked what they are.
+        debugger.ask("qXfer:features:read:target.xml:0,10")?;
+        Ok(debugger)
     }
 
     /// The value of a register of the first core.
@@ -72,6 +75,16 @@ impl Debugger {
         self.stream
             .write_all(framed(packet).as_bytes())
             .context("debugger: send")?;
+        loop {
+            let answer = self.packet()?;
+            // QEMU tells that the machine has stopped when it has; nobody asked.
+            if !answer.starts_with('T') {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn packet(&mut self) -> Result<String> {
         let mut answer = String::new();
         // Skips the acknowledgement in front of the packet.
         while self.byte()? != b'$' {}
@@ -120,13 +133,13 @@ mod tests {
 
     #[test]
     fn registers_are_little_endian_digits() {
-        let (mut debugger, mut stub) = answering(b"+$0000203b00000000#37+$OK#9a");
+        let (mut debugger, mut stub) = answering(b"+$T02thread:01;#04$0000203b00000000#37+$OK#9a");
         assert_eq!(debugger.read(Register::Pc).unwrap(), 0x3b20_0000);
         debugger.write(Register::Sp, 0x1234).unwrap();
         drop(debugger);
         let mut sent = String::new();
         stub.read_to_string(&mut sent).unwrap();
-        assert_eq!(sent, "$p20#d2+$P1f=3412000000000000#2e+");
+        assert_eq!(sent, "$p20#d2++$P1f=3412000000000000#2e+");
     }
 
     #[test]

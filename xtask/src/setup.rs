@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{execute, payload, rust_target};
+use crate::{cargo, execute, payload, rust_target};
 
 /// What the set-up is for; each needs all that the ones before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +87,35 @@ pub(crate) fn run(goal: Goal) -> Report {
     if goal >= Goal::Boot {
         report.step("demo payload", payload::ensure());
     }
+    if goal >= Goal::Test {
+        report.step("defmt-print", defmt_print());
+    }
     report
+}
+
+/// The decoder that the guide names, for its test: from the PATH, else installed beside the demo payload.
+fn defmt_print() -> Result<Outcome> {
+    let cache = qemu::payload::cache()?;
+    let program = cache.join("bin/defmt-print");
+    if on_path("defmt-print") {
+        return Ok(Outcome::Present("defmt-print".to_owned()));
+    }
+    if program.is_file() {
+        return Ok(Outcome::Present(program.display().to_string()));
+    }
+    let mut install = cargo();
+    // Unoptimised: quicker to build, quick enough for one boot's lines.
+    install.args([
+        "install",
+        "--debug",
+        "--locked",
+        "--version",
+        "1.2.0",
+        "defmt-print",
+        "--root",
+    ]);
+    execute(install.arg(&cache))?;
+    Ok(Outcome::Done(program.display().to_string()))
 }
 
 /// A Debian package, and the program or file by which to know that it, or another system's like of it, is there.

@@ -8,16 +8,16 @@ use tests::payload::gzip;
 use crate::{DEBUG, PATIENCE, RELEASE, boot_file, debian, ends, machine};
 
 /// The facts that the initrd's `init` must find.
-struct Expected {
-    firmware: Firmware,
-    cmdline: String,
-    initrd: Vec<u8>,
+pub(crate) struct Expected {
+    pub(crate) firmware: Firmware,
+    pub(crate) cmdline: String,
+    pub(crate) initrd: Vec<u8>,
     /// Whether the board has an Ethernet port for its device tree to name.
-    ethernet: bool,
+    pub(crate) ethernet: bool,
 }
 
 /// Waits for user space and compares what it sees with what was served.
-fn reaches_user_space(machine: Machine, expected: &Expected) {
+pub(crate) fn reaches_user_space(machine: Machine, expected: &Expected) {
     let Expected {
         firmware,
         cmdline,

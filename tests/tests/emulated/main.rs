@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use object::{Object, ObjectSymbol};
 use qemu::http::{Answer, Server};
 use qemu::{Board, Machine, Net, Payload, Qemu};
 
@@ -26,7 +27,12 @@ macro_rules! require {
 }
 
 mod debian;
+mod defmt;
+mod failures;
+mod faults;
+mod lan;
 mod position;
+mod terminal;
 
 /// For each line that is waited for, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -51,6 +57,16 @@ fn machine(board: Board, image: &str) -> Result<Machine> {
 /// The built-in payload, which says hello within a second.
 fn tiny_payload() -> Result<PathBuf> {
     qemu::image("payload.img")
+}
+
+/// The address of a symbol of the image, from its base, for tests that look behind the console.
+fn symbol(elf: &str, name: &str) -> Result<u64> {
+    let bytes = std::fs::read(qemu::image(elf)?)?;
+    let file = object::File::parse(&*bytes)?;
+    let symbol = file
+        .symbol_by_name(name)
+        .with_context(|| format!("{elf}: no {name}"))?;
+    Ok(symbol.address())
 }
 
 /// A web server whose `/menu` boots the built-in payload.

@@ -1,0 +1,258 @@
+//! A LAN of the real servers: dnsmasq for DHCP and DNS, nginx for HTTP, on a tap device in a network namespace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use qemu::{Board, Firmware, Net};
+
+use crate::debian::{Expected, reaches_user_space};
+use crate::{PATIENCE, RELEASE, debian, machine};
+
+/// The servers' address.
+const SERVER: &str = "192.168.77.1";
+
+/// A namespace with a tap device and the servers on it. Dropping it ends the servers and removes everything.
+struct Lan {
+    name: String,
+    directory: PathBuf,
+    servers: Vec<(&'static str, Child)>,
+}
+
+/// The tap device in the namespace.
+const TAP: &str = "tap0";
+
+impl Lan {
+    /// The namespace and its tap device, without servers.
+    ///
+    /// # Errors
+    ///
+    /// When this machine or user cannot have that, or lacks a server; a reason to skip.
+    fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        fs::metadata("/dev/net/tun").context("/dev/net/tun")?;
+        for server in ["dnsmasq", "nginx"] {
+            let there = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/sbin"]
+                .iter()
+                .any(|directory| Path::new(directory).join(server).is_file());
+            ensure!(there, "no {server} (cargo xtask setup installs it)");
+        }
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bramble-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&name);
+        run(&["netns", "add", &name]).context("no network namespace (it needs root)")?;
+        // From here on dropping cleans up.
+        let lan = Self {
+            name,
+            directory,
+            servers: vec![],
+        };
+        fs::create_dir(&lan.directory)?;
+        for words in [
+            &["tuntap", "add", "dev", TAP, "mode", "tap"][..],
+            &["address", "add", "192.168.77.1/24", "dev", TAP],
+            &["link", "set", TAP, "up"],
+            &["link", "set", "lo", "up"],
+        ] {
+            run(&[&["-n", &lan.name], words].concat()).context("no tap device (it needs root)")?;
+        }
+        Ok(lan)
+    }
+
+    /// What nginx serves at `/`.
+    fn www(&self) -> PathBuf {
+        self.directory.join("www")
+    }
+
+    /// Starts a server in the namespace, and waits until `ready` connects or `log` says so.
+    fn start(&mut self, name: &'static str, arguments: &[String], ready: &str) {
+        let log = fs::File::create(self.log(name)).unwrap();
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.name, name])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.servers.push((name, child));
+        let deadline = Instant::now() + PATIENCE;
+        while !self.said(name).contains(ready) {
+            let child = &mut self.servers.last_mut().unwrap().1;
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{name}: {ended:?}: {}", self.said(name));
+            assert!(
+                Instant::now() < deadline,
+                "{name} does not start: {}",
+                self.said(name)
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.log"))
+    }
+
+    /// What a server logged.
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.log(name)).unwrap_or_default()
+    }
+
+    /// dnsmasq, with these options besides its addresses and the name `boot.bramble.test`.
+    fn dnsmasq(&mut self, options: &[&str]) {
+        let mut arguments: Vec<String> = [
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--user=root",
+            "--log-facility=-",
+            "--log-dhcp",
+            "--interface=tap0",
+            "--bind-interfaces",
+            "--dhcp-authoritative",
+            "--dhcp-range=192.168.77.50,192.168.77.99,1h",
+            "--address=/boot.bramble.test/192.168.77.1",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for file in ["dhcp-leasefile", "pid-file"] {
+            arguments.push(format!("--{file}={}", self.directory.join(file).display()));
+        }
+        arguments.extend(options.iter().map(|option| (*option).to_owned()));
+        self.start(
+            "dnsmasq",
+            &arguments,
+            "sockets bound exclusively to interface tap0",
+        );
+    }
+
+    fn nginx(&mut self) {
+        let directory = self.directory.display().to_string();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|what| format!("{what}_temp_path {directory}/{what};\n"))
+            .concat();
+        let configuration = format!(
+            "user root; daemon off; pid {directory}/nginx.pid; error_log stderr notice;\n\
+             events {{}}\n\
+             http {{\n{temporary}access_log {directory}/access.log;\n\
+             server {{ listen {SERVER}:80; root {directory}/www; }}\n}}\n"
+        );
+        fs::create_dir_all(self.www()).unwrap();
+        let file = self.directory.join("nginx.conf");
+        fs::write(&file, configuration).unwrap();
+        let arguments = [
+            "-e",
+            "stderr",
+            "-p",
+            &directory,
+            "-c",
+            &file.display().to_string(),
+        ]
+        .map(str::to_owned);
+        self.start("nginx", &arguments, "start worker process ");
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.servers {
+            // nginx's master ends its workers when asked to, and leaves them when killed.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            for (name, _) in &self.servers {
+                println!("== {name}\n{}", self.said(name));
+            }
+        }
+        let _ = run(&["netns", "delete", &self.name]);
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// `ip`, with these words.
+fn run(words: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(words).output().context("ip")?;
+    if !output.status.success() {
+        bail!(
+            "ip {}: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Debian from nginx, with what dnsmasq's `options` say of the menu that stands at `menu`.
+fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
+    let board = Board::UsbNet3b;
+    let payload = debian().unwrap();
+    lan.nginx();
+    lan.dnsmasq(options);
+    let file = lan.www().join(menu);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let cmdline = "console=ttyAMA0,115200 quiet retain_initrd";
+    fs::write(
+        file,
+        format!(
+            "DEFAULT debian\nLABEL debian\n  LINUX debian/vmlinuz\n  INITRD /initrd\n  APPEND {cmdline}\n"
+        ),
+    )
+    .unwrap();
+    let kernel = lan.www().join("boot/debian");
+    fs::create_dir_all(&kernel).unwrap();
+    fs::copy(payload.kernel(), kernel.join("vmlinuz")).unwrap();
+    let initrd = payload.initrd().unwrap();
+    fs::write(lan.www().join("initrd"), &initrd).unwrap();
+    let firmware = Firmware::default();
+    let machine = machine(board, RELEASE)
+        .unwrap()
+        .device_tree(payload.device_tree(board).unwrap())
+        .firmware(firmware.clone())
+        .namespace(&lan.name)
+        .net(Net::tap(TAP));
+    let expected = Expected {
+        firmware,
+        cmdline: cmdline.to_owned(),
+        initrd,
+        ethernet: true,
+    };
+    reaches_user_space(machine, &expected);
+    let served = fs::read_to_string(lan.directory.join("access.log")).unwrap();
+    for path in [&*format!("/{menu}"), "/boot/debian/vmlinuz", "/initrd"] {
+        assert!(
+            served.contains(&format!("\"GET {path} HTTP/1.1\" 200 ")),
+            "{path} in {served}"
+        );
+    }
+}
+
+#[test]
+fn dnsmasq_names_a_boot_file_url_on_a_host_that_it_resolves() {
+    require!(machine(Board::UsbNet3b, RELEASE));
+    require!(debian());
+    let mut lan = require!(Lan::new());
+    debian_boots(
+        &mut lan,
+        &["--dhcp-boot=http://boot.bramble.test/boot/menu"],
+        "boot/menu",
+    );
+}
+
+#[test]
+fn dnsmasq_gives_options_209_and_210() {
+    require!(machine(Board::UsbNet3b, RELEASE));
+    require!(debian());
+    let mut lan = require!(Lan::new());
+    let options = [
+        "--dhcp-option=209,nodes/pi.cfg",
+        "--dhcp-option=210,http://192.168.77.1/boot/",
+    ];
+    debian_boots(&mut lan, &options, "boot/nodes/pi.cfg");
+}
