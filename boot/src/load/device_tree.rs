@@ -1,7 +1,7 @@
 //! Flattened device trees (Devicetree Specification v0.4, chapter 5): the check before anything reads one, and its facts.
 //!
-//! `dtoolkit` trusts what it is given and recurses with the tree's depth, as our model does. So nothing gets to them but
-//! a [`Tree`], and [`Tree::check`] proves in one pass, without recursion or heap, all that they rely on. After that a walk
+//! `dtoolkit` trusts what it is given and recurses with the tree's depth. So nothing gets to it but a [`Tree`], and
+//! [`Tree::check`] proves in one pass, without recursion or heap, all that `dtoolkit` relies on. After that a walk
 //! takes time in proportion to the tree's size (2 MiB) times its depth (32), and a copy on the heap is bounded.
 
 use core::fmt;
@@ -14,8 +14,8 @@ use dtoolkit::{Node, Property};
 pub const SIZE_LIMIT: usize = 2 << 20;
 /// Levels of nodes, the root being the first. Real trees have 8.
 pub const DEPTH_LIMIT: u32 = 32;
-/// Bytes of heap that a tree may take once it is unpacked, its values included, which are copied to write it out. The
-/// written tree, 2 MiB at most, and its names come on top.
+/// Bytes of heap that a tree may take once it is unpacked, which is ten times a usual tree's size: Debian's of 15 KiB
+/// for a Pi 3 takes 110 KiB. To write it out again takes its size, at most 2 MiB, and its names besides.
 pub const HEAP_LIMIT: usize = 4 << 20;
 
 const NODE_NAME_LIMIT: usize = 255;
@@ -23,18 +23,18 @@ const PROPERTY_NAME_LIMIT: usize = 127;
 const RESERVATION_LIMIT: usize = 256;
 /// Ranges of memory, present and reserved; real trees have less than ten.
 const RANGE_LIMIT: usize = 512;
-/// What a node or a property takes there and as written: 72 and 64 bytes in vectors that may be half empty, 12 as tokens.
-const NODE_COST: usize = 256;
-const PROPERTY_COST: usize = 160;
+/// What `dtoolkit`'s model takes for a node or property beside its name (twice) and its value, measured with room.
+const NODE_COST: usize = 640;
+const PROPERTY_COST: usize = 320;
 
-pub(super) const MAGIC: u32 = 0xd00d_feed;
-pub(super) const HEADER_LEN: usize = 40;
-pub(super) const VERSION: u32 = 17;
-pub(super) const BEGIN_NODE: u32 = 1;
-pub(super) const END_NODE: u32 = 2;
-pub(super) const PROPERTY: u32 = 3;
+const MAGIC: u32 = 0xd00d_feed;
+const HEADER_LEN: usize = 40;
+const VERSION: u32 = 17;
+const BEGIN_NODE: u32 = 1;
+const END_NODE: u32 = 2;
+const PROPERTY: u32 = 3;
 const NOP: u32 = 4;
-pub(super) const END: u32 = 9;
+const END: u32 = 9;
 
 /// Why a device tree is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,10 +136,6 @@ impl<'a> Tree<'a> {
         };
         let structure = block(structure_at, structure_len, 4).ok_or(Error::Header)?;
         let strings = block(strings_at, strings_len, 1).ok_or(Error::Header)?;
-        // Blocks that overlap would be more than the tree is when they are written one behind the other.
-        if structure_len.saturating_add(strings_len) > size {
-            return Err(Error::Header);
-        }
         let reservations = block(reservations_at, 0, 8)
             .and_then(|_| bytes.get(reservations_at..))
             .ok_or(Error::Header)?;
@@ -151,11 +147,7 @@ impl<'a> Tree<'a> {
             .take(RESERVATION_LIMIT)
             .find(|entry| **entry == [0; 16])
             .ok_or(Error::Reservations)?;
-        check_structure(Tokens {
-            structure,
-            strings,
-            at: 0,
-        })?;
+        check_structure(structure, strings)?;
         let tree = Self {
             fdt: Fdt::new_unchecked(bytes),
         };
@@ -169,39 +161,6 @@ impl<'a> Tree<'a> {
     /// The tree for reading with `dtoolkit`.
     pub fn fdt(&self) -> Fdt<'a> {
         self.fdt
-    }
-
-    /// The steps through the structure block, the root first.
-    pub(super) fn tokens(&self) -> Tokens<'a> {
-        Tokens {
-            structure: self.structure(),
-            strings: self.strings(),
-            at: 0,
-        }
-    }
-
-    /// The structure block.
-    pub(super) fn structure(&self) -> &'a [u8] {
-        self.block(8, 36)
-    }
-
-    /// The strings block.
-    pub(super) fn strings(&self) -> &'a [u8] {
-        self.block(12, 32)
-    }
-
-    /// The CPU that boots, as the header has it.
-    pub(super) fn boot_cpu(&self) -> u32 {
-        u32_at(self.fdt.data(), 28).unwrap_or_default()
-    }
-
-    /// The block whose place and length the header has at these offsets.
-    fn block(&self, place: usize, len: usize) -> &'a [u8] {
-        let word = |at| u32_at(self.fdt.data(), at).map(|word| word as usize);
-        let block = word(place)
-            .zip(word(len))
-            .and_then(|(at, len)| self.fdt.data().get(at..)?.get(..len));
-        block.unwrap_or_default()
     }
 
     /// The board's name: `/model`.
@@ -254,15 +213,13 @@ impl<'a> Tree<'a> {
 
     /// What must not be written: the reservation block's entries, then the fixed ranges of `/reserved-memory`.
     pub fn reservations(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
-        self.reservation_block().chain(self.reserved_memory())
-    }
-
-    /// The entries of the reservation block, without empty ones.
-    pub(super) fn reservation_block(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
-        self.fdt
+        let block = self
+            .fdt
             .memory_reservations()
-            .map(|entry| range(entry.address(), entry.size()))
+            .map(|entry| range(entry.address(), entry.size()));
+        block
             .filter(|range| !range.is_empty())
+            .chain(self.reserved_memory())
     }
 
     /// The fixed ranges of `/reserved-memory`, without nodes that are disabled.
@@ -293,11 +250,9 @@ pub(super) fn text(value: &[u8]) -> Option<&str> {
     core::str::from_utf8(value.get(..end)?).ok()
 }
 
-/// The value of `device_type` of a node that is a bank of RAM.
-pub(super) const MEMORY: &[u8] = b"memory\0";
-
-fn is_memory(node: &FdtNode<'_>) -> bool {
-    property(node, "device_type") == Some(MEMORY)
+pub(super) fn is_memory<N: Node>(node: &N) -> bool {
+    node.property("device_type")
+        .is_some_and(|p| p.value() == b"memory\0")
 }
 
 fn property<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a [u8]> {
@@ -315,10 +270,10 @@ pub(super) struct Cells {
 
 impl Cells {
     /// As the node says, else the specification's defaults.
-    pub(super) fn of(node: &FdtNode<'_>) -> Self {
+    pub(super) fn of<N: Node>(node: &N) -> Self {
         let cells = |name, default| {
-            property(node, name)
-                .and_then(|value| u32_at(value, 0))
+            node.property(name)
+                .and_then(|p| u32_at(p.value(), 0))
                 .map_or(default, |count| count as usize)
         };
         Self {
@@ -386,92 +341,30 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .map(|word| u32::from_be_bytes(*word))
 }
 
-/// A step through a structure block.
-pub(super) enum Token<'a> {
-    /// A node begins; its name.
-    Begin(&'a str),
-    /// A property of the node that began last.
-    Property {
-        name: &'a str,
-        /// Where the strings block has the name.
-        name_at: u32,
-        value: &'a [u8],
-    },
-    /// The node ends.
-    End,
-}
-
-/// Steps through a structure block, up to its end or its first fault.
-pub(super) struct Tokens<'a> {
-    structure: &'a [u8],
-    strings: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Tokens<'a> {
-    /// The next step and its offset, everything about it in bounds; none at the end.
-    fn step(&mut self) -> Result<(usize, Option<Token<'a>>), Error> {
-        loop {
-            let at = self.at;
-            let wrong = Error::Structure { at };
-            let word = |at| u32_at(self.structure, at).ok_or(wrong.clone());
-            let start = at.saturating_add(4);
-            let (token, end) = match word(at)? {
-                BEGIN_NODE => {
-                    let rest = self.structure.get(start..).unwrap_or_default();
-                    let name = name(rest, NODE_NAME_LIMIT).ok_or(Error::Name { at })?;
-                    let end = start.saturating_add(name.len()).saturating_add(1);
-                    (Some(Token::Begin(name)), end)
-                }
-                PROPERTY => {
-                    let (len, name_at) = (word(start)? as usize, word(start.saturating_add(4))?);
-                    let rest = self.strings.get(name_at as usize..).unwrap_or_default();
-                    let name = name(rest, PROPERTY_NAME_LIMIT).ok_or(Error::Name { at })?;
-                    let start = start.saturating_add(8);
-                    let end = start.saturating_add(len);
-                    let value = self.structure.get(start..end).ok_or(wrong)?;
-                    (Some(Token::Property { name, name_at, value }), end)
-                }
-                END_NODE => (Some(Token::End), start),
-                NOP => (None, start),
-                END => return Ok((at, None)),
-                _ => return Err(wrong),
-            };
-            self.at = end.checked_next_multiple_of(4).unwrap_or(usize::MAX);
-            if token.is_some() {
-                return Ok((at, token));
-            }
-        }
-    }
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
-
-    fn next(&mut self) -> Option<Token<'a>> {
-        self.step().ok()?.1
-    }
-}
-
 /// Walks the structure block once: every token, name and value in bounds, properties before child nodes, one root,
 /// nothing too deep or too much.
-fn check_structure(mut tokens: Tokens<'_>) -> Result<(), Error> {
+fn check_structure(structure: &[u8], strings: &[u8]) -> Result<(), Error> {
+    let mut at: usize = 0;
     let mut depth: u32 = 0;
-    // Bit n: the open node at depth n has had a child, after which nobody expects a property.
+    // Bit n: the open node at depth n has had a child, after which `dtoolkit` expects no property.
     let mut has_child: u64 = 0;
     let mut has_root = false;
     let mut heap: usize = 0;
     loop {
-        let (at, token) = tokens.step()?;
-        let wrong = Error::Structure { at };
-        let bad_name = Error::Name { at };
+        let token_at = at;
+        let wrong = Error::Structure { at: token_at };
+        let bad_name = Error::Name { at: token_at };
+        let token = u32_at(structure, at).ok_or(wrong.clone())?;
+        at = at.saturating_add(4);
         let cost = match token {
-            Some(Token::Begin(name)) => {
+            BEGIN_NODE => {
+                let rest = structure.get(at..).unwrap_or_default();
+                let name = name(rest, NODE_NAME_LIMIT).ok_or(bad_name.clone())?;
                 if depth == 0 && has_root {
                     return Err(wrong);
                 }
                 // The root alone has no name; a name with a slash could not be found again.
-                if name.is_empty() == has_root || name.as_bytes().contains(&b'/') {
+                if name.is_empty() == has_root || name.contains('/') {
                     return Err(bad_name);
                 }
                 has_child |= 1_u64.checked_shl(depth).unwrap_or(0);
@@ -481,24 +374,39 @@ fn check_structure(mut tokens: Tokens<'_>) -> Result<(), Error> {
                 }
                 has_child &= !1_u64.checked_shl(depth).unwrap_or(0);
                 has_root = true;
-                NODE_COST.saturating_add(name.len())
+                at = aligned(at.saturating_add(name.len()).saturating_add(1));
+                NODE_COST.saturating_add(name.len().saturating_mul(2))
             }
-            Some(Token::End) => {
+            END_NODE => {
                 depth = depth.checked_sub(1).ok_or(wrong)?;
                 0
             }
-            Some(Token::Property { name, value, .. }) => {
+            PROPERTY => {
                 let is_late = has_child & 1_u64.checked_shl(depth).unwrap_or(0) != 0;
                 if depth == 0 || is_late {
                     return Err(wrong);
                 }
-                if name.is_empty() {
-                    return Err(bad_name);
-                }
-                PROPERTY_COST.saturating_add(value.len())
+                let (Some(len), Some(name_at)) =
+                    (u32_at(structure, at), u32_at(structure, at.saturating_add(4)))
+                else {
+                    return Err(wrong);
+                };
+                let (len, name_at) = (len as usize, name_at as usize);
+                let rest = strings.get(name_at..).unwrap_or_default();
+                let name = name(rest, PROPERTY_NAME_LIMIT)
+                    .filter(|name| !name.is_empty())
+                    .ok_or(bad_name)?;
+                let value_at = at.saturating_add(8);
+                let end = value_at.saturating_add(len);
+                structure.get(value_at..end).ok_or(wrong)?;
+                at = aligned(end);
+                PROPERTY_COST
+                    .saturating_add(name.len().saturating_mul(2))
+                    .saturating_add(len)
             }
-            None if depth == 0 && has_root => return Ok(()),
-            None => return Err(wrong),
+            NOP => 0,
+            END if depth == 0 && has_root => return Ok(()),
+            _ => return Err(wrong),
         };
         heap = heap.saturating_add(cost);
         if heap > HEAP_LIMIT {
@@ -512,6 +420,10 @@ fn name(bytes: &[u8], limit: usize) -> Option<&str> {
     let probe = bytes.get(..=limit).unwrap_or(bytes);
     let end = probe.iter().position(|&byte| byte == 0)?;
     core::str::from_utf8(probe.get(..end)?).ok()
+}
+
+fn aligned(offset: usize) -> usize {
+    offset.checked_next_multiple_of(4).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -718,7 +630,7 @@ pub(super) mod tests {
             tree.mac(),
         );
         let model = DeviceTree::from_fdt(&tree.fdt());
-        let dtb = super::super::model::Model::read(tree).to_dtb();
+        let dtb = model.to_dtb();
         let again = Tree::check(&dtb).unwrap();
         assert_eq!(DeviceTree::from_fdt(&again.fdt()), model);
     }

@@ -1,14 +1,17 @@
 //! The device tree as Linux gets it: the base with what this boot and board add (Devicetree `/chosen`; U-Boot's list).
 
-use alloc::borrow::Cow;
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use dtoolkit::memreserve::MemoryReservation;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node, Property, ToPropertyValue};
+
 use super::Seeds;
-use super::device_tree::{Cells, ETHERNET, Error, MEMORY, Tree, text};
-use super::model::{Model, Node};
+use super::device_tree::{Cells, ETHERNET, Error, Tree, is_memory, text};
 use crate::Board;
 
 /// What this boot adds to the tree.
@@ -75,16 +78,17 @@ pub(super) fn for_linux(
     firmware: Option<&Tree<'_>>,
     boot: &Boot<'_>,
 ) -> Result<Vec<u8>, Error> {
-    let mut tree = Model::read(base);
+    let mut tree = DeviceTree::from_fdt(&base.fdt());
     if let Some(firmware) = firmware {
-        let model = Model::read(firmware);
         for (node, properties, when) in FROM_FIRMWARE {
-            copy(&mut tree.root, &model.root, node, properties, when);
+            copy(&mut tree.root, firmware, node, properties, when);
         }
-        copy_memory(&mut tree.root, Cells::of(&base.fdt().root()), firmware);
+        copy_memory(&mut tree.root, firmware);
     }
     identify(&mut tree.root, boot.board);
-    choose(tree.root.child_or_new("chosen"), boot);
+    choose(child(&mut tree.root, "chosen"), boot);
+    // Linux reads the entries up to the first empty one.
+    tree.memory_reservations.retain(|entry| entry.size() != 0);
     let kept = firmware.into_iter().flat_map(Tree::reservations);
     reserve(&mut tree, kept.chain([SPIN_TABLE]))?;
     let dtb = tree.to_dtb();
@@ -95,48 +99,48 @@ pub(super) fn for_linux(
 }
 
 /// Serial number and MAC address, where no firmware wrote them.
-fn identify(root: &mut Node<'_>, board: &Board<'_>) {
+fn identify(root: &mut DeviceTreeNode, board: &Board<'_>) {
     if root.property("serial-number").is_none() {
-        root.set("serial-number", string(format!("{:016x}", board.serial)));
+        set(root, "serial-number", format!("{:016x}", board.serial));
     }
     match ETHERNET.iter().find_map(|name| alias(root, name)) {
         Some(path) => {
-            if let Some(ethernet) = find_mut(root, &path)
+            if let Some(ethernet) = find(root, &path)
                 && ethernet
                     .property("local-mac-address")
-                    .is_none_or(|mac| mac == [0; 6])
+                    .is_none_or(|mac| mac.value() == [0; 6])
             {
-                ethernet.set("local-mac-address", board.mac.0.to_vec());
+                set(ethernet, "local-mac-address", board.mac.0);
             }
         }
         None => warn!("load: the device tree has no alias ethernet0, so Linux is told no MAC address"),
     }
 }
 
-fn choose(chosen: &mut Node<'_>, boot: &Boot<'_>) {
-    chosen.set("bootargs", string(boot.command_line.into()));
+fn choose(chosen: &mut DeviceTreeNode, boot: &Boot<'_>) {
+    set(chosen, "bootargs", boot.command_line);
     match &boot.initrd {
         Some(initrd) => {
-            chosen.set("linux,initrd-start", initrd.start.to_be_bytes().to_vec());
-            chosen.set("linux,initrd-end", initrd.end.to_be_bytes().to_vec());
+            set(chosen, "linux,initrd-start", initrd.start);
+            set(chosen, "linux,initrd-end", initrd.end);
         }
         // The firmware's initramfs is not the payload's.
         None => {
-            chosen.remove("linux,initrd-start");
-            chosen.remove("linux,initrd-end");
+            chosen.remove_property("linux,initrd-start");
+            chosen.remove_property("linux,initrd-end");
         }
     }
     if boot.seeds.kaslr != 0 {
-        chosen.set("kaslr-seed", boot.seeds.kaslr.to_be_bytes().to_vec());
+        set(chosen, "kaslr-seed", boot.seeds.kaslr);
     }
     if let Some(seed) = boot.seeds.rng {
-        chosen.set("rng-seed", seed.to_vec());
+        set(chosen, "rng-seed", seed);
     }
 }
 
 /// Adds to the reservation block what neither it nor `/reserved-memory` covers: Linux refuses to reserve twice what
 /// must stay unmapped.
-fn reserve(tree: &mut Model<'_>, ranges: impl Iterator<Item = Range<u64>>) -> Result<(), Error> {
+fn reserve(tree: &mut DeviceTree, ranges: impl Iterator<Item = Range<u64>>) -> Result<(), Error> {
     let dtb = tree.to_dtb();
     let mut reserved: Vec<Range<u64>> = Tree::check(&dtb)?.reservations().collect();
     for range in ranges {
@@ -144,7 +148,9 @@ fn reserve(tree: &mut Model<'_>, ranges: impl Iterator<Item = Range<u64>>) -> Re
             .iter()
             .any(|r| r.start <= range.start && range.end <= r.end);
         if !is_reserved {
-            tree.reservations.push(range.clone());
+            let len = range.end.saturating_sub(range.start);
+            tree.memory_reservations
+                .push(MemoryReservation::new(range.start, len));
             reserved.push(range);
         }
     }
@@ -152,92 +158,95 @@ fn reserve(tree: &mut Model<'_>, ranges: impl Iterator<Item = Range<u64>>) -> Re
 }
 
 /// One line of the table above.
-fn copy<'a>(root: &mut Node<'a>, firmware: &Node<'a>, node: &str, properties: &[&str], when: &When) {
-    // A name stands for an alias, which each tree resolves for itself.
-    let path = |root: &Node<'a>| match node.split_once('/') {
-        Some(("", _)) => Some(node.into()),
-        Some((name, below)) => alias(root, name).map(|path| format!("{path}/{below}")),
-        None => alias(root, node),
+fn copy(root: &mut DeviceTreeNode, firmware: &Tree<'_>, node: &str, properties: &[&str], when: &When) {
+    let from = match node.split_once('/') {
+        Some(("", _)) => firmware.fdt().find_node(node),
+        Some((name, below)) => firmware
+            .alias(name)
+            .and_then(|path| firmware.fdt().find_node(&format!("{path}/{below}"))),
+        None => firmware
+            .alias(node)
+            .and_then(|path| firmware.fdt().find_node(path)),
     };
-    let Some(from) = path(firmware).and_then(|path| find(firmware, &path)) else {
-        return;
-    };
-    let to = match when {
-        When::Always => Some(components(node).fold(root, Node::child_or_new)),
-        When::Node | When::SameLength => path(root).and_then(|path| find_mut(root, &path)),
+    let Some(from) = from else { return };
+    let to = match (node.split_once('/'), when) {
+        (_, When::Always) => Some(node.split('/').filter(|n| !n.is_empty()).fold(root, child)),
+        (Some(("", _)), _) => find(root, node),
+        (Some((name, below)), _) => alias(root, name).and_then(|path| find(root, &format!("{path}/{below}"))),
+        (None, _) => alias(root, node).and_then(|path| find(root, &path)),
     };
     let Some(to) = to else { return };
-    for property in &from.properties {
-        let (name, value) = (property.name, &property.value);
+    for property in from.properties() {
+        let name = property.name();
         if !properties.is_empty() && !properties.contains(&name) {
             continue;
         }
-        let differs = to.property(name).is_some_and(|own| own.len() != value.len());
+        let value = property.value();
+        let differs = to
+            .property(name)
+            .is_some_and(|own| own.value().len() != value.len());
         if matches!(when, When::SameLength) && differs {
             warn!(
                 "load: {} of {} differs in length from the firmware's; left alone",
                 name, node
             );
         } else {
-            to.set(name, value.clone());
+            set(to, name, value);
         }
     }
 }
 
-/// The firmware's banks of RAM in place of the server's, whose root has `cells`.
-fn copy_memory(root: &mut Node<'_>, cells: Cells, firmware: &Tree<'_>) {
+/// The firmware's banks of RAM in place of the server's.
+fn copy_memory(root: &mut DeviceTreeNode, firmware: &Tree<'_>) {
     let Some(first) = firmware.memory().next() else {
         return;
     };
-    root.children
-        .retain(|node| node.property("device_type") != Some(MEMORY));
-    let mut memory = Node {
-        name: Cow::Owned(format!("memory@{:x}", first.start)),
-        ..Node::default()
-    };
-    memory.set("device_type", MEMORY);
-    memory.set("reg", cells.reg(firmware.memory()));
-    root.children.push(memory);
+    let reg = Cells::of(root).reg(firmware.memory());
+    let others: Vec<String> = root
+        .children()
+        .filter(is_memory)
+        .map(|node| node.name().to_owned())
+        .collect();
+    for name in others {
+        root.remove_child(&name);
+    }
+    let memory = child(root, &format!("memory@{:x}", first.start));
+    set(memory, "device_type", "memory");
+    set(memory, "reg", reg);
 }
 
-/// A text as the value of a property.
-fn string(mut text: String) -> Vec<u8> {
-    text.push('\0');
-    text.into_bytes()
+fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
+    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+}
+
+/// The child of that name, made when it is missing. Like Linux's reader it takes the first one whose name is the
+/// same without a unit address, so that what is written here is what will be read.
+fn child<'n>(node: &'n mut DeviceTreeNode, name: &str) -> &'n mut DeviceTreeNode {
+    let name = (*node).child(name).map_or(name, |child| child.name()).to_owned();
+    node.add_child_mut(DeviceTreeNode::new_unchecked(name))
 }
 
 /// The node at a path whose unit addresses may be left out.
-fn find<'n, 'a>(root: &'n Node<'a>, path: &str) -> Option<&'n Node<'a>> {
-    components(path).try_fold(root, Node::child)
+fn find<'n>(root: &'n mut DeviceTreeNode, path: &str) -> Option<&'n mut DeviceTreeNode> {
+    let mut node = root;
+    for component in path.split('/').filter(|name| !name.is_empty()) {
+        let name = (*node).child(component)?.name().to_owned();
+        node = node.child_mut(&name)?;
+    }
+    Some(node)
 }
 
-/// As `find`.
-fn find_mut<'n, 'a>(root: &'n mut Node<'a>, path: &str) -> Option<&'n mut Node<'a>> {
-    components(path).try_fold(root, Node::child_mut)
-}
-
-fn components(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|name| !name.is_empty())
-}
-
-fn alias(root: &Node<'_>, name: &str) -> Option<String> {
-    text(root.child("aliases")?.property(name)?).map(String::from)
+fn alias(root: &DeviceTreeNode, name: &str) -> Option<String> {
+    text(root.child("aliases")?.property(name)?.value()).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
-    use dtoolkit::memreserve::MemoryReservation;
-    use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-    use dtoolkit::{Node, Property, ToPropertyValue};
     use smoltcp::wire::EthernetAddress;
 
     use super::super::device_tree::SIZE_LIMIT;
     use super::super::device_tree::tests::{MAC, firmware, node};
     use super::*;
-
-    fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
-        node.add_property(DeviceTreeProperty::new_unchecked(name, value));
-    }
 
     /// Shaped like the tree that Debian ships for a Pi 4, made smaller: knows the board only by its type.
     fn served() -> DeviceTree {
@@ -326,7 +335,7 @@ mod tests {
         Some(tree.find_node(path)?.property(name)?.value().to_vec())
     }
 
-    fn text_of(tree: &DeviceTree, path: &str, name: &str) -> String {
+    fn string(tree: &DeviceTree, path: &str, name: &str) -> String {
         String::from_utf8(value(tree, path, name).unwrap()).unwrap()
     }
 
@@ -337,7 +346,7 @@ mod tests {
             rng: Some([9; 64]),
         };
         let tree = fixed(&firmware(), None, &seeds).unwrap();
-        assert_eq!(text_of(&tree, "/chosen", "bootargs"), "console=ttyS1 quiet\0");
+        assert_eq!(string(&tree, "/chosen", "bootargs"), "console=ttyS1 quiet\0");
         assert_eq!(
             value(&tree, "/chosen", "linux,initrd-start").unwrap(),
             0x80_0000_u64.to_be_bytes()
@@ -395,8 +404,8 @@ mod tests {
     #[test]
     fn a_served_tree_learns_from_the_firmware_what_board_this_is() {
         let tree = fixed(&served(), Some(&firmware()), &Seeds::default()).unwrap();
-        assert_eq!(text_of(&tree, "/", "model"), "Raspberry Pi 4 Model B Rev 1.4\0");
-        assert_eq!(text_of(&tree, "/", "serial-number"), "10000000deadbeef\0");
+        assert_eq!(string(&tree, "/", "model"), "Raspberry Pi 4 Model B Rev 1.4\0");
+        assert_eq!(string(&tree, "/", "serial-number"), "10000000deadbeef\0");
         assert_eq!(value(&tree, "/", "memreserve").unwrap().len(), 8);
         assert_eq!(
             value(&tree, "/system", "linux,revision").unwrap(),
@@ -406,8 +415,8 @@ mod tests {
             value(&tree, "/chosen/bootloader", "boot-mode").unwrap(),
             [0, 0, 0, 2]
         );
-        assert_eq!(text_of(&tree, "/chosen", "os_prefix"), "net/\0");
-        assert_eq!(text_of(&tree, "/chosen", "stdout-path"), "serial1:115200n8\0");
+        assert_eq!(string(&tree, "/chosen", "os_prefix"), "net/\0");
+        assert_eq!(string(&tree, "/chosen", "stdout-path"), "serial1:115200n8\0");
         assert_eq!(value(&tree, "/scb/ethernet", "local-mac-address").unwrap(), MAC);
         assert_eq!(
             value(&tree, "/scb/ethernet/mdio/ethernet-phy", "reg").unwrap(),
@@ -421,7 +430,7 @@ mod tests {
             value(&tree, "/reserved-memory/linux,cma", "size").unwrap(),
             0x1400_0000_u32.to_be_bytes()
         );
-        assert_eq!(text_of(&tree, "/reserved-memory/nvram", "status"), "okay\0");
+        assert_eq!(string(&tree, "/reserved-memory/nvram", "status"), "okay\0");
         let dtb = tree.to_dtb();
         let (tree, own) = (Tree::check(&dtb).unwrap(), firmware().to_dtb());
         assert!(tree.memory().eq(Tree::check(&own).unwrap().memory()));
@@ -470,7 +479,7 @@ mod tests {
             [0_u32, 0, 0x3b40_0000],
         );
         let tree = fixed(&base, None, &Seeds::default()).unwrap();
-        assert_eq!(text_of(&tree, "/", "serial-number"), "1000000012345678\0");
+        assert_eq!(string(&tree, "/", "serial-number"), "1000000012345678\0");
         assert_eq!(
             value(&tree, "/scb/ethernet", "local-mac-address").unwrap(),
             BOARD.mac.0

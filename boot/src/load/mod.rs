@@ -10,7 +10,6 @@ pub mod image;
 pub mod place;
 
 mod fixups;
-mod model;
 
 use alloc::string::String;
 use alloc::vec;
