@@ -62,6 +62,11 @@ impl<'m, N: Device> Net<'m, N> {
         self.clock.now()
     }
 
+    /// What tells the time while a step has this borrowed.
+    pub(crate) fn clock(&self) -> &'m dyn Clock {
+        self.clock
+    }
+
     /// Polls until `ready` has something or `deadline` has passed (then `None`). `ready` runs at least once, and again
     /// after every batch of frames and every timer; between those the clock idles.
     pub fn wait<T>(&mut self, deadline: Instant, mut ready: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {

@@ -9,6 +9,9 @@ use crate::load::{self, Seeds};
 use crate::net::Net;
 use crate::{Board, Console, Entropy, Error, Handoff, Machine, Region, Settings, menu};
 
+/// How often a long download says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
 /// Boots: returns a kernel that is ready to run, or, after `settings.attempts` failures, the last error.
 pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Handoff, Error> {
     let Machine {
@@ -73,7 +76,20 @@ fn attempt<N: Device>(
     let payload = menu::choose(net, console, &menu, &lease, board)?;
     let seeds = Seeds::draw(entropy);
     load::load(&payload, memory, board, &seeds, &mut |url, into| {
-        fetcher.get(net, url, into, &mut |_done, _total| ())
+        let clock = net.clock();
+        let mut next = clock.now() + PROGRESS;
+        fetcher.get(net, url, into, &mut |done, total| {
+            if clock.now() >= next {
+                next = clock.now() + PROGRESS;
+                // Without a length the server has not said how much will come.
+                info!(
+                    "fetch: {}: {} of {} KiB",
+                    url,
+                    done / 1024,
+                    total.unwrap_or_default() / 1024
+                );
+            }
+        })
     })
 }
 

@@ -362,6 +362,28 @@ fn a_trickle_is_no_transfer() {
 }
 
 #[test]
+fn a_server_cannot_hold_a_node_for_longer_than_two_hours_an_answer() {
+    let site = Site::new(13);
+    // Just fast enough for the pace: it would take nine hours.
+    site.route(
+        "/a",
+        [Reply::ok(bytes(3_000_000)).slow(1100, Duration::from_secs(12))],
+    );
+    let Reason::Interrupted {
+        how: Lost::Stalled, ..
+    } = reason(site.get("http://192.168.7.2/a", 3_000_000))
+    else {
+        panic!("ninety bytes a second")
+    };
+    // One answer: without a validator nothing is taken up again.
+    assert!(
+        site.lan.now() < Instant::from_secs(3 * 60 * 60),
+        "{}",
+        site.lan.now()
+    );
+}
+
+#[test]
 fn an_answer_that_never_ends_its_head_is_given_up() {
     let site = Site::new(14);
     let filler = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 99_999]].concat();

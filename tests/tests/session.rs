@@ -503,4 +503,6 @@ fn a_slow_server_is_not_a_stalled_one() {
     site.route("/boot/Image", [Reply::ok(kernel).slow(1_000, seconds(2))]);
     site.boots();
     assert!(site.errors().is_empty());
+    let told = |line: &trace::Line| line.text.starts_with("fetch: ") && line.text.ends_with(" of 58 KiB");
+    assert!(trace::lines().iter().any(told), "a long download says how far it is");
 }

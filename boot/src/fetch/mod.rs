@@ -28,10 +28,12 @@ use crate::url::{self, Url};
 
 /// How long a server may think before its answer's head is complete: some build an image on demand.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer.
+/// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer. Two hours
+/// are enough for a gigabyte at 1 Mb/s, and a server cannot hold a node for longer.
 const BODY_PACE: Pace = Pace {
     bytes: 1024,
     window: Duration::from_secs(15),
+    in_all: Duration::from_secs(2 * 60 * 60),
 };
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -45,6 +47,7 @@ const MAX_DISCARD: usize = 8 * 1024;
 const DISCARD_PACE: Pace = Pace {
     bytes: usize::MAX,
     window: Duration::from_secs(1),
+    in_all: Duration::from_secs(1),
 };
 
 /// Fetches URLs, keeping one connection open between them.
@@ -395,7 +398,9 @@ impl Fetcher {
         let mut written: usize = 0;
         // The bytes by which the pace is measured next, and until when.
         let mut due = pace.bytes;
-        let mut deadline = net.now() + pace.window;
+        let start = net.now();
+        let end = start + pace.in_all;
+        let mut deadline = (start + pace.window).min(end);
         let result = loop {
             if body.is_done() {
                 break Ok(());
@@ -413,7 +418,7 @@ impl Fetcher {
                     let now = net.now();
                     if written >= due {
                         due = written.saturating_add(pace.bytes);
-                        deadline = now + pace.window;
+                        deadline = (now + pace.window).min(end);
                     }
                     arrived(now, written);
                 }
@@ -437,11 +442,12 @@ impl Fetcher {
     }
 }
 
-/// How fast a body must come: so many bytes in every window, or its end.
+/// How fast a body must come: so many bytes in every window, or its end, which must come in time.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     bytes: usize,
     window: Duration,
+    in_all: Duration,
 }
 
 /// Why the reading of a body ended.
