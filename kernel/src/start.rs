@@ -182,7 +182,10 @@ fn describe<'m>(
     tree: Option<&Tree<'_>>,
 ) -> (&'static Row, Board<'m>) {
     let revision = mailbox.board_revision().unwrap_or_default();
-    let serial = mailbox.serial().unwrap_or_default();
+    // QEMU's mailbox knows none; the device tree may have what a firmware wrote there.
+    let written = || u64::from_str_radix(tree?.serial_number()?, 16).ok();
+    let serial = mailbox.serial().filter(|serial| *serial != 0);
+    let serial = serial.or_else(written).unwrap_or_default();
     let (row, known) = board::row(soc, revision);
     if !known {
         warn!(

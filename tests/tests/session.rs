@@ -3,7 +3,7 @@
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 use tests::{
-    Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Random, Reply, Site, payload, site,
+    Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Random, Reply, Site, lines, payload, site,
 };
 
 const DISCOVER: u8 = 1;
@@ -503,6 +503,6 @@ fn a_slow_server_is_not_a_stalled_one() {
     site.route("/boot/Image", [Reply::ok(kernel).slow(1_000, seconds(2))]);
     site.boots();
     assert!(site.errors().is_empty());
-    let told = |line: &trace::Line| line.text.starts_with("fetch: ") && line.text.ends_with(" of 58 KiB");
-    assert!(trace::lines().iter().any(told), "a long download says how far it is");
+    let told = |line: &tests::Line| line.text.starts_with("fetch: ") && line.text.ends_with(" of 58 KiB");
+    assert!(lines().iter().any(told), "a long download says how far it is");
 }

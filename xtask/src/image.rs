@@ -86,6 +86,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         "--target-dir",
         "target",
     ]);
+    command.args(["--config", &short_paths()?]);
     execute(command.args(profile.arguments())).context("image")?;
     let directory = match profile {
         Profile::Release | Profile::Defmt => "release",
@@ -104,6 +105,24 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         size: flat.len(),
         sections: elf.sections()?,
     })
+}
+
+/// Cargo configuration that leaves this machine's directories out of the panic messages: they cost 2 KB, and the same
+/// source should make the same image everywhere.
+fn short_paths() -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let sources = home.map(|home| home.join("registry/src")).unwrap_or_default();
+    let registries = fs::read_dir(sources)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let flags: Vec<String> = registries
+        .chain([std::env::current_dir().context("image")?])
+        .map(|directory| format!("{:?}", format!("--remap-path-prefix={}/=", directory.display())))
+        .collect();
+    Ok(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")))
 }
 
 impl Image {
