@@ -137,6 +137,12 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether the server answered that there is no such file.
+    pub fn is_absent(&self) -> bool {
+        // Object stores answer 403 for what does not exist, when listing is not allowed.
+        matches!(self.status(), Some(403 | 404 | 410))
+    }
 }
 
 impl fmt::Display for Error {

@@ -15,7 +15,7 @@ use super::{Error, Fault, Menu, pxelinux};
 use crate::fetch::Get;
 use crate::lease::{Lease, Uuid};
 use crate::url::{self, Url};
-use crate::{Board, Settings, fetch};
+use crate::{Board, Settings};
 
 /// One source of menus: names that are tried in order until one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,7 +152,7 @@ pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> 
                     info!("menu: {} entries from {} ({})", entries, menu.url, place.source);
                     return Ok(menu);
                 }
-                Err(Fault::Fetch(error)) if is_absent(&error) => absence = Some(Fault::Fetch(error)),
+                Err(Fault::Fetch(error)) if error.is_absent() => absence = Some(Fault::Fetch(error)),
                 Err(error) if fault.is_none() => {
                     fault = Some(error);
                     break;
@@ -187,12 +187,6 @@ fn menu_at(
     let window = scratch.get_mut(..room).unwrap_or_default();
     let response = get(url, window).map_err(Fault::Fetch)?;
     pxelinux::parse(&response, base, scratch, get)
-}
-
-/// Whether the server answered that there is no such file.
-pub(super) fn is_absent(error: &fetch::Error) -> bool {
-    // Object stores answer 403 for what does not exist, when listing is not allowed.
-    matches!(error.status(), Some(403 | 404 | 410))
 }
 
 /// The root of the HTTP server that stands in for the TFTP server; none when DHCP names neither server nor file.
@@ -274,6 +268,7 @@ mod tests {
 
     use super::super::tests::{board, lease};
     use super::*;
+    use crate::fetch;
 
     const SEARCH_PATH: [&str; 11] = [
         "pxelinux.cfg/52506934-3031-c000-32ec-fc3cda06ffe0",

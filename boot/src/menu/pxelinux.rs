@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
-use super::find::is_absent;
 use super::{
     Action, Boot, Bound, Content, Display, Entry, Fault, Menu, Pick, Unsupported, base_of, resolve, screen,
 };
@@ -138,7 +137,7 @@ impl Reader {
             match get(&included, window) {
                 Ok(response) => self.file(&response, window, depth.saturating_add(1), get)?,
                 // Syslinux goes on without it. A failure may be gone next time, and an entry missing until then.
-                Err(error) if is_absent(&error) => warn!("menu: INCLUDE skipped: {}", error),
+                Err(error) if error.is_absent() => warn!("menu: INCLUDE skipped: {}", error),
                 Err(error) => return Err(Fault::Fetch(error)),
             }
         }
