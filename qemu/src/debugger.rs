@@ -17,6 +17,8 @@ pub enum Register {
     Sp,
     /// The address of the next instruction.
     Pc,
+    /// PSTATE, laid out as SPSR_ELx.
+    Cpsr,
 }
 
 impl Register {
@@ -25,6 +27,15 @@ impl Register {
             Self::X(number) => number,
             Self::Sp => 31,
             Self::Pc => 32,
+            Self::Cpsr => 33,
+        }
+    }
+
+    /// Hexadecimal digits of its value on the wire.
+    fn digits(self) -> usize {
+        match self {
+            Self::X(_) | Self::Sp | Self::Pc => 16,
+            Self::Cpsr => 8,
         }
     }
 }
@@ -51,15 +62,21 @@ impl Debugger {
     /// The value of a register of the first core.
     pub fn read(&mut self, register: Register) -> Result<u64> {
         let answer = self.ask(&format!("p{:x}", register.number()))?;
-        let digits = answer.get(..16).with_context(|| format!("debugger: {answer}"))?;
-        let value = u64::from_str_radix(digits, 16).with_context(|| format!("debugger: {answer}"))?;
+        let digits = answer
+            .get(..register.digits())
+            .with_context(|| format!("debugger: {answer}"))?;
+        // The least significant byte comes first.
+        let value = u64::from_str_radix(&format!("{digits:0<16}"), 16)
+            .with_context(|| format!("debugger: {answer}"))?;
         Ok(value.swap_bytes())
     }
 
     /// Changes a register of the first core.
     pub fn write(&mut self, register: Register, value: u64) -> Result<()> {
-        let (number, value) = (register.number(), value.swap_bytes());
-        let answer = self.ask(&format!("P{number:x}={value:016x}"))?;
+        let number = register.number();
+        let mut value = format!("{:016x}", value.swap_bytes());
+        value.truncate(register.digits());
+        let answer = self.ask(&format!("P{number:x}={value}"))?;
         ensure!(answer == "OK", "debugger: {register:?}: {answer}");
         Ok(())
     }
@@ -134,13 +151,19 @@ mod tests {
 
     #[test]
     fn registers_are_little_endian_digits() {
-        let (mut debugger, mut stub) = answering(b"+$T02thread:01;#04$0000203b00000000#37+$OK#9a");
+        let (mut debugger, mut stub) =
+            answering(b"+$T02thread:01;#04$0000203b00000000#37+$OK#9a+$c8030060#c4+$OK#9a");
         assert_eq!(debugger.read(Register::Pc).unwrap(), 0x3b20_0000);
         debugger.write(Register::Sp, 0x1234).unwrap();
+        assert_eq!(debugger.read(Register::Cpsr).unwrap(), 0x6000_03c8);
+        debugger.write(Register::Cpsr, 0x6000_03c9).unwrap();
         drop(debugger);
         let mut sent = String::new();
         stub.read_to_string(&mut sent).unwrap();
-        assert_eq!(sent, "$p20#d2++$P1f=3412000000000000#2e+");
+        assert_eq!(
+            sent,
+            "$p20#d2++$P1f=3412000000000000#2e+$p21#d3+$P21=c9030060#b5+"
+        );
     }
 
     #[test]

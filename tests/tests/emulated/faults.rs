@@ -118,6 +118,22 @@ fn a_stack_overflow_hits_the_guard_page_and_is_reported() {
 }
 
 #[test]
+fn a_fault_while_one_is_reported_resets_without_a_word() {
+    require!(machine(BOARD, RELEASE));
+    let (_server, mut qemu) = waiting();
+    let mut debugger = qemu.debugger().unwrap();
+    // Bit 0, SPSel: the exceptions' own stack, which nothing but the report of a fault runs on.
+    let state = debugger.read(Register::Cpsr).unwrap();
+    assert_eq!(state & 0b1101, 0b1000, "EL2 on SP_EL0: {state:#x}");
+    debugger.write(Register::Cpsr, state | 1).unwrap();
+    debugger.write(Register::Pc, 0x8000_0000).unwrap();
+    debugger.detach().unwrap();
+    ends(&mut qemu);
+    let text = qemu.console().text();
+    assert!(!text.contains("fault:"), "{text}");
+}
+
+#[test]
 fn a_payload_that_returns_resets() {
     let machine = require!(machine(BOARD, RELEASE));
     let mut kernel = tests::payload::image(4096);
