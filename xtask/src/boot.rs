@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Self> {
+    /// Relative paths are under `directory`, where the person typed them.
+    pub(crate) fn parse(arguments: &mut lexopt::Parser, directory: &Path) -> Result<Self> {
         use lexopt::prelude::*;
         let mut options = Self {
             board: Board::default(),
@@ -57,19 +58,31 @@ impl Options {
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("board") => options.board = Board::from_name(&arguments.value()?.string()?)?,
-                Long("kernel") => options.kernel = Some(arguments.value()?.into()),
-                Long("initrd") => options.initrd = Some(arguments.value()?.into()),
+                Long("kernel") => options.kernel = Some(directory.join(arguments.value()?)),
+                Long("initrd") => options.initrd = Some(directory.join(arguments.value()?)),
                 Long("append") => options.append = arguments.value()?.string()?,
-                Long("menu") => options.menu = Some(arguments.value()?.into()),
-                Long("root") => options.root = Some(arguments.value()?.into()),
-                Long("timeout") => options.timeout = Duration::from_secs(arguments.value()?.parse()?),
+                Long("menu") => options.menu = Some(directory.join(arguments.value()?)),
+                Long("root") => options.root = Some(directory.join(arguments.value()?)),
+                Long("timeout") => {
+                    // More would overflow the deadline.
+                    let seconds: u32 = arguments.value()?.parse().context("boot: --timeout")?;
+                    options.timeout = Duration::from_secs(seconds.into());
+                }
                 Long("expect") => options.expect = Some(arguments.value()?.string()?),
                 Long("interactive") => options.interactive = true,
                 Long("debug") => options.profile = Profile::Debug,
-                Long("trace-net") => options.trace = Some(arguments.value()?.into()),
+                Long("trace-net") => options.trace = Some(directory.join(arguments.value()?)),
                 other => return Err(other.unexpected().into()),
             }
         }
+        ensure!(
+            options.menu.is_none() || options.append.is_empty(),
+            "boot: --append with --menu: the menu is sent as it is; write the words on its APPEND line"
+        );
+        ensure!(
+            options.expect.is_none() || !options.interactive,
+            "boot: --expect with --interactive: the keys decide when it ends"
+        );
         Ok(options)
     }
 }
@@ -278,6 +291,119 @@ impl Drop for RawTerminal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(arguments: &'static [&'static str]) -> Result<Options> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        Options::parse(&mut parser, Path::new("/typed/here"))
+    }
+
+    fn refusal(arguments: &'static [&'static str]) -> String {
+        format!("{:#}", parse(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn without_options_the_demo_boots() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.board, Board::default());
+        for path in [
+            &options.kernel,
+            &options.initrd,
+            &options.menu,
+            &options.root,
+            &options.trace,
+        ] {
+            assert_eq!(*path, None);
+        }
+        assert_eq!(options.append, "");
+        assert_eq!(options.timeout, Duration::from_secs(600));
+        assert_eq!(options.expect, None);
+        assert!(!options.interactive);
+        assert_eq!(options.profile, Profile::Release);
+    }
+
+    #[test]
+    fn every_option_arrives() {
+        for board in Board::ALL {
+            let mut parser = lexopt::Parser::from_args(["--board", board.name()]);
+            assert_eq!(Options::parse(&mut parser, Path::new("/")).unwrap().board, board);
+        }
+        let options = parse(&["--append", "a b", "--timeout", "7", "--expect", "^ok$", "--debug"]).unwrap();
+        assert_eq!(options.append, "a b");
+        assert_eq!(options.timeout, Duration::from_secs(7));
+        assert_eq!(options.expect.as_deref(), Some("^ok$"));
+        assert_eq!(options.profile, Profile::Debug);
+        assert!(parse(&["--interactive"]).unwrap().interactive);
+    }
+
+    #[test]
+    fn paths_are_relative_to_where_they_were_typed() {
+        let options = parse(&[
+            "--kernel",
+            "Image",
+            "--initrd",
+            "../initrd",
+            "--menu=my.menu",
+            "--root",
+            ".",
+            "--trace-net",
+            "/tmp/net.pcap",
+        ])
+        .unwrap();
+        assert_eq!(options.kernel.as_deref(), Some(Path::new("/typed/here/Image")));
+        assert_eq!(
+            options.initrd.as_deref(),
+            Some(Path::new("/typed/here/../initrd"))
+        );
+        assert_eq!(options.menu.as_deref(), Some(Path::new("/typed/here/my.menu")));
+        assert_eq!(options.root.as_deref(), Some(Path::new("/typed/here")));
+        assert_eq!(options.trace.as_deref(), Some(Path::new("/tmp/net.pcap")));
+    }
+
+    #[test]
+    fn an_option_that_would_be_ignored_is_refused() {
+        let refused = refusal(&["--menu", "m", "--append", "quiet"]);
+        assert!(refused.contains("the menu is sent as it is"), "{refused}");
+        let refused = refusal(&["--expect", "x", "--interactive"]);
+        assert!(refused.contains("--expect with --interactive"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_no_option_is_refused() {
+        assert!(refusal(&["--board", "5b"]).contains("board 5b: not one of 3b-usbnet"));
+        assert!(refusal(&["--frobnicate"]).contains("'--frobnicate'"));
+        assert!(refusal(&["stray"]).contains("\"stray\""));
+        for seconds in ["soon", "-1", "1.5", "", "4294967296"] {
+            let mut parser = lexopt::Parser::from_args(["--timeout", seconds]);
+            let refused = format!("{:#}", Options::parse(&mut parser, Path::new("/")).unwrap_err());
+            assert!(refused.starts_with("boot: --timeout: "), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_option_without_its_value_is_refused() {
+        for option in [
+            "--board",
+            "--kernel",
+            "--initrd",
+            "--append",
+            "--menu",
+            "--root",
+            "--timeout",
+            "--expect",
+            "--trace-net",
+        ] {
+            let mut parser = lexopt::Parser::from_args([option]);
+            let refused = format!("{:#}", Options::parse(&mut parser, Path::new("/")).unwrap_err());
+            assert!(
+                refused.contains("missing argument") && refused.contains(option),
+                "{refused}"
+            );
+        }
+        for option in ["--interactive=yes", "--debug=1"] {
+            let mut parser = lexopt::Parser::from_args([option]);
+            assert!(Options::parse(&mut parser, Path::new("/")).is_err(), "{option}");
+        }
+    }
 
     #[test]
     fn the_demo_menu_names_what_is_served() {

@@ -21,12 +21,12 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
     --board NAME     3b-usbnet (default), 3b-usbnet-hub, 3a+-usbnet, 4b
     --kernel F       the payload's kernel, in place of Debian's
     --initrd F       its initrd, in place of the demo's
-    --append S       more words for its command line
+    --append S       more words for its command line (with --menu, write them there)
     --menu F         a menu of your own, served as the boot file
     --root DIR       more files for the web server
     --timeout S      give up after S seconds (default 600)
     --expect REGEX   end with success when the console matches (default: the demo's hello)
-    --interactive    your keys go to the console; Ctrl-A x ends
+    --interactive    your keys go to the console; Ctrl-A x ends (not with --expect)
     --debug          the debug build of kernel8.img
     --trace-net F    write every frame to F, a pcap file
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     use lexopt::prelude::*;
+    let typed_in = std::env::current_dir().context("xtask: this directory")?;
     // Everything below names files by their place in the checkout.
     std::env::set_current_dir(root()?).context("xtask: the checkout")?;
     let mut arguments = lexopt::Parser::from_env();
@@ -59,7 +60,7 @@ fn run() -> Result<ExitCode> {
         Some(other) => return Err(other.unexpected().into()),
     };
     match command.as_str() {
-        "boot" => boot::run(boot::Options::parse(&mut arguments)?),
+        "boot" => boot::run(boot::Options::parse(&mut arguments, &typed_in)?),
         "image" => {
             let image = image::build(image::Profile::parse(&mut arguments)?)?;
             image.print();
