@@ -60,16 +60,19 @@ impl Report {
 /// Does what `goal` needs. A step that fails does not keep the others from being done.
 pub(crate) fn run(goal: Goal) -> Report {
     let mut report = Report::default();
-    for package in PACKAGES.iter().filter(|package| package.goal <= goal) {
-        if package.present() {
-            report.step(package.name, Ok(Outcome::Present(package.proof.to_owned())));
-        }
-    }
-    let absent: Vec<&Package> = PACKAGES
+    let apt = on_path("apt-get");
+    let (present, absent): (Vec<&Package>, Vec<&Package>) = PACKAGES
         .iter()
-        .filter(|package| package.goal <= goal && !package.present())
-        .collect();
-    if !absent.is_empty() {
+        .filter(|package| package.goal <= goal && (apt || package.is_program()))
+        .partition(|package| package.present());
+    for package in present {
+        report.step(package.name, Ok(Outcome::Present(package.proof.to_owned())));
+    }
+    if !apt {
+        for package in absent {
+            report.step(package.proof, Err(anyhow::anyhow!("{}", package.need())));
+        }
+    } else if !absent.is_empty() {
         let installed = install(&absent);
         for package in absent {
             let outcome = match &installed {
@@ -125,7 +128,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 6] = [
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
@@ -158,16 +161,21 @@ const PACKAGES: [Package; 7] = [
         proof: "nginx",
         goal: Goal::Test,
     },
-    Package {
-        name: "device-tree-compiler",
-        proof: "dtc",
-        goal: Goal::Test,
-    },
 ];
 
 impl Package {
+    /// False for Debian's keys, which serve nothing but apt.
+    fn is_program(&self) -> bool {
+        !self.proof.starts_with('/')
+    }
+
+    /// What a person without apt has to install.
+    fn need(&self) -> String {
+        format!("needs the program {} (Debian: {})", self.proof, self.name)
+    }
+
     fn present(&self) -> bool {
-        if self.proof.starts_with('/') {
+        if !self.is_program() {
             return Path::new(self.proof).exists();
         }
         if self.name == "qemu-system-arm" && qemu::Board::default().unavailable().is_none() {
@@ -188,9 +196,6 @@ pub(crate) fn on_path(program: &str) -> bool {
 fn install(packages: &[&Package]) -> Result<()> {
     let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
     let list = names.join(" ");
-    if !on_path("apt-get") {
-        bail!("no apt here; install what Debian calls: {list}");
-    }
     let prefix: &[&str] = if is_root()? {
         &[]
     } else if Command::new("sudo")
@@ -242,4 +247,28 @@ fn install(packages: &[&Package]) -> Result<()> {
 /// Whether we may do everything.
 pub(crate) fn is_root() -> Result<bool> {
     Ok(crate::output(Command::new("id").arg("-u"))?.trim() == "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_apt_each_program_is_named_with_debians_package() {
+        let needs: Vec<String> = PACKAGES
+            .iter()
+            .filter(|package| package.is_program())
+            .map(Package::need)
+            .collect();
+        assert_eq!(
+            needs,
+            [
+                "needs the program xz (Debian: xz-utils)",
+                "needs the program qemu-system-aarch64 (Debian: qemu-system-arm)",
+                "needs the program ip (Debian: iproute2)",
+                "needs the program dnsmasq (Debian: dnsmasq-base)",
+                "needs the program nginx (Debian: nginx-light)",
+            ]
+        );
+    }
 }
