@@ -49,9 +49,9 @@ impl Linked {
     }
 }
 
-/// The images that are there; the others are skipped under the name of `test`.
+/// The images that are there; for the others `test` is skipped, once.
 fn linked(test: &str) -> Vec<Linked> {
-    let mut found = Vec::new();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in IMAGES {
         match (
             qemu::image(&format!("{name}.img")),
@@ -62,8 +62,11 @@ fn linked(test: &str) -> Vec<Linked> {
                 flat: fs::read(flat).unwrap(),
                 elf: fs::read(elf).unwrap(),
             }),
-            (Err(reason), _) | (_, Err(reason)) => qemu::skip(test, format!("{reason:#}")),
+            (Err(reason), _) | (_, Err(reason)) => missing.push(format!("{reason:#}")),
         }
+    }
+    if !missing.is_empty() {
+        qemu::skip(test, missing.join("; "));
     }
     found
 }
