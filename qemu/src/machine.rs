@@ -244,6 +244,7 @@ pub struct Machine {
     serial: bool,
     debugger: bool,
     initrd: Option<PathBuf>,
+    nic: bool,
     net: Net,
     capture: Option<PathBuf>,
     namespace: Option<String>,
@@ -264,6 +265,7 @@ impl Machine {
             serial: true,
             debugger: false,
             initrd: None,
+            nic: true,
             net: Net::user(),
             capture: None,
             namespace: None,
@@ -311,6 +313,12 @@ impl Machine {
     /// An initrd loaded by QEMU itself, for booting Linux without Bramble; only with [`Entry::Kernel`].
     pub fn initrd(mut self, file: impl Into<PathBuf>) -> Self {
         self.initrd = Some(file.into());
+        self
+    }
+
+    /// Nothing is plugged into USB: the board has no NIC, and no network.
+    pub fn no_nic(mut self) -> Self {
+        self.nic = false;
         self
     }
 
@@ -453,7 +461,7 @@ impl Machine {
             }
         }
         let nic = self.board.nic(&self.firmware.mac_text());
-        if !nic.is_empty() {
+        if self.nic && !nic.is_empty() {
             command.args(["-netdev", &self.net.netdev]);
             for device in nic {
                 command.args(["-device", &device]);

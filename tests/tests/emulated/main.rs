@@ -31,6 +31,7 @@ mod defmt;
 mod failures;
 mod faults;
 mod lan;
+mod no_network;
 mod position;
 mod terminal;
 
