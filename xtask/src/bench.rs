@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The port of DHCP servers.
 const DHCP_SERVER: u16 = 67;
 
+/// Bramble's download is to be this many times as fast as Linux's.
+const RATIO: f64 = 4.0;
+
+/// From reset, the first DHCP packet is to come sooner.
+const FIRST_PACKET: Duration = Duration::from_secs(2);
+
 /// What one run of Bramble showed. Times are the guest's, since reset.
 struct Run {
     /// The first frame to a DHCP server.
@@ -56,8 +62,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     let counted = self::bramble(&server, board, &image, true)?;
     println!("bench: Linux");
     let linux = linux(&server, board);
-    table(&bramble, &counted, linux.as_ref());
-    Ok(ExitCode::SUCCESS)
+    if table(&bramble, &counted, linux.as_ref()) {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Ok(ExitCode::FAILURE)
+    }
 }
 
 /// Boots the built-in payload with Bramble.
@@ -124,22 +133,42 @@ fn linux(server: &Server, board: Board) -> Result<Duration> {
     Ok(Duration::from_millis(number(&wget, 1)?))
 }
 
-fn table(bramble: &Run, counted: &Run, linux: Result<&Duration, &anyhow::Error>) {
+/// Prints the figures; whether every target was met.
+fn table(bramble: &Run, counted: &Run, linux: Result<&Duration, &anyhow::Error>) -> bool {
     let row = |name: &str, figure: String| println!("{name:<52} {figure}");
     println!();
     row("payload over usb-net, Bramble", rate(bramble.fetch));
-    match linux {
+    let fast = match linux {
         Ok(time) => {
             row("payload over usb-net, Linux cdc_ether + wget", rate(*time));
             let ratio = time.as_secs_f64() / bramble.fetch.as_secs_f64().max(0.001);
-            row("  Bramble is faster by", format!("{ratio:.1} times"));
+            row(
+                "  Bramble is faster by",
+                format!(
+                    "{ratio:.1} times (target: {RATIO} or more) {}",
+                    verdict(ratio >= RATIO)
+                ),
+            );
+            ratio >= RATIO
         }
-        Err(reason) => row(
-            "payload over usb-net, Linux cdc_ether + wget",
-            format!("not available: {reason:#}"),
+        Err(reason) => {
+            row(
+                "payload over usb-net, Linux cdc_ether + wget",
+                format!("not available: {reason:#}; {}", verdict(false)),
+            );
+            false
+        }
+    };
+    let prompt = bramble.dhcp < FIRST_PACKET;
+    row(
+        "reset to first DHCP packet",
+        format!(
+            "{} (target: under {}) {}",
+            seconds(bramble.dhcp),
+            seconds(FIRST_PACKET),
+            verdict(prompt)
         ),
-    }
-    row("reset to first DHCP packet", seconds(bramble.dhcp));
+    );
     row("  instructions", millions(counted.dhcp));
     row(
         "reset to the payload's first instruction",
@@ -161,6 +190,11 @@ fn table(bramble: &Run, counted: &Run, linux: Result<&Duration, &anyhow::Error>)
     println!(
         "Seconds are guest time without, instructions guest time with -icount shift=0: a wait counts as instructions."
     );
+    fast && prompt
+}
+
+fn verdict(met: bool) -> &'static str {
+    if met { "ok" } else { "MISSED" }
 }
 
 fn rate(time: Duration) -> String {
@@ -198,4 +232,28 @@ fn noise(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn met(dhcp: u64, fetch: u64, linux: Result<u64>) -> bool {
+        let run = Run {
+            dhcp: Duration::from_millis(dhcp),
+            payload: Duration::from_secs(3),
+            fetch: Duration::from_millis(fetch),
+            heap_peak: 0,
+            stack_peak: 0,
+        };
+        table(&run, &run, linux.map(Duration::from_millis).as_ref())
+    }
+
+    #[test]
+    fn each_missed_target_fails_the_bench() {
+        assert!(met(1999, 1000, Ok(4000)));
+        assert!(!met(2000, 1000, Ok(4000)));
+        assert!(!met(1999, 1000, Ok(3999)));
+        assert!(!met(1999, 1000, Err(anyhow::anyhow!("no payload"))));
+    }
 }
