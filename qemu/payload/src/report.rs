@@ -64,6 +64,11 @@ extern "C" fn report(entry: &Entry) -> ! {
         .bytes(summary.serial)
         .text("\n");
     uart.text("payload: cmdline ").bytes(summary.bootargs).text("\n");
+    uart.text("payload: kaslr-seed ")
+        .number(summary.kaslr_seed.len() as u64);
+    uart.text(" bytes, rng-seed ")
+        .number(summary.rng_seed.len() as u64)
+        .text(" bytes\n");
     let initrd = tree::cells(summary.initrd_start).zip(tree::cells(summary.initrd_end));
     if let Some((start, end)) = initrd {
         uart.text("payload: initrd ").number(end.wrapping_sub(start));

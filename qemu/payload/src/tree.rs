@@ -17,6 +17,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) stdout: &'a [u8],
     pub(crate) initrd_start: &'a [u8],
     pub(crate) initrd_end: &'a [u8],
+    pub(crate) kaslr_seed: &'a [u8],
+    pub(crate) rng_seed: &'a [u8],
     /// Whether the walk came to the tree's end.
     pub(crate) whole: bool,
 }
@@ -70,6 +72,8 @@ fn walk<'a>(tree: &'a [u8], summary: &mut Summary<'a>) -> Option<()> {
                     (_, true, b"stdout-path") => &mut summary.stdout,
                     (_, true, b"linux,initrd-start") => &mut summary.initrd_start,
                     (_, true, b"linux,initrd-end") => &mut summary.initrd_end,
+                    (_, true, b"kaslr-seed") => &mut summary.kaslr_seed,
+                    (_, true, b"rng-seed") => &mut summary.rng_seed,
                     _ => continue,
                 };
                 *place = value
@@ -85,7 +89,7 @@ fn walk<'a>(tree: &'a [u8], summary: &mut Summary<'a>) -> Option<()> {
 }
 
 fn place_is_text(name: &[u8]) -> bool {
-    !name.starts_with(b"linux,")
+    !name.starts_with(b"linux,") && !name.ends_with(b"-seed")
 }
 
 /// A big-endian number of one or two cells.

@@ -41,6 +41,9 @@ fn assert_handed_over(text: &str) {
     let tree =
         Regex::new("(?m)^payload: device tree [0-9]+ bytes, [0-9]+ nodes, depth [0-9]+, whole$").unwrap();
     assert!(tree.is_match(text), "{text}");
+    // From the SoC's random number generator; the tree had none.
+    let seeds = "payload: kaslr-seed 8 bytes, rng-seed 64 bytes\n";
+    assert!(text.contains(seeds), "{text}");
 }
 
 /// The console's lines without what differs from run to run: time, port, and where the image came from.
