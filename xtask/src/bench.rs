@@ -188,7 +188,8 @@ fn table(bramble: &Run, counted: &Run, linux: Result<&Duration, &anyhow::Error>)
         Board::default().name()
     );
     println!(
-        "Seconds are guest time without, instructions guest time with -icount shift=0: a wait counts as instructions."
+        "Seconds are the guest's clock since reset, which is the host's wall clock; instructions are guest time with \
+         -icount shift=0, where a wait counts as instructions."
     );
     fast && prompt
 }

@@ -108,7 +108,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
 }
 
 /// Cargo configuration that leaves this machine's directories out of the panic messages: they cost 2 KB, and the same
-/// source should make the same image everywhere.
+/// source should make the same image everywhere. Those of a `core` that set-up built from rust-src stay.
 fn short_paths() -> Result<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
