@@ -86,6 +86,16 @@ struct Tally {
 }
 
 impl Tally {
+    /// A session on spoilt input: it survives, is counted, and when it boots the kernel is the one that was served.
+    fn session(&mut self, site: &mut Site, mutation: Mutation) -> Result<Handoff, Error> {
+        let result = survives(site);
+        self.count(&result);
+        if let Ok(handoff) = &result {
+            assert_kernel(site, handoff, mutation);
+        }
+        result
+    }
+
     fn count(&mut self, result: &Result<Handoff, Error>) {
         *(if result.is_ok() {
             &mut self.booted
@@ -134,11 +144,7 @@ fn dhcp(mutations: impl Iterator<Item = Mutation>, spoil: impl Fn(&mut Site)) {
         site.dhcp.borrow_mut().tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
         let server = site.dhcp.clone();
         site.lan.at(LYING, move || server.borrow_mut().tamper = None);
-        let result = survives(&mut site);
-        tally.count(&result);
-        if let Ok(handoff) = result {
-            assert_kernel(&site, &handoff, mutation);
-        }
+        let _ = tally.session(&mut site, mutation);
     }
 }
 
@@ -201,11 +207,7 @@ fn proxy_dhcp_mutated() {
             proxy.file_in_offer = file_in_offer;
             proxy.tamper = Some(Box::new(move |reply| *reply = mutation.apply(reply)));
             site.lan.serve([192, 168, 7, 5], proxy);
-            let result = survives(&mut site);
-            tally.count(&result);
-            if let Ok(handoff) = result {
-                assert_kernel(&site, &handoff, mutation);
-            }
+            let _ = tally.session(&mut site, mutation);
         }
     }
 }
@@ -227,11 +229,7 @@ fn dns_mutated() {
         dhcp.file = "http://boot.example.org/boot/menu".into();
         dhcp.options.push((6, vec![192, 168, 7, 3]));
         drop(dhcp);
-        let result = survives(&mut site);
-        tally.count(&result);
-        if let Ok(handoff) = result {
-            assert_kernel(&site, &handoff, mutation);
-        }
+        let _ = tally.session(&mut site, mutation);
     }
 }
 
@@ -317,11 +315,7 @@ fn gzip_kernel_mutated() {
     for mutation in all {
         let mut site = small_site();
         site.route("/boot/Image", [Reply::ok(mutation.apply(&golden))]);
-        let result = survives(&mut site);
-        tally.count(&result);
-        if let Ok(handoff) = result {
-            assert_kernel(&site, &handoff, mutation);
-        }
+        let _ = tally.session(&mut site, mutation);
     }
 }
 
@@ -444,10 +438,7 @@ fn firmware_device_tree_mutated() {
     for mutation in all {
         let mut site = small_site();
         site.node.device_tree = Some(mutation.apply(&golden));
-        let result = survives(&mut site);
-        tally.count(&result);
-        if let Ok(handoff) = result {
-            assert_kernel(&site, &handoff, mutation);
+        if let Ok(handoff) = tally.session(&mut site, mutation) {
             let tree = site.node.at(handoff.device_tree);
             assert_eq!(tree[..4], 0xd00d_feed_u32.to_be_bytes(), "{mutation:?}");
         }
@@ -465,14 +456,9 @@ fn served_device_tree_mutated() {
         let mut site = small_site();
         site.route("/boot/menu", [Reply::ok("LABEL a\nLINUX Image\nFDT tree.dtb\n")]);
         site.route("/boot/tree.dtb", [Reply::ok(mutation.apply(&golden))]);
-        let result = survives(&mut site);
-        tally.count(&result);
-        match result {
-            Ok(handoff) => assert_kernel(&site, &handoff, mutation),
-            Err(error) => {
-                let error = error.to_string();
-                assert!(error.contains("/boot/tree.dtb"), "{mutation:?}: {error}");
-            }
+        if let Err(error) = tally.session(&mut site, mutation) {
+            let error = error.to_string();
+            assert!(error.contains("/boot/tree.dtb"), "{mutation:?}: {error}");
         }
     }
 }
