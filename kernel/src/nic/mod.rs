@@ -4,6 +4,8 @@ use smoltcp::phy::{self, DeviceCapabilities};
 use smoltcp::time::Instant;
 
 pub(crate) mod cdc_ecm;
+#[allow(dead_code, reason = "for the drivers of boards' own ports, which follow")]
+pub(crate) mod mii;
 
 use cdc_ecm::CdcEcm;
 

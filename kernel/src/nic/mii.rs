@@ -1,0 +1,522 @@
+//! An Ethernet PHY behind MDIO: found, reset, set to negotiate, and watched (IEEE 802.3 clauses 22, 28, 40, annex 28B).
+
+use core::fmt;
+
+use boot::{info, warn};
+use smoltcp::time::{Duration, Instant};
+
+use crate::clock::Clock;
+
+/// Basic mode control register.
+pub(crate) const BMCR: u8 = 0;
+/// Basic mode status register.
+pub(crate) const BMSR: u8 = 1;
+/// PHY identifier, high half.
+const PHYID1: u8 = 2;
+/// PHY identifier, low half.
+const PHYID2: u8 = 3;
+/// What we advertise for 10 and 100 Mb/s.
+const ANAR: u8 = 4;
+/// What the link partner advertised for 10 and 100 Mb/s.
+const ANLPAR: u8 = 5;
+/// What we advertise for 1000BASE-T.
+const GBCR: u8 = 9;
+/// What the link partner advertised for 1000BASE-T.
+const GBSR: u8 = 10;
+/// MMD access: function and device.
+const MMD_CONTROL: u8 = 13;
+/// MMD access: register number or data.
+const MMD_DATA: u8 = 14;
+/// Extended status: 1000BASE-T abilities.
+const ESTATUS: u8 = 15;
+
+const BMCR_RESET: u16 = 1 << 15;
+const BMCR_NEGOTIATE: u16 = 1 << 12;
+const BMCR_RESTART: u16 = 1 << 9;
+
+const BMSR_EXTENDED_STATUS: u16 = 1 << 8;
+const BMSR_NEGOTIATED: u16 = 1 << 5;
+/// Latched: reads 0 once after every loss of the link.
+const BMSR_LINK: u16 = 1 << 2;
+
+const ESTATUS_1000_FULL: u16 = 1 << 13;
+
+/// ANAR and ANLPAR: IEEE 802.3 selector, and the abilities.
+const SELECTOR: u16 = 1;
+const A_10_HALF: u16 = 1 << 5;
+const A_10_FULL: u16 = 1 << 6;
+const A_100_HALF: u16 = 1 << 7;
+const A_100_FULL: u16 = 1 << 8;
+const A_PAUSE: u16 = 1 << 10;
+const A_ASYMMETRIC: u16 = 1 << 11;
+/// All of it: the MACs here send and honour pause frames.
+const ADVERTISED: u16 = SELECTOR | A_10_HALF | A_10_FULL | A_100_HALF | A_100_FULL | A_PAUSE | A_ASYMMETRIC;
+
+/// GBCR: 1000BASE-T full duplex. Half duplex is not offered: no switch has it.
+const GBCR_1000_FULL: u16 = 1 << 9;
+/// GBSR: the same of the link partner.
+const GBSR_1000_FULL: u16 = 1 << 11;
+
+/// Longest soft reset (802.3 §22.2.4.1.1).
+const RESET_PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks at the link.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Without a link for so long a person is told; gigabit negotiation takes 2 to 4 s.
+const WORTH_A_LINE: Duration = Duration::from_secs(8);
+
+/// Access to the registers of the PHYs on one MDIO bus.
+pub(crate) trait Mdio {
+    /// Why an access failed.
+    type Error: fmt::Display;
+    /// Register `register` (0 to 31) of the PHY at `phy` (0 to 31). A PHY that is not there may read as all ones.
+    fn read(&mut self, phy: u8, register: u8) -> Result<u16, Self::Error>;
+    /// Writes it.
+    fn write(&mut self, phy: u8, register: u8, value: u16) -> Result<(), Self::Error>;
+}
+
+/// Speed of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speed {
+    /// 10 Mb/s.
+    Ten,
+    /// 100 Mb/s.
+    Hundred,
+    /// 1000 Mb/s.
+    Thousand,
+}
+
+/// What two ends agreed on. Its `Display` is for people: `1000 Mb/s full duplex`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its speed.
+    pub(crate) speed: Speed,
+    /// Whether both ends may send at once.
+    pub(crate) full_duplex: bool,
+    /// Pause frames are honoured: the other end may stop us.
+    pub(crate) pause_receive: bool,
+    /// Pause frames are sent: we may stop the other end.
+    pub(crate) pause_transmit: bool,
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let speed = match self.speed {
+            Speed::Ten => 10,
+            Speed::Hundred => 100,
+            Speed::Thousand => 1000,
+        };
+        let duplex = if self.full_duplex { "full" } else { "half" };
+        write!(f, "{speed} Mb/s {duplex} duplex")
+    }
+}
+
+/// The best that both ends advertised, from ANAR, ANLPAR, GBCR and GBSR (zeros for a PHY without the last two).
+///
+/// A partner that does not negotiate shows as its one half duplex mode. Nothing in common means 10 Mb/s half duplex, as
+/// every end can that.
+pub(crate) fn resolve(anar: u16, anlpar: u16, gbcr: u16, gbsr: u16) -> Link {
+    let common = anar & anlpar;
+    let (speed, full_duplex) = if gbcr & GBCR_1000_FULL != 0 && gbsr & GBSR_1000_FULL != 0 {
+        (Speed::Thousand, true)
+    } else if common & A_100_FULL != 0 {
+        (Speed::Hundred, true)
+    } else if common & A_100_HALF != 0 {
+        (Speed::Hundred, false)
+    } else {
+        (Speed::Ten, common & A_10_FULL != 0)
+    };
+    // Annex 28B.3: symmetric when both can; else asymmetric towards the end that offered symmetric too.
+    let symmetric = common & A_PAUSE != 0;
+    let asymmetric = common & A_ASYMMETRIC != 0;
+    Link {
+        speed,
+        full_duplex,
+        pause_receive: full_duplex && (symmetric || asymmetric && anar & A_PAUSE != 0),
+        pause_transmit: full_duplex && (symmetric || asymmetric && anlpar & A_PAUSE != 0),
+    }
+}
+
+/// Whether PHYID1 and PHYID2 come from a PHY: an empty address reads as ones, a broken bus as zeros.
+fn is_phy(id1: u16, id2: u16) -> bool {
+    !matches!((id1, id2), (0xffff, _) | (_, 0xffff) | (0, 0))
+}
+
+/// A change that the MAC must follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Frames can flow, at this speed.
+    Up(Link),
+    /// They cannot.
+    Down,
+}
+
+/// A PHY and what is known of its link.
+#[derive(Debug)]
+pub(crate) struct Phy {
+    address: u8,
+    id: u32,
+    gigabit: bool,
+    link: Option<Link>,
+    next_look: Instant,
+    /// When to tell a person that no link has come; never twice for one loss.
+    complain_at: Option<Instant>,
+}
+
+impl Phy {
+    /// The PHY at `hint`, else the first at any address. `None` when nobody answers.
+    pub(crate) fn find<M: Mdio>(mdio: &mut M, hint: Option<u8>) -> Result<Option<Self>, M::Error> {
+        for address in hint.into_iter().filter(|hint| *hint < 32).chain(0..32) {
+            // The first access after a reset may fail; a PHY that is there answers the second.
+            let _ = mdio.read(address, BMSR);
+            let (Ok(id1), Ok(id2)) = (mdio.read(address, PHYID1), mdio.read(address, PHYID2)) else {
+                continue;
+            };
+            if !is_phy(id1, id2) {
+                continue;
+            }
+            let bmsr = mdio.read(address, BMSR)?;
+            let gigabit =
+                bmsr & BMSR_EXTENDED_STATUS != 0 && mdio.read(address, ESTATUS)? & ESTATUS_1000_FULL != 0;
+            return Ok(Some(Self {
+                address,
+                id: u32::from(id1) << 16 | u32::from(id2),
+                gigabit,
+                link: None,
+                next_look: Instant::ZERO,
+                complain_at: None,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Its address on the bus.
+    pub(crate) fn address(&self) -> u8 {
+        self.address
+    }
+
+    /// PHYID1 and PHYID2; the low four bits are the revision.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The link at the last look.
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.link
+    }
+
+    /// Soft reset: strapped defaults, out of any power-down. `false` when it does not end in time.
+    pub(crate) fn reset<M: Mdio>(&mut self, mdio: &mut M, clock: Clock) -> Result<bool, M::Error> {
+        mdio.write(self.address, BMCR, BMCR_RESET)?;
+        let mut failure = None;
+        let done = clock.poll(RESET_PATIENCE, || match mdio.read(self.address, BMCR) {
+            Ok(bmcr) => {
+                failure = None;
+                (bmcr & BMCR_RESET == 0).then_some(())
+            }
+            // A PHY in the middle of its reset need not answer.
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        });
+        failure.map_or(Ok(done.is_some()), Err)
+    }
+
+    /// Advertises all speeds (a gigabit only where `gigabit` wants it and the PHY has it), pause, and no
+    /// energy-efficient Ethernet; negotiates anew, out of power-down and isolation.
+    pub(crate) fn negotiate<M: Mdio>(
+        &mut self,
+        mdio: &mut M,
+        gigabit: bool,
+        now: Instant,
+    ) -> Result<(), M::Error> {
+        self.gigabit &= gigabit;
+        mdio.write(self.address, ANAR, ADVERTISED)?;
+        if self.gigabit {
+            mdio.write(self.address, GBCR, GBCR_1000_FULL)?;
+            // 7.60: switches that wake slowly lose frames.
+            self.write_mmd(mdio, 7, 60, 0)?;
+        }
+        mdio.write(self.address, BMCR, BMCR_NEGOTIATE | BMCR_RESTART)?;
+        self.link = None;
+        self.next_look = now;
+        self.complain_at = Some(now + WORTH_A_LINE);
+        Ok(())
+    }
+
+    /// Writes a register of an MDIO manageable device (clause 22 annex 22D).
+    fn write_mmd<M: Mdio>(
+        &self,
+        mdio: &mut M,
+        device: u16,
+        register: u16,
+        value: u16,
+    ) -> Result<(), M::Error> {
+        const DATA: u16 = 1 << 14;
+        mdio.write(self.address, MMD_CONTROL, device)?;
+        mdio.write(self.address, MMD_DATA, register)?;
+        mdio.write(self.address, MMD_CONTROL, DATA | device)?;
+        mdio.write(self.address, MMD_DATA, value)
+    }
+
+    /// Whether it is time for a look at the link: cheap, for every poll of a driver.
+    pub(crate) fn due(&self, now: Instant) -> bool {
+        now >= self.next_look
+    }
+
+    /// Looks at the link when that is due, ten times a second: one register while nothing changes. Says what changed, also on
+    /// the log. A loss between two looks is reported as one look of `Down`, because the speed may be another after it.
+    pub(crate) fn look<M: Mdio>(&mut self, mdio: &mut M, now: Instant) -> Result<Option<Change>, M::Error> {
+        if !self.due(now) {
+            return Ok(None);
+        }
+        self.next_look = now + LOOK_EVERY;
+        const UP: u16 = BMSR_LINK | BMSR_NEGOTIATED;
+        let up = mdio.read(self.address, BMSR)? & UP == UP;
+        match (up, self.link) {
+            (true, None) => {
+                let (gbcr, gbsr) = if self.gigabit {
+                    (mdio.read(self.address, GBCR)?, mdio.read(self.address, GBSR)?)
+                } else {
+                    (0, 0)
+                };
+                let anar = mdio.read(self.address, ANAR)?;
+                let link = resolve(anar, mdio.read(self.address, ANLPAR)?, gbcr, gbsr);
+                self.link = Some(link);
+                self.complain_at = None;
+                info!("nic: link up, {}", link);
+                Ok(Some(Change::Up(link)))
+            }
+            (false, Some(_)) => {
+                self.link = None;
+                warn!("nic: link down");
+                Ok(Some(Change::Down))
+            }
+            (false, None) => {
+                if self.complain_at.is_some_and(|at| now >= at) {
+                    self.complain_at = None;
+                    warn!("nic: no link yet: is the cable plugged in, and the switch on?");
+                }
+                Ok(None)
+            }
+            (true, Some(_)) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A PHY of ordinary memory at one address of an MDIO bus.
+    pub(crate) struct FakePhy {
+        pub(crate) address: u8,
+        pub(crate) registers: [u16; 32],
+        /// BMSR's link bit reads 0 once more after a loss.
+        pub(crate) lost: bool,
+        /// BMCR's reset bit stays for so many reads.
+        pub(crate) reset_reads: u32,
+        /// MMD register writes: device, register, value.
+        pub(crate) mmd: Vec<(u16, u16, u16)>,
+        /// Values written to BMCR.
+        pub(crate) bmcr: Vec<u16>,
+        mmd_register: u16,
+    }
+
+    impl FakePhy {
+        /// A BCM54213PE without a link.
+        pub(crate) fn gigabit(address: u8) -> Self {
+            let mut registers = [0; 32];
+            registers[usize::from(PHYID1)] = 0x600d;
+            registers[usize::from(PHYID2)] = 0x84a2;
+            registers[usize::from(BMSR)] = 0x7949;
+            registers[usize::from(ESTATUS)] = 0x3000;
+            Self {
+                address,
+                registers,
+                lost: false,
+                reset_reads: 2,
+                mmd: Vec::new(),
+                bmcr: Vec::new(),
+                mmd_register: 0,
+            }
+        }
+
+        /// The partner advertises, and the link comes up.
+        pub(crate) fn plug(&mut self, anlpar: u16, gbsr: u16) {
+            self.registers[usize::from(ANLPAR)] = anlpar;
+            self.registers[usize::from(GBSR)] = gbsr;
+            self.registers[usize::from(BMSR)] |= BMSR_LINK | BMSR_NEGOTIATED;
+        }
+
+        /// The cable is pulled.
+        pub(crate) fn unplug(&mut self) {
+            self.registers[usize::from(BMSR)] &= !(BMSR_LINK | BMSR_NEGOTIATED);
+            self.lost = true;
+        }
+
+        pub(crate) fn read(&mut self, phy: u8, register: u8) -> u16 {
+            if phy != self.address {
+                return 0xffff;
+            }
+            let register = usize::from(register);
+            let mut value = self.registers[register];
+            if register == usize::from(BMSR) && std::mem::take(&mut self.lost) {
+                value &= !BMSR_LINK;
+            }
+            if register == usize::from(BMCR) && value & BMCR_RESET != 0 {
+                self.reset_reads -= 1;
+                if self.reset_reads == 0 {
+                    self.registers[register] &= !BMCR_RESET;
+                }
+            }
+            value
+        }
+
+        pub(crate) fn write(&mut self, phy: u8, register: u8, value: u16) {
+            if phy != self.address {
+                return;
+            }
+            match register {
+                MMD_DATA if self.registers[usize::from(MMD_CONTROL)] >> 14 == 0 => self.mmd_register = value,
+                MMD_DATA => {
+                    let device = self.registers[usize::from(MMD_CONTROL)] & 31;
+                    self.mmd.push((device, self.mmd_register, value));
+                }
+                BMCR => self.bmcr.push(value),
+                _ => {}
+            }
+            self.registers[usize::from(register)] = value;
+        }
+    }
+
+    impl Mdio for FakePhy {
+        type Error = &'static str;
+        fn read(&mut self, phy: u8, register: u8) -> Result<u16, &'static str> {
+            Ok(FakePhy::read(self, phy, register))
+        }
+        fn write(&mut self, phy: u8, register: u8, value: u16) -> Result<(), &'static str> {
+            FakePhy::write(self, phy, register, value);
+            Ok(())
+        }
+    }
+
+    const ALL: u16 = ADVERTISED;
+
+    #[test]
+    fn the_best_common_mode_wins() {
+        for (anar, anlpar, gbcr, gbsr, text) in [
+            (ALL, ALL, 0x200, 0x3800, "1000 Mb/s full duplex"),
+            // 1000BASE-T half duplex of the partner is not ours.
+            (ALL, ALL, 0x200, 0x0400, "100 Mb/s full duplex"),
+            (ALL, ALL, 0, 0x3800, "100 Mb/s full duplex"),
+            (ALL, 0x0081, 0x200, 0, "100 Mb/s half duplex"),
+            (ALL, 0x0061, 0x200, 0, "10 Mb/s full duplex"),
+            (ALL, 0x0021, 0, 0, "10 Mb/s half duplex"),
+            (ALL, 0, 0, 0, "10 Mb/s half duplex"),
+        ] {
+            assert_eq!(resolve(anar, anlpar, gbcr, gbsr).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn pause_follows_annex_28b() {
+        let (none, symmetric, asymmetric) = (0, A_PAUSE, A_ASYMMETRIC);
+        let both = symmetric | asymmetric;
+        // Ours, the partner's, may be stopped, may stop.
+        for (ours, theirs, receive, transmit) in [
+            (none, both, false, false),
+            (both, none, false, false),
+            (symmetric, symmetric, true, true),
+            (both, symmetric, true, true),
+            (symmetric, asymmetric, false, false),
+            (both, asymmetric, true, false),
+            (asymmetric, both, false, true),
+            (asymmetric, symmetric, false, false),
+            (both, both, true, true),
+        ] {
+            let link = resolve(A_100_FULL | ours, A_100_FULL | theirs, 0, 0);
+            assert_eq!(
+                (link.pause_receive, link.pause_transmit),
+                (receive, transmit),
+                "{ours:x} {theirs:x}"
+            );
+            let half = resolve(A_100_HALF | ours, A_100_HALF | theirs, 0, 0);
+            assert!(!half.pause_receive && !half.pause_transmit);
+        }
+    }
+
+    #[test]
+    fn a_phy_is_found_at_any_address_and_at_the_hint_first() {
+        for address in 0..32 {
+            let mut bus = FakePhy::gigabit(address);
+            for hint in [None, Some(1), Some(address), Some(77)] {
+                let phy = Phy::find(&mut bus, hint).unwrap().unwrap();
+                assert_eq!(
+                    (phy.address(), phy.id(), phy.gigabit),
+                    (address, 0x600d_84a2, true)
+                );
+            }
+        }
+        let mut empty = FakePhy::gigabit(77);
+        assert!(Phy::find(&mut empty, Some(1)).unwrap().is_none());
+        let mut shorted = FakePhy::gigabit(1);
+        shorted.registers = [0; 32];
+        assert!(Phy::find(&mut shorted, Some(1)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_reset_that_does_not_end_is_told() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        assert_eq!(phy.reset(&mut bus, Clock::start()), Ok(true));
+        bus.reset_reads = u32::MAX;
+        assert_eq!(phy.reset(&mut bus, Clock::start()), Ok(false));
+    }
+
+    #[test]
+    fn negotiation_offers_all_but_what_is_unwanted() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        assert_eq!(bus.registers[4], 0x0de1);
+        assert_eq!(bus.registers[9], 0x0200);
+        assert_eq!(
+            (bus.bmcr.as_slice(), &bus.mmd),
+            (&[0x1200][..], &vec![(7, 60, 0)])
+        );
+
+        let mut fast = FakePhy::gigabit(1);
+        fast.registers[usize::from(BMSR)] &= !BMSR_EXTENDED_STATUS;
+        let mut phy = Phy::find(&mut fast, None).unwrap().unwrap();
+        phy.negotiate(&mut fast, true, Instant::ZERO).unwrap();
+        fast.plug(ALL, 0x3800);
+        let change = phy.look(&mut fast, Instant::ZERO).unwrap();
+        assert!(matches!(change, Some(Change::Up(link)) if link.speed == Speed::Hundred));
+    }
+
+    #[test]
+    fn changes_are_told_once_and_a_short_loss_as_down_and_up() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        let mut at = Instant::ZERO;
+        let mut look = |bus: &mut FakePhy| {
+            let change = phy.look(bus, at).unwrap();
+            assert_eq!(phy.look(bus, at), Ok(None), "not due");
+            at += LOOK_EVERY;
+            change
+        };
+        assert_eq!(look(&mut bus), None);
+        bus.plug(ALL, 0x3800);
+        assert!(matches!(look(&mut bus), Some(Change::Up(link)) if link.speed == Speed::Thousand));
+        assert_eq!(look(&mut bus), None);
+        bus.unplug();
+        bus.plug(0x0081, 0);
+        assert_eq!(look(&mut bus), Some(Change::Down));
+        assert!(matches!(look(&mut bus), Some(Change::Up(link)) if link.speed == Speed::Hundred));
+        bus.unplug();
+        assert_eq!(look(&mut bus), Some(Change::Down));
+        assert_eq!(look(&mut bus), None);
+    }
+}
