@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+/// The longest body of a request that is kept; longer ones are answered with 413.
+const BODY_LIMIT: u64 = 64 << 20;
+
 /// A running server; dropping it closes every connection.
 #[derive(Debug)]
 pub struct Server {
@@ -30,6 +33,8 @@ pub struct Request {
     pub target: String,
     /// Header names as sent, and values.
     pub headers: Vec<(String, String)>,
+    /// What a `POST` or `PUT` brought, as its `Content-Length` says; empty for others.
+    pub body: Arc<[u8]>,
 }
 
 impl Request {
@@ -39,6 +44,12 @@ impl Request {
         headers
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The length of its body, 0 where it names none that can be read.
+    fn length(&self) -> u64 {
+        let length = self.header("Content-Length");
+        length.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
 }
 
@@ -287,15 +298,22 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn converse(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
-    while let Some(request) = read_request(&mut reader, connection)? {
+    while let Some(mut request) = read_request(&mut reader, connection)? {
         let path = request.target.split('?').next().unwrap_or("").to_owned();
         let head = request.method == "HEAD";
         let close = request
             .header("Connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let too_long = request.length() > BODY_LIMIT;
+        let answer = if too_long {
+            Answer::status(413, "too long\n")
+        } else {
+            request.body = read_body(&mut reader, request.length())?;
+            shared.answer(&path)
+        };
         shared.lock().requests.push(request);
-        let keep = respond(stream, shared.answer(&path), head, shared)?;
-        if close || !keep {
+        let keep = respond(stream, answer, head, shared)?;
+        if close || too_long || !keep {
             return Ok(());
         }
     }
@@ -315,6 +333,7 @@ fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<Opti
         method: method.to_owned(),
         target: target.to_owned(),
         headers: vec![],
+        body: Arc::default(),
     };
     while let Some(line) = read_line(reader)?.filter(|line| !line.is_empty()) {
         if let Some((name, value)) = line.split_once(':') {
@@ -322,6 +341,19 @@ fn read_request(reader: &mut impl BufRead, connection: usize) -> io::Result<Opti
         }
     }
     Ok(Some(request))
+}
+
+/// A body of this length.
+///
+/// # Errors
+///
+/// When the connection ends before it.
+fn read_body(reader: &mut impl BufRead, length: u64) -> io::Result<Arc<[u8]>> {
+    let mut body = Vec::new();
+    if reader.take(length).read_to_end(&mut body)? as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(body.into())
 }
 
 /// A line without its end; none at the end of the connection.
@@ -451,6 +483,7 @@ fn reason(status: u16) -> &'static str {
         308 => "Permanent Redirect",
         403 => "Forbidden",
         404 => "Not Found",
+        413 => "Content Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         _ => "Status",
@@ -496,6 +529,43 @@ mod tests {
         assert_eq!(requests[0].target, "/a?x=1");
         assert_eq!(requests[0].header("host"), Some("h"));
         assert_eq!(requests[0].connection, requests[1].connection);
+    }
+
+    #[test]
+    fn an_upload_is_kept_and_the_connection_goes_on() {
+        let server = Server::start().unwrap();
+        server.put("/up", Answer::ok("thanks"));
+        let text = exchange(
+            &server,
+            "PUT /up HTTP/1.1\r\nContent-Length: 7\r\n\r\nab\r\n\r\n\0\
+             POST /up HTTP/1.1\r\nConnection: close\r\n\r\n",
+            ALL,
+        );
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2, "{text}");
+        let requests = server.requests();
+        assert_eq!(&*requests[0].body, b"ab\r\n\r\n\0");
+        assert_eq!(&*requests[1].body, b"");
+    }
+
+    #[test]
+    fn an_upload_without_bound_is_refused_and_a_short_one_dropped() {
+        let server = Server::start().unwrap();
+        server.put("/up", Answer::ok("thanks"));
+        let text = exchange(
+            &server,
+            "PUT /up HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+            ALL,
+        );
+        assert!(text.starts_with("HTTP/1.1 413 Content Too Large\r\n"), "{text}");
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream
+            .write_all(b"PUT /up HTTP/1.1\r\nContent-Length: 9\r\n\r\nshort")
+            .unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"", "no answer to half a request");
+        assert_eq!(server.requests().len(), 1);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 #!/bin/busybox sh
 # The demo's user space: says what the boot brought here, one `hello: fact` a line, for people and for tests.
-# Kernel parameters: bramble.hold keeps a shell on the console; bramble.wget=URL times a download with Linux's own driver;
-# retain_initrd keeps the initrd's memory, so that its digest can be taken where the boot loader left it.
+# Kernel parameters: bramble.hold keeps a shell on the console; retain_initrd keeps the initrd's memory, so that its digest
+# can be taken where the boot loader left it. With Linux's own driver of the board's NIC, in the order given:
+# bramble.wget=URL times a download, bramble.get=URL keeps one and gives its digest, bramble.put=URL sends that back, and
+# bramble.carrier=0 or 1 waits for the link to be lost or there.
 
 export PATH=/bin
 /bin/busybox mkdir -p /proc /sys /dev
@@ -77,28 +79,91 @@ load() {
     done < "/modules/$1"
 }
 
-url=$(parameter bramble.wget)
-if [ -n "$url" ]; then
-    load nic
-    # Enumeration runs behind insmod: wait for the interface, not for a time.
-    until [ -e /sys/class/net/eth0 ] || [ -e /sys/class/net/usb0 ]; do
-        usleep 50000
+# Waits until $1 succeeds, two minutes at most; enumeration and autonegotiation run behind what started them.
+await() {
+    tries=0
+    until eval "$1"; do
+        tries=$((tries + 1))
+        [ "$tries" -le 1200 ] || return 1
+        usleep 100000
     done
-    nic=$(cd /sys/class/net && echo eth0 usb0 | xargs -n 1 ls -d 2>/dev/null | head -n 1)
-    ip link set "$nic" up
-    cat > /udhcpc.sh << 'END'
+}
+
+cat > /udhcpc.sh << 'END'
 #!/bin/busybox sh
 [ "$1" = bound ] || exit 0
 ip addr add "$ip/${mask:-24}" dev "$interface"
 [ -z "$router" ] || ip route add default via "$router"
+echo "hello: lease $ip"
 END
-    chmod +x /udhcpc.sh
-    udhcpc -i "$nic" -s /udhcpc.sh -n -q -t 20
-    began=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-    bytes=$(wget -q -O - "$url" | wc -c)
-    ended=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-    say "wget $bytes bytes in $(((ended - began) * 10)) ms"
-fi
+chmod +x /udhcpc.sh
+
+# Brings up the board's NIC with Linux's own driver, once.
+network() {
+    [ -z "$nic" ] || return 0
+    load nic
+    nic=eth0
+    if ! await '[ -e /sys/class/net/eth0 ] || [ -e /sys/class/net/usb0 ]'; then
+        say "no network interface"
+        nic=
+        return 1
+    fi
+    [ -e /sys/class/net/eth0 ] || nic=usb0
+    ip link set "$nic" up
+    carrier 1
+    device=/sys/class/net/$nic
+    phy=$(basename "$(readlink "$device/phydev/driver")")
+    say "nic $(basename "$(readlink "$device/device/driver")") $(cat "$device/address") phy ${phy:-none}" \
+        "at $(cat "$device/speed" 2>/dev/null) $(cat "$device/duplex" 2>/dev/null)"
+    udhcpc -i "$nic" -s /udhcpc.sh -n -q -t 20 || say "no lease"
+}
+
+# Reports when the link's state is $1: 1 with a carrier, 0 without.
+carrier() {
+    if await "[ \"\$(cat /sys/class/net/$nic/carrier)\" = $1 ]"; then
+        say "carrier $1"
+    else
+        say "carrier is not $1"
+    fi
+}
+
+# Downloads $1 and keeps it.
+download() {
+    if wget -q -O /body "$1"; then
+        say "get $(stat -c %s /body) bytes sha256 $(sha256sum < /body | cut -d ' ' -f 1)"
+    else
+        say "get $1 failed"
+    fi
+}
+
+# Sends what `download` kept to $1, as it is: busybox wget would end at the first NUL.
+upload() {
+    place=${1#http://}
+    host=${place%%/*}
+    length=$(stat -c %s /body)
+    answer=$({
+        printf 'PUT /%s HTTP/1.1\r\nHost: %s\r\n' "${place#*/}" "$host"
+        printf 'Connection: close\r\nContent-Length: %s\r\n\r\n' "$length"
+        cat /body
+    } | nc "${host%:*}" "${host#*:}" | head -n 1 | tr -d '\r')
+    say "put $length bytes: $answer"
+}
+
+for word in $(cat /proc/cmdline); do
+    value=${word#*=}
+    case "$word" in
+    bramble.wget=*)
+        network
+        began=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+        bytes=$(wget -q -O - "$value" | wc -c)
+        ended=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+        say "wget $bytes bytes in $(((ended - began) * 10)) ms"
+        ;;
+    bramble.get=*) network && download "$value" ;;
+    bramble.put=*) network && upload "$value" ;;
+    bramble.carrier=*) network && carrier "$value" ;;
+    esac
+done
 
 say "user space"
 if [ -n "$(parameter bramble.hold)" ]; then

@@ -141,6 +141,14 @@ impl Board {
         }
     }
 
+    /// QEMU's name for the type of its NIC.
+    pub(crate) fn nic_driver(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => "usb-net",
+            Self::Console4b => "bcm2711-genet",
+        }
+    }
+
     /// `-device` arguments for the NIC on netdev `net0`. Without `port=`, QEMU would add a hub of its own.
     fn nic(self, mac: &str) -> Vec<String> {
         let usb_net = |port: &str| format!("usb-net,netdev=net0,mac={mac},port={port}");

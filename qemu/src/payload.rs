@@ -1,4 +1,4 @@
-//! The demo payload: Debian's arm64 kernel as it is, and an initrd with busybox and an init that reports.
+//! What comes from Debian: its arm64 kernel as it is, an initrd with busybox and an init that reports, and U-Boot.
 //!
 //! `cargo xtask setup` fills a directory outside the checkout with what comes from Debian; this module knows that
 //! directory's layout and writes the initrd from it.
@@ -12,13 +12,27 @@ use crate::Board;
 use crate::cpio::Archive;
 
 /// Changes with what `setup` puts into the directory, so that an old cache is not taken for a new one.
-const LAYOUT: &str = "debian-bookworm-arm64-1";
+const LAYOUT: &str = "debian-bookworm-arm64-3";
 
-/// The kernel modules behind `bramble.wget`: USB host, its PHY, and the driver of QEMU's `usb-net`.
-pub const NIC_MODULES: [&str; 3] = ["phy-generic", "dwc2", "cdc_ether"];
+/// The kernel modules for each NIC, by the name of QEMU's model of it. A PHY's driver comes before its MAC's, which
+/// otherwise takes the generic one; USB NICs need the host controller and its PHY.
+pub const NIC_MODULES: [(&str, &[&str]); 4] = [
+    ("bcm2711-genet", &["broadcom", "genet"]),
+    ("usb-lan9514", &["phy-generic", "dwc2", "smsc", "smsc95xx"]),
+    ("usb-lan7800", &["phy-generic", "dwc2", "microchip", "lan78xx"]),
+    ("usb-net", &["phy-generic", "dwc2", "cdc_ether"]),
+];
 
 /// The kernel module that can power off, which ends QEMU.
 pub const POWER_MODULES: [&str; 1] = ["bcm2835_wdt"];
+
+/// The stock device trees, by their file names under `broadcom/`.
+pub const DEVICE_TREES: [&str; 4] = [
+    "bcm2711-rpi-4-b.dtb",
+    "bcm2837-rpi-3-a-plus.dtb",
+    "bcm2837-rpi-3-b-plus.dtb",
+    "bcm2837-rpi-3-b.dtb",
+];
 
 /// What Linux's init prints when all went well; the built-in payload ends with the other.
 pub const HELLO: &str = "^hello: (user space|built-in payload)$";
@@ -70,8 +84,13 @@ impl Payload {
         read(&self.directory.join(board.device_tree()))
     }
 
-    /// The initrd, about 3 MB: the same parts give the same bytes.
-    pub fn initrd(&self) -> Result<Vec<u8>> {
+    /// Debian's U-Boot for every 64-bit Pi: the raw image that the Pi's firmware starts at 0x80000.
+    pub fn u_boot(&self) -> PathBuf {
+        self.directory.join("u-boot.bin")
+    }
+
+    /// The initrd with the driver of `board`'s NIC, 3 to 4 MB: the same parts give the same bytes.
+    pub fn initrd(&self, board: Board) -> Result<Vec<u8>> {
         let modules = self.directory.join("modules");
         let mut archive = Archive::new();
         for directory in ["bin", "dev", "modules"] {
@@ -81,8 +100,12 @@ impl Payload {
             .character_device("dev/console", (5, 1))
             .file("init", 0o755, include_bytes!("init.sh"))
             .file("bin/busybox", 0o755, &read(&self.directory.join("busybox"))?);
+        let (_, nic) = NIC_MODULES
+            .into_iter()
+            .find(|(model, _)| *model == board.nic_driver())
+            .with_context(|| format!("demo payload: no modules for {}", board.nic_driver()))?;
         let mut added = Vec::new();
-        for (list, wanted) in [("nic", &NIC_MODULES[..]), ("power", &POWER_MODULES[..])] {
+        for (list, wanted) in [("nic", nic), ("power", &POWER_MODULES[..])] {
             let order = load_order(wanted, &|name| read_module(&modules, name))?;
             for name in &order {
                 if !added.contains(name) {
@@ -141,23 +164,31 @@ fn visit(
     Ok(())
 }
 
-/// The `depends=` entry of a module's `.modinfo` section: NUL-separated `key=value` strings.
+/// What a module's `.modinfo` section names as needed (`depends=a,b`) or wanted before it (`softdep=pre: a b`).
 fn dependencies(module: &[u8]) -> Vec<String> {
-    let key = b"\0depends=";
-    let Some(at) = module.windows(key.len()).position(|window| window == key) else {
-        return vec![];
-    };
-    let value: Vec<u8> = module
-        .iter()
-        .skip(at + key.len())
-        .copied()
-        .take_while(|&byte| byte != 0)
-        .collect();
-    String::from_utf8_lossy(&value)
+    let softdep = entry(module, "softdep=").unwrap_or_default();
+    let before = softdep
+        .split_whitespace()
+        .skip_while(|&word| word != "pre:")
+        .skip(1)
+        .take_while(|word| !word.ends_with(':'));
+    let depends = entry(module, "depends=").unwrap_or_default();
+    depends
         .split(',')
         .filter(|name| !name.is_empty())
+        .chain(before)
         .map(str::to_owned)
         .collect()
+}
+
+/// The first value of a key in a `.modinfo` section: NUL-separated `key=value` strings.
+fn entry(module: &[u8], key: &str) -> Option<String> {
+    let key = format!("\0{key}");
+    let at = module
+        .windows(key.len())
+        .position(|window| window == key.as_bytes())?;
+    let value = module.get(at + key.len()..)?.split(|&byte| byte == 0).next()?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }
 
 fn read_module(modules: &Path, name: &str) -> Result<Vec<u8>> {
@@ -184,6 +215,22 @@ mod tests {
         };
         let order = load_order(&["cdc_ether", "mii"], &read).unwrap();
         assert_eq!(order, ["mii", "usbcore", "usbnet", "cdc_ether"]);
+    }
+
+    #[test]
+    fn a_soft_dependency_comes_before_not_behind() {
+        let genet = b"x\0depends=libphy\0softdep=pre: mdio-bcm-unimac post: other\0name=genet\0";
+        assert_eq!(dependencies(genet), ["libphy", "mdio-bcm-unimac"]);
+        assert_eq!(dependencies(b"x\0softdep=post: other\0"), [""; 0]);
+    }
+
+    #[test]
+    fn every_board_has_its_driver_and_tree() {
+        for board in Board::ALL {
+            assert!(DEVICE_TREES.contains(&board.device_tree()), "{}", board.name());
+            let nic = board.nic_driver();
+            assert!(NIC_MODULES.iter().any(|(model, _)| *model == nic), "{nic}");
+        }
     }
 
     #[test]

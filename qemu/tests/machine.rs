@@ -20,7 +20,7 @@ fn demo(test: &str) -> Option<(Payload, Vec<u8>, PathBuf)> {
     }
     match Payload::find() {
         Ok(payload) => {
-            let bytes = payload.initrd().unwrap();
+            let bytes = payload.initrd(Board::UsbNet3b).unwrap();
             let file = std::env::temp_dir().join(format!("bramble-{test}-{}", std::process::id()));
             fs::write(&file, &bytes).unwrap();
             Some((payload, bytes, file))
@@ -32,22 +32,29 @@ fn demo(test: &str) -> Option<(Payload, Vec<u8>, PathBuf)> {
     }
 }
 
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn debian_reaches_user_space_and_the_web_server() {
     let Some((payload, initrd, file)) = demo("debian_reaches_user_space_and_the_web_server") else {
         return;
     };
-    let digest: String = Sha256::digest(&initrd)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let server = Server::start().unwrap();
-    server.put("/blob", Answer::zeros(100_000).chunked(1000));
+    server.put("/zeros", Answer::zeros(100_000).chunked(1000));
+    // Every byte value, NUL among them, and no length that divides anything.
+    let blob: Vec<u8> = (0..50_001_u32).map(|at| (at * 7 % 256) as u8).collect();
+    server.put("/blob", Answer::ok(&blob));
+    server.put("/up", Answer::ok(""));
     let board = Board::UsbNet3b;
     let firmware = Firmware {
         cmdline: format!(
-            "console=ttyAMA0,115200 retain_initrd quiet bramble.wget={}",
-            server.url("/blob")
+            "console=ttyAMA0,115200 retain_initrd quiet bramble.wget={} bramble.get={} bramble.put={}",
+            server.url("/zeros"),
+            server.url("/blob"),
+            server.url("/up"),
         ),
         ..Firmware::default()
     };
@@ -63,15 +70,27 @@ fn debian_reaches_user_space_and_the_web_server() {
     for line in [
         "^hello: cpus 4 online 0-3$".to_owned(),
         format!("^hello: cmdline {}$", regex::escape(&firmware.cmdline)),
-        format!("^hello: initrd {} bytes sha256 {digest}$", initrd.len()),
+        format!(
+            "^hello: initrd {} bytes sha256 {}$",
+            initrd.len(),
+            digest(&initrd)
+        ),
         format!("^hello: serial-number {}$", firmware.serial_text()),
         format!("^hello: local-mac-address {}$", firmware.mac_text()),
+        "^hello: carrier 1$".to_owned(),
+        "^hello: nic cdc_ether ([0-9a-f]{2}:){5}[0-9a-f]{2} ".to_owned(),
+        "^hello: lease 10.0.2.15$".to_owned(),
         "^hello: wget 100000 bytes in [0-9]+ ms$".to_owned(),
+        format!("^hello: get 50001 bytes sha256 {}$", digest(&blob)),
+        "^hello: put 50001 bytes: HTTP/1.1 200 OK$".to_owned(),
         HELLO.to_owned(),
     ] {
         console.expect(&line, PATIENCE).unwrap();
     }
     assert!(machine.wait(PATIENCE).unwrap().success());
+    let requests = server.requests();
+    let uploaded = requests.iter().find(|request| request.target == "/up").unwrap();
+    assert_eq!(*uploaded.body, *blob);
     let frames = capture::frames(&pcap).unwrap();
     let discover = frames.iter().find(|frame| frame.udp_to(67).is_some()).unwrap();
     // Guest time since reset, not a date: Linux was up by then, and the run's patience was not used up.

@@ -111,7 +111,7 @@ fn bramble(server: &Server, board: Board, image: &Path, instruction_clock: bool)
 fn linux(server: &Server, board: Board) -> Result<Duration> {
     let payload = Payload::find()?;
     let initrd = scratch("initrd");
-    fs::write(&initrd, payload.initrd()?).context("bench: initrd")?;
+    fs::write(&initrd, payload.initrd(board)?).context("bench: initrd")?;
     let firmware = Firmware {
         cmdline: format!(
             "console=ttyAMA0,115200 quiet bramble.wget={}",

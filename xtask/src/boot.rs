@@ -173,7 +173,7 @@ fn serve(server: &Server, options: &Options) -> Result<Option<Vec<u8>>> {
         (Some(kernel), _) => Answer::file(kernel),
         (None, Ok(payload)) => {
             if initrd.is_none() {
-                initrd = Some(Answer::ok(payload.initrd()?));
+                initrd = Some(Answer::ok(payload.initrd(options.board)?));
             }
             Answer::file(payload.kernel())
         }

@@ -1,4 +1,4 @@
-//! Gets the demo payload: Debian's arm64 kernel, its modules and device trees, and a static busybox.
+//! Gets the demo payload: Debian's arm64 kernel, its modules and device trees, a static busybox, and U-Boot.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use qemu::Board;
-use qemu::payload::{NIC_MODULES, POWER_MODULES, Payload, load_order};
+use qemu::payload::{DEVICE_TREES, NIC_MODULES, POWER_MODULES, Payload, load_order};
 
 use crate::apt::{self, Apt};
 use crate::setup::{Outcome, on_path};
@@ -58,9 +57,11 @@ fn make(directory: &Path) -> Result<String> {
         .context("linux-image-arm64 depends on no kernel")?;
     let kernel = apt.download(&name)?;
     let busybox = apt.download("busybox-static")?;
+    let u_boot = apt.download("u-boot-rpi")?;
     let unpacked = work.join("unpacked");
-    apt::unpack(&kernel, &unpacked)?;
-    apt::unpack(&busybox, &unpacked)?;
+    for package in [&kernel, &busybox, &u_boot] {
+        apt::unpack(package, &unpacked)?;
+    }
     let files = walk(&unpacked)?;
     let find = |wanted: &str| {
         let found = files.iter().find(|file| file.ends_with(wanted));
@@ -74,13 +75,15 @@ fn make(directory: &Path) -> Result<String> {
         &directory.join("vmlinuz"),
     )?;
     copy(find("bin/busybox")?, &directory.join("busybox"))?;
-    for board in Board::ALL {
-        let tree = board.device_tree();
+    // Its one image for all 64-bit boards; the package has others for one board each.
+    copy(find("rpi_arm64/u-boot.bin")?, &directory.join("u-boot.bin"))?;
+    for tree in DEVICE_TREES {
         copy(find(&format!("broadcom/{tree}"))?, &directory.join(tree))?;
     }
     let modules = modules(&files);
     fs::create_dir_all(directory.join("modules"))?;
-    for wanted in [&NIC_MODULES[..], &POWER_MODULES[..]] {
+    let nics = NIC_MODULES.iter().map(|(_, modules)| *modules);
+    for wanted in nics.chain([&POWER_MODULES[..]]) {
         let read = |name: &str| {
             let file = modules
                 .get(&spelling(name))

@@ -53,7 +53,7 @@ fn through_a_menu_on_a_3b() {
     let payload = require!(debian());
     let machine = require!(machine(Board::UsbNet3b, RELEASE));
     let server = Server::start().unwrap();
-    let initrd = payload.initrd().unwrap();
+    let initrd = payload.initrd(Board::UsbNet3b).unwrap();
     server.put(
         "/boot/pxelinux.cfg/default",
         Answer::ok(
@@ -96,7 +96,7 @@ fn behind_a_hub_with_a_gzipped_kernel_and_two_initrds() {
     let payload = require!(debian());
     let machine = require!(machine(board, DEBUG));
     let server = Server::start().unwrap();
-    let initrd = payload.initrd().unwrap();
+    let initrd = payload.initrd(board).unwrap();
     // Linux unpacks archives one behind the other, from where the first ends.
     let mut second = qemu::cpio::Archive::new();
     second.file("second", 0o644, b"of two\n");
@@ -145,7 +145,7 @@ fn on_a_3a_plus_with_half_the_memory() {
     let payload = require!(debian());
     let machine = require!(machine(board, RELEASE));
     let server = Server::start().unwrap();
-    let initrd = payload.initrd().unwrap();
+    let initrd = payload.initrd(board).unwrap();
     let cmdline = "console=ttyAMA0,115200 quiet retain_initrd";
     server.put(
         "/menu",

@@ -208,7 +208,7 @@ fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
     let kernel = lan.www().join("boot/debian");
     fs::create_dir_all(&kernel).unwrap();
     fs::copy(payload.kernel(), kernel.join("vmlinuz")).unwrap();
-    let initrd = payload.initrd().unwrap();
+    let initrd = payload.initrd(board).unwrap();
     fs::write(lan.www().join("initrd"), &initrd).unwrap();
     let firmware = Firmware::default();
     let machine = machine(board, RELEASE)
