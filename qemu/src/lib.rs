@@ -21,19 +21,24 @@
 //! Dropping a [`Qemu`] ends the emulator and removes its files. Nothing here needs root, except a tap device or a
 //! network namespace that the caller made.
 
+mod board;
 pub mod capture;
 pub mod console;
 pub mod cpio;
 mod debugger;
+pub mod emulator;
 pub mod firmware;
 pub mod http;
 mod machine;
+mod monitor;
 pub mod payload;
 
+pub use board::Board;
 pub use console::Console;
 pub use debugger::{Debugger, Register};
 pub use firmware::{Firmware, Uart};
-pub use machine::{Board, Entry, Machine, Net, Qemu, binary};
+pub use machine::{Entry, Machine, Net, Qemu};
+pub use monitor::Monitor;
 pub use payload::Payload;
 
 /// The firmware image of this file name that `cargo xtask image` or `cargo xtask test` left: `kernel8.img` (release),

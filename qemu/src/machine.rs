@@ -5,165 +5,19 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::board::Board;
 use crate::capture;
 use crate::console::Console;
 use crate::debugger::Debugger;
+use crate::emulator;
 use crate::firmware::{self, Firmware, Uart};
-
-/// An emulated board and the NIC that it gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Board {
-    /// Pi 3B, QEMU's `usb-net` on the root port.
-    #[default]
-    UsbNet3b,
-    /// Pi 3B, `usb-net` behind QEMU's full-speed hub.
-    UsbNetHub3b,
-    /// Pi 3A+ (512 MiB), `usb-net` on the root port.
-    UsbNet3aPlus,
-    /// Pi 4B, for the console only: QEMU has no GENET. Needs QEMU 9.
-    Console4b,
-}
-
-impl Board {
-    /// Every board.
-    pub const ALL: [Self; 4] = [
-        Self::UsbNet3b,
-        Self::UsbNetHub3b,
-        Self::UsbNet3aPlus,
-        Self::Console4b,
-    ];
-
-    /// The name for `--board`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UsbNet3b => "3b-usbnet",
-            Self::UsbNetHub3b => "3b-usbnet-hub",
-            Self::UsbNet3aPlus => "3a+-usbnet",
-            Self::Console4b => "4b",
-        }
-    }
-
-    /// The board of this name.
-    pub fn from_name(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|board| board.name() == name)
-            .with_context(|| {
-                format!(
-                    "board {name}: not one of {}",
-                    Self::ALL.map(Self::name).join(", ")
-                )
-            })
-    }
-
-    /// Why this machine cannot run it: QEMU is missing, or too old to have the board.
-    pub fn unavailable(self) -> Option<String> {
-        let machines = match machines() {
-            Ok(machines) => machines,
-            Err(reason) => return Some(reason),
-        };
-        let wanted = self.qemu_machine();
-        let known = machines
-            .lines()
-            .any(|line| line.split_whitespace().next() == Some(wanted));
-        (!known).then(|| format!("{} has no machine {wanted}", binary().display()))
-    }
-
-    /// The stock device tree's file name under `broadcom/`.
-    pub fn device_tree(self) -> &'static str {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b => "bcm2837-rpi-3-b.dtb",
-            Self::UsbNet3aPlus => "bcm2837-rpi-3-a-plus.dtb",
-            Self::Console4b => "bcm2711-rpi-4-b.dtb",
-        }
-    }
-
-    /// One past the ARM's memory in the first bank: QEMU's VideoCore keeps 64 MiB.
-    pub fn memory_end(self) -> u64 {
-        match self {
-            Self::UsbNet3aPlus => 0x1c00_0000,
-            Self::UsbNet3b | Self::UsbNetHub3b | Self::Console4b => 0x3c00_0000,
-        }
-    }
-
-    /// Physical address of the peripherals that buses know as 0x7e000000.
-    pub fn peripherals(self) -> u64 {
-        match self {
-            Self::Console4b => 0xfe00_0000,
-            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => 0x3f00_0000,
-        }
-    }
-
-    /// The revision code that QEMU's mailbox answers.
-    pub fn revision(self) -> u32 {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b => 0x00a0_2082,
-            Self::UsbNet3aPlus => 0x0090_20e0,
-            Self::Console4b => 0x00b0_3115,
-        }
-    }
-
-    pub(crate) fn model(self) -> &'static str {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b => "Raspberry Pi 3 Model B",
-            Self::UsbNet3aPlus => "Raspberry Pi 3 Model A+",
-            Self::Console4b => "Raspberry Pi 4 Model B",
-        }
-    }
-
-    pub(crate) fn compatible(self) -> &'static str {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b => "raspberrypi,3-model-b",
-            Self::UsbNet3aPlus => "raspberrypi,3-model-a-plus",
-            Self::Console4b => "raspberrypi,4-model-b",
-        }
-    }
-
-    pub(crate) fn soc_compatible(self) -> &'static str {
-        match self {
-            Self::Console4b => "brcm,bcm2711",
-            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => "brcm,bcm2837",
-        }
-    }
-
-    fn qemu_machine(self) -> &'static str {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b => "raspi3b",
-            Self::UsbNet3aPlus => "raspi3ap",
-            Self::Console4b => "raspi4b",
-        }
-    }
-
-    /// QEMU's name for the type of its NIC.
-    pub(crate) fn nic_driver(self) -> &'static str {
-        match self {
-            Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => "usb-net",
-            Self::Console4b => "bcm2711-genet",
-        }
-    }
-
-    /// `-device` arguments for the NIC on netdev `net0`. Without `port=`, QEMU would add a hub of its own.
-    fn nic(self, mac: &str) -> Vec<String> {
-        let usb_net = |port: &str| format!("usb-net,netdev=net0,mac={mac},port={port}");
-        match self {
-            Self::UsbNet3b | Self::UsbNet3aPlus => vec![usb_net("1")],
-            Self::UsbNetHub3b => vec!["usb-hub,port=1".to_owned(), usb_net("1.1")],
-            Self::Console4b => vec![],
-        }
-    }
-}
-
-/// The QEMU program: `BRAMBLE_QEMU`, else `qemu-system-aarch64` from the PATH.
-pub fn binary() -> PathBuf {
-    std::env::var_os("BRAMBLE_QEMU").map_or_else(|| PathBuf::from("qemu-system-aarch64"), PathBuf::from)
-}
+use crate::monitor::Monitor;
 
 /// QEMU's serial lines, and the socket of each in a run's directory.
 const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
@@ -171,22 +25,11 @@ const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
 /// The debugger's socket in a run's directory.
 const DEBUGGER: &str = "gdb";
 
-/// What `-machine help` lists, or why it cannot be asked. Only an answer is remembered: set-up may install QEMU later.
-fn machines() -> Result<&'static str, String> {
-    static MACHINES: OnceLock<String> = OnceLock::new();
-    if let Some(known) = MACHINES.get() {
-        return Ok(known);
-    }
-    let name = binary();
-    match Command::new(&name).args(["-machine", "help"]).output() {
-        Ok(output) if output.status.success() => {
-            let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-            Ok(MACHINES.get_or_init(|| listed))
-        }
-        Ok(output) => Err(format!("{} -machine help: {}", name.display(), output.status)),
-        Err(error) => Err(format!("{}: {error}", name.display())),
-    }
-}
+/// The monitor's.
+const MONITOR: &str = "monitor";
+
+/// Where the instruction counter writes, in a run's directory.
+const INSTRUCTIONS: &str = "instructions";
 
 /// How the image gets into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,10 +96,13 @@ pub struct Machine {
     debugger: bool,
     initrd: Option<PathBuf>,
     nic: bool,
+    nic_options: Vec<(String, String)>,
     net: Net,
     capture: Option<PathBuf>,
     namespace: Option<String>,
     instruction_clock: bool,
+    with_models: bool,
+    count_instructions: bool,
     arguments: Vec<OsString>,
 }
 
@@ -274,10 +120,13 @@ impl Machine {
             debugger: false,
             initrd: None,
             nic: true,
+            nic_options: vec![],
             net: Net::user(),
             capture: None,
             namespace: None,
             instruction_clock: false,
+            with_models: false,
+            count_instructions: false,
             arguments: vec![],
         }
     }
@@ -330,6 +179,12 @@ impl Machine {
         self
     }
 
+    /// Sets a property of the NIC's model, such as `dirty` or `faults`.
+    pub fn nic_option(mut self, name: &str, value: impl ToString) -> Self {
+        self.nic_options.push((name.to_owned(), value.to_string()));
+        self
+    }
+
     /// The network.
     pub fn net(mut self, net: Net) -> Self {
         self.net = net;
@@ -353,6 +208,19 @@ impl Machine {
     pub fn instruction_clock(mut self) -> Self {
         self.instruction_clock = true;
         self
+    }
+
+    /// Runs on the emulator of `cargo xtask qemu` even where a stock QEMU would do, for figures that compare boards.
+    pub fn with_models(mut self) -> Self {
+        self.with_models = true;
+        self
+    }
+
+    /// Counts the instructions that the guest executes, for [`Qemu::instructions`]; implies [`Self::with_models`], whose
+    /// plugin counts. Guest time goes on as usual; the emulator is slower.
+    pub fn count_instructions(mut self) -> Self {
+        self.count_instructions = true;
+        self.with_models()
     }
 
     /// Adds one argument to QEMU's command line.
@@ -409,24 +277,37 @@ impl Machine {
             pl011,
             mini,
             uart: self.firmware.uart,
+            nic: self.board.nic_path(),
             directory,
         })
     }
 
     /// The whole command, whose files it writes to `directory`.
     fn command(&self, directory: &Path, tree: &[u8]) -> Result<Command> {
+        let program = if self.with_models {
+            emulator::with_models()?
+        } else {
+            self.board.program()?
+        };
         let mut command = match &self.namespace {
             Some(name) => {
                 let mut ip = Command::new("ip");
-                ip.args(["netns", "exec", name]).arg(binary());
+                ip.args(["netns", "exec", name]).arg(program);
                 ip
             }
-            None => Command::new(binary()),
+            None => Command::new(program),
         };
         let dtb = directory.join("board.dtb");
         fs::write(&dtb, tree).context("qemu: device tree file")?;
         command.args(["-machine", self.board.qemu_machine()]);
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
+        // Ahead of the serial lines, whose opening tells that QEMU listens here too.
+        let socket = option_value(&directory.join(MONITOR))?;
+        command.args([
+            "-chardev",
+            &format!("socket,id=monitor,path={socket},server=on,wait=off"),
+        ]);
+        command.args(["-mon", "chardev=monitor,mode=control"]);
         if self.debugger {
             let socket = option_value(&directory.join(DEBUGGER))?;
             command.args(["-gdb", &format!("unix:{socket},server=on,wait=off")]);
@@ -468,12 +349,13 @@ impl Machine {
                 }
             }
         }
-        let nic = self.board.nic(&self.firmware.mac_text());
-        if self.nic && !nic.is_empty() {
+        if self.nic {
             command.args(["-netdev", &self.net.netdev]);
-            for device in nic {
-                command.args(["-device", &device]);
+            let driver = self.board.nic_driver();
+            for (name, value) in &self.nic_options {
+                command.args(["-global", &format!("{driver}.{name}={value}")]);
             }
+            command.args(self.board.nic(&self.firmware.mac_text()));
             if let Some(pcap) = &self.capture {
                 let pcap = option_value(pcap)?;
                 // QEMU takes the date for local time when it stamps frames.
@@ -484,9 +366,19 @@ impl Machine {
                     &format!("filter-dump,id=dump0,netdev=net0,file={pcap}"),
                 ]);
             }
+        } else {
+            // QEMU would plug a user network into the NIC of a board that has one.
+            command.args(["-nic", "none"]);
         }
         if self.instruction_clock {
             command.args(["-icount", "shift=0"]);
+        }
+        if self.count_instructions {
+            let counter = option_value(&emulator::counter()?)?;
+            command.args(["-plugin", &format!("{counter},inline=on")]);
+            command
+                .args(["-d", "plugin", "-D"])
+                .arg(directory.join(INSTRUCTIONS));
         }
         command.args(&self.arguments);
         Ok(command)
@@ -496,6 +388,14 @@ impl Machine {
 /// Where the firmware leaves the device tree: high in the first bank, on no page boundary.
 fn device_tree_address(board: Board) -> u64 {
     board.memory_end().min(0x2f00_0000) - 0xd400
+}
+
+/// The sum in what `libinsn.so` writes at the end.
+fn total_instructions(text: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("total insns: "))?
+        .parse()
+        .ok()
 }
 
 /// A path inside a QEMU option, where a comma is doubled.
@@ -535,6 +435,7 @@ pub struct Qemu {
     pl011: Console,
     mini: Console,
     uart: Uart,
+    nic: &'static str,
     directory: Directory,
 }
 
@@ -575,6 +476,24 @@ impl Qemu {
     /// Stops the machine and attaches a debugger, where [`Machine::debugger`] allowed one.
     pub fn debugger(&self) -> Result<Debugger> {
         Debugger::attach(&self.directory.0.join(DEBUGGER))
+    }
+
+    /// Connects to QEMU's monitor, which takes one connection at a time.
+    pub fn monitor(&self) -> Result<Monitor> {
+        Monitor::connect(&self.directory.0.join(MONITOR))
+    }
+
+    /// A counter or setting of the NIC's model, such as `faults-injected`.
+    pub fn nic_number(&self, property: &str) -> Result<u64> {
+        self.monitor()?.number(self.nic, property)
+    }
+
+    /// How many instructions all cores together executed, of a machine that [`Machine::count_instructions`] and that has
+    /// ended by itself or by [`Monitor::quit`].
+    pub fn instructions(&self) -> Result<u64> {
+        let file = self.directory.0.join(INSTRUCTIONS);
+        let text = fs::read_to_string(&file).context("qemu: instructions were not counted")?;
+        total_instructions(&text).context("qemu: instructions: no total yet")
     }
 
     /// What QEMU itself complained about so far.
@@ -634,11 +553,9 @@ mod tests {
     fn the_hub_stands_between_the_port_and_the_nic() {
         let machine = Machine::new(Board::UsbNetHub3b, "kernel8.img");
         let line = line(&machine);
-        assert!(
-            line.contains(
-                "-device usb-hub,port=1 -device usb-net,netdev=net0,mac=b8:27:eb:a3:b1:e5,port=1.1"
-            )
-        );
+        assert!(line.contains(
+            "-device usb-hub,port=1 -device usb-net,id=nic,netdev=net0,mac=b8:27:eb:a3:b1:e5,port=1.1"
+        ));
         assert!(line.contains("-kernel kernel8.img -dtb DIR/board.dtb"), "{line}");
     }
 
@@ -663,11 +580,22 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_found() {
-        for board in Board::ALL {
-            assert_eq!(Board::from_name(board.name()).unwrap(), board);
-        }
-        let error = Board::from_name("5b").unwrap_err().to_string();
-        assert!(error.contains("3b-usbnet-hub"), "{error}");
+    fn the_counters_sum_is_found() {
+        let text = "cpu 0 insns: 2040\ncpu 1 insns: 7\ntotal insns: 2047\n";
+        assert_eq!(total_instructions(text), Some(2047));
+        assert_eq!(total_instructions("cpu 0 insns: 2040\n"), None);
+        assert_eq!(total_instructions("total insns: many\n"), None);
+    }
+
+    #[test]
+    fn the_nics_model_is_told_its_options() {
+        let machine = Machine::new(Board::UsbNet3b, "k").nic_option("faults", 7);
+        let line = line(&machine);
+        assert!(
+            line.contains("-global usb-net.faults=7 -device usb-net,"),
+            "{line}"
+        );
+        let line = self::line(&machine.no_nic());
+        assert!(!line.contains("usb-net") && line.contains("-nic none"), "{line}");
     }
 }

@@ -19,7 +19,7 @@ fn nothing_on_usb_is_said_and_resets() {
 
 #[test]
 fn a_pi_4_names_what_it_lacks() {
-    let machine = require!(machine(Board::Console4b, RELEASE));
+    let machine = require!(machine(Board::Pi4b, RELEASE));
     let mut qemu = machine.start().unwrap();
     let console = qemu.console();
     console.expect("^board: Raspberry Pi 4", PATIENCE).unwrap();

@@ -1,0 +1,157 @@
+//! A client of QEMU's monitor, as far as a test needs one (QEMU Machine Protocol: one JSON object a line).
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The longest line that is taken.
+const LONGEST: u64 = 1 << 20;
+
+/// A connection to one machine's monitor, which takes one at a time.
+#[derive(Debug)]
+pub struct Monitor {
+    stream: BufReader<UnixStream>,
+}
+
+impl Monitor {
+    pub(crate) fn connect(socket: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(socket).context("monitor: connect")?;
+        Self::greet(stream)
+    }
+
+    fn greet(stream: UnixStream) -> Result<Self> {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .context("monitor: socket")?;
+        let mut monitor = Self {
+            stream: BufReader::new(stream),
+        };
+        let greeting = monitor.line()?;
+        ensure!(greeting.starts_with("{\"QMP\": "), "monitor: {greeting}");
+        monitor.ask("qmp_capabilities", "{}")?;
+        Ok(monitor)
+    }
+
+    /// Plugs the network cable in or out.
+    pub fn set_link(&mut self, up: bool) -> Result<()> {
+        self.ask("set_link", &format!(r#"{{"name": "net0", "up": {up}}}"#))?;
+        Ok(())
+    }
+
+    /// A property, a whole number, of the object at `path` (`/machine/...`).
+    pub fn number(&mut self, path: &str, property: &str) -> Result<u64> {
+        let arguments = format!(r#"{{"path": "{path}", "property": "{property}"}}"#);
+        let value = self.ask("qom-get", &arguments)?;
+        value
+            .parse()
+            .with_context(|| format!("monitor: {path} {property}: {value}"))
+    }
+
+    /// Changes such a property, where its device allows it while it runs.
+    pub fn set_number(&mut self, path: &str, property: &str, value: u64) -> Result<()> {
+        let arguments = format!(r#"{{"path": "{path}", "property": "{property}", "value": {value}}}"#);
+        self.ask("qom-set", &arguments)?;
+        Ok(())
+    }
+
+    /// Holds the machine.
+    pub fn stop(&mut self) -> Result<()> {
+        self.ask("stop", "{}")?;
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.ask("cont", "{}")?;
+        Ok(())
+    }
+
+    /// Ends QEMU, which writes what its plugins have to say.
+    pub fn quit(mut self) -> Result<()> {
+        self.ask("quit", "{}")?;
+        Ok(())
+    }
+
+    /// Gives the text of the answer's value.
+    fn ask(&mut self, command: &str, arguments: &str) -> Result<String> {
+        let line = format!("{{\"execute\": \"{command}\", \"arguments\": {arguments}}}\n");
+        self.stream
+            .get_mut()
+            .write_all(line.as_bytes())
+            .with_context(|| format!("monitor: {command}"))?;
+        loop {
+            let line = self.line()?;
+            // QEMU writes an object's members in one fixed order. Events are told to whoever listens.
+            if line.starts_with("{\"timestamp\": ") {
+                continue;
+            }
+            let value = line
+                .strip_prefix("{\"return\": ")
+                .and_then(|rest| rest.strip_suffix('}'));
+            return match value {
+                Some(value) => Ok(value.to_owned()),
+                None => bail!("monitor: {command} {arguments}: {line}"),
+            };
+        }
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let read = self.stream.by_ref().take(LONGEST).read_line(&mut line);
+        read.context("monitor: receive")?;
+        ensure!(line.ends_with('\n'), "monitor: closed, or a line without end");
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GREETING: &str =
+        "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n{\"return\": {}}\r\n";
+
+    /// A monitor whose QEMU answers with these lines.
+    fn answering(lines: &str) -> Result<(Monitor, UnixStream)> {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(format!("{GREETING}{lines}").as_bytes()).unwrap();
+        Ok((Monitor::greet(near)?, far))
+    }
+
+    #[test]
+    fn answers_are_told_from_events() {
+        let (mut monitor, mut far) = answering(
+            "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"STOP\"}\r\n\
+             {\"return\": 1234}\r\n{\"return\": {}}\r\n",
+        )
+        .unwrap();
+        assert_eq!(monitor.number("/machine/x", "faults-injected").unwrap(), 1234);
+        monitor.set_link(false).unwrap();
+        drop(monitor);
+        let mut sent = String::new();
+        far.read_to_string(&mut sent).unwrap();
+        assert!(
+            sent.contains(r#"{"execute": "set_link", "arguments": {"name": "net0", "up": false}}"#),
+            "{sent}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_told_and_rubbish_is_an_error() {
+        let refusal =
+            "{\"error\": {\"class\": \"DeviceNotFound\", \"desc\": \"Device 'net0' not found\"}}\r\n";
+        let (mut monitor, _far) = answering(refusal).unwrap();
+        let error = monitor.set_link(true).unwrap_err().to_string();
+        assert!(error.contains("Device 'net0' not found"), "{error}");
+        for rubbish in ["{}\r\n", "{\"return\": \"x\"}\r\n", "\r\n"] {
+            let (mut monitor, _far) = answering(rubbish).unwrap();
+            assert!(monitor.number("/machine", "x").is_err(), "{rubbish}");
+        }
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(b"SSH-2.0\r\n").unwrap();
+        assert!(Monitor::greet(near).is_err());
+    }
+}
