@@ -20,15 +20,27 @@ pub(crate) struct Apt {
 impl Apt {
     /// An apt for `architecture` with one release's main section, signed by `keyring`.
     pub(crate) fn new(root: &Path, architecture: &'static str, release: &str, keyring: &str) -> Result<Self> {
+        let options = format!("deb [arch={architecture} signed-by={keyring}]");
+        Self::with(
+            root,
+            architecture,
+            &format!("{options} {} {release} main", mirror()),
+        )
+    }
+
+    /// An apt for the source packages of one release's main section, signed by `keyring`.
+    pub(crate) fn sources(root: &Path, release: &str, keyring: &str) -> Result<Self> {
+        let options = format!("deb-src [signed-by={keyring}]");
+        Self::with(root, "arm64", &format!("{options} {} {release} main", mirror()))
+    }
+
+    /// An apt with one line of sources.
+    fn with(root: &Path, architecture: &'static str, sources: &str) -> Result<Self> {
         for directory in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(root.join(directory)).with_context(|| root.display().to_string())?;
         }
-        let mirror = mirror();
         fs::write(root.join("status"), "")?;
-        fs::write(
-            root.join("sources.list"),
-            format!("deb [arch={architecture} signed-by={keyring}] {mirror} {release} main\n"),
-        )?;
+        fs::write(root.join("sources.list"), format!("{sources}\n"))?;
         // Read after the system's own: no foreign architectures, no hooks, and the package lists only.
         fs::write(
             root.join("apt.conf"),
@@ -75,6 +87,22 @@ impl Apt {
         packages_in(&directory)?
             .pop()
             .with_context(|| format!("apt: no {package} for {}", self.architecture))
+    }
+
+    /// Downloads the newest source package's archives, whose signature chain apt checks, and gives their directory.
+    pub(crate) fn source(&self, package: &str) -> Result<PathBuf> {
+        let directory = self.root.join(format!("source-{package}"));
+        fs::create_dir_all(&directory)?;
+        let mut command = self.command();
+        command.args([
+            "source",
+            "--download-only",
+            "--tar-only",
+            "--only-source",
+            package,
+        ]);
+        execute(command.current_dir(&directory))?;
+        Ok(directory)
     }
 }
 

@@ -97,7 +97,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         fs::metadata(file).with_context(|| format!("boot: {}", file.display()))?;
     }
     // What is missing has been said; whether it was needed shows below.
-    setup::run(Goal::Boot);
+    setup::run(if options.board.needs_models() {
+        Goal::Emulator
+    } else {
+        Goal::Boot
+    });
     if let Some(reason) = options.board.unavailable() {
         anyhow::bail!("boot: board {}: {reason}", options.board.name());
     }

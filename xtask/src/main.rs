@@ -1,10 +1,11 @@
-//! What a person types: `cargo xtask setup | image | boot | test | bench`.
+//! What a person types: `cargo xtask setup | image | boot | test | bench | qemu`.
 
 mod apt;
 mod bench;
 mod boot;
 mod builtin;
 mod elf;
+mod emulator;
 mod image;
 mod payload;
 mod rust_target;
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, bail};
 
 const HELP: &str = "\
 cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi 3
-    --board NAME     3b-usbnet (default), 3b-usbnet-hub, 3a+-usbnet, 4b
+    --board NAME     3b-usbnet (default), 3b-usbnet-hub, 3a+-usbnet, 3b, 3b+, 4b
     --kernel F       the payload's kernel, in place of Debian's
     --initrd F       its initrd, in place of the demo's
     --append S       more words for its command line (with --menu, write them there)
@@ -32,6 +33,8 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
 cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
 cargo xtask bench    throughput beside Linux's, time and instructions to the first packet and to the payload
+cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
+    --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask setup    what the others need; safe to repeat
 ";
 
@@ -71,6 +74,7 @@ fn run() -> Result<ExitCode> {
             nothing_more(&mut arguments)?;
             Ok(setup::run(setup::Goal::Test).exit_code())
         }
+        "qemu" => emulator::run(&mut arguments, &typed_in),
         "test" => {
             nothing_more(&mut arguments)?;
             test::run()

@@ -1,11 +1,11 @@
-//! Set-up: Debian packages, the Rust target, the demo payload. Each step looks first, and says what it did.
+//! Set-up: Debian packages, the Rust target, the demo payload, our own emulator. Each step looks first, and says what it did.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, execute, payload, rust_target};
+use crate::{cargo, emulator, execute, payload, rust_target};
 
 /// What the set-up is for; each needs all that the ones before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub(crate) enum Goal {
     Image,
     /// Booting the demo.
     Boot,
+    /// Booting it on a board that needs our own emulator.
+    Emulator,
     /// Running every test.
     Test,
 }
@@ -45,6 +47,36 @@ impl Report {
         }
     }
 
+    /// Makes sure of the packages that are wanted; without apt, of those that are known by a program.
+    fn packages(&mut self, wanted: impl Fn(&Package) -> bool) {
+        let apt = on_path("apt-get");
+        let (present, absent): (Vec<&Package>, Vec<&Package>) = PACKAGES
+            .iter()
+            .filter(|package| wanted(package) && (apt || package.is_program()))
+            .partition(|package| package.present());
+        for package in present {
+            self.step(package.name, Ok(Outcome::Present(package.proof.to_owned())));
+        }
+        if !apt {
+            for package in absent {
+                self.step(package.proof, Err(anyhow::anyhow!("{}", package.need())));
+            }
+        } else if !absent.is_empty() {
+            let installed = install(&absent);
+            for package in absent {
+                let outcome = match &installed {
+                    Ok(()) if package.present() => Ok(Outcome::Done("installed with apt".to_owned())),
+                    Ok(()) => Err(anyhow::anyhow!(
+                        "apt installed it, but {} is not there",
+                        package.proof
+                    )),
+                    Err(error) => Err(anyhow::anyhow!("{error:#}")),
+                };
+                self.step(package.name, outcome);
+            }
+        }
+    }
+
     fn step(&mut self, name: &str, outcome: Result<Outcome>) {
         match outcome {
             Ok(Outcome::Present(fact)) => println!("setup: {name}: present: {fact}"),
@@ -60,39 +92,30 @@ impl Report {
 /// Does what `goal` needs. A step that fails does not keep the others from being done.
 pub(crate) fn run(goal: Goal) -> Report {
     let mut report = Report::default();
-    let apt = on_path("apt-get");
-    let (present, absent): (Vec<&Package>, Vec<&Package>) = PACKAGES
-        .iter()
-        .filter(|package| package.goal <= goal && (apt || package.is_program()))
-        .partition(|package| package.present());
-    for package in present {
-        report.step(package.name, Ok(Outcome::Present(package.proof.to_owned())));
-    }
-    if !apt {
-        for package in absent {
-            report.step(package.proof, Err(anyhow::anyhow!("{}", package.need())));
-        }
-    } else if !absent.is_empty() {
-        let installed = install(&absent);
-        for package in absent {
-            let outcome = match &installed {
-                Ok(()) if package.present() => Ok(Outcome::Done("installed with apt".to_owned())),
-                Ok(()) => Err(anyhow::anyhow!(
-                    "apt installed it, but {} is not there",
-                    package.proof
-                )),
-                Err(error) => Err(anyhow::anyhow!("{error:#}")),
-            };
-            report.step(package.name, outcome);
-        }
-    }
+    // What builds the emulator is not needed when it has been built, or when another stands in.
+    let ours = goal >= Goal::Emulator && std::env::var_os("BRAMBLE_QEMU").is_none();
+    let tools = ours && qemu::emulator::installed().is_err();
+    report.packages(|package| package.goal <= goal && (package.goal != Goal::Emulator || tools));
     report.step(RUST_TARGET, rust_target::ensure());
     if goal >= Goal::Boot {
         report.step("demo payload", payload::ensure());
     }
+    if ours {
+        report.step("emulator", emulator::ensure(None));
+    }
     if goal >= Goal::Test {
         report.step("defmt-print", defmt_print());
     }
+    report
+}
+
+/// Does what our own emulator alone needs; `source` is where QEMU's source is, when it is not to be Debian's.
+pub(crate) fn emulator(source: Option<&Path>) -> Report {
+    let mut report = Report::default();
+    if source.is_some() || qemu::emulator::installed().is_err() {
+        report.packages(|package| package.goal == Goal::Emulator);
+    }
+    report.step("emulator", emulator::ensure(source));
     report
 }
 
@@ -128,7 +151,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 6] = [
+const PACKAGES: [Package; 16] = [
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
@@ -145,6 +168,56 @@ const PACKAGES: [Package; 6] = [
         name: "debian-archive-keyring",
         proof: payload::KEYRING,
         goal: Goal::Boot,
+    },
+    Package {
+        name: "gcc",
+        proof: "cc",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "ninja-build",
+        proof: "ninja",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "pkg-config",
+        proof: "pkg-config",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "flex",
+        proof: "flex",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "bison",
+        proof: "bison",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "patch",
+        proof: "patch",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "python3-venv",
+        proof: "/var/lib/dpkg/info/python3-venv.list",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "libglib2.0-dev",
+        proof: "/usr/include/glib-2.0/glib.h",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "libslirp-dev",
+        proof: "/usr/include/slirp/libslirp.h",
+        goal: Goal::Emulator,
+    },
+    Package {
+        name: "libfdt-dev",
+        proof: "/usr/include/libfdt.h",
+        goal: Goal::Emulator,
     },
     Package {
         name: "iproute2",
@@ -265,6 +338,12 @@ mod tests {
             [
                 "needs the program xz (Debian: xz-utils)",
                 "needs the program qemu-system-aarch64 (Debian: qemu-system-arm)",
+                "needs the program cc (Debian: gcc)",
+                "needs the program ninja (Debian: ninja-build)",
+                "needs the program pkg-config (Debian: pkg-config)",
+                "needs the program flex (Debian: flex)",
+                "needs the program bison (Debian: bison)",
+                "needs the program patch (Debian: patch)",
                 "needs the program ip (Debian: iproute2)",
                 "needs the program dnsmasq (Debian: dnsmasq-base)",
                 "needs the program nginx (Debian: nginx-light)",
