@@ -104,6 +104,12 @@ mod host {
         DEVICE.set(Some(Box::new(device)));
     }
 
+    /// Lets time pass without looking at the clock.
+    #[cfg(test)]
+    pub(crate) fn skip(micros: u64) {
+        MICROS.set(MICROS.get() + micros);
+    }
+
     pub(crate) fn barrier() {
         DEVICE.with_borrow_mut(|device| {
             if let Some(device) = device {

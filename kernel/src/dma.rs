@@ -65,9 +65,16 @@ impl Buffer {
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
-    /// The device's turn: what was written reaches memory, and no line of ours can land on what it writes.
-    pub(crate) fn give(&mut self) {
-        cpu::clean_and_invalidate(self.start.expose_provenance().get(), self.len);
+    /// The device's turn on the first `len` bytes: what was written reaches memory, and no line of ours can land on what
+    /// it writes.
+    pub(crate) fn give(&mut self, len: usize) {
+        cpu::clean_and_invalidate(self.start.expose_provenance().get(), len.min(self.len));
+    }
+
+    /// The first `len` bytes, which `take` has made ours before.
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        // SAFETY: as in `bytes_mut`; the caller has taken these bytes and not given them away since.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), len.min(self.len)) }
     }
 
     /// Our turn: the first `len` bytes as the device left them. Lines fetched ahead meanwhile are dropped.

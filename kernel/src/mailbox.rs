@@ -80,7 +80,7 @@ impl Mailbox {
         for (place, word) in self.message.bytes_mut().chunks_exact_mut(4).zip(message) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        self.message.give();
+        self.message.give(self.message.len());
         self.exchange()?;
         let answer = self.message.take(WORDS * 4);
         let word = |i: usize| Some(u32::from_le_bytes(answer.get(i * 4..i * 4 + 4)?.try_into().ok()?));

@@ -17,14 +17,13 @@ use crate::console::Console;
 use crate::dma::Arena;
 use crate::entry::{self, Home};
 use crate::mailbox::{ClockId, Mailbox};
-use crate::nic::Nic;
-use crate::nic::cdc_ecm::CdcEcm;
+use crate::nic::usb::UsbNic;
+use crate::nic::{Nic, UsbError};
 use crate::pm::Pm;
 use crate::rng::Rng;
 use crate::soc::Soc;
 use crate::uart::{self, Kind, Uart};
-use crate::usb::bus;
-use crate::usb::dwc2::{self, Dwc2};
+use crate::usb::dwc2::Dwc2;
 use crate::{cpu, handoff, heap, log};
 
 /// The firmware revision that QEMU reports for ever.
@@ -72,7 +71,13 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
 
     // SAFETY: taken once, mapped, told apart by SoC.
     let mut entropy = unsafe { Rng::new(soc, emulated, clock) };
-    let mut nic = match bring_up(row, soc, &mut mailbox, &mut arena, clock) {
+    let none = board.mac == EthernetAddress([0; 6]);
+    if none {
+        // Without one anywhere: locally administered, and the serial number tells the nodes apart.
+        let [a, b, c, d, e, ..] = board.serial.to_le_bytes();
+        board.mac = EthernetAddress([2, e, d, c, b, a]);
+    }
+    let mut nic = match bring_up(row, soc, board.mac, &mut mailbox, &mut arena, clock) {
         Ok(nic) => nic,
         Err(reason) => {
             error!("nic: {}", reason);
@@ -80,10 +85,8 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
         }
     };
 
-    if board.mac == EthernetAddress([0; 6]) {
-        // Without one anywhere: locally administered, and the serial number tells the nodes apart.
-        let [a, b, c, d, e, ..] = board.serial.to_le_bytes();
-        board.mac = EthernetAddress(nic.own_mac().unwrap_or([2, e, d, c, b, a]));
+    if let (true, Some(own)) = (none, nic.own_mac()) {
+        board.mac = EthernetAddress(own);
     }
 
     let memory = payload_region(bank_end, home, tree.as_ref());
@@ -248,6 +251,7 @@ fn describe<'m>(
 fn bring_up(
     row: &Row,
     soc: Soc,
+    mac: EthernetAddress,
     mailbox: &mut Mailbox,
     arena: &mut Arena,
     clock: Clock,
@@ -257,22 +261,15 @@ fn bring_up(
     }
     mailbox.power_usb().ok_or(NoNic::NoPower)?;
     // SAFETY: powered above, mapped, taken once.
-    let mut usb = unsafe { Dwc2::new(soc, arena, clock) }.map_err(NoNic::Usb)?;
-    usb.start().map_err(NoNic::Usb)?;
-    let found = bus::find_network(&mut usb, clock)
-        .map_err(NoNic::Usb)?
-        .ok_or(NoNic::NothingKnown)?;
-    CdcEcm::start(usb, found, arena, clock)
-        .map(Nic::CdcEcm)
-        .map_err(NoNic::Usb)
+    let usb = unsafe { Dwc2::new(soc, arena, clock) }.map_err(|error| NoNic::Usb(error.into()))?;
+    UsbNic::start(usb, arena, mac.0).map(Nic::Usb).map_err(NoNic::Usb)
 }
 
 /// Why there is no network interface.
 enum NoNic {
     Genet,
     NoPower,
-    Usb(dwc2::Error),
-    NothingKnown,
+    Usb(UsbError),
 }
 
 impl fmt::Display for NoNic {
@@ -282,10 +279,7 @@ impl fmt::Display for NoNic {
                 f.write_str("this board's Ethernet is the BCM2711's GENET, which Bramble does not drive yet")
             }
             Self::NoPower => f.write_str("the firmware does not power the USB controller"),
-            Self::Usb(error) => write!(f, "USB: {error}"),
-            Self::NothingKnown => {
-                f.write_str("no network interface on USB that Bramble drives (CDC Ethernet)")
-            }
+            Self::Usb(error) => error.fmt(f),
         }
     }
 }

@@ -230,13 +230,13 @@ impl Phy {
         gigabit: bool,
         now: Instant,
     ) -> Result<(), M::Error> {
-        self.gigabit &= gigabit;
         mdio.write(self.address, ANAR, ADVERTISED)?;
         if self.gigabit {
-            mdio.write(self.address, GBCR, GBCR_1000_FULL)?;
+            mdio.write(self.address, GBCR, if gigabit { GBCR_1000_FULL } else { 0 })?;
             // 7.60: switches that wake slowly lose frames.
             self.write_mmd(mdio, 7, 60, 0)?;
         }
+        self.gigabit &= gigabit;
         mdio.write(self.address, BMCR, BMCR_NEGOTIATE | BMCR_RESTART)?;
         self.link = None;
         self.next_look = now;
@@ -485,6 +485,9 @@ pub(crate) mod tests {
             (bus.bmcr.as_slice(), &bus.mmd),
             (&[0x1200][..], &vec![(7, 60, 0)])
         );
+
+        phy.negotiate(&mut bus, false, Instant::ZERO).unwrap();
+        assert_eq!(bus.registers[9], 0, "and takes back what was offered before");
 
         let mut fast = FakePhy::gigabit(1);
         fast.registers[usize::from(BMSR)] &= !BMSR_EXTENDED_STATUS;

@@ -3,55 +3,63 @@
 use smoltcp::phy::{self, DeviceCapabilities};
 use smoltcp::time::Instant;
 
-pub(crate) mod cdc_ecm;
-#[allow(dead_code, reason = "for the drivers of boards' own ports, which follow")]
+mod burst;
+mod cdc_ecm;
+#[cfg(test)]
+mod fake;
+mod lan78xx;
+mod lan9514;
+#[allow(dead_code, reason = "GENET will use what the USB chips do not")]
 pub(crate) mod mii;
+mod registers;
+pub(crate) mod usb;
 
-use cdc_ecm::CdcEcm;
+use usb::UsbNic;
+
+#[cfg(target_os = "none")]
+pub(crate) use registers::Error as UsbError;
 
 /// A network interface, chosen at run time.
 pub(crate) enum Nic {
-    /// USB CDC Ethernet: QEMU's usb-net, and many dongles.
-    CdcEcm(CdcEcm),
+    /// On USB: the own port of the Pi 3 boards, QEMU's usb-net, many dongles.
+    Usb(UsbNic),
 }
 
 impl Nic {
     /// The MAC address that the interface says it has, for boards that have none of their own.
     pub(crate) fn own_mac(&self) -> Option<[u8; 6]> {
         match self {
-            Self::CdcEcm(nic) => nic.own_mac(),
+            Self::Usb(nic) => nic.own_mac(),
         }
     }
 
     /// Ends all traffic: no write to memory happens after this.
     pub(crate) fn quiesce(&mut self) {
         match self {
-            Self::CdcEcm(nic) => nic.quiesce(),
+            Self::Usb(nic) => nic.quiesce(),
         }
     }
 }
 
 impl phy::Device for Nic {
-    type RxToken<'a> = cdc_ecm::RxToken<'a>;
-    type TxToken<'a> = cdc_ecm::TxToken<'a>;
+    type RxToken<'a> = burst::RxToken<'a>;
+    type TxToken<'a> = burst::TxToken<'a>;
 
-    fn receive(&mut self, _: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+    fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         match self {
-            // Nothing can be booted any more; a reset brings the bus up from the start.
-            Self::CdcEcm(nic) if nic.gone() => panic!("nic: the USB device has stopped answering"),
-            Self::CdcEcm(nic) => nic.receive(),
+            Self::Usb(nic) => nic.receive(now),
         }
     }
 
-    fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
+    fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
         match self {
-            Self::CdcEcm(nic) => nic.transmit(),
+            Self::Usb(nic) => nic.transmit(now),
         }
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         match self {
-            Self::CdcEcm(nic) => nic.capabilities(),
+            Self::Usb(nic) => nic.capabilities(),
         }
     }
 }

@@ -8,8 +8,10 @@ use embedded_hal::delay::DelayNs as _;
 use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
-use crate::usb::descriptor::{self, DeviceDescriptor, Ecm};
-use crate::usb::dwc2::{CONTROL_BUFFER, Device, Dwc2, Error, Setup, Speed};
+use crate::usb::descriptor::{self, DeviceDescriptor};
+use crate::usb::dwc2::{CONTROL_BUFFER, Dwc2, Error};
+use crate::usb::pipe::Setup;
+use crate::usb::transfer::{Device, Speed};
 
 /// Hubs in a row, the root port's not counted (USB 2.0 §4.1.1).
 const MAX_DEPTH: u8 = 5;
@@ -30,7 +32,6 @@ const SET_FEATURE: u8 = 3;
 const SET_ADDRESS: u8 = 5;
 const GET_DESCRIPTOR: u8 = 6;
 const SET_CONFIGURATION: u8 = 9;
-const SET_INTERFACE: u8 = 11;
 /// bmRequestType: device to host, standard, to the device.
 const FROM_DEVICE: u8 = 0x80;
 /// bmRequestType: device to host, class, to the device (a hub).
@@ -53,15 +54,38 @@ const STATUS_LOW_SPEED: u32 = 1 << 9;
 const STATUS_HIGH_SPEED: u32 = 1 << 10;
 const CHANGE_RESET: u32 = 1 << 20;
 
+/// What kinds of network interfaces Bramble drives on USB, for the log.
+pub(crate) const DRIVEN: &str = "CDC Ethernet (ECM), LAN9514 (0424:ec00), LAN7515 and LAN7800 (0424:7800)";
+
+/// A network interface that Bramble drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// CDC Ethernet.
+    CdcEcm {
+        /// Where class requests go.
+        control_interface: u8,
+        /// Data interface, and the alternate setting that has its endpoints.
+        data_interface: (u8, u8),
+        /// The MAC address that the device says it has.
+        mac: Option<[u8; 6]>,
+    },
+    /// The Ethernet function of a LAN9514.
+    Lan9514,
+    /// A LAN7800, or the function of a LAN7515 that equals it.
+    Lan78xx,
+}
+
 /// A network interface that the bus search found, configured and ready for its driver.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Where it is.
     pub(crate) device: Device,
     /// What it is.
-    pub(crate) function: Ecm,
-    /// The MAC address that it says it has.
-    pub(crate) mac: Option<[u8; 6]>,
+    pub(crate) kind: Kind,
+    /// Bulk IN endpoint: address, largest packet.
+    pub(crate) bulk_in: (u8, u16),
+    /// Bulk OUT endpoint: address, largest packet.
+    pub(crate) bulk_out: (u8, u16),
 }
 
 /// A hub's port.
@@ -71,7 +95,7 @@ enum Port {
     Seen(Option<Found>),
 }
 
-/// Finds the first network interface on the bus. Devices that are not driven are logged.
+/// Finds the first network interface on the bus, in ten seconds at most. Devices that are not driven are logged.
 pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>, Error> {
     clock
         .poll(CONNECT_PATIENCE, || usb.connected().then_some(()))
@@ -122,8 +146,8 @@ impl Search<'_> {
         if found.is_none() {
             let id = Id(about.vendor, about.product);
             warn!(
-                "usb: {} is not a network interface that Bramble drives: it drives CDC Ethernet (ECM)",
-                id
+                "usb: {} is not a network interface that Bramble drives; it drives {}",
+                id, DRIVEN
             );
         }
         Ok(found)
@@ -161,31 +185,50 @@ impl Search<'_> {
 
     /// Configures `device` if one of its configurations has a function that Bramble drives.
     fn function(&mut self, device: Device, about: DeviceDescriptor) -> Result<Option<Found>, Error> {
+        let vendors = match (about.vendor, about.product) {
+            (0x0424, 0xec00) => Some(Kind::Lan9514),
+            (0x0424, 0x7800) => Some(Kind::Lan78xx),
+            _ => None,
+        };
         for index in 0..about.configurations.min(8) {
             self.in_time()?;
-            let total = {
-                let head = self.usb.control_in(device, get_descriptor(2, index), 9)?;
-                descriptor::total_length(head).unwrap_or(0).min(CONTROL_BUFFER)
+            let configuration = self.configuration(device, index)?;
+            if let Some(kind) = vendors {
+                let Some(function) = descriptor::vendor(configuration) else {
+                    continue;
+                };
+                self.set_configuration(device, function.configuration)?;
+                return Ok(Some(Found {
+                    device,
+                    kind,
+                    bulk_in: function.bulk_in,
+                    bulk_out: function.bulk_out,
+                }));
+            }
+            let Some(function) = descriptor::ecm(configuration) else {
+                continue;
             };
-            let function = descriptor::ecm(self.usb.control_in(device, get_descriptor(2, index), total)?);
-            let Some(function) = function else { continue };
             let mac = self.mac(device, function.mac_string);
             self.set_configuration(device, function.configuration)?;
-            let (interface, alternate) = function.data_interface;
-            let setup = Setup {
-                request_type: 0x01,
-                request: SET_INTERFACE,
-                value: u16::from(alternate),
-                index: u16::from(interface),
-            };
-            self.usb.control_out(device, setup, &[])?;
             return Ok(Some(Found {
                 device,
-                function,
-                mac,
+                kind: Kind::CdcEcm {
+                    control_interface: function.control_interface,
+                    data_interface: function.data_interface,
+                    mac,
+                },
+                bulk_in: function.bulk_in,
+                bulk_out: function.bulk_out,
             }));
         }
         Ok(None)
+    }
+
+    /// A configuration descriptor with all that follows it, as far as the buffer reaches.
+    fn configuration(&mut self, device: Device, index: u8) -> Result<&[u8], Error> {
+        let head = self.usb.control_in(device, get_descriptor(2, index), 9)?;
+        let total = descriptor::total_length(head).unwrap_or(0).min(CONTROL_BUFFER);
+        self.usb.control_in(device, get_descriptor(2, index), total)
     }
 
     fn mac(&mut self, device: Device, string: u8) -> Option<[u8; 6]> {
@@ -215,7 +258,8 @@ impl Search<'_> {
         };
         let (ports, power_ms) =
             descriptor::hub(self.usb.control_in(hub, setup, 9)?).ok_or(Error::Transaction)?;
-        self.set_configuration(hub, 1)?;
+        let configuration = descriptor::value(self.configuration(hub, 0)?).ok_or(Error::Transaction)?;
+        self.set_configuration(hub, configuration)?;
         for port in 1..=u16::from(ports) {
             self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
         }
@@ -345,6 +389,9 @@ mod tests {
 
     const DEVICE: [u8; 18] = [18, 1, 0, 2, 9, 0, 0, 64, 0x24, 0x04, 0x14, 0x95, 0, 0, 0, 0, 0, 1];
 
+    /// A hub's configuration, as far as it is looked at.
+    const CONFIGURATION: [u8; 9] = [9, 2, 9, 0, 1, 7, 0, 0xe0, 1];
+
     /// A control transfer that sends nothing but its request.
     fn done() -> Vec<Answer> {
         vec![Answer::Taken, Answer::Sends(vec![])]
@@ -368,8 +415,10 @@ mod tests {
             done(), // SET_ADDRESS
             brings(&DEVICE),
             brings(&[9, 0x29, 1, 0, 0, 10, 0, 0, 0]), // one port, power after 20 ms
-            done(),                                   // SET_CONFIGURATION
-            done(),                                   // PORT_POWER
+            brings(&CONFIGURATION),
+            brings(&CONFIGURATION),
+            done(), // SET_CONFIGURATION
+            done(), // PORT_POWER
             status(0),
             status(0),
             status(STATUS_CONNECTED),
@@ -390,7 +439,9 @@ mod tests {
         let last = &requests[requests.len() - 1];
         assert_eq!(last.sent, [TO_PORT, CLEAR_FEATURE, 1, 0, 1, 0, 0, 0]);
         assert_eq!(last.hcchar >> 22 & 0x7f, 1, "said to the hub");
-        assert_eq!(requests.len(), 17);
+        assert_eq!(requests.len(), 19);
+        // The configuration has the value that its descriptor says.
+        assert_eq!(requests[6].sent, [0, SET_CONFIGURATION, 7, 0, 0, 0, 0, 0]);
     }
 
     #[test]
@@ -402,6 +453,8 @@ mod tests {
             done(),
             brings(&DEVICE),
             brings(&[9, 0x29, 15, 0, 0, 255, 0, 0, 0]),
+            brings(&CONFIGURATION),
+            brings(&CONFIGURATION),
             vec![done(); 16].concat(),
         ];
         fake.expect(0, hub.concat());

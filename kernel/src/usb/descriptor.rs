@@ -1,5 +1,9 @@
 //! What devices say of themselves, every length of it checked (USB 2.0 §9.6, §11.23.2; CDC ECM 1.2 §5.4).
 
+/// bDescriptorType of interfaces and endpoints.
+const INTERFACE: u8 = 4;
+const ENDPOINT: u8 = 5;
+
 /// A device descriptor, as far as Bramble reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceDescriptor {
@@ -61,14 +65,60 @@ pub(crate) struct Ecm {
     pub(crate) mac_string: u8,
 }
 
+/// What a vendor's own interface is used by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Vendor {
+    /// bConfigurationValue to set.
+    pub(crate) configuration: u8,
+    /// Bulk IN endpoint: address, largest packet.
+    pub(crate) bulk_in: (u8, u16),
+    /// Bulk OUT endpoint: address, largest packet.
+    pub(crate) bulk_out: (u8, u16),
+}
+
+/// Finds a bulk endpoint of either direction in a device that has one interface of its vendor's class.
+pub(crate) fn vendor(configuration: &[u8]) -> Option<Vendor> {
+    let (mut bulk_in, mut bulk_out) = (None, None);
+    let mut ours = false;
+    for descriptor in descriptors(configuration) {
+        match *descriptor {
+            [_, INTERFACE, _, alternate, _, class, ..] => ours = (alternate, class) == (0, 0xff),
+            [_, ENDPOINT, address, attributes, low, high, ..] if ours && attributes & 3 == 2 => {
+                let place = if address & 0x80 != 0 {
+                    &mut bulk_in
+                } else {
+                    &mut bulk_out
+                };
+                place.get_or_insert((address, u16::from_le_bytes([low, high]) & 0x7ff));
+            }
+            _ => {}
+        }
+    }
+    let (bulk_in, bulk_out) = (bulk_in?, bulk_out?);
+    (usual(bulk_in.1) && usual(bulk_out.1)).then_some(Vendor {
+        configuration: value(configuration)?,
+        bulk_in,
+        bulk_out,
+    })
+}
+
+/// bConfigurationValue of a configuration descriptor; 0 would mean to leave the configured state.
+pub(crate) fn value(configuration: &[u8]) -> Option<u8> {
+    let value = *configuration.get(5)?;
+    (configuration.get(1) == Some(&2) && value != 0).then_some(value)
+}
+
+/// USB 2.0 §5.8.3: what a bulk endpoint's packets may be, at full and at high speed.
+fn usual(max_packet: u16) -> bool {
+    matches!(max_packet, 8 | 16 | 32 | 64 | 512)
+}
+
 /// Finds a CDC Ethernet function in a whole configuration descriptor.
 pub(crate) fn ecm(configuration: &[u8]) -> Option<Ecm> {
-    const INTERFACE: u8 = 4;
-    const ENDPOINT: u8 = 5;
     const CS_INTERFACE: u8 = 0x24;
     const UNION: u8 = 0x06;
     const ETHERNET: u8 = 0x0f;
-    let value = *configuration.get(5)?;
+    let value = value(configuration)?;
     let (mut control, mut data, mut mac) = (None, None, None);
     let (mut bulk_in, mut bulk_out) = (None, None);
     let mut current = None;
@@ -101,8 +151,6 @@ pub(crate) fn ecm(configuration: &[u8]) -> Option<Ecm> {
         }
     }
     let ((alternate, in_address, in_max), (out_alternate, out_address, out_max)) = (bulk_in?, bulk_out?);
-    // USB 2.0 §5.8.3: what a bulk endpoint's packets may be, at full and at high speed.
-    let usual = |size| matches!(size, 8 | 16 | 32 | 64 | 512);
     if alternate != out_alternate || !usual(in_max) || !usual(out_max) {
         return None;
     }
@@ -207,6 +255,41 @@ mod tests {
     #[test]
     fn a_configuration_cut_before_its_endpoints_has_no_function() {
         assert_eq!(ecm(&QEMU_ECM[..66]), None);
+    }
+
+    /// The configuration of a LAN9514's Ethernet function.
+    const LAN9514: [u8; 39] = [
+        9, 2, 39, 0, 1, 1, 0, 0xe0, 1, // configuration 1
+        9, 4, 0, 0, 3, 0xff, 0, 0xff, 0, // its one interface
+        7, 5, 0x81, 2, 0, 2, 0, // bulk IN
+        7, 5, 0x02, 2, 0, 2, 0, // bulk OUT
+        7, 5, 0x83, 3, 16, 0, 4, // interrupt IN
+    ];
+
+    #[test]
+    fn a_vendors_bulk_endpoints_are_told_by_their_direction() {
+        let expected = Vendor {
+            configuration: 1,
+            bulk_in: (0x81, 512),
+            bulk_out: (0x02, 512),
+        };
+        assert_eq!(vendor(&LAN9514), Some(expected));
+        let mut other = LAN9514;
+        (other[5], other[20], other[27]) = (3, 0x05, 0x84);
+        let expected = Vendor {
+            configuration: 3,
+            bulk_in: (0x84, 512),
+            bulk_out: (0x05, 512),
+        };
+        assert_eq!(vendor(&other), Some(expected));
+        for (at, spoilt) in [(5, 0), (14, 2), (21, 3), (22, 1), (27, 0x82)] {
+            let mut bytes = LAN9514;
+            bytes[at] = spoilt;
+            assert_eq!(vendor(&bytes), None, "{at}");
+        }
+        for len in 0..32 {
+            assert_eq!(vendor(&LAN9514[..len]), None);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::dwc2::Dwc2;
+use super::peripheral::{End, Peripheral};
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::Arena;
@@ -14,7 +15,7 @@ use crate::dma::tests::arena;
 
 /// Bytes of the registers, and of the memory that the core can reach.
 const REGISTERS: usize = 0xe04;
-const MEMORY: usize = 64 << 10;
+const MEMORY: usize = 256 << 10;
 
 const GRSTCTL: usize = 0x010;
 const HPRT0: usize = 0x440;
@@ -78,6 +79,8 @@ struct Core {
     /// OUT packets that will have gone through when a silent channel is stopped; `None` while it is idle.
     silent: [Option<u32>; 8],
     in_reset: bool,
+    /// What answers when the script does not.
+    peripheral: Option<Rc<RefCell<Peripheral>>>,
 }
 
 /// The test's end of it.
@@ -103,6 +106,7 @@ impl Fake {
             seen: Vec::new(),
             silent: [None; 8],
             in_reset: false,
+            peripheral: None,
         }));
         {
             let mut core = core.borrow_mut();
@@ -124,6 +128,13 @@ impl Fake {
     pub(crate) fn expect(&self, channel: usize, answers: impl IntoIterator<Item = Answer>) {
         let answers = answers.into_iter().map(|answer| (channel, answer));
         self.core.borrow_mut().script.extend(answers);
+    }
+
+    /// Puts a high-speed device on the port, which answers whatever the script leaves open.
+    pub(crate) fn attach(&self, peripheral: Rc<RefCell<Peripheral>>) {
+        let mut core = self.core.borrow_mut();
+        core.peripheral = Some(peripheral);
+        core.write(HPRT0, 1);
     }
 
     /// The transfers since the last look.
@@ -167,7 +178,19 @@ impl Core {
         // Resets and flushes are done at once.
         let grstctl = self.read(GRSTCTL);
         self.write(GRSTCTL, grstctl & !0b11_0001 | 1 << 31);
-        let port = self.read(HPRT0);
+        let mut port = self.read(HPRT0);
+        if let Some(peripheral) = self.peripheral.clone() {
+            let mut peripheral = peripheral.borrow_mut();
+            port = if peripheral.plugged {
+                port | 1
+            } else {
+                port & !(1 | PORT_ENABLED)
+            };
+            self.write(HPRT0, port);
+            if port & PORT_RESET != 0 {
+                peripheral.reset();
+            }
+        }
         if self.in_reset && port & PORT_RESET == 0 {
             self.write(HPRT0, port | PORT_ENABLED);
         }
@@ -210,6 +233,10 @@ impl Core {
         });
         let next = self.script.iter().position(|(on, _)| *on == channel);
         let answer = next.and_then(|at| self.script.remove(at));
+        if let (None, Some(peripheral)) = (&answer, self.peripheral.clone()) {
+            self.seen.pop();
+            return self.converse(base, &mut peripheral.borrow_mut());
+        }
         match answer.map_or(Answer::Silence(0), |(_, answer)| answer) {
             Answer::Taken => {
                 assert!(!input, "an IN transfer is not taken");
@@ -228,6 +255,53 @@ impl Core {
                 self.end(base, packets, moved as u32, HALTED | reason);
             }
             Answer::Silence(packets) => self.silent[channel] = Some(packets),
+        }
+    }
+
+    /// Goes on with a channel's transfer, packet by packet, until the device has no more.
+    fn converse(&mut self, base: usize, device: &mut Peripheral) {
+        loop {
+            let (hcchar, hctsiz) = (self.read(base), self.read(base + 0x10));
+            if !device.hears((hcchar >> 22 & 0x7f) as u8) || self.read(HPRT0) & PORT_ENABLED == 0 {
+                // A running channel gets an error; control transfers get nothing at all, as from QEMU's model.
+                if hcchar >> 18 & 3 == 2 {
+                    self.end(base, 0, 0, HALTED | TRANSACTION_ERROR);
+                }
+                return;
+            }
+            let input = hcchar & 1 << 15 != 0;
+            let max = (hcchar & 0x7ff) as usize;
+            let bytes = (hctsiz & 0x7_ffff) as usize;
+            let endpoint = (hcchar >> 11 & 0xf) as u8 | u8::from(input) << 7;
+            let toggle = hctsiz >> 29 & 3 == 2;
+            let dma = self.read(base + 0x14);
+            let len = max.min(bytes);
+            let data = self.at(dma, len);
+            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
+            let out = unsafe { std::slice::from_raw_parts(data, if input { 0 } else { len }) }.to_vec();
+            let moved = match hcchar >> 18 & 3 {
+                0 => device.control(hctsiz >> 29 & 3 == 3, input, &out, max).map(Some),
+                _ if input => device.bulk_in(endpoint, toggle),
+                _ => device.bulk_out(endpoint, toggle, &out).map(|()| Some(Vec::new())),
+            };
+            match moved {
+                Ok(None) => {}
+                Ok(Some(packet)) => {
+                    assert!(packet.len() <= len, "more than was asked for is babble");
+                    // SAFETY: as above.
+                    unsafe { data.copy_from(packet.as_ptr(), packet.len()) };
+                    let count = if input { packet.len() } else { len };
+                    let left = (hctsiz >> 19 & 0x3ff) - 1;
+                    let pid = if toggle { 0 } else { 2 };
+                    self.write(base + 0x10, pid << 29 | left << 19 | (bytes - count) as u32);
+                    self.write(base + 0x14, dma + count as u32);
+                    if left == 0 || input && packet.len() < max {
+                        return self.end(base, 0, 0, COMPLETE | HALTED | ACK);
+                    }
+                }
+                Err(End::Waits) => return,
+                Err(End::Halts(reason)) => return self.end(base, 0, 0, HALTED | reason),
+            }
         }
     }
 

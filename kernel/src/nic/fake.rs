@@ -1,0 +1,332 @@
+//! Chips made of ordinary memory for driver tests: registers by vendor requests, a PHY, and their framings, as strict as
+//! the datasheets allow (see lan9514, lan78xx, cdc_ecm for the sources).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::nic::mii::tests::FakePhy;
+use crate::usb::peripheral::{Faults, Function, Reply};
+
+const PACKET: usize = 512;
+
+/// Which chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Model {
+    CdcEcm,
+    Lan9514,
+    Lan78xx,
+}
+
+/// What a test sees of a chip, and does to it.
+pub(super) struct Wire {
+    pub(super) model: Model,
+    pub(super) registers: BTreeMap<u16, u32>,
+    pub(super) phy: FakePhy,
+    /// Frames on their way to the chip.
+    pub(super) arriving: VecDeque<Vec<u8>>,
+    /// Frames that the chip has sent.
+    pub(super) sent: Vec<Vec<u8>>,
+    /// Transfers that made no sense to the chip.
+    pub(super) nonsense: Vec<String>,
+    /// Bits flipped in the headers of frames on their way to the host.
+    pub(super) spoil: Faults,
+    /// Lite resets.
+    pub(super) resets: u32,
+    /// Bursts that were sent, and their length.
+    pub(super) bursts: Vec<usize>,
+    /// It holds frames and does not send them, until its lite reset.
+    pub(super) wedged: bool,
+    /// Packets of the burst that is leaving.
+    leaving: VecDeque<Vec<u8>>,
+    /// Packets of a transfer that comes.
+    coming: Vec<u8>,
+}
+
+pub(super) struct Chip(pub(super) Rc<RefCell<Wire>>);
+
+impl Wire {
+    pub(super) fn new(model: Model) -> Rc<RefCell<Self>> {
+        let mut phy = FakePhy::gigabit(1);
+        if model == Model::Lan9514 {
+            phy.registers[1] &= !0x100; // no extended status: 10 and 100 Mb/s
+        }
+        let id = match model {
+            Model::CdcEcm => 0,
+            Model::Lan9514 => 0xec00_0002,
+            Model::Lan78xx => 0x7800_0002,
+        };
+        Rc::new(RefCell::new(Self {
+            model,
+            registers: BTreeMap::from([(0, id)]),
+            phy,
+            arriving: VecDeque::new(),
+            sent: Vec::new(),
+            nonsense: Vec::new(),
+            spoil: Faults::new(0, 0),
+            resets: 0,
+            bursts: Vec::new(),
+            wedged: false,
+            leaving: VecDeque::new(),
+            coming: Vec::new(),
+        }))
+    }
+
+    pub(super) fn register(&self, register: u16) -> u32 {
+        self.registers.get(&register).copied().unwrap_or(0)
+    }
+
+    /// Whether the driver has opened both ways through the chip.
+    pub(super) fn open(&self) -> (bool, bool) {
+        let on = |register, bit: u32| self.register(register) >> bit & 1 != 0;
+        match self.model {
+            Model::CdcEcm => (true, true),
+            Model::Lan9514 => (on(0x100, 2), on(0x100, 3) && on(0x10, 2)),
+            Model::Lan78xx => (on(0x104, 0) && on(0xc0, 31), on(0x108, 0) && on(0xc4, 31)),
+        }
+    }
+
+    /// The MAC address that frames are filtered by.
+    pub(super) fn filter(&self) -> [u8; 6] {
+        let (low, high) = match self.model {
+            Model::CdcEcm => return [0; 6],
+            Model::Lan9514 => (0x108, 0x104),
+            Model::Lan78xx => (0x404, 0x400),
+        };
+        let ([a, b, c, d], [e, f, ..]) = (
+            self.register(low).to_le_bytes(),
+            self.register(high).to_le_bytes(),
+        );
+        [a, b, c, d, e, f]
+    }
+
+    fn lite_reset(&mut self) {
+        self.resets += 1;
+        self.registers = BTreeMap::from([(0, self.register(0))]);
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.leaving.clear();
+        self.coming.clear();
+        self.wedged = false;
+    }
+
+    fn write(&mut self, register: u16, value: u32) {
+        let (mii, reset, reset_bit) = match self.model {
+            Model::CdcEcm => return,
+            Model::Lan9514 => (0x114, 0x14, 3),
+            Model::Lan78xx => (0x120, 0x10, 1),
+        };
+        if register == reset && value >> reset_bit & 1 != 0 {
+            return self.lite_reset();
+        }
+        let mut value = value;
+        match (self.model, register) {
+            (Model::Lan9514, 0x20) => value &= !0x10, // the PHY's reset is over
+            (Model::Lan78xx, 0x14) => value = value & !0x10 | 0x80,
+            (Model::Lan78xx, 0x104 | 0x108) => value = value & !2 | (!value & 1) << 1,
+            (Model::Lan78xx, 0xc0 | 0xc4) => value = value & !(1 << 20) | (!value >> 31) << 20,
+            _ => {}
+        }
+        self.registers.insert(register, value);
+        if register == mii {
+            let (phy, number) = ((value >> 11 & 31) as u8, (value >> 6 & 31) as u8);
+            if value & 2 != 0 {
+                let data = self.register(mii + 4) as u16;
+                self.phy.write(phy, number, data);
+            } else {
+                let data = self.phy.read(phy, number);
+                self.registers.insert(mii + 4, data.into());
+            }
+            self.registers.insert(mii, value & !1);
+        }
+    }
+
+    fn read(&self, register: u16) -> u32 {
+        let waiting = (self.arriving.len().min(100) * 64) as u32;
+        match (self.model, register) {
+            (Model::Lan9514, 0x18) if self.open().0 => waiting,
+            (Model::Lan78xx, 0xc0) if self.open().0 => self.register(register) | waiting,
+            _ => self.register(register),
+        }
+    }
+
+    /// A frame as the chip puts it into a burst.
+    fn pack(&self, frame: &[u8]) -> Vec<u8> {
+        let size = frame.len() as u32 + 4;
+        let mut bytes = match self.model {
+            Model::CdcEcm => return frame.to_vec(),
+            Model::Lan9514 => {
+                assert_eq!(self.register(0x14) >> 9 & 3, 2, "RXDOFF");
+                let mut bytes = (size << 16).to_le_bytes().to_vec();
+                bytes.extend([0xaa; 2]);
+                bytes
+            }
+            Model::Lan78xx => {
+                let mut bytes = size.to_le_bytes().to_vec();
+                bytes.extend([0xaa; 6]);
+                bytes
+            }
+        };
+        bytes.extend(frame);
+        bytes.extend([0xfc; 4]);
+        bytes
+    }
+
+    /// As many of the waiting frames as fit into one burst.
+    fn burst(&mut self) {
+        if self.wedged || !self.open().0 {
+            return;
+        }
+        let together = match self.model {
+            Model::CdcEcm => false,
+            Model::Lan9514 => self.register(0x14) & 0x22 == 0x22,
+            Model::Lan78xx => self.register(0x10) & 0x10 != 0 && self.register(0x80) & 0x20 != 0,
+        };
+        let cap = match self.model {
+            Model::CdcEcm => PACKET * 4,
+            Model::Lan9514 => self.register(0x38) as usize * PACKET,
+            Model::Lan78xx => self.register(0x90) as usize * PACKET,
+        };
+        let mut burst: Vec<u8> = Vec::new();
+        while let Some(frame) = self.arriving.front() {
+            let mut bytes = self.pack(frame);
+            let at = burst.len().next_multiple_of(4);
+            if !burst.is_empty() && (!together || at + bytes.len() > cap) {
+                break;
+            }
+            if self.model != Model::CdcEcm && self.spoil.of != 0 && self.spoil.below(self.spoil.of) == 0 {
+                let bit = self.spoil.below(32);
+                bytes[bit as usize / 8] ^= 1 << (bit % 8);
+                self.spoil.injected += 1;
+            }
+            burst.resize(at, 0x77);
+            burst.extend(bytes);
+            self.arriving.pop_front();
+        }
+        if burst.is_empty() {
+            return;
+        }
+        self.bursts.push(burst.len());
+        self.leaving = burst.chunks(PACKET).map(<[u8]>::to_vec).collect();
+        // A burst at the cap fills the host's transfer; any other ends with a short packet.
+        if burst.len().is_multiple_of(PACKET) && burst.len() < cap {
+            self.leaving.push_back(Vec::new());
+        }
+    }
+
+    /// A whole transfer from the host.
+    fn take(&mut self, bytes: &[u8]) {
+        if !self.open().1 {
+            return self.nonsense.push("a frame for a sender that is off".into());
+        }
+        let word = |at: usize| {
+            let word = bytes.get(at..at + 4)?;
+            Some(u32::from_le_bytes(word.try_into().unwrap()))
+        };
+        match self.model {
+            Model::CdcEcm => self.sent.push(bytes.to_vec()),
+            Model::Lan9514 => {
+                let (a, b) = (word(0).unwrap_or(0), word(4).unwrap_or(0));
+                let len = (a & 0x7ff) as usize;
+                if a & 0x3000 != 0x3000 || b & 0x7ff != a & 0x7ff || bytes.len() != 8 + len {
+                    return self.nonsense.push(format!("{a:x} {b:x} of {}", bytes.len()));
+                }
+                self.sent.push(bytes[8..].to_vec());
+            }
+            Model::Lan78xx => {
+                let mut at = 0;
+                while at < bytes.len() {
+                    let (a, b) = (word(at).unwrap_or(0), word(at + 4));
+                    let len = (a & 0xf_ffff) as usize;
+                    let frame = bytes.get(at + 8..at + 8 + len);
+                    let (1.., Some(0), Some(frame)) = (a >> 22 & 1, b, frame) else {
+                        return self.nonsense.push(format!("{a:x} at {at} of {}", bytes.len()));
+                    };
+                    self.sent.push(frame.to_vec());
+                    at = (at + 8 + len).next_multiple_of(4);
+                }
+            }
+        }
+    }
+}
+
+impl Function for Chip {
+    fn descriptors(&self) -> (Vec<u8>, Vec<u8>) {
+        let model = self.0.borrow().model;
+        let [id, id_high] = match model {
+            Model::CdcEcm => [0xa2, 0xa4],
+            Model::Lan9514 => [0x00, 0xec],
+            Model::Lan78xx => [0x00, 0x78],
+        };
+        let device = vec![
+            18, 1, 0, 2, 0xff, 0, 0, 64, 0x24, 0x04, id, id_high, 0, 0, 0, 0, 0, 1,
+        ];
+        let endpoints = [7, 5, 0x81, 2, 0, 2, 0, 7, 5, 0x02, 2, 0, 2, 0];
+        let head: Vec<u8> = if model == Model::CdcEcm {
+            [
+                &[9, 2, 64, 0, 2, 3, 0, 0xe0, 1][..],
+                &[9, 4, 0, 0, 0, 2, 6, 0, 0],
+                &[5, 0x24, 6, 0, 1],
+                &[13, 0x24, 0x0f, 3, 0, 0, 0, 0, 0xea, 5, 0, 0, 0],
+                &[9, 4, 1, 1, 2, 10, 0, 0, 0],
+            ]
+            .concat()
+        } else {
+            vec![9, 2, 32, 0, 1, 3, 0, 0xe0, 1, 9, 4, 0, 0, 2, 0xff, 0, 0xff, 0]
+        };
+        let mut configuration = [&head[..], &endpoints].concat();
+        configuration[2] = configuration.len() as u8;
+        (device, configuration)
+    }
+
+    fn request(&mut self, setup: [u8; 8], data: &[u8]) -> Option<Vec<u8>> {
+        let mut wire = self.0.borrow_mut();
+        let register = u16::from_le_bytes([setup[4], setup[5]]);
+        match (wire.model, setup[0], setup[1]) {
+            (Model::CdcEcm, 0x21, 0x43) => Some(vec![]),
+            (Model::CdcEcm, ..) => None,
+            (_, 0xc0, 0xa1) => Some(wire.read(register).to_le_bytes().to_vec()),
+            (_, 0x40, 0xa0) => {
+                wire.write(register, u32::from_le_bytes(data.try_into().ok()?));
+                Some(vec![])
+            }
+            _ => None,
+        }
+    }
+
+    fn input(&mut self) -> Reply {
+        let mut wire = self.0.borrow_mut();
+        if wire.leaving.is_empty() {
+            wire.burst();
+        }
+        wire.leaving
+            .front()
+            .map_or(Reply::Nak, |packet| Reply::Data(packet.clone()))
+    }
+
+    fn sent(&mut self) {
+        self.0.borrow_mut().leaving.pop_front();
+    }
+
+    fn output(&mut self, packet: &[u8]) {
+        let mut wire = self.0.borrow_mut();
+        wire.coming.extend_from_slice(packet);
+        if packet.len() < PACKET {
+            let bytes = std::mem::take(&mut wire.coming);
+            if !bytes.is_empty() {
+                wire.take(&bytes);
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        let mut wire = self.0.borrow_mut();
+        if wire.model == Model::CdcEcm {
+            wire.forget();
+        } else {
+            wire.lite_reset();
+        }
+    }
+}

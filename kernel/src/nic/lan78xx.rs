@@ -1,0 +1,307 @@
+//! LAN7800, and the LAN7515's function that equals it, the Pi 3B+'s port (facts of Linux lan78xx, U-Boot, Circle).
+
+use boot::warn;
+use smoltcp::time::Instant;
+
+use crate::nic::burst::{BURST, FCS, FRAME, Framing, HEADER, Piece};
+use crate::nic::mii::{Change, Link, Mdio, Phy, Speed};
+use crate::nic::registers::{Error, Registers, address_words};
+use crate::usb::bus::Found;
+use crate::usb::dwc2::Dwc2;
+use crate::usb::transfer::Device;
+
+const ID_REV: u16 = 0x000;
+const INT_STS: u16 = 0x00c;
+const HW_CFG: u16 = 0x010;
+const PMT_CTL: u16 = 0x014;
+const USB_CFG0: u16 = 0x080;
+const BURST_CAP: u16 = 0x090;
+const BULK_IN_DLY: u16 = 0x094;
+const INT_EP_CTL: u16 = 0x098;
+const RFE_CTL: u16 = 0x0b0;
+const FCT_RX_CTL: u16 = 0x0c0;
+const FCT_TX_CTL: u16 = 0x0c4;
+const FCT_RX_FIFO_END: u16 = 0x0c8;
+const FCT_TX_FIFO_END: u16 = 0x0cc;
+const FCT_FLOW: u16 = 0x0d0;
+const MAC_CR: u16 = 0x100;
+const MAC_RX: u16 = 0x104;
+const MAC_TX: u16 = 0x108;
+const FLOW: u16 = 0x10c;
+const RX_ADDRH: u16 = 0x118;
+const RX_ADDRL: u16 = 0x11c;
+const MII_ACC: u16 = 0x120;
+const MAF_HI0: u16 = 0x400;
+const MAF_LO0: u16 = 0x404;
+
+const CHIP: u32 = 0x7800;
+const HW_CFG_LITE_RESET: u32 = 1 << 1;
+/// Several frames a burst, both clocks of the PHY, LED0 and LED1.
+const HW_CFG_ON: u32 = 1 << 4 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 20;
+const PMT_CTL_PHY_RESET: u32 = 1 << 4;
+const PMT_CTL_READY: u32 = 1 << 7;
+/// Nothing to send is answered with NAK; bursts no longer than BURST_CAP.
+const USB_CFG0_BURSTS: u32 = 1 << 6 | 1 << 5;
+const RFE_CTL_BROADCAST: u32 = 1 << 10;
+const RFE_CTL_PERFECT: u32 = 1 << 1;
+/// FCT_RX_CTL and FCT_TX_CTL.
+const FCT_ENABLE: u32 = 1 << 31;
+const FCT_OVERFLOW: u32 = 1 << 24;
+const FCT_DISABLED: u32 = 1 << 20;
+/// 12 KiB each, in units of 512 bytes, the last one named.
+const FIFO_END: u32 = 12 * 1024 / 512 - 1;
+/// Pause above 8704 of 12,288 bytes, go on below 1024 (Linux's levels at high speed), in units of 512.
+const FLOW_LEVELS: u32 = ((1024 / 512) << 8) | (8704 / 512);
+const MAC_CR_EEE: u32 = 1 << 17;
+/// Speed and duplex follow the PHY.
+const MAC_CR_AUTO: u32 = 1 << 12 | 1 << 11;
+/// MAC_RX and MAC_TX.
+const MAC_ENABLE: u32 = 1 << 0;
+const MAC_DISABLED: u32 = 1 << 1;
+/// Longest frame with a VLAN tag and its check sequence.
+const MAC_RX_LONGEST: u32 = ((FRAME + 4 + FCS) as u32) << 16;
+const FLOW_TX_PAUSE: u32 = 1 << 30;
+const FLOW_RX_PAUSE: u32 = 1 << 29;
+const FLOW_LONGEST_PAUSE: u32 = 0xffff;
+const MAF_VALID: u32 = 1 << 31;
+/// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
+const DELAY: u32 = 0x2000;
+
+/// PHY register 29: what its LEDs show; on the 3B+ 1000 Mb/s and activity, 10 or 100 Mb/s and activity.
+const PHY_LEDS: u8 = 29;
+const PHY_LEDS_3B_PLUS: u16 = 0x61;
+
+/// Bursts in both directions.
+pub(super) const FRAMING: Framing = Framing {
+    burst: BURST,
+    next,
+    header: Some(header),
+    together: true,
+};
+
+/// TX command words A and B: the chip adds the check sequence.
+fn header(len: usize) -> [u8; HEADER] {
+    const INSERT_FCS: u32 = 1 << 22;
+    u64::from(len as u32 & 0xf_ffff | INSERT_FCS).to_le_bytes()
+}
+
+/// RX command words A, B and C (10 bytes), then the frame with its check sequence.
+fn next(burst: &[u8]) -> Piece {
+    const ERROR_DETECTED: u32 = 1 << 22;
+    /// Watchdog, runt, too long, PHY error, dribble, check sequence.
+    const ERRORS: u32 = 0x3f << 16;
+    let Some(command) = burst.first_chunk() else {
+        return Piece::Rest;
+    };
+    let command = u32::from_le_bytes(*command);
+    let size = (command & 0x3fff) as usize;
+    Piece::new(burst.len(), 10, size, command & (ERROR_DETECTED | ERRORS) != 0)
+}
+
+/// The word of FLOW for a link.
+fn flow(link: &Link) -> u32 {
+    let mut flow = 0;
+    if link.pause_transmit {
+        flow |= FLOW_TX_PAUSE | FLOW_LONGEST_PAUSE;
+    }
+    if link.pause_receive {
+        flow |= FLOW_RX_PAUSE;
+    }
+    flow
+}
+
+/// Whether a link brings more than the chip can pass on: at 1000 Mb/s its 12 KiB overflow within 100 µs, USB drains 300 Mb/s
+/// at best, and a partner that takes no pause frames goes on. TCP falls to a tenth then.
+fn too_fast(link: &Link) -> bool {
+    link.speed == Speed::Thousand && !link.pause_transmit
+}
+
+/// A LAN78xx that has been brought up.
+pub(super) struct Lan78xx {
+    device: Device,
+    burst_cap: u32,
+    mac: [u8; 6],
+    phy: Phy,
+}
+
+impl Lan78xx {
+    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link.
+    pub(super) fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
+        let mut registers = registers(usb, found.device);
+        let id = registers.read(ID_REV)?;
+        if id >> 16 != CHIP {
+            return Err(Error::OtherChip(id));
+        }
+        let burst_cap = (FRAMING.burst / usize::from(found.bulk_in.1.max(1))).min(0xff) as u32;
+        start_mac(&mut registers, burst_cap, mac)?;
+        registers.set(PMT_CTL, PMT_CTL_PHY_RESET)?;
+        const DONE: (u32, u32) = (PMT_CTL_PHY_RESET | PMT_CTL_READY, PMT_CTL_READY);
+        registers.until(PMT_CTL, DONE, "reset of the PHY")?;
+        let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
+        let address = phy.address();
+        let leds = Mdio::read(&mut registers, address, PHY_LEDS)?;
+        Mdio::write(&mut registers, address, PHY_LEDS, leds & !0xff | PHY_LEDS_3B_PLUS)?;
+        let now = boot::Clock::now(&registers.usb.clock());
+        phy.negotiate(&mut registers, true, now)?;
+        start_traffic(&mut registers)?;
+        Ok(Self {
+            device: found.device,
+            burst_cap,
+            mac,
+            phy,
+        })
+    }
+
+    /// Brings the MAC up again after trouble. The PHY keeps its link.
+    pub(super) fn restart(&mut self, usb: &mut Dwc2) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        start_mac(&mut registers, self.burst_cap, self.mac)?;
+        if let Some(link) = self.phy.link() {
+            follow(&mut registers, &link)?;
+        }
+        start_traffic(&mut registers)
+    }
+
+    /// The link at the last look.
+    pub(super) fn link(&self) -> Option<Link> {
+        self.phy.link()
+    }
+
+    /// Looks at the link, and lets the MAC follow it.
+    pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        match self.phy.look(&mut registers, now)? {
+            Some(Change::Up(link)) if too_fast(&link) => {
+                warn!("nic: the other end takes no pause frames: negotiating 100 Mb/s instead");
+                self.phy.negotiate(&mut registers, false, now)
+            }
+            Some(Change::Up(link)) => follow(&mut registers, &link),
+            Some(Change::Down) | None => Ok(()),
+        }
+    }
+
+    /// Whether frames wait in the chip.
+    pub(super) fn holds_frames(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        Ok(registers(usb, self.device).read(FCT_RX_CTL)? & 0xffff != 0)
+    }
+
+    /// Whether frames were dropped for want of room since the last start.
+    pub(super) fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        Ok(registers(usb, self.device).read(FCT_RX_CTL)? & FCT_OVERFLOW != 0)
+    }
+
+    /// Stops both directions. The MAC address stays for the next driver.
+    pub(super) fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        for (register, enable, disabled) in [
+            (MAC_RX, MAC_ENABLE, MAC_DISABLED),
+            (FCT_RX_CTL, FCT_ENABLE, FCT_DISABLED),
+            (FCT_TX_CTL, FCT_ENABLE, FCT_DISABLED),
+            (MAC_TX, MAC_ENABLE, MAC_DISABLED),
+        ] {
+            if registers.read(register)? & enable != 0 {
+                registers.clear(register, enable)?;
+                registers.until(register, (disabled, disabled), "stop")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
+    Registers {
+        usb,
+        device,
+        mii: MII_ACC,
+    }
+}
+
+/// Everything but the PHY and the traffic, from any state. No access to the PHY is under way: the chip would lock up.
+fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
+    registers.set(HW_CFG, HW_CFG_LITE_RESET)?;
+    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "reset")?;
+    let (low, high) = address_words(mac);
+    registers.write(RX_ADDRL, low)?;
+    registers.write(RX_ADDRH, high)?;
+    // These are the ones that frames are filtered by.
+    registers.write(MAF_LO0, low)?;
+    registers.write(MAF_HI0, high | MAF_VALID)?;
+    registers.set(USB_CFG0, USB_CFG0_BURSTS)?;
+    registers.write(BURST_CAP, burst_cap)?;
+    registers.write(BULK_IN_DLY, DELAY)?;
+    registers.set(HW_CFG, HW_CFG_ON)?;
+    registers.write(FCT_RX_FIFO_END, FIFO_END)?;
+    registers.write(FCT_TX_FIFO_END, FIFO_END)?;
+    registers.write(INT_EP_CTL, 0)?;
+    registers.write(INT_STS, u32::MAX)?;
+    registers.write(FLOW, 0)?;
+    registers.write(FCT_FLOW, 0)?;
+    registers.write(RFE_CTL, RFE_CTL_BROADCAST | RFE_CTL_PERFECT)?;
+    let mac_cr = registers.read(MAC_CR)? & !MAC_CR_EEE;
+    registers.write(MAC_CR, mac_cr | MAC_CR_AUTO)
+}
+
+/// The longest frame may be set only while reception is off. Behind each MAC its FIFO; the sender's MAC first.
+fn start_traffic(registers: &mut Registers<'_>) -> Result<(), Error> {
+    registers.write(MAC_RX, MAC_RX_LONGEST)?;
+    registers.set(MAC_TX, MAC_ENABLE)?;
+    registers.set(FCT_TX_CTL, FCT_ENABLE)?;
+    registers.set(FCT_RX_CTL, FCT_ENABLE)?;
+    registers.set(MAC_RX, MAC_ENABLE)
+}
+
+/// The levels must be there before pause frames are allowed.
+fn follow(registers: &mut Registers<'_>, link: &Link) -> Result<(), Error> {
+    registers.write(FCT_FLOW, FLOW_LEVELS)?;
+    registers.write(FLOW, flow(link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burst(command: u32, len: usize) -> Vec<u8> {
+        let mut bytes = command.to_le_bytes().to_vec();
+        bytes.resize(len, 0x55);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_stands_behind_ten_bytes_of_commands() {
+        let frame = |command, len| next(&burst(command, len));
+        let whole = Piece::Frame {
+            start: 10,
+            len: 61,
+            next: 76,
+        };
+        assert_eq!(frame(65, 76), whole);
+        assert_eq!(frame(65 | 1 << 25 | 1 << 30, 75), whole, "broadcast, no checksum");
+        for error in [16, 18, 19, 20, 22] {
+            assert_eq!(frame(65 | 1 << error, 76), Piece::Spoilt { next: 76 }, "{error}");
+        }
+        assert_eq!(frame(65, 74), Piece::Rest);
+        assert_eq!(frame(0x3fff, 76), Piece::Rest);
+        assert_eq!(frame(0, 76), Piece::Rest);
+        assert_eq!(next(&[65, 0]), Piece::Rest);
+    }
+
+    #[test]
+    fn the_chip_adds_the_check_sequence() {
+        assert_eq!(header(1514), [0xea, 5, 0x40, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn pause_is_what_was_negotiated() {
+        let link = |pause_receive, pause_transmit| Link {
+            speed: Speed::Thousand,
+            full_duplex: true,
+            pause_receive,
+            pause_transmit,
+        };
+        assert_eq!(flow(&link(false, false)), 0);
+        assert_eq!(flow(&link(true, false)), 0x2000_0000);
+        assert_eq!(flow(&link(true, true)), 0x6000_ffff);
+        assert!(too_fast(&link(true, false)) && !too_fast(&link(false, true)));
+        assert_eq!(FLOW_LEVELS, 0x0211);
+    }
+}

@@ -1,0 +1,273 @@
+//! Ethernet function of the LAN9514, the Pi 3B's port (LAN9514 datasheet; facts of Linux smsc95xx and U-Boot).
+
+use smoltcp::time::Instant;
+
+use crate::nic::burst::{BURST, Framing, HEADER, Piece};
+use crate::nic::mii::{Change, Link, Mdio, Phy};
+use crate::nic::registers::{Error, Registers, address_words};
+use crate::usb::bus::Found;
+use crate::usb::dwc2::Dwc2;
+use crate::usb::transfer::Device;
+
+const ID_REV: u16 = 0x00;
+const INT_STS: u16 = 0x08;
+const TX_CFG: u16 = 0x10;
+const HW_CFG: u16 = 0x14;
+const RX_FIFO_INF: u16 = 0x18;
+const PM_CTRL: u16 = 0x20;
+const LED_GPIO_CFG: u16 = 0x24;
+const AFC_CFG: u16 = 0x2c;
+const BURST_CAP: u16 = 0x38;
+const BULK_IN_DLY: u16 = 0x6c;
+const MAC_CR: u16 = 0x100;
+const ADDRH: u16 = 0x104;
+const ADDRL: u16 = 0x108;
+const MII_ADDR: u16 = 0x114;
+const FLOW: u16 = 0x11c;
+const VLAN1: u16 = 0x120;
+const COE_CR: u16 = 0x130;
+
+const CHIP: u32 = 0xec00;
+/// RX Dropped Frame.
+const INT_STS_DROPPED: u32 = 1 << 11;
+const TX_CFG_ON: u32 = 1 << 2;
+const TX_CFG_STOP: u32 = 1 << 1;
+const HW_CFG_LITE_RESET: u32 = 1 << 3;
+/// Nothing to send is answered with NAK, not with an empty packet.
+const HW_CFG_BIR: u32 = 1 << 12;
+/// Two bytes before each frame, so that the IP header lies at a multiple of 4.
+const HW_CFG_OFFSET_2: u32 = 2 << 9;
+const HW_CFG_OFFSETS: u32 = 3 << 9;
+/// Several frames a burst, bursts no longer than BURST_CAP.
+const HW_CFG_BURSTS: u32 = 1 << 5 | 1 << 1;
+const PM_CTRL_PHY_RESET: u32 = 1 << 4;
+/// Pins as LEDs for speed, link and duplex.
+const LEDS: u32 = 0x0111_0000;
+/// Pause above 0xf8, go on below 0x30, in units of 64 bytes; back pressure for 50 µs. The low bits turn it on.
+const AFC_LEVELS: u32 = 0x00f8_30a0;
+/// For frames of all kinds.
+const AFC_ON: u32 = 0xf;
+const MAC_CR_NO_OWN: u32 = 1 << 23;
+const MAC_CR_FULL_DUPLEX: u32 = 1 << 20;
+const MAC_CR_TX: u32 = 1 << 3;
+const MAC_CR_RX: u32 = 1 << 2;
+const FLOW_ON: u32 = 1 << 1;
+const FLOW_LONGEST_PAUSE: u32 = 0xffff << 16;
+/// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
+const DELAY: u32 = 0x2000;
+
+/// PHY register 17 and its energy-detect power down: with it a link comes up a second later.
+const PHY_MODE: u8 = 17;
+const PHY_MODE_ENERGY_DETECT: u16 = 1 << 13;
+
+/// One frame a transfer goes out; bursts come in.
+pub(super) const FRAMING: Framing = Framing {
+    burst: BURST,
+    next,
+    header: Some(header),
+    together: false,
+};
+
+/// TX command words A and B: the whole frame in one piece. The chip pads it and adds its check sequence.
+fn header(len: usize) -> [u8; HEADER] {
+    const FIRST_AND_LAST: u32 = 1 << 13 | 1 << 12;
+    let len = len as u32 & 0x7ff;
+    let words = u64::from(len) << 32 | u64::from(len | FIRST_AND_LAST);
+    words.to_le_bytes()
+}
+
+/// RX status word, two bytes of offset, the frame.
+fn next(burst: &[u8]) -> Piece {
+    const ERROR_SUMMARY: u32 = 1 << 15;
+    let Some(status) = burst.first_chunk() else {
+        return Piece::Rest;
+    };
+    let status = u32::from_le_bytes(*status);
+    let size = (status >> 16 & 0x3fff) as usize;
+    Piece::new(burst.len(), 6, size, status & ERROR_SUMMARY != 0)
+}
+
+/// The words of MAC_CR, FLOW and AFC_CFG for a link.
+fn link_words(link: &Link) -> (u32, u32, u32) {
+    let duplex = if link.full_duplex {
+        MAC_CR_FULL_DUPLEX
+    } else {
+        MAC_CR_NO_OWN
+    };
+    let (mut flow, mut afc) = (0, AFC_LEVELS);
+    if link.pause_receive {
+        flow |= FLOW_LONGEST_PAUSE | FLOW_ON;
+    }
+    if link.pause_transmit {
+        flow |= FLOW_LONGEST_PAUSE;
+    }
+    // With half duplex the same levels make back pressure.
+    if link.pause_transmit || !link.full_duplex {
+        afc |= AFC_ON;
+    }
+    (MAC_CR_TX | MAC_CR_RX | duplex, flow, afc)
+}
+
+/// A LAN9514 that has been brought up.
+pub(super) struct Lan9514 {
+    device: Device,
+    burst_cap: u32,
+    mac: [u8; 6],
+    phy: Phy,
+}
+
+impl Lan9514 {
+    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link.
+    pub(super) fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
+        let mut registers = registers(usb, found.device);
+        let id = registers.read(ID_REV)?;
+        if id >> 16 != CHIP {
+            return Err(Error::OtherChip(id));
+        }
+        let burst_cap = (FRAMING.burst / usize::from(found.bulk_in.1.max(1))).min(0xff) as u32;
+        start_mac(&mut registers, burst_cap, mac)?;
+        registers.set(PM_CTRL, PM_CTRL_PHY_RESET)?;
+        registers.until(PM_CTRL, (PM_CTRL_PHY_RESET, 0), "reset of the PHY")?;
+        let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
+        let address = phy.address();
+        let mode = Mdio::read(&mut registers, address, PHY_MODE)?;
+        Mdio::write(&mut registers, address, PHY_MODE, mode & !PHY_MODE_ENERGY_DETECT)?;
+        let now = boot::Clock::now(&registers.usb.clock());
+        phy.negotiate(&mut registers, false, now)?;
+        Ok(Self {
+            device: found.device,
+            burst_cap,
+            mac,
+            phy,
+        })
+    }
+
+    /// Brings the MAC up again after trouble. The PHY keeps its link.
+    pub(super) fn restart(&mut self, usb: &mut Dwc2) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        start_mac(&mut registers, self.burst_cap, self.mac)?;
+        self.phy
+            .link()
+            .map_or(Ok(()), |link| follow(&mut registers, &link))
+    }
+
+    /// The link at the last look.
+    pub(super) fn link(&self) -> Option<Link> {
+        self.phy.link()
+    }
+
+    /// Looks at the link, and lets the MAC follow it.
+    pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        match self.phy.look(&mut registers, now)? {
+            Some(Change::Up(link)) => follow(&mut registers, &link),
+            Some(Change::Down) | None => Ok(()),
+        }
+    }
+
+    /// Whether frames wait in the chip.
+    pub(super) fn holds_frames(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        Ok(registers(usb, self.device).read(RX_FIFO_INF)? & 0xffff != 0)
+    }
+
+    /// Whether frames were dropped for want of room since the last start.
+    pub(super) fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        Ok(registers(usb, self.device).read(INT_STS)? & INT_STS_DROPPED != 0)
+    }
+
+    /// Stops both directions. The MAC address stays for the next driver.
+    pub(super) fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
+        let mut registers = registers(usb, self.device);
+        registers.clear(MAC_CR, MAC_CR_RX)?;
+        // It ends the frame that is on the wire.
+        registers.write(TX_CFG, TX_CFG_STOP)?;
+        registers.clear(MAC_CR, MAC_CR_TX)
+    }
+}
+
+fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
+    Registers {
+        usb,
+        device,
+        mii: MII_ADDR,
+    }
+}
+
+/// Everything but the PHY, from any state.
+fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
+    registers.write(HW_CFG, HW_CFG_LITE_RESET)?;
+    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "reset")?;
+    let (low, high) = address_words(mac);
+    registers.write(ADDRL, low)?;
+    registers.write(ADDRH, high)?;
+    let hw_cfg = registers.read(HW_CFG)? & !HW_CFG_OFFSETS;
+    registers.write(HW_CFG, hw_cfg | HW_CFG_BIR | HW_CFG_OFFSET_2 | HW_CFG_BURSTS)?;
+    registers.write(BURST_CAP, burst_cap)?;
+    registers.write(BULK_IN_DLY, DELAY)?;
+    registers.write(INT_STS, u32::MAX)?;
+    registers.write(LED_GPIO_CFG, LEDS)?;
+    registers.write(FLOW, 0)?;
+    registers.write(AFC_CFG, AFC_LEVELS)?;
+    registers.write(VLAN1, 0x8100)?;
+    registers.write(COE_CR, 0)?;
+    registers.write(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX)?;
+    registers.write(TX_CFG, TX_CFG_ON)?;
+    registers.write(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX | MAC_CR_RX)
+}
+
+fn follow(registers: &mut Registers<'_>, link: &Link) -> Result<(), Error> {
+    let (mac_cr, flow, afc) = link_words(link);
+    registers.write(MAC_CR, mac_cr)?;
+    registers.write(FLOW, flow)?;
+    registers.write(AFC_CFG, afc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burst(status: u32, len: usize) -> Vec<u8> {
+        let mut bytes = status.to_le_bytes().to_vec();
+        bytes.resize(len, 0x55);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_stands_behind_its_status_and_two_bytes() {
+        let frame = |status, len| next(&burst(status, len));
+        let whole = Piece::Frame {
+            start: 6,
+            len: 60,
+            next: 72,
+        };
+        assert_eq!(frame(64 << 16, 72), whole);
+        assert_eq!(
+            frame(64 << 16 | 1 << 30 | 1 << 13, 70),
+            whole,
+            "other bits are no errors"
+        );
+        assert_eq!(frame(64 << 16 | 1 << 15 | 2, 72), Piece::Spoilt { next: 72 });
+        assert_eq!(frame(64 << 16, 69), Piece::Rest);
+        assert_eq!(frame(0x3fff << 16, 72), Piece::Rest);
+        assert_eq!(next(&[0, 0, 64]), Piece::Rest);
+    }
+
+    #[test]
+    fn every_status_word_leads_on_or_ends_the_burst() {
+        let mut bytes = burst(0, 4096);
+        for high in 0..=u16::MAX {
+            bytes[2..4].copy_from_slice(&high.to_le_bytes());
+            match next(&bytes) {
+                Piece::Frame { start, len, next } => assert!(start + len + 4 <= 4096 && next > start),
+                Piece::Spoilt { next } => assert!(next > 4 && next.is_multiple_of(4)),
+                Piece::Rest => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_leaves_in_one_piece() {
+        assert_eq!(header(60), [60, 0x30, 0, 0, 60, 0, 0, 0]);
+        assert_eq!(header(1514), [0xea, 0x35, 0, 0, 0xea, 5, 0, 0]);
+    }
+}

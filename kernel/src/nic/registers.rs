@@ -1,0 +1,145 @@
+//! Registers of Microchip's USB Ethernet chips, by vendor requests, and the PHY behind them (LAN9514 and LAN7800
+//! datasheets as Linux smsc95xx and lan78xx use them).
+
+use core::fmt;
+
+use smoltcp::time::Duration;
+
+use crate::nic::mii::Mdio;
+use crate::usb::dwc2::{self, Dwc2};
+use crate::usb::pipe::Setup;
+use crate::usb::transfer::Device;
+
+/// Longest reset of a part of the chip, and longest access to its PHY.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a network interface on USB cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// The bus or the device failed.
+    Usb(dwc2::Error),
+    /// The chip did not do in time what this says.
+    Stuck(&'static str),
+    /// Another chip than its USB ids say; its ID_REV.
+    OtherChip(u32),
+    /// No PHY answers.
+    NoPhy,
+    /// Nothing on the bus that Bramble drives.
+    NothingKnown,
+}
+
+impl From<dwc2::Error> for Error {
+    fn from(error: dwc2::Error) -> Self {
+        Self::Usb(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usb(error) => write!(f, "USB: {error}"),
+            Self::Stuck(what) => write!(f, "the chip is stuck: {what}"),
+            Self::OtherChip(id) => write!(f, "an unknown chip (ID_REV {id:#010x})"),
+            Self::NoPhy => f.write_str("no PHY answers"),
+            Self::NothingKnown => write!(
+                f,
+                "no network interface on USB that Bramble drives: it drives {}",
+                crate::usb::bus::DRIVEN
+            ),
+        }
+    }
+}
+
+/// The registers of a chip.
+pub(super) struct Registers<'u> {
+    pub(super) usb: &'u mut Dwc2,
+    pub(super) device: Device,
+    /// Where MII_ADDR (MII_ACC) is; MII_DATA follows it.
+    pub(super) mii: u16,
+}
+
+const MII_BUSY: u32 = 1 << 0;
+const MII_WRITE: u32 = 1 << 1;
+
+/// A MAC address in the two registers that hold it: bytes 0 to 3, bytes 4 and 5.
+pub(super) fn address_words([a, b, c, d, e, f]: [u8; 6]) -> (u32, u32) {
+    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, 0, 0]))
+}
+
+impl Registers<'_> {
+    /// A register.
+    pub(super) fn read(&mut self, register: u16) -> Result<u32, Error> {
+        let setup = Setup {
+            request_type: 0xc0,
+            request: 0xa1,
+            value: 0,
+            index: register,
+        };
+        let bytes = self.usb.control_in(self.device, setup, 4)?;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| Error::Usb(dwc2::Error::Transaction))?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Writes a register.
+    pub(super) fn write(&mut self, register: u16, value: u32) -> Result<(), Error> {
+        let setup = Setup {
+            request_type: 0x40,
+            request: 0xa0,
+            value: 0,
+            index: register,
+        };
+        Ok(self.usb.control_out(self.device, setup, &value.to_le_bytes())?)
+    }
+
+    /// Sets bits of a register.
+    pub(super) fn set(&mut self, register: u16, bits: u32) -> Result<(), Error> {
+        let value = self.read(register)?;
+        self.write(register, value | bits)
+    }
+
+    /// Clears bits of a register.
+    pub(super) fn clear(&mut self, register: u16, bits: u32) -> Result<(), Error> {
+        let value = self.read(register)?;
+        self.write(register, value & !bits)
+    }
+
+    /// Waits until `mask` of a register reads `value`.
+    pub(super) fn until(
+        &mut self,
+        register: u16,
+        (mask, value): (u32, u32),
+        what: &'static str,
+    ) -> Result<(), Error> {
+        let clock = self.usb.clock();
+        clock
+            .poll(PATIENCE, || match self.read(register) {
+                Ok(read) if read & mask == value => Some(Ok(())),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .unwrap_or(Err(Error::Stuck(what)))
+    }
+
+    fn mii(&mut self, phy: u8, register: u8, bits: u32) -> Result<(), Error> {
+        let address = u32::from(phy & 31) << 11 | u32::from(register & 31) << 6;
+        self.write(self.mii, address | bits | MII_BUSY)?;
+        self.until(self.mii, (MII_BUSY, 0), "the PHY's bus")
+    }
+}
+
+/// No access begins while another is under way: each waits for its own end.
+impl Mdio for Registers<'_> {
+    type Error = Error;
+
+    fn read(&mut self, phy: u8, register: u8) -> Result<u16, Error> {
+        self.mii(phy, register, 0)?;
+        Ok(Registers::read(self, self.mii + 4)? as u16)
+    }
+
+    fn write(&mut self, phy: u8, register: u8, value: u16) -> Result<(), Error> {
+        Registers::write(self, self.mii + 4, value.into())?;
+        self.mii(phy, register, MII_WRITE)
+    }
+}

@@ -1,0 +1,840 @@
+//! A network interface on USB: one of the chips that Bramble drives, its frames, and what is done when it fails.
+//!
+//! Trouble is met in steps: a transaction that got no answer is tried again (`usb::transfer`); a transfer that failed starts
+//! the chip's MAC and both endpoints anew; a device that goes on failing, or does not answer at all, is given up, and the
+//! bus reset and searched again, for as long as the boot lasts. Meanwhile the stack sees a NIC without a link. No buffer
+//! belongs to a device, so none is lost with it.
+
+use boot::{info, warn};
+use smoltcp::phy::{DeviceCapabilities, Medium};
+use smoltcp::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::dma::Arena;
+use crate::nic::burst::{FRAME, Framing, Receiver, RxToken, Transmitter, TxToken};
+use crate::nic::cdc_ecm::{self, CdcEcm};
+use crate::nic::lan78xx::{self, Lan78xx};
+use crate::nic::lan9514::{self, Lan9514};
+use crate::nic::registers::Error;
+use crate::usb::bus::{self, Found, Kind};
+use crate::usb::dwc2::{self, Channel, Dwc2};
+use crate::usb::pipe::Pipe;
+
+/// Between two looks at the link. A look is three control transfers, a millisecond.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks in a row that fail until the device is given up. Each of them waits half a second for its answer.
+const LOOKS: u32 = 3;
+/// Restarts of the chip, without a burst or a transmission that went through in between, until it is given up.
+const RESTARTS: u32 = 4;
+/// Looks without a burst after which it is checked that the chip holds no frames.
+const QUIET_LOOKS: u32 = 4;
+/// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
+const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// How long the last frames may take to leave before the NIC is stopped.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The chip behind the endpoints.
+enum Chip {
+    CdcEcm(CdcEcm),
+    Lan9514(Lan9514),
+    Lan78xx(Lan78xx),
+}
+
+/// A device on the bus that has been brought up.
+struct Present {
+    chip: Chip,
+    framing: &'static Framing,
+    input: Pipe,
+    output: Pipe,
+    /// Looks in a row that failed.
+    silent: u32,
+    /// Restarts since something went through.
+    restarts: u32,
+    /// Looks in a row without a burst.
+    quiet: u32,
+}
+
+enum State {
+    Present(Present),
+    /// Nothing answers; when to search again, and the pause after that.
+    Gone {
+        search_at: Instant,
+        pause: Duration,
+    },
+}
+
+/// A network interface on USB.
+pub(crate) struct UsbNic {
+    usb: Dwc2,
+    clock: Clock,
+    mac: [u8; 6],
+    own_mac: Option<[u8; 6]>,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    state: State,
+    next_look: Instant,
+    /// Transfers that failed, devices that were lost: since the start.
+    failures: u32,
+    losses: u32,
+    overflowed: bool,
+}
+
+impl UsbNic {
+    /// Starts the controller, finds a NIC and brings it up with `mac` as its address.
+    pub(crate) fn start(usb: Dwc2, arena: &mut Arena, mac: [u8; 6]) -> Result<Self, Error> {
+        let clock = usb.clock();
+        let now = boot::Clock::now(&clock);
+        let mut nic = Self {
+            usb,
+            clock,
+            mac,
+            own_mac: None,
+            receiver: Receiver::new(arena).ok_or(dwc2::Error::NoMemory)?,
+            transmitter: Transmitter::new(arena).ok_or(dwc2::Error::NoMemory)?,
+            state: State::Gone {
+                search_at: now,
+                pause: SEARCH_PAUSE.0,
+            },
+            next_look: now,
+            failures: 0,
+            losses: 0,
+            overflowed: false,
+        };
+        nic.state = State::Present(nic.find()?);
+        Ok(nic)
+    }
+
+    /// From any state of the controller to a NIC that may have a link soon. Takes twelve seconds at most.
+    fn find(&mut self) -> Result<Present, Error> {
+        self.usb.start()?;
+        let found = bus::find_network(&mut self.usb, self.clock)?.ok_or(Error::NothingKnown)?;
+        let chip = Chip::start(&mut self.usb, &found, self.mac)?;
+        if let Kind::CdcEcm { mac, .. } = found.kind {
+            self.own_mac = mac;
+        }
+        info!("nic: {} at USB address {}", chip.name(), found.device.address);
+        self.receiver.clear();
+        self.transmitter.clear();
+        Ok(Present {
+            framing: chip.framing(),
+            chip,
+            input: Pipe::bulk(found.device, found.bulk_in),
+            output: Pipe::bulk(found.device, found.bulk_out),
+            silent: 0,
+            restarts: 0,
+            quiet: 0,
+        })
+    }
+
+    /// The next frame, and a place for an answer.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
+        self.poll(now);
+        let State::Present(present) = &mut self.state else {
+            return None;
+        };
+        // An answer must find room: smoltcp would rather have the frame later than not be able to answer it.
+        if !self.transmitter.room(present.framing) {
+            return None;
+        }
+        let frame = self.receiver.frame(present.framing)?;
+        Some((
+            RxToken(frame),
+            TxToken {
+                usb: &mut self.usb,
+                to: &mut self.transmitter,
+                pipe: &mut present.output,
+                framing: present.framing,
+                now,
+            },
+        ))
+    }
+
+    /// A place for a frame, when there is a link and room.
+    pub(crate) fn transmit(&mut self, now: Instant) -> Option<TxToken<'_>> {
+        self.poll(now);
+        let State::Present(present) = &mut self.state else {
+            return None;
+        };
+        if !present.chip.link() || !self.transmitter.room(present.framing) {
+            return None;
+        }
+        Some(TxToken {
+            usb: &mut self.usb,
+            to: &mut self.transmitter,
+            pipe: &mut present.output,
+            framing: present.framing,
+            now,
+        })
+    }
+
+    /// What smoltcp may expect.
+    pub(crate) fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = FRAME;
+        capabilities
+    }
+
+    /// The MAC address that a device says it has whose address is not set by its driver.
+    pub(crate) fn own_mac(&self) -> Option<[u8; 6]> {
+        self.own_mac
+    }
+
+    /// Lets the transfers go on, and does what is due.
+    fn poll(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Present(present) => {
+                let moved = present.transfers(&mut self.usb, &mut self.receiver, &mut self.transmitter, now);
+                if let Err(error) = moved {
+                    self.trouble(error, now);
+                } else if now >= self.next_look {
+                    self.next_look = now + LOOK_EVERY;
+                    self.look(now);
+                }
+            }
+            State::Gone { search_at, .. } if now >= *search_at => self.search(),
+            State::Gone { .. } => {}
+        }
+    }
+
+    /// Looks at the link and whether the device is still there.
+    fn look(&mut self, now: Instant) {
+        let State::Present(present) = &mut self.state else {
+            return;
+        };
+        if !self.usb.connected() {
+            return self.lose(Error::Usb(dwc2::Error::NotConnected), now);
+        }
+        present.quiet += 1;
+        let looked = present.chip.look(&mut self.usb, now);
+        let stuck = match looked {
+            Ok(()) if present.quiet > QUIET_LOOKS && present.chip.link() => {
+                // Frames that wait in the chip and do not come twice in a row: it has wedged.
+                present.chip.holds_frames(&mut self.usb).map(|holds| {
+                    if !holds {
+                        present.quiet = 0;
+                    }
+                    holds && present.quiet > QUIET_LOOKS + 1
+                })
+            }
+            other => other.map(|()| false),
+        };
+        match stuck {
+            Ok(stuck) => {
+                present.silent = 0;
+                if stuck {
+                    present.quiet = 0;
+                    self.trouble(Error::Stuck("frames do not come"), now);
+                }
+            }
+            Err(error) => {
+                present.silent += 1;
+                if present.silent >= LOOKS {
+                    self.lose(error, now);
+                }
+            }
+        }
+    }
+
+    /// A transfer failed: starts the chip and both endpoints anew. What was in flight is lost, and asked for again by TCP.
+    fn trouble(&mut self, error: Error, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        // Each line is for a person; a device that fails without end shows as ever fewer of them.
+        if self.failures.is_power_of_two() {
+            warn!(
+                "nic: {}; restarting the interface (failure {})",
+                error, self.failures
+            );
+        }
+        let State::Present(present) = &mut self.state else {
+            return;
+        };
+        present.restarts += 1;
+        if present.restarts > RESTARTS {
+            return self.lose(error, now);
+        }
+        match present.restart(&mut self.usb) {
+            Ok(overflowed) => {
+                self.overflowed |= overflowed;
+                self.receiver.clear();
+                self.transmitter.clear();
+            }
+            Err(error) => self.lose(error, now),
+        }
+    }
+
+    /// Gives the device up.
+    fn lose(&mut self, error: Error, now: Instant) {
+        self.losses = self.losses.saturating_add(1);
+        if self.losses.is_power_of_two() {
+            warn!("nic: the device is gone ({}): searching the bus", error);
+        }
+        // Nothing writes into the buffers any more when they are used again.
+        self.usb.quiesce();
+        self.receiver.clear();
+        self.transmitter.clear();
+        self.state = State::Gone {
+            search_at: now + SEARCH_PAUSE.0,
+            pause: SEARCH_PAUSE.0,
+        };
+    }
+
+    /// Searches the bus again.
+    fn search(&mut self) {
+        let State::Gone { pause, .. } = self.state else {
+            return;
+        };
+        self.state = match self.find() {
+            Ok(present) => State::Present(present),
+            Err(error) => {
+                self.usb.quiesce();
+                let pause = (pause * 2).min(SEARCH_PAUSE.1);
+                warn!("nic: {}; searching again in {} ms", error, pause.total_millis());
+                State::Gone {
+                    search_at: boot::Clock::now(&self.clock) + pause,
+                    pause,
+                }
+            }
+        };
+        self.next_look = boot::Clock::now(&self.clock);
+    }
+
+    /// Ends all traffic: no write to memory happens after this.
+    pub(crate) fn quiesce(&mut self) {
+        if let State::Present(present) = &mut self.state {
+            let (usb, transmitter) = (&mut self.usb, &mut self.transmitter);
+            let clock = self.clock;
+            // The last acknowledgement tells a server that it may forget the connection.
+            clock.poll(DRAIN_PATIENCE, || {
+                let now = boot::Clock::now(&clock);
+                let went = transmitter.poll(usb, &mut present.output, present.chip.link(), now);
+                (went.is_err() || transmitter.empty()).then_some(())
+            });
+            self.overflowed |= present.chip.overflowed(usb).unwrap_or(false);
+            if let Err(error) = present.chip.stop(usb) {
+                warn!("nic: {} while stopping", error);
+            }
+        }
+        self.usb.quiesce();
+        let dropped = self.receiver.dropped;
+        if dropped.spoilt != 0
+            || dropped.cut != 0
+            || self.failures != 0
+            || self.losses != 0
+            || self.overflowed
+        {
+            info!(
+                "nic: {} frames spoilt, {} bursts cut short, {} failures, {} losses, receive FIFO overflowed: {}",
+                dropped.spoilt, dropped.cut, self.failures, self.losses, self.overflowed
+            );
+        }
+    }
+}
+
+impl Present {
+    /// Ends and starts transfers in both directions.
+    fn transfers(
+        &mut self,
+        usb: &mut Dwc2,
+        receiver: &mut Receiver,
+        transmitter: &mut Transmitter,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let sent = transmitter.poll(usb, &mut self.output, self.chip.link(), now)?;
+        let came = receiver.poll(usb, &mut self.input, self.framing)?;
+        if came {
+            self.quiet = 0;
+        }
+        if came || sent {
+            self.restarts = 0;
+        }
+        Ok(())
+    }
+
+    /// The chip and both endpoints anew; whether the chip had overflowed until now.
+    fn restart(&mut self, usb: &mut Dwc2) -> Result<bool, Error> {
+        usb.clear_halt(Channel::Transmit, &mut self.output)?;
+        usb.clear_halt(Channel::Receive, &mut self.input)?;
+        let overflowed = self.chip.overflowed(usb)?;
+        match &mut self.chip {
+            Chip::CdcEcm(nic) => nic.restart(usb)?,
+            Chip::Lan9514(nic) => nic.restart(usb)?,
+            Chip::Lan78xx(nic) => nic.restart(usb)?,
+        }
+        Ok(overflowed)
+    }
+}
+
+impl Chip {
+    fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
+        Ok(match found.kind {
+            Kind::CdcEcm {
+                control_interface,
+                data_interface,
+                ..
+            } => Self::CdcEcm(CdcEcm::start(
+                usb,
+                found.device,
+                control_interface,
+                data_interface,
+            )?),
+            Kind::Lan9514 => Self::Lan9514(Lan9514::start(usb, found, mac)?),
+            Kind::Lan78xx => Self::Lan78xx(Lan78xx::start(usb, found, mac)?),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::CdcEcm(_) => "CDC Ethernet",
+            Self::Lan9514(_) => "LAN9514",
+            Self::Lan78xx(_) => "LAN78xx",
+        }
+    }
+
+    fn framing(&self) -> &'static Framing {
+        match self {
+            Self::CdcEcm(_) => &cdc_ecm::FRAMING,
+            Self::Lan9514(_) => &lan9514::FRAMING,
+            Self::Lan78xx(_) => &lan78xx::FRAMING,
+        }
+    }
+
+    /// Whether frames can leave.
+    fn link(&self) -> bool {
+        match self {
+            Self::CdcEcm(_) => true,
+            Self::Lan9514(nic) => nic.link().is_some(),
+            Self::Lan78xx(nic) => nic.link().is_some(),
+        }
+    }
+
+    fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
+        match self {
+            Self::CdcEcm(nic) => nic.look(usb),
+            Self::Lan9514(nic) => nic.look(usb, now),
+            Self::Lan78xx(nic) => nic.look(usb, now),
+        }
+    }
+
+    /// Whether frames wait in the chip, as far as it tells.
+    fn holds_frames(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        match self {
+            Self::CdcEcm(_) => Ok(false),
+            Self::Lan9514(nic) => nic.holds_frames(usb),
+            Self::Lan78xx(nic) => nic.holds_frames(usb),
+        }
+    }
+
+    /// Whether the chip has dropped frames for want of room, as far as it tells.
+    fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
+        match self {
+            Self::CdcEcm(_) => Ok(false),
+            Self::Lan9514(nic) => nic.overflowed(usb),
+            Self::Lan78xx(nic) => nic.overflowed(usb),
+        }
+    }
+
+    fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
+        match self {
+            Self::CdcEcm(_) => Ok(()),
+            Self::Lan9514(nic) => nic.stop(usb),
+            Self::Lan78xx(nic) => nic.stop(usb),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use smoltcp::phy::{RxToken as _, TxToken as _};
+
+    use super::*;
+    use crate::cpu;
+    use crate::nic::burst::BURST;
+    use crate::nic::fake::{self, Model, Wire};
+    use crate::usb::fake::Fake;
+    use crate::usb::peripheral::{Faults, Peripheral};
+
+    const MAC: [u8; 6] = [0xb8, 0x27, 0xeb, 1, 2, 3];
+    const MODELS: [Model; 3] = [Model::CdcEcm, Model::Lan9514, Model::Lan78xx];
+    /// ANLPAR of a partner that offers everything, and of one without pause frames.
+    const ALL: u16 = 0x0de1;
+    const NO_PAUSE: u16 = 0x01e1;
+
+    /// A driver and the chip that it drives.
+    struct Rig {
+        fake: Fake,
+        wire: Rc<RefCell<Wire>>,
+        device: Rc<RefCell<Peripheral>>,
+        nic: UsbNic,
+    }
+
+    impl Rig {
+        /// With a link, when there is a partner.
+        fn new(model: Model, partner: Option<(u16, u16)>) -> Self {
+            let (mut fake, usb) = Fake::plugged();
+            let wire = Wire::new(model);
+            if let Some((anlpar, gbsr)) = partner {
+                wire.borrow_mut().phy.plug(anlpar, gbsr);
+            }
+            let chip = Box::new(fake::Chip(wire.clone()));
+            let device = Rc::new(RefCell::new(Peripheral::new(chip, Faults::new(1, 0))));
+            fake.attach(device.clone());
+            let nic = UsbNic::start(usb, &mut fake.arena, MAC).unwrap();
+            let mut rig = Self {
+                fake,
+                wire,
+                device,
+                nic,
+            };
+            rig.run(4);
+            rig
+        }
+
+        fn now(&self) -> Instant {
+            boot::Clock::now(&self.fake.clock)
+        }
+
+        /// Polls so often; the frames that came.
+        fn run(&mut self, polls: usize) -> Vec<Vec<u8>> {
+            let mut frames = Vec::new();
+            for _ in 0..polls {
+                let now = self.now();
+                if let Some((frame, _)) = self.nic.receive(now) {
+                    frames.push(frame.consume(<[u8]>::to_vec));
+                }
+            }
+            frames
+        }
+
+        fn run_for(&mut self, time: Duration) -> Vec<Vec<u8>> {
+            let until = self.now() + time;
+            let mut frames = Vec::new();
+            while self.now() < until {
+                frames.extend(self.run(1));
+                self.pass();
+            }
+            frames
+        }
+
+        /// Between two searches for the device nothing happens.
+        fn pass(&self) {
+            if matches!(self.nic.state, State::Gone { .. }) {
+                cpu::skip(20_000);
+            }
+        }
+
+        fn send(&mut self, frame: &[u8]) -> bool {
+            let now = self.now();
+            let token = self.nic.transmit(now);
+            token
+                .map(|token| token.consume(frame.len(), |bytes| bytes.copy_from_slice(frame)))
+                .is_some()
+        }
+
+        fn arrive(&self, frames: impl IntoIterator<Item = Vec<u8>>) {
+            self.wire.borrow_mut().arriving.extend(frames);
+        }
+
+        fn sent(&self) -> Vec<Vec<u8>> {
+            let mut wire = self.wire.borrow_mut();
+            assert_eq!(wire.nonsense, Vec::<String>::new());
+            std::mem::take(&mut wire.sent)
+        }
+    }
+
+    /// A frame that can be told whole: its number, its length and their sum are in it.
+    fn numbered(number: u32, len: usize) -> Vec<u8> {
+        let mut frame: Vec<u8> = (0..len)
+            .map(|at| (at as u32 ^ number.wrapping_mul(0x9e37)) as u8)
+            .collect();
+        frame[..4].copy_from_slice(&number.to_le_bytes());
+        frame[4..8].copy_from_slice(&(number ^ len as u32 ^ 0x5a5a_5a5a).to_le_bytes());
+        frame
+    }
+
+    fn number(frame: &[u8]) -> Option<u32> {
+        let number = u32::from_le_bytes(*frame.first_chunk()?);
+        (frame.len() >= 8 && frame == numbered(number, frame.len())).then_some(number)
+    }
+
+    #[test]
+    fn every_chip_comes_up_with_the_boards_address_and_both_ways_open() {
+        for model in MODELS {
+            let rig = Rig::new(model, Some((ALL, 0x3800)));
+            let wire = rig.wire.borrow();
+            assert_eq!(wire.open(), (true, true), "{model:?}");
+            if model != Model::CdcEcm {
+                assert_eq!(wire.filter(), MAC, "{model:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_every_length_arrive_whole_and_in_order_several_to_a_burst() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            let frames: Vec<_> = (60..=1518).map(|len| numbered(len as u32, len)).collect();
+            rig.arrive(frames.clone());
+            assert!(rig.run(6000) == frames, "{model:?}");
+            let bursts = &rig.wire.borrow().bursts;
+            assert!(bursts.iter().all(|len| *len <= BURST), "{bursts:?}");
+            if model != Model::CdcEcm {
+                assert!(bursts.len() < frames.len() / 10, "{} bursts", bursts.len());
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_every_length_leave_whole_and_in_order() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            let frames: Vec<_> = (14..=FRAME).map(|len| numbered(len as u32, len)).collect();
+            for frame in &frames {
+                while !rig.send(frame) {}
+            }
+            rig.run_for(Duration::from_millis(50));
+            assert!(rig.sent() == frames, "{model:?}");
+        }
+    }
+
+    #[test]
+    fn frames_wait_for_the_wire_in_every_buffer_and_an_answer_has_room_before_a_frame_is_handed_over() {
+        for (model, room) in [
+            (Model::CdcEcm, 4),
+            (Model::Lan9514, 4),
+            (Model::Lan78xx, 1 + 3 * 5),
+        ] {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            rig.device.borrow_mut().full = true;
+            // Time stands still here: nothing is given up.
+            let now = rig.now();
+            let mut queued = 0;
+            while let Some(token) = rig.nic.transmit(now) {
+                token.consume(FRAME, |bytes| bytes.copy_from_slice(&numbered(queued, FRAME)));
+                queued += 1;
+                assert!(queued < 100);
+            }
+            assert!(queued >= room - 1 && queued <= room, "{model:?}: {queued}");
+            rig.arrive([numbered(7, 60)]);
+            assert!(rig.nic.receive(now).is_none());
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_without_a_link_and_the_mac_follows_it() {
+        let mut rig = Rig::new(Model::Lan9514, None);
+        assert!(!rig.send(&numbered(1, 60)));
+        rig.wire.borrow_mut().phy.plug(ALL, 0);
+        rig.run_for(LOOK_EVERY * 2);
+        assert!(rig.send(&numbered(2, 60)));
+        {
+            let wire = rig.wire.borrow();
+            // Full duplex; pause frames both ways.
+            assert_eq!(wire.register(0x100), 1 << 20 | 0xc);
+            assert_eq!(
+                (wire.register(0x11c), wire.register(0x2c)),
+                (0xffff_0002, 0x00f8_30af)
+            );
+        }
+        rig.wire.borrow_mut().phy.unplug();
+        rig.run_for(LOOK_EVERY * 2);
+        assert!(!rig.send(&numbered(3, 60)));
+        rig.wire.borrow_mut().phy.plug(0x0081, 0); // a hub: 100 Mb/s half duplex
+        rig.run_for(LOOK_EVERY * 2);
+        let wire = rig.wire.borrow();
+        assert_eq!(wire.register(0x100), 1 << 23 | 0xc);
+        assert_eq!((wire.register(0x11c), wire.register(0x2c)), (0, 0x00f8_30af));
+    }
+
+    #[test]
+    fn a_gigabit_wants_pause_frames_and_falls_back_without_them() {
+        let mut rig = Rig::new(Model::Lan78xx, Some((ALL, 0x3800)));
+        {
+            let wire = rig.wire.borrow();
+            assert_eq!(wire.phy.registers[9], 0x0200, "1000BASE-T is offered");
+            assert_eq!((wire.register(0x10c), wire.register(0xd0)), (0x6000_ffff, 0x0211));
+        }
+        assert!(rig.send(&numbered(1, 60)));
+
+        let mut rig = Rig::new(Model::Lan78xx, Some((NO_PAUSE, 0x3800)));
+        rig.run_for(LOOK_EVERY * 4);
+        {
+            let wire = rig.wire.borrow();
+            assert_eq!(wire.phy.registers[9], 0, "1000BASE-T is not offered any more");
+            assert_eq!(wire.phy.bmcr.len(), 2, "negotiated twice, not for ever");
+            assert_eq!(wire.register(0x10c), 0);
+        }
+        assert!(rig.send(&numbered(1, 60)), "100 Mb/s need no pause");
+    }
+
+    #[test]
+    fn a_chip_that_holds_frames_back_is_restarted() {
+        for model in [Model::Lan9514, Model::Lan78xx] {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            let resets = rig.wire.borrow().resets;
+            rig.run_for(Duration::from_secs(5));
+            assert_eq!(rig.wire.borrow().resets, resets, "silence alone is no fault");
+            rig.wire.borrow_mut().wedged = true;
+            rig.arrive([numbered(1, 60)]);
+            assert_eq!(rig.run_for(Duration::from_secs(5)), [numbered(1, 60)]);
+            assert_eq!(rig.wire.borrow().resets, resets + 1, "{model:?}");
+            assert_eq!(rig.wire.borrow().filter(), MAC);
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_unplugged_is_found_again() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            rig.device.borrow_mut().plugged = false;
+            rig.run_for(Duration::from_secs(20));
+            assert!(!rig.send(&numbered(1, 60)), "{model:?}: there is no link");
+            rig.device.borrow_mut().plugged = true;
+            rig.run_for(Duration::from_secs(20));
+            rig.arrive([numbered(2, 60)]);
+            assert_eq!(rig.run(20), [numbered(2, 60)], "{model:?}");
+            assert!(rig.send(&numbered(3, 60)));
+            rig.run_for(Duration::from_millis(10));
+            assert_eq!(rig.sent(), [numbered(3, 60)]);
+        }
+    }
+
+    #[test]
+    fn no_call_takes_as_long_as_the_watchdog_waits() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            // Silent, but plugged in: every control transfer takes its half second.
+            let mut longest = Duration::ZERO;
+            let end = rig.now() + Duration::from_secs(60);
+            while rig.now() < end {
+                rig.device.borrow_mut().answers = false;
+                let before = rig.now();
+                rig.run(1);
+                longest = longest.max(rig.now() - before);
+            }
+            assert!(longest < Duration::from_secs(8), "{model:?}: {longest}");
+        }
+    }
+
+    #[test]
+    fn everything_is_still_after_quiesce() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            assert!(rig.send(&numbered(1, 1000)));
+            rig.nic.quiesce();
+            assert_eq!(rig.sent(), [numbered(1, 1000)], "the last frame has left");
+            if model != Model::CdcEcm {
+                assert_eq!(rig.wire.borrow().open(), (false, false), "{model:?}");
+                assert_eq!(rig.wire.borrow().filter(), MAC);
+            }
+            assert!((0..8).all(|n| rig.fake.register(0x500 + 0x20 * n) >> 31 == 0));
+        }
+    }
+
+    /// Frames both ways over a wire that loses, through a chip that stalls, babbles, halts without a reason, crashes and is
+    /// pulled out; `spoil` flips bits in headers. Returns how many faults it was.
+    fn torment(model: Model, seed: u64, of: u64, spoil: u64, enough: u64) -> u64 {
+        let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+        rig.device.borrow_mut().faults = Faults::new(seed, of);
+        rig.wire.borrow_mut().spoil = Faults::new(!seed, spoil);
+        let (mut next_in, mut next_out, mut last_in, mut last_out) = (1, 1, 0, 0);
+        let (mut whole, mut broken) = (0_u32, 0_u32);
+        let mut unplugged = 0;
+        let mut check = |rig: &mut Rig, frames: Vec<Vec<u8>>| {
+            for frame in frames {
+                match number(&frame) {
+                    Some(number) => {
+                        assert!(number > last_in, "{number} behind {last_in}");
+                        last_in = number;
+                        whole += 1;
+                    }
+                    // Only what a spoilt header leads to: TCP's checksum is for that.
+                    None => broken += 1,
+                }
+            }
+            for frame in rig.sent() {
+                let number = number(&frame).expect("no frame leaves broken");
+                assert!(number > last_out, "{number} behind {last_out}");
+                last_out = number;
+            }
+            (whole, broken, last_in, last_out)
+        };
+        let injected = |rig: &Rig| rig.device.borrow().faults.injected + rig.wire.borrow().spoil.injected;
+        let mut round = 0_u32;
+        while injected(&rig) < enough {
+            round += 1;
+            assert!(round < 2_000_000, "{model:?} seed {seed}: nothing moves any more");
+            rig.pass();
+            if rig.wire.borrow().arriving.len() < 40 {
+                rig.arrive((0..20).map(|n| numbered(next_in + n, 60 + ((next_in + n) * 37 % 1400) as usize)));
+                next_in += 20;
+            }
+            if rig.send(&numbered(next_out, 60 + (next_out * 53 % 1400) as usize)) {
+                next_out += 1;
+            }
+            let frames = rig.run(3);
+            check(&mut rig, frames);
+            if round.is_multiple_of(16) {
+                // Now and then somebody plugs it in again.
+                unplugged = if rig.device.borrow().plugged {
+                    0
+                } else {
+                    unplugged + 1
+                };
+                if unplugged == 3 {
+                    rig.device.borrow_mut().plugged = true;
+                }
+            }
+        }
+        // The wire is mended: everything works again, with all buffers.
+        rig.device.borrow_mut().faults.of = 0;
+        rig.wire.borrow_mut().spoil.of = 0;
+        rig.device.borrow_mut().plugged = true;
+        let mut frames = Vec::new();
+        for _ in 0..2000 {
+            frames.extend(rig.run(1));
+            rig.pass();
+        }
+        frames.extend(rig.run_for(Duration::from_millis(600)));
+        let (_, _, arrived, _) = check(&mut rig, frames);
+        assert!(arrived < next_in);
+        rig.arrive((0..500).map(|n| numbered(next_in + n, 1000)));
+        let mut frames = Vec::new();
+        for n in 0..500 {
+            while !rig.send(&numbered(next_out + n, 1000)) {
+                frames.extend(rig.run(1));
+            }
+        }
+        frames.extend(rig.run_for(Duration::from_secs(1)));
+        let (whole, broken, arrived, left) = check(&mut rig, frames);
+        assert_eq!(
+            (arrived, left),
+            (next_in + 499, next_out + 499),
+            "{model:?} seed {seed}"
+        );
+        assert!(
+            whole > 500,
+            "{model:?} seed {seed}: {whole} frames whole, {broken} broken"
+        );
+        if spoil == 0 {
+            assert_eq!(broken, 0, "{model:?} seed {seed}");
+        }
+        injected(&rig)
+    }
+
+    #[test]
+    fn no_fault_costs_a_panic_a_buffer_or_a_byte() {
+        let mut faults = 0;
+        for model in MODELS {
+            for seed in 0..8 {
+                faults += torment(model, seed, 12, 0, 4000);
+                faults += torment(model, seed, 200, 30, 1000);
+            }
+        }
+        println!("{faults} faults");
+        assert!(faults >= 100_000, "{faults}");
+    }
+}

@@ -1,0 +1,311 @@
+//! One transfer in the words of a host channel: HCCHAR, HCTSIZ, HCINT, and where it goes on after an error (Synopsys
+//! databook's rules, as EDK2 DwUsbHostDxe and Linux dwc2 apply them).
+
+use crate::usb::dwc2::Error;
+
+/// Largest transfer in bytes and in packets: what Linux allows this core on the Pi. Its counters could hold 524,287 and
+/// 1023, but only these limits have years of use behind them, and a network burst is 37 packets.
+pub(crate) const MAX_BYTES: usize = 65_535;
+const MAX_PACKETS: usize = 511;
+
+/// Tries of one transaction that gets no answer at all (USB 2.0 §8.5: three).
+const TRIES: u32 = 3;
+/// Halts of one transfer without progress, when the device did show signs of life between them.
+const RESTARTS: u32 = 64;
+
+/// HCTSIZ: bytes still to move.
+const BYTES: u32 = 0x7_ffff;
+/// HCTSIZ: identifier of the next packet.
+const PID: u32 = 3 << 29;
+
+const HCINT_COMPLETE: u32 = 1 << 0;
+/// HCINT: the channel has stopped; the other bits say why.
+pub(super) const HCINT_HALTED: u32 = 1 << 1;
+const HCINT_AHB_ERROR: u32 = 1 << 2;
+const HCINT_STALL: u32 = 1 << 3;
+const HCINT_BABBLE: u32 = 1 << 8;
+/// NAK, ACK, NYET: the device has answered something.
+const HCINT_SIGN_OF_LIFE: u32 = 1 << 4 | 1 << 5 | 1 << 6;
+
+/// Speed of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speed {
+    /// 480 Mb/s.
+    High,
+    /// 12 Mb/s.
+    Full,
+    /// 1.5 Mb/s.
+    Low,
+}
+
+impl core::fmt::Display for Speed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::High => "high speed",
+            Self::Full => "full speed",
+            Self::Low => "low speed",
+        })
+    }
+}
+
+/// A device's default control pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Bus address; 0 until it has one.
+    pub(crate) address: u8,
+    /// Its speed.
+    pub(crate) speed: Speed,
+    /// Largest packet of endpoint 0.
+    pub(crate) max_packet: u16,
+}
+
+/// How an endpoint is spoken to, as HCCHAR numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Control = 0,
+    Bulk = 2,
+}
+
+/// One direction of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) device: Device,
+    pub(super) number: u8,
+    pub(super) input: bool,
+    pub(super) kind: Kind,
+    pub(super) max_packet: u16,
+}
+
+impl Endpoint {
+    /// HCCHAR without its enable bit: one packet a microframe is what everything but isochronous endpoints says.
+    fn hcchar(&self) -> u32 {
+        u32::from(self.max_packet & 0x7ff)
+            | u32::from(self.number) << 11
+            | u32::from(self.input) << 15
+            | u32::from(self.device.speed == Speed::Low) << 17
+            | (self.kind as u32) << 18
+            | 1 << 20
+            | u32::from(self.device.address) << 22
+    }
+}
+
+/// Packet identifier of the next data packet, as HCTSIZ holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pid(u32);
+
+pub(super) const DATA0: Pid = Pid(0);
+pub(super) const DATA1: Pid = Pid(2);
+pub(super) const SETUP: Pid = Pid(3);
+
+/// A transfer under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Transfer {
+    /// HCCHAR without its enable bit.
+    pub(super) hcchar: u32,
+    /// HCTSIZ for what is still to move.
+    pub(super) hctsiz: u32,
+    /// Where in memory that is.
+    pub(super) hcdma: u32,
+    /// Bytes that have moved before, in whole packets.
+    moved: u32,
+    tries: u32,
+    restarts: u32,
+}
+
+/// What a halted channel means for its transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// So many bytes have moved, and that was all.
+    Done(usize),
+    /// The wire was to blame: the channel is to be started again, with what is left.
+    Again,
+    Failed(Error),
+}
+
+impl Transfer {
+    /// `len` bytes between `bus_address` and an endpoint. An IN transfer asks for whole packets, and even nothing is one
+    /// packet.
+    pub(super) fn new(endpoint: &Endpoint, len: usize, pid: Pid, bus_address: u32) -> Self {
+        let max_packet = usize::from(endpoint.max_packet.max(1));
+        let len = len.min(MAX_BYTES).min(MAX_PACKETS * max_packet);
+        let packets = len.div_ceil(max_packet).max(1);
+        let bytes = if endpoint.input { packets * max_packet } else { len };
+        Self {
+            hcchar: endpoint.hcchar(),
+            hctsiz: bytes as u32 & BYTES | (packets as u32) << 19 | pid.0 << 29,
+            hcdma: bus_address,
+            moved: 0,
+            tries: 0,
+            restarts: 0,
+        }
+    }
+
+    /// Judges a halt by HCINT and what HCTSIZ says is left.
+    pub(super) fn halted(&mut self, hcint: u32, left: u32) -> Step {
+        if hcint & HCINT_AHB_ERROR != 0 {
+            return Step::Failed(Error::Bus);
+        }
+        if hcint & HCINT_STALL != 0 {
+            return Step::Failed(Error::Stall);
+        }
+        if hcint & HCINT_BABBLE != 0 {
+            return Step::Failed(Error::Babble);
+        }
+        if hcint & HCINT_COMPLETE != 0 {
+            let last = (self.hctsiz & BYTES).saturating_sub(left & BYTES);
+            return Step::Done((self.moved + last) as usize);
+        }
+        // A transaction error, a toggle error, or no reason at all. The packets tell what the device has taken; the bytes
+        // of an OUT transfer only what was fetched from memory.
+        let done = packets(self.hctsiz).saturating_sub(packets(left));
+        if done != 0 {
+            let bytes = (done * (self.hcchar & 0x7ff)).min(self.hctsiz & BYTES);
+            self.moved += bytes;
+            self.hcdma = self.hcdma.wrapping_add(bytes);
+            self.hctsiz = ((self.hctsiz & BYTES) - bytes) | packets(left) << 19 | left & PID;
+            (self.tries, self.restarts) = (0, 0);
+        }
+        self.tries = if hcint & HCINT_SIGN_OF_LIFE != 0 {
+            1
+        } else {
+            self.tries + 1
+        };
+        self.restarts += 1;
+        if self.tries >= TRIES || self.restarts >= RESTARTS || packets(left) == 0 {
+            return Step::Failed(Error::Transaction);
+        }
+        Step::Again
+    }
+}
+
+/// Packets still to move, of HCTSIZ.
+fn packets(hctsiz: u32) -> u32 {
+    hctsiz >> 19 & 0x3ff
+}
+
+/// Where the data toggle stands at a halt: the core leaves the identifier of the next packet in HCTSIZ. Models that leave
+/// it alone ignore it too.
+pub(super) fn next_pid(hctsiz: u32) -> Pid {
+    if hctsiz & PID == DATA1.0 << 29 {
+        DATA1
+    } else {
+        DATA0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: Device = Device {
+        address: 5,
+        speed: Speed::Full,
+        max_packet: 64,
+    };
+    const IN: Endpoint = Endpoint {
+        device: FULL,
+        number: 2,
+        input: true,
+        kind: Kind::Bulk,
+        max_packet: 64,
+    };
+    const OUT: Endpoint = Endpoint { input: false, ..IN };
+    const TRANSACTION_ERROR: u32 = 1 << 7;
+
+    #[test]
+    fn hcchar_names_the_endpoint() {
+        assert_eq!(IN.hcchar(), 64 | 2 << 11 | 1 << 15 | 2 << 18 | 1 << 20 | 5 << 22);
+        let slow = Endpoint {
+            device: Device {
+                speed: Speed::Low,
+                ..FULL
+            },
+            number: 0,
+            input: false,
+            kind: Kind::Control,
+            max_packet: 8,
+        };
+        assert_eq!(slow.hcchar(), 8 | 1 << 17 | 1 << 20 | 5 << 22);
+    }
+
+    fn hctsiz(endpoint: &Endpoint, len: usize, pid: Pid) -> u32 {
+        Transfer::new(endpoint, len, pid, 0).hctsiz
+    }
+
+    #[test]
+    fn an_in_transfer_asks_for_whole_packets_and_nothing_is_one_packet() {
+        assert_eq!(hctsiz(&IN, 100, DATA0), 128 | 2 << 19);
+        assert_eq!(hctsiz(&OUT, 100, DATA1), 100 | 2 << 19 | 2 << 29);
+        assert_eq!(hctsiz(&OUT, 0, DATA1), 1 << 19 | 2 << 29);
+        let high = Endpoint {
+            max_packet: 512,
+            ..IN
+        };
+        assert_eq!(hctsiz(&high, 18_944, DATA0), 18_944 | 37 << 19);
+    }
+
+    #[test]
+    fn no_transfer_is_longer_than_the_core_is_trusted_with() {
+        for max_packet in [0, 8, 64, 512, 0x7ff] {
+            let endpoint = Endpoint { max_packet, ..OUT };
+            let word = hctsiz(&endpoint, usize::MAX, DATA0);
+            assert!((word & BYTES) as usize <= MAX_BYTES && packets(word) as usize <= MAX_PACKETS);
+        }
+    }
+
+    #[test]
+    fn halts_are_told_apart() {
+        let halted = |hcint| Transfer::new(&IN, 100, DATA0, 0).halted(hcint | HCINT_HALTED, 78 | 1 << 19);
+        assert_eq!(halted(HCINT_COMPLETE), Step::Done(50));
+        assert_eq!(halted(HCINT_STALL), Step::Failed(Error::Stall));
+        assert_eq!(halted(HCINT_BABBLE), Step::Failed(Error::Babble));
+        assert_eq!(halted(HCINT_AHB_ERROR), Step::Failed(Error::Bus));
+        assert_eq!(halted(TRANSACTION_ERROR), Step::Again);
+        assert_eq!(halted(0), Step::Again);
+    }
+
+    #[test]
+    fn a_broken_transfer_goes_on_behind_the_packets_that_went_through() {
+        let mut transfer = Transfer::new(&OUT, 200, DATA0, 0x1000);
+        // Everything was fetched, one of four packets was taken; the next one is DATA1.
+        assert_eq!(transfer.halted(TRANSACTION_ERROR, 3 << 19 | 2 << 29), Step::Again);
+        assert_eq!(
+            (transfer.hctsiz, transfer.hcdma),
+            (136 | 3 << 19 | 2 << 29, 0x1040)
+        );
+        assert_eq!(transfer.halted(HCINT_COMPLETE, 0), Step::Done(200));
+    }
+
+    #[test]
+    fn three_tries_without_an_answer_are_enough_and_a_device_that_lives_gets_more() {
+        let ends_after = |hcint| {
+            let mut transfer = Transfer::new(&IN, 64, DATA0, 0);
+            let left = transfer.hctsiz;
+            let mut halts = 1;
+            while transfer.halted(hcint, left) == Step::Again {
+                halts += 1;
+            }
+            halts
+        };
+        assert_eq!(ends_after(TRANSACTION_ERROR), 3);
+        assert_eq!(ends_after(TRANSACTION_ERROR | HCINT_SIGN_OF_LIFE), 64);
+    }
+
+    #[test]
+    fn residues_that_make_no_sense_move_nothing_and_never_leave_the_buffer() {
+        for left in [0, u32::MAX, 5 << 19, 0x7_ffff, 1 << 19 | 0x7_ffff] {
+            for hcint in [HCINT_COMPLETE, TRANSACTION_ERROR] {
+                let mut transfer = Transfer::new(&IN, 100, DATA0, 0x1000);
+                let step = transfer.halted(hcint, left);
+                assert!(!matches!(step, Step::Done(len) if len > 128), "{left:x}");
+                assert!(transfer.hcdma + (transfer.hctsiz & BYTES) <= 0x1080, "{left:x}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_toggle_is_what_the_core_left() {
+        assert_eq!(next_pid(2 << 29 | 5), DATA1);
+        assert_eq!(next_pid(5), DATA0);
+    }
+}
