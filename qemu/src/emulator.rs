@@ -18,6 +18,8 @@ pub const SERIES: &str = "10.0";
 pub const MODELS: &[(&str, &str)] = &[
     ("bcm2711-genet/bcm2711_genet.c", "hw/net"),
     ("bcm2711-genet/bcm2711_genet.h", "include/hw/net"),
+    ("bcm2711-genet/bcm54213pe.c", "hw/net"),
+    ("bcm2711-genet/bcm54213pe.h", "include/hw/net"),
 ];
 
 /// What wires the models in, below `qemu/models/`.
