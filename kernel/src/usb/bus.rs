@@ -252,14 +252,15 @@ impl Search<'_> {
 
     /// Looks at everything that is plugged into a hub.
     fn hub(&mut self, hub: Device, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+        // A hub that is not configured need not know its class's requests (USB 2.0 §11.24.2).
+        let configuration = descriptor::value(self.configuration(hub, 0)?).ok_or(Error::Transaction)?;
+        self.set_configuration(hub, configuration)?;
         let setup = Setup {
             request_type: FROM_HUB,
             ..get_descriptor(0x29, 0)
         };
         let (ports, power_ms) =
             descriptor::hub(self.usb.control_in(hub, setup, 9)?).ok_or(Error::Transaction)?;
-        let configuration = descriptor::value(self.configuration(hub, 0)?).ok_or(Error::Transaction)?;
-        self.set_configuration(hub, configuration)?;
         for port in 1..=u16::from(ports) {
             self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
         }
@@ -414,11 +415,11 @@ mod tests {
             brings(&DEVICE[..8]),
             done(), // SET_ADDRESS
             brings(&DEVICE),
+            brings(&CONFIGURATION),
+            brings(&CONFIGURATION),
+            done(),                                   // SET_CONFIGURATION
             brings(&[9, 0x29, 1, 0, 0, 10, 0, 0, 0]), // one port, power after 20 ms
-            brings(&CONFIGURATION),
-            brings(&CONFIGURATION),
-            done(), // SET_CONFIGURATION
-            done(), // PORT_POWER
+            done(),                                   // PORT_POWER
             status(0),
             status(0),
             status(STATUS_CONNECTED),
@@ -441,7 +442,7 @@ mod tests {
         assert_eq!(last.hcchar >> 22 & 0x7f, 1, "said to the hub");
         assert_eq!(requests.len(), 19);
         // The configuration has the value that its descriptor says.
-        assert_eq!(requests[6].sent, [0, SET_CONFIGURATION, 7, 0, 0, 0, 0, 0]);
+        assert_eq!(requests[5].sent, [0, SET_CONFIGURATION, 7, 0, 0, 0, 0, 0]);
     }
 
     #[test]
@@ -452,10 +453,11 @@ mod tests {
             brings(&DEVICE[..8]),
             done(),
             brings(&DEVICE),
+            brings(&CONFIGURATION),
+            brings(&CONFIGURATION),
+            done(),
             brings(&[9, 0x29, 15, 0, 0, 255, 0, 0, 0]),
-            brings(&CONFIGURATION),
-            brings(&CONFIGURATION),
-            vec![done(); 16].concat(),
+            vec![done(); 15].concat(),
         ];
         fake.expect(0, hub.concat());
         let before = boot::Clock::now(&fake.clock);
