@@ -18,6 +18,9 @@ const BATCH: usize = 32;
 /// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
+/// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
+const NO_ROOM_REST: Duration = Duration::from_millis(1);
+
 /// The time after all others: `wait` without a deadline.
 pub const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 
@@ -82,8 +85,9 @@ impl<'m, N: Device> Net<'m, N> {
             }
             let wake = self.wake_at(now).min(deadline).min(now + LONGEST_REST);
             // Frames come in trains, and answers at once: after one, look again before resting.
-            if !moved && wake > now {
-                self.clock.idle_until(wake);
+            if !moved {
+                self.clock
+                    .idle_until(if wake > now { wake } else { now + NO_ROOM_REST });
             }
         }
     }
@@ -433,6 +437,34 @@ mod tests {
         assert!(rests.len() <= 120 + sent.get(), "{}", rests.len());
         assert!(looks <= rests.len() + sent.get() + 1, "{looks}");
         assert!(dog.0 as usize >= looks);
+    }
+
+    #[test]
+    fn without_a_link_what_is_due_waits_and_the_core_rests() {
+        struct NoLink;
+        impl Device for NoLink {
+            type RxToken<'a> = Rx;
+            type TxToken<'a> = Tx<'a, fn(&[u8]) -> Vec<Vec<u8>>>;
+            fn receive(&mut self, _: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+                None
+            }
+            fn transmit(&mut self, _: Instant) -> Option<Self::TxToken<'_>> {
+                None
+            }
+            fn capabilities(&self) -> DeviceCapabilities {
+                let mut capabilities = DeviceCapabilities::default();
+                capabilities.medium = Medium::Ethernet;
+                capabilities.max_transmission_unit = 1514;
+                capabilities
+            }
+        }
+        let (clock, mut dog) = (Virtual::default(), Dog::default());
+        let mut nic = NoLink;
+        let mut net = Net::new(&mut nic, &clock, &mut dog, &mut Dice(true), identity());
+        assert_eq!(net.wait::<()>(Instant::from_secs(60), |_| None), None);
+        let rests = clock.rests.borrow().len();
+        assert!((12..=60_000).contains(&rests), "{rests}");
+        assert!(dog.0 >= 12);
     }
 
     #[test]

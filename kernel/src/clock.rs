@@ -22,7 +22,8 @@ impl Clock {
         }
     }
 
-    /// Polls `ready` until it has a value or `limit` has passed.
+    /// Polls `ready` until it has a value or `limit` has passed, and once after that: an emulator may stand still for
+    /// longer between two instructions.
     pub(crate) fn poll<T>(&self, limit: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
         let deadline = self.now() + limit;
         loop {
@@ -30,7 +31,7 @@ impl Clock {
                 return Some(value);
             }
             if self.now() > deadline {
-                return None;
+                return ready();
             }
         }
     }

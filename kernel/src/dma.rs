@@ -58,6 +58,12 @@ impl Buffer {
         self.start.addr().get() as u32 | 0xc000_0000
     }
 
+    /// Where bus masters with whole addresses see it.
+    pub(crate) fn physical_address(&self) -> u64 {
+        // RAM is mapped one to one.
+        self.start.addr().get() as u64
+    }
+
     /// Its contents, to write before `give`.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the bytes were cut off the arena for this buffer alone and stay for ever; `&mut self` makes this the

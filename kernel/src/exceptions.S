@@ -1,4 +1,4 @@
-// Exception vectors (Arm ARM D1.10). Nothing here is expected: interrupts stay masked and faults are bugs.
+// Exception vectors (Arm ARM D1.10). Interrupts stay masked and faults are bugs, but for one load that asks.
 
 .macro report kind
     .balign 128
@@ -63,8 +63,30 @@ report_exception:
     mrs     x4, far_el1
 2:  stp     x2, x3, [sp, #256]
     str     x4, [sp, #272]
-    mov     x0, sp
+    cbnz    x1, 3f
+    adr     x3, answers
+    cmp     x2, x3
+    b.eq    4f
+3:  mov     x0, sp
     b       exception                   // fn exception(&Frame, kind) -> !
+4:  adr     x2, 6f                      // the one access that may fault: its caller hears "no"
+    mrs     x3, CurrentEL
+    cmp     x3, #(2 << 2)
+    b.ne    5f
+    msr     elr_el2, x2
+    b       7f
+5:  msr     elr_el1, x2
+7:  add     sp, sp, #288
+    eret
+
+// fn answers(address: x0) -> bool: whether a load of the word there ends well.
+.global answers
+answers:
+    ldr     w0, [x0]
+    mov     w0, #1
+    ret
+6:  mov     w0, #0
+    ret
 
 // Straight to the watchdog, with no stack and no Rust: PM_WDOG = 10 ticks, PM_RSTC = full reset.
 .global reset_now

@@ -25,6 +25,19 @@ const _: () = assert!(size_of::<Frame>() == 288, "exceptions.S makes room for 28
 
 unsafe extern "C" {
     fn reset_now() -> !;
+    #[link_name = "answers"]
+    fn load_answers(address: usize) -> bool;
+}
+
+/// Whether a device is at `address`: reads a word, and takes an abort for a no. For emulators, which abort at once; on a
+/// board nobody says when the bus would.
+///
+/// # Safety
+///
+/// `address` is mapped, a multiple of four, and nothing happens there when a word is read.
+pub(crate) unsafe fn answers(address: usize) -> bool {
+    // SAFETY: a load, by the caller's word without effect; exceptions.S catches its abort.
+    unsafe { load_answers(address) }
 }
 
 static DYING: AtomicBool = AtomicBool::new(false);

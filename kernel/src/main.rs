@@ -27,6 +27,7 @@ mod clock;
 mod console;
 mod cpu;
 mod dma;
+mod genet;
 mod log;
 mod mailbox;
 mod nic;

@@ -46,14 +46,20 @@ pub(crate) struct Rng {
 }
 
 impl Rng {
-    /// Starts the generator. QEMU has none on its BCM2711, and touching it there would abort.
+    /// Where `soc` has it; reading the first word has no effect.
+    pub(crate) fn address(soc: Soc) -> usize {
+        soc.peripherals() + offset::RNG
+    }
+
+    /// Starts the generator. One that is not `present` (released QEMUs have none on the BCM2711) is not touched.
     ///
     /// # Safety
     ///
     /// The SoC is `soc`, its peripherals are mapped, and this is the only `Rng`.
-    pub(crate) unsafe fn new(soc: Soc, emulated: bool, clock: Clock) -> Self {
-        let address = (soc.peripherals() + offset::RNG) as *mut u32;
+    pub(crate) unsafe fn new(soc: Soc, present: bool, clock: Clock) -> Self {
+        let address = Self::address(soc) as *mut u32;
         let kind = match soc {
+            _ if !present => Kind::Absent,
             Soc::Bcm2837 => {
                 // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
                 let mut registers =
@@ -62,7 +68,6 @@ impl Rng {
                 field!(registers, ctrl).write(1);
                 Kind::Bcm2835(registers)
             }
-            Soc::Bcm2711 if emulated => Kind::Absent,
             Soc::Bcm2711 => {
                 // SAFETY: as above.
                 let mut registers =

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::console::Console;
 use crate::dma::Arena;
 use crate::entry::{self, Home};
+use crate::genet::{self, Genet};
 use crate::mailbox::{ClockId, Mailbox};
 use crate::nic::usb::UsbNic;
 use crate::nic::{Nic, UsbError};
@@ -24,7 +25,7 @@ use crate::rng::Rng;
 use crate::soc::Soc;
 use crate::uart::{self, Kind, Uart};
 use crate::usb::dwc2::Dwc2;
-use crate::{cpu, handoff, heap, log};
+use crate::{cpu, exceptions, handoff, heap, log};
 
 /// The firmware revision that QEMU reports for ever.
 const QEMU_FIRMWARE: u32 = 346_337;
@@ -69,15 +70,22 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
     );
     let (row, mut board) = describe(soc, &mut mailbox, device_tree.as_deref(), tree.as_ref());
 
+    // An emulator may lack what every board has; touching it there would abort.
+    // SAFETY: only asked for peripherals of this SoC, which are mapped, by registers that may be read at any time.
+    let has = |address| !emulated || unsafe { exceptions::answers(address) };
     // SAFETY: taken once, mapped, told apart by SoC.
-    let mut entropy = unsafe { Rng::new(soc, emulated, clock) };
+    let mut entropy = unsafe { Rng::new(soc, has(Rng::address(soc)), clock) };
     let none = board.mac == EthernetAddress([0; 6]);
     if none {
         // Without one anywhere: locally administered, and the serial number tells the nodes apart.
         let [a, b, c, d, e, ..] = board.serial.to_le_bytes();
         board.mac = EthernetAddress([2, e, d, c, b, a]);
     }
-    let mut nic = match bring_up(row, soc, board.mac, &mut mailbox, &mut arena, clock) {
+    let nic = match row.ethernet {
+        Ethernet::Genet => bring_up_genet(has(genet::ADDRESS), board.mac, &mut arena, clock),
+        Ethernet::Usb => bring_up_usb(soc, board.mac, &mut mailbox, &mut arena, clock),
+    };
+    let mut nic = match nic {
         Ok(nic) => nic,
         Err(reason) => {
             error!("nic: {}", reason);
@@ -247,18 +255,29 @@ fn describe<'m>(
     )
 }
 
-/// Brings up the board's network interface; the reason in words when there is none.
-fn bring_up(
-    row: &Row,
+/// Brings up GENET, unless an emulator has none.
+fn bring_up_genet(
+    present: bool,
+    mac: EthernetAddress,
+    arena: &mut Arena,
+    clock: Clock,
+) -> Result<Nic, NoNic> {
+    if !present {
+        return Err(NoNic::NotEmulated);
+    }
+    // SAFETY: only a BCM2711's row has it, it is there and mapped, taken once.
+    let genet = unsafe { Genet::new(arena, clock, mac.0) };
+    genet.map(Nic::Genet).map_err(NoNic::Genet)
+}
+
+/// Brings up a network interface on USB; the reason in words when there is none.
+fn bring_up_usb(
     soc: Soc,
     mac: EthernetAddress,
     mailbox: &mut Mailbox,
     arena: &mut Arena,
     clock: Clock,
 ) -> Result<Nic, NoNic> {
-    if row.ethernet == Ethernet::Genet {
-        return Err(NoNic::Genet);
-    }
     mailbox.power_usb().ok_or(NoNic::NoPower)?;
     // SAFETY: powered above, mapped, taken once.
     let usb = unsafe { Dwc2::new(soc, arena, clock) }.map_err(|error| NoNic::Usb(error.into()))?;
@@ -267,7 +286,8 @@ fn bring_up(
 
 /// Why there is no network interface.
 enum NoNic {
-    Genet,
+    NotEmulated,
+    Genet(genet::Error),
     NoPower,
     Usb(UsbError),
 }
@@ -275,9 +295,10 @@ enum NoNic {
 impl fmt::Display for NoNic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Genet => {
-                f.write_str("this board's Ethernet is the BCM2711's GENET, which Bramble does not drive yet")
-            }
+            Self::NotEmulated => f.write_str(
+                "this emulator lacks the board's GENET; `cargo xtask qemu` builds one that has it",
+            ),
+            Self::Genet(error) => write!(f, "GENET: {error}"),
             Self::NoPower => f.write_str("the firmware does not power the USB controller"),
             Self::Usb(error) => error.fmt(f),
         }

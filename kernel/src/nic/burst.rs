@@ -278,15 +278,6 @@ impl Transmitter {
     }
 }
 
-/// A frame where it landed.
-pub(crate) struct RxToken<'a>(pub(super) &'a [u8]);
-
-impl phy::RxToken for RxToken<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
 /// A place for one frame: `room` was true.
 pub(crate) struct TxToken<'a> {
     pub(super) usb: &'a mut Dwc2,

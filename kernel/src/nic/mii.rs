@@ -204,8 +204,9 @@ impl Phy {
         self.link
     }
 
-    /// Soft reset: strapped defaults, out of any power-down. `false` when it does not end in time.
+    /// Out of any power-down, then soft reset: strapped defaults. `false` when that does not end in time.
     pub(crate) fn reset<M: Mdio>(&mut self, mdio: &mut M, clock: Clock) -> Result<bool, M::Error> {
+        mdio.write(self.address, BMCR, BMCR_NEGOTIATE)?;
         mdio.write(self.address, BMCR, BMCR_RESET)?;
         let mut failure = None;
         let done = clock.poll(RESET_PATIENCE, || match mdio.read(self.address, BMCR) {

@@ -9,20 +9,23 @@ mod cdc_ecm;
 mod fake;
 mod lan78xx;
 mod lan9514;
-#[allow(dead_code, reason = "GENET will use what the USB chips do not")]
 pub(crate) mod mii;
 mod registers;
 pub(crate) mod usb;
 
+use crate::genet::{self, Genet};
 use usb::UsbNic;
 
 #[cfg(target_os = "none")]
 pub(crate) use registers::Error as UsbError;
 
 /// A network interface, chosen at run time.
+#[allow(clippy::large_enum_variant, reason = "there is one in a boot")]
 pub(crate) enum Nic {
     /// On USB: the own port of the Pi 3 boards, QEMU's usb-net, many dongles.
     Usb(UsbNic),
+    /// The BCM2711's own.
+    Genet(Genet),
 }
 
 impl Nic {
@@ -30,6 +33,8 @@ impl Nic {
     pub(crate) fn own_mac(&self) -> Option<[u8; 6]> {
         match self {
             Self::Usb(nic) => nic.own_mac(),
+            // It has the one that it is given.
+            Self::Genet(_) => None,
         }
     }
 
@@ -37,29 +42,65 @@ impl Nic {
     pub(crate) fn quiesce(&mut self) {
         match self {
             Self::Usb(nic) => nic.quiesce(),
+            Self::Genet(nic) => nic.quiesce(),
         }
     }
 }
 
 impl phy::Device for Nic {
-    type RxToken<'a> = burst::RxToken<'a>;
-    type TxToken<'a> = burst::TxToken<'a>;
+    type RxToken<'a> = RxToken<'a>;
+    type TxToken<'a> = TxToken<'a>;
 
-    fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+    fn receive(&mut self, now: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
         match self {
-            Self::Usb(nic) => nic.receive(now),
+            Self::Usb(nic) => {
+                let (frame, answer) = nic.receive(now)?;
+                Some((frame, TxToken::Usb(answer)))
+            }
+            Self::Genet(nic) => {
+                let (frame, answer) = nic.receive(now)?;
+                Some((frame, TxToken::Genet(answer)))
+            }
         }
     }
 
-    fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
+    fn transmit(&mut self, now: Instant) -> Option<TxToken<'_>> {
         match self {
-            Self::Usb(nic) => nic.transmit(now),
+            Self::Usb(nic) => nic.transmit(now).map(TxToken::Usb),
+            Self::Genet(nic) => nic.transmit(now).map(TxToken::Genet),
         }
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         match self {
             Self::Usb(nic) => nic.capabilities(),
+            Self::Genet(nic) => nic.capabilities(),
+        }
+    }
+}
+
+/// A frame where it landed: in a USB transfer, or in GENET's ring.
+pub(crate) struct RxToken<'a>(pub(crate) &'a [u8]);
+
+impl phy::RxToken for RxToken<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// A place for one frame.
+pub(crate) enum TxToken<'a> {
+    /// In a USB transfer.
+    Usb(burst::TxToken<'a>),
+    /// In GENET's ring.
+    Genet(genet::TxToken<'a>),
+}
+
+impl phy::TxToken for TxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        match self {
+            Self::Usb(place) => place.consume(len, f),
+            Self::Genet(place) => place.consume(len, f),
         }
     }
 }

@@ -11,7 +11,8 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dma::Arena;
-use crate::nic::burst::{FRAME, Framing, Receiver, RxToken, Transmitter, TxToken};
+use crate::nic::RxToken;
+use crate::nic::burst::{FRAME, Framing, Receiver, Transmitter, TxToken};
 use crate::nic::cdc_ecm::{self, CdcEcm};
 use crate::nic::lan78xx::{self, Lan78xx};
 use crate::nic::lan9514::{self, Lan9514};

@@ -16,14 +16,3 @@ fn nothing_on_usb_is_said_and_resets() {
         .unwrap();
     ends(&mut qemu);
 }
-
-#[test]
-fn a_pi_4_names_what_it_lacks() {
-    let machine = require!(machine(Board::Pi4b, RELEASE));
-    let mut qemu = machine.start().unwrap();
-    let console = qemu.console();
-    console.expect("^board: Raspberry Pi 4", PATIENCE).unwrap();
-    console
-        .expect("^nic: .*GENET.*\nboot: resetting in 30 s$", PATIENCE)
-        .unwrap();
-}

@@ -1,0 +1,297 @@
+//! A GENET made of ordinary memory with a PHY and a wire, stricter than the chip: it goes on whenever the driver looks at
+//! the clock, and whenever a test says so.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem::offset_of;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use safe_mmio::UniqueMmioPointer;
+
+use super::registers::*;
+use super::{Error, Genet};
+use crate::clock::Clock;
+use crate::cpu;
+use crate::dma::tests::arena;
+use crate::nic::mii::tests::FakePhy;
+
+/// Bytes of the registers, and of the memory that the engines can reach.
+const REGISTERS: usize = 0x1_0000;
+const MEMORY: usize = 640 << 10;
+
+/// The node's address.
+pub(super) const MAC: [u8; 6] = [0xdc, 0xa6, 0x32, 1, 2, 3];
+
+const RDMA: usize = offset_of!(Registers, rdma);
+const TDMA: usize = offset_of!(Registers, tdma);
+const RX_RING: usize = RDMA + offset_of!(Dma, rings) + RING * 0x40;
+const TX_RING: usize = TDMA + offset_of!(Dma, rings) + RING * 0x40;
+const INDEX: usize = offset_of!(Ring, hardware_index);
+const SOFTWARE: usize = offset_of!(Ring, software_index);
+const CTRL: usize = offset_of!(Dma, ctrl);
+const STATUS: usize = offset_of!(Dma, status);
+const UMAC_CMD: usize = offset_of!(Registers, umac_cmd);
+const UMAC_MAC0: usize = offset_of!(Registers, umac_mac0);
+const MDIO_CMD: usize = offset_of!(Registers, mdio_cmd);
+const OOB: usize = offset_of!(Registers, ext_rgmii_oob_ctrl);
+
+/// Whole, no error.
+pub(super) const GOOD: u32 = 1 << 14 | 1 << 13;
+/// The checksum bit.
+pub(super) const CHECKED: u32 = 1 << 15;
+
+/// A frame on its way to the ring, and what its descriptor says.
+#[derive(Debug, Clone)]
+pub(super) struct Arriving {
+    pub(super) bytes: Vec<u8>,
+    pub(super) status: u32,
+    /// Instead of the true length with the pad.
+    pub(super) len: Option<u32>,
+}
+
+/// The chip.
+pub(super) struct Chip {
+    registers: NonNull<u32>,
+    memory: usize,
+    pub(super) phy: FakePhy,
+    /// Every n-th MDIO access fails; 0 for none.
+    pub(super) mdio_fails: u32,
+    mdio_accesses: u32,
+    pub(super) wire: VecDeque<Arriving>,
+    /// Frames that found no descriptor.
+    pub(super) lost: Vec<Arriving>,
+    pub(super) sent: Vec<Vec<u8>>,
+    /// Transmission stands still until the next reset of the MAC.
+    pub(super) wedged: bool,
+    pub(super) producer: u16,
+    discards: u16,
+    pub(super) consumer: u16,
+    /// The driver has stopped what ran before it.
+    taken_over: bool,
+    /// Where each receive descriptor points, once the engine runs.
+    buffers: Vec<u64>,
+}
+
+/// The test's end of it.
+pub(super) struct Fake {
+    chip: Rc<RefCell<Chip>>,
+}
+
+impl Fake {
+    /// A chip with its PHY at `address`, and ring indices as something left them.
+    pub(super) fn new(address: u8, producer: u16, consumer: u16) -> Self {
+        let registers = Box::leak(vec![0_u32; REGISTERS / 4].into_boxed_slice());
+        let registers = NonNull::from(registers).cast::<u32>();
+        let mut chip = Chip {
+            registers,
+            memory: 0,
+            phy: FakePhy::gigabit(address),
+            mdio_fails: 0,
+            mdio_accesses: 0,
+            wire: VecDeque::new(),
+            lost: Vec::new(),
+            sent: Vec::new(),
+            wedged: false,
+            producer,
+            discards: 7,
+            consumer,
+            taken_over: false,
+            buffers: Vec::new(),
+        };
+        chip.write(0, 0x0600_0000);
+        chip.write(RDMA + STATUS, 1);
+        chip.write(TDMA + STATUS, 1);
+        let chip = Rc::new(RefCell::new(chip));
+        let plugged = chip.clone();
+        cpu::plug(move || plugged.borrow_mut().step());
+        Self { chip }
+    }
+
+    /// As a firmware's netboot leaves it: engines running towards its own buffers, delays off, filters and checks odd.
+    pub(super) fn dirty(address: u8) -> Self {
+        let fake = Self::new(address, 0xfffe, 0x1234);
+        {
+            let mut chip = fake.chip();
+            for register in (0x80..0x4000).step_by(4).chain((0x4000..REGISTERS).step_by(4)) {
+                chip.write(register, 0x5a5a_5a5a);
+            }
+            chip.write(MDIO_CMD, 0);
+            chip.write(RDMA + CTRL, DMA_RING | DMA_ENABLE);
+            chip.write(TDMA + CTRL, DMA_RING | DMA_ENABLE);
+            chip.write(UMAC_CMD, CMD_RX_EN | CMD_TX_EN | 1 << 4 | 2 << CMD_SPEED_SHIFT);
+            chip.write(OOB, ID_MODE_DISABLE | RGMII_LINK | RGMII_MODE | OOB_DISABLE | 1);
+            // Where the firmware's frames go: nowhere, once the driver has stopped the engines.
+            chip.producer = 0xfffe;
+            chip.phy.registers[0] = 1 << 11;
+        }
+        fake
+    }
+
+    /// Brings the driver up on it.
+    pub(super) fn start(&self) -> Result<Genet, Error> {
+        let mut arena = arena(MEMORY);
+        self.chip().memory = arena.buffer(64).unwrap().bytes_mut().as_ptr().addr();
+        let registers = self.chip().registers.cast::<Registers>();
+        // SAFETY: leaked and as large as the block; the chip looks at it only while the driver waits.
+        let registers = unsafe { UniqueMmioPointer::new(registers) };
+        Genet::start(registers, &mut arena, Clock::start(), MAC)
+    }
+
+    pub(super) fn chip(&self) -> std::cell::RefMut<'_, Chip> {
+        self.chip.borrow_mut()
+    }
+
+    /// A register.
+    pub(super) fn register(&self, offset: usize) -> u32 {
+        self.chip().read(offset)
+    }
+}
+
+impl Chip {
+    pub(super) fn read(&self, offset: usize) -> u32 {
+        assert!(offset < REGISTERS);
+        // SAFETY: within the leaked block; nobody holds a reference to it.
+        unsafe { self.registers.add(offset / 4).read_volatile() }
+    }
+
+    pub(super) fn write(&mut self, offset: usize, value: u32) {
+        assert!(offset < REGISTERS);
+        // SAFETY: as above.
+        unsafe { self.registers.add(offset / 4).write_volatile(value) }
+    }
+
+    /// The memory behind a physical address.
+    fn at(&self, address: u64, len: usize) -> *mut u8 {
+        let offset = usize::try_from(address).unwrap().wrapping_sub(self.memory);
+        assert!(offset + len <= MEMORY, "{address:x}: outside the arena");
+        std::ptr::with_exposed_provenance_mut(self.memory + offset)
+    }
+
+    fn descriptor(&self, base: usize, index: u16) -> (u32, u64) {
+        let at = base + 12 * usize::from(index as u8);
+        let address = u64::from(self.read(at + 4)) | u64::from(self.read(at + 8)) << 32;
+        (self.read(at), address)
+    }
+
+    /// Everything that would have happened since the last step.
+    pub(super) fn step(&mut self) {
+        self.mdio();
+        for engine in [RDMA, TDMA] {
+            let stopped = self.read(engine + CTRL) & DMA_ENABLE == 0;
+            self.write(engine + STATUS, u32::from(stopped));
+        }
+        let cmd = self.read(UMAC_CMD);
+        if cmd & CMD_SW_RESET != 0 {
+            assert_eq!(cmd & (CMD_TX_EN | CMD_RX_EN), 0, "enabled in reset");
+            self.write(UMAC_MAC0, 0);
+            self.write(UMAC_MAC0 + 4, 0);
+            self.wedged = false;
+        }
+        if self.memory != 0 && (self.read(RDMA + CTRL) | self.read(TDMA + CTRL)) & DMA_ENABLE == 0 {
+            self.taken_over = true;
+            self.buffers.clear();
+        }
+        self.indices();
+        self.receive();
+        self.transmit();
+    }
+
+    /// What software wrote to an index of the hardware's is gone, but zero clears the count of lost frames.
+    fn indices(&mut self) {
+        if self.read(RX_RING + INDEX) == 0 {
+            self.discards = 0;
+        }
+        self.write(
+            RX_RING + INDEX,
+            u32::from(self.discards) << 16 | u32::from(self.producer),
+        );
+        self.write(TX_RING + INDEX, u32::from(self.consumer));
+    }
+
+    fn mdio(&mut self) {
+        let cmd = self.read(MDIO_CMD);
+        if cmd & 1 << 29 == 0 {
+            return;
+        }
+        self.mdio_accesses += 1;
+        let fails = self.mdio_fails != 0 && self.mdio_accesses.is_multiple_of(self.mdio_fails);
+        let (phy, register) = ((cmd >> 21 & 31) as u8, (cmd >> 16 & 31) as u8);
+        let answer = match cmd >> 26 & 3 {
+            1 => {
+                self.phy.write(phy, register, cmd as u16);
+                cmd
+            }
+            2 if fails || phy != self.phy.address => cmd | 1 << 28 | 0xffff,
+            2 => cmd & !0xffff | u32::from(self.phy.read(phy, register)),
+            other => panic!("MDIO operation {other}"),
+        };
+        self.write(MDIO_CMD, answer & !(1 << 29));
+    }
+
+    fn receive(&mut self) {
+        if !self.taken_over || self.read(RDMA + CTRL) != DMA_RING | DMA_ENABLE {
+            return;
+        }
+        if self.buffers.is_empty() {
+            self.buffers = (0..=255).map(|index| self.descriptor(RDMA, index).1).collect();
+            let mut sorted = self.buffers.clone();
+            sorted.sort_unstable();
+            assert!(
+                sorted
+                    .windows(2)
+                    .all(|two| two[1] - two[0] >= 2048 && two[0] % 64 == 0)
+            );
+        }
+        let consumer = self.read(RX_RING + SOFTWARE) as u16;
+        assert!(
+            self.producer.wrapping_sub(consumer) <= 256,
+            "the consumer ran past the producer"
+        );
+        if self.read(UMAC_CMD) & CMD_RX_EN == 0 {
+            return;
+        }
+        while let Some(frame) = self.wire.pop_front() {
+            if self.producer.wrapping_sub(consumer) == 256 {
+                self.discards = self.discards.saturating_add(1);
+                self.lost.push(frame);
+                continue;
+            }
+            let (_, address) = self.descriptor(RDMA, self.producer);
+            assert_eq!(address, self.buffers[usize::from(self.producer as u8)], "moved");
+            let to = self.at(address, 2048);
+            let bytes = &frame.bytes[..frame.bytes.len().min(2046)];
+            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
+            unsafe { to.add(2).copy_from(bytes.as_ptr(), bytes.len()) };
+            let len = frame.len.unwrap_or(bytes.len() as u32 + 2);
+            let at = RDMA + 12 * usize::from(self.producer as u8);
+            self.write(at, len << 16 | frame.status);
+            self.producer = self.producer.wrapping_add(1);
+        }
+        self.indices();
+    }
+
+    /// Frames leave only with both ends' delays in order, as on the board.
+    fn transmit(&mut self) {
+        const READY: u32 = RGMII_LINK | RGMII_MODE;
+        let in_order = self.read(OOB) & (READY | OOB_DISABLE | ID_MODE_DISABLE) == READY;
+        let on = self.read(TDMA + CTRL) == DMA_RING | DMA_ENABLE && self.read(UMAC_CMD) & CMD_TX_EN != 0;
+        if !self.taken_over || !on || self.wedged {
+            return;
+        }
+        while self.consumer != self.read(TX_RING + SOFTWARE) as u16 {
+            let (status, address) = self.descriptor(TDMA, self.consumer);
+            let len = (status >> 16) as usize;
+            assert_eq!(status & 0xffff, 0x7fc0, "whole, with a check sequence, no tag");
+            assert!((60..=1514).contains(&len));
+            let from = self.at(address, len);
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts(from, len) }.to_vec();
+            if in_order {
+                self.sent.push(bytes);
+            }
+            self.consumer = self.consumer.wrapping_add(1);
+        }
+        self.indices();
+    }
+}

@@ -1,0 +1,469 @@
+//! GENET v5, the BCM2711's gigabit MAC, polled (facts of Linux bcmgenet, U-Boot bcmgenet and FreeBSD if_genet).
+//!
+//! Life of a received frame: each descriptor has one buffer for ever; the hardware fills it and counts up; the driver
+//! reads the count once for all frames that wait, hands each to smoltcp where it landed, and gives them back in batches.
+//! Whatever state a firmware's netboot or an operating system left: `start` stops it first, and takes the ring indices, which
+//! nothing resets, as they are. The link comes when it comes: `receive` and `transmit` look at the PHY ten times a second.
+
+use core::fmt;
+use core::ptr::NonNull;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use boot::load::place::Address;
+use boot::{Clock as _, info, warn};
+use embedded_hal::delay::DelayNs;
+use safe_mmio::{UniqueMmioPointer, field};
+use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
+use smoltcp::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::cpu;
+use crate::dma::{Arena, Buffer};
+use crate::nic::RxToken;
+use crate::nic::mii::{Change, Link, Phy};
+
+mod checksum;
+mod engine;
+#[cfg(test)]
+mod fake;
+mod mac;
+mod mdio;
+mod registers;
+mod ring;
+#[cfg(test)]
+mod tests;
+
+use checksum::Trust;
+use mdio::Bus;
+use registers::*;
+use ring::{BUFFER, OutOfStep, PAD, RxRing, SHORTEST, TX_BUFFERS, TxRing};
+
+/// Where the BCM2711 has it.
+pub(crate) const ADDRESS: usize = 0xfd58_0000;
+/// Longest frame with its header, without a VLAN tag or frame check sequence.
+const FRAME: usize = 1514;
+/// For the frames that still wait at the end: a full ring takes 31 ms at 10 Mb/s.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
+/// A frame that has not left for so long, over a link, never will: seen on boards as "receives but does not send".
+const STUCK: Duration = Duration::from_secs(1);
+/// The PHY of a Pi 4B; others are searched for.
+const USUAL_PHY: u8 = 1;
+/// MDIO failures in a row, a tenth of a second apart, before a person is told.
+const WORTH_A_LINE: u32 = 10;
+
+/// Why GENET cannot be brought up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// Another revision, or nothing; SYS_REV_CTRL.
+    NotV5(u32),
+    /// No DMA memory left.
+    NoMemory,
+    /// No PHY at any address.
+    NoPhy,
+    /// The PHY at this address does not leave its reset.
+    PhyStuck(u8),
+    /// MDIO failed.
+    Mdio(mdio::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotV5(revision) => write!(f, "no GENET v5 (SYS_REV_CTRL {revision:#010x})"),
+            Self::NoMemory => f.write_str("no DMA memory left"),
+            Self::NoPhy => f.write_str("no PHY answers on MDIO"),
+            Self::PhyStuck(address) => write!(f, "the PHY at MDIO address {address} stays in reset"),
+            Self::Mdio(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<mdio::Error> for Error {
+    fn from(error: mdio::Error) -> Self {
+        Self::Mdio(error)
+    }
+}
+
+/// The MAC, its PHY and its rings.
+pub(crate) struct Genet {
+    registers: UniqueMmioPointer<'static, Registers>,
+    phy: Phy,
+    /// The MAC's delay is off, because the PHY's are not known.
+    id_mode_disable: u32,
+    mac: [u8; 6],
+    receiver: Receiver,
+    transmitter: Transmitter,
+    /// Since when the transmit ring stands at an index with frames in it.
+    standing: Option<(u16, Instant)>,
+    mdio_failures: u32,
+    clock: Clock,
+}
+
+struct Receiver {
+    ring: RxRing,
+    /// One for each descriptor, in its order.
+    buffers: Box<[Buffer]>,
+    trust: Trust,
+    /// Frames that were not handed over: in error, or with a wrong checksum.
+    dropped: u32,
+}
+
+struct Transmitter {
+    ring: TxRing,
+    /// Each belongs to every 32nd descriptor.
+    buffers: Box<[Buffer]>,
+}
+
+impl Genet {
+    /// Brings up the MAC and its PHY, whatever state they are in, and begins to negotiate; does not wait for a link.
+    ///
+    /// # Safety
+    ///
+    /// The SoC is a BCM2711 that has a GENET, its registers are mapped, and this is the only `Genet`.
+    pub(crate) unsafe fn new(arena: &mut Arena, clock: Clock, mac: [u8; 6]) -> Result<Self, Error> {
+        // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
+        let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(ADDRESS as *mut Registers)) };
+        Self::start(registers, arena, clock, mac)
+    }
+
+    fn start(
+        mut registers: UniqueMmioPointer<'static, Registers>,
+        arena: &mut Arena,
+        mut clock: Clock,
+        mac: [u8; 6],
+    ) -> Result<Self, Error> {
+        let revision = field!(registers, sys_rev_ctrl).read();
+        if revision >> 24 & 0xf != MAJOR_V5 {
+            return Err(Error::NotV5(revision));
+        }
+        let mut buffers = |count| -> Option<Box<[Buffer]>> {
+            let buffers: Option<Vec<_>> = (0..count).map(|_| arena.buffer(BUFFER)).collect();
+            buffers.map(Vec::into_boxed_slice)
+        };
+        let receive = buffers(DESCRIPTORS).ok_or(Error::NoMemory)?;
+        let transmit = buffers(TX_BUFFERS).ok_or(Error::NoMemory)?;
+
+        let found = mac::found_running(&registers);
+        mac::stop(&mut registers, &mut clock);
+        mac::reset(&mut registers, &mut clock);
+        let mut bus = Bus {
+            registers: &mut registers,
+            clock,
+        };
+        let mut phy = Phy::find(&mut bus, Some(USUAL_PHY))?.ok_or(Error::NoPhy)?;
+        if !phy.reset(&mut bus, clock)? {
+            return Err(Error::PhyStuck(phy.address()));
+        }
+        let id_mode_disable = if mdio::has_known_delays(phy.id()) {
+            mdio::delay_receive_only(&mut bus, phy.address())?;
+            0
+        } else {
+            ID_MODE_DISABLE
+        };
+        phy.negotiate(&mut bus, true, clock.now())?;
+        info!(
+            "nic: GENET v5{}, PHY {} at MDIO address {}",
+            if found { ", found running" } else { "" },
+            Address(phy.id().into()),
+            phy.address()
+        );
+        if id_mode_disable != 0 {
+            warn!("nic: this PHY's RGMII delays are not known: left as they are");
+        }
+        let mut genet = Self {
+            registers,
+            phy,
+            id_mode_disable,
+            mac,
+            receiver: Receiver {
+                ring: RxRing::default(),
+                buffers: receive,
+                trust: Trust::default(),
+                dropped: 0,
+            },
+            transmitter: Transmitter {
+                ring: TxRing::default(),
+                buffers: transmit,
+            },
+            standing: None,
+            mdio_failures: 0,
+            clock,
+        };
+        genet.start_dma();
+        Ok(genet)
+    }
+
+    /// Rings over all descriptors, in step with indices that nothing resets; then both engines.
+    fn start_dma(&mut self) {
+        let mut rdma = field!(self.registers, rdma);
+        // The index cannot be written; the count of lost frames above it is cleared by this.
+        engine::clear_lost(&mut rdma);
+        let producer = engine::hardware_index(&mut rdma);
+        self.receiver.ring = RxRing::resume(producer);
+        for (descriptor, buffer) in self.receiver.buffers.iter_mut().enumerate() {
+            // No dirty line may land on a frame later.
+            buffer.give(BUFFER);
+            engine::point(&mut rdma, descriptor, buffer.physical_address());
+        }
+        // A pause begins when 5 descriptors are free and ends at 16 (Linux).
+        engine::start_ring(&mut rdma, self.receiver.ring.consumer(), 5 << 16 | 16);
+
+        let mut tdma = field!(self.registers, tdma);
+        let consumer = engine::hardware_index(&mut tdma);
+        self.transmitter.ring = TxRing::resume(consumer);
+        for descriptor in 0..DESCRIPTORS {
+            let buffer = &self.transmitter.buffers[descriptor % TX_BUFFERS];
+            engine::point(&mut tdma, descriptor, buffer.physical_address());
+        }
+        engine::start_ring(&mut tdma, self.transmitter.ring.producer(), 0);
+        self.standing = None;
+
+        cpu::barrier();
+        field!(tdma, ctrl).write(DMA_RING | DMA_ENABLE);
+        let mut rdma = field!(self.registers, rdma);
+        field!(rdma, ctrl).write(DMA_RING | DMA_ENABLE);
+    }
+
+    /// Follows a link that came up: RGMII, speed, duplex and pause, out of reset, and on.
+    ///
+    /// The UniMAC stays in its reset until here. Released without the PHY's clock it may receive and never send (Linux
+    /// 88f6c8bf1aae).
+    fn start_mac(&mut self, link: Link) {
+        let registers = &mut self.registers;
+        let oob = field!(*registers, ext_rgmii_oob_ctrl).read();
+        let oob = oob & !(OOB_DISABLE | ID_MODE_DISABLE) | RGMII_LINK | RGMII_MODE | self.id_mode_disable;
+        field!(*registers, ext_rgmii_oob_ctrl).write(oob);
+        let command = mac::command(link);
+        field!(*registers, umac_cmd).write(command);
+        self.clock.delay_us(2);
+        // The reset loses them.
+        mac::identify(registers, self.mac);
+        field!(*registers, umac_cmd).write(command | CMD_TX_EN | CMD_RX_EN);
+    }
+
+    /// Follows a link that went down.
+    fn stop_mac(&mut self) {
+        let cmd = field!(self.registers, umac_cmd).read();
+        field!(self.registers, umac_cmd).write(cmd & !(CMD_TX_EN | CMD_RX_EN));
+        let oob = field!(self.registers, ext_rgmii_oob_ctrl).read();
+        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !RGMII_LINK);
+    }
+
+    /// Everything but the PHY anew, after something that should not happen.
+    fn restart(&mut self, reason: &str) {
+        warn!("nic: {}: starting the MAC again", reason);
+        mac::stop(&mut self.registers, &mut self.clock);
+        mac::reset(&mut self.registers, &mut self.clock);
+        self.start_dma();
+        if let Some(link) = self.phy.link() {
+            self.start_mac(link);
+        }
+    }
+
+    /// Looks after the link and the transmitter, when that is due.
+    fn watch(&mut self, now: Instant) {
+        if !self.phy.due(now) {
+            return;
+        }
+        let mut bus = Bus {
+            registers: &mut self.registers,
+            clock: self.clock,
+        };
+        match self.phy.look(&mut bus, now) {
+            Ok(change) => {
+                self.mdio_failures = 0;
+                match change {
+                    Some(Change::Up(link)) => self.start_mac(link),
+                    Some(Change::Down) => self.stop_mac(),
+                    None => {}
+                }
+            }
+            Err(error) => {
+                self.mdio_failures = self.mdio_failures.saturating_add(1);
+                if self.mdio_failures == WORTH_A_LINE {
+                    warn!("nic: {}: the link is taken for what it was", error);
+                }
+            }
+        }
+        self.watch_transmitter(now);
+    }
+
+    /// Starts over when frames do not leave over a link.
+    fn watch_transmitter(&mut self, now: Instant) {
+        if self.transmitter.learn(&mut self.registers).is_err() {
+            return self.restart("the transmit ring lost count");
+        }
+        let ring = &self.transmitter.ring;
+        if ring.in_flight() == 0 || self.phy.link().is_none() {
+            self.standing = None;
+            return;
+        }
+        match self.standing {
+            Some((at, since)) if at == ring.completed() => {
+                if now >= since + STUCK {
+                    self.restart("frames do not leave");
+                }
+            }
+            _ => self.standing = Some((ring.completed(), now)),
+        }
+    }
+
+    /// Whether a frame can be sent: without a link it would be lost, and the sender would not try again for long.
+    fn can_send(&mut self) -> bool {
+        if self.phy.link().is_none() {
+            return false;
+        }
+        if self.transmitter.ring.has_room() {
+            return true;
+        }
+        match self.transmitter.learn(&mut self.registers) {
+            Ok(()) => self.transmitter.ring.has_room(),
+            Err(OutOfStep) => {
+                self.restart("the transmit ring lost count");
+                false
+            }
+        }
+    }
+
+    /// The next frame, and a place for an answer.
+    pub(crate) fn receive(&mut self, now: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
+        self.watch(now);
+        // An answer must find room: smoltcp would rather have the frame later than not be able to answer it.
+        if !self.can_send() {
+            return None;
+        }
+        let (descriptor, len) = match self.receiver.next(&mut self.registers) {
+            Ok(frame) => frame?,
+            Err(OutOfStep) => {
+                self.restart("the receive ring lost count");
+                return None;
+            }
+        };
+        let bytes = self.receiver.buffers[descriptor].bytes(len);
+        Some((
+            RxToken(&bytes[PAD..]),
+            TxToken {
+                registers: &mut self.registers,
+                to: &mut self.transmitter,
+            },
+        ))
+    }
+
+    /// A place for a frame.
+    pub(crate) fn transmit(&mut self, now: Instant) -> Option<TxToken<'_>> {
+        self.watch(now);
+        self.can_send().then_some(TxToken {
+            registers: &mut self.registers,
+            to: &mut self.transmitter,
+        })
+    }
+
+    /// What smoltcp may expect: TCP and UDP checksums of received frames are verified here.
+    pub(crate) fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = FRAME;
+        capabilities.checksum.tcp = Checksum::Tx;
+        capabilities.checksum.udp = Checksum::Tx;
+        capabilities
+    }
+
+    /// Lets the last frames leave, then ends all traffic: no write to memory happens after this. Linux finds a PHY with a link,
+    /// no engine running, no interrupt pending, and the MAC's own transmit delay.
+    pub(crate) fn quiesce(&mut self) {
+        if self.phy.link().is_some() {
+            let Self {
+                registers,
+                transmitter,
+                clock,
+                ..
+            } = self;
+            clock.poll(DRAIN_PATIENCE, || match transmitter.learn(registers) {
+                Ok(()) => (transmitter.ring.in_flight() == 0).then_some(()),
+                Err(OutOfStep) => Some(()),
+            });
+        }
+        mac::stop(&mut self.registers, &mut self.clock);
+        mac::silence(&mut self.registers);
+        mac::identify(&mut self.registers, self.mac);
+        let oob = field!(self.registers, ext_rgmii_oob_ctrl).read();
+        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !ID_MODE_DISABLE);
+        let lost = engine::hardware_index(&mut field!(self.registers, rdma)) >> 16;
+        let overflows = field!(self.registers, rbuf_ovfl_cnt).read();
+        if self.receiver.dropped != 0 || lost != 0 || overflows != 0 {
+            info!(
+                "nic: {} frames in error, {} without a buffer, {} overflows",
+                self.receiver.dropped, lost, overflows
+            );
+        }
+    }
+}
+
+impl Receiver {
+    /// The descriptor and length, with `PAD`, of the next good frame. Called when the one before has been read.
+    fn next(
+        &mut self,
+        registers: &mut UniqueMmioPointer<'static, Registers>,
+    ) -> Result<Option<(usize, usize)>, OutOfStep> {
+        let mut rdma = field!(*registers, rdma);
+        // A flood of broken frames cannot keep the stack from its timers.
+        for _ in 0..DESCRIPTORS {
+            if let Some(consumer) = self.ring.give_back() {
+                engine::set_software_index(&mut rdma, consumer);
+            }
+            if self.ring.is_empty() {
+                self.ring.learn(engine::hardware_index(&mut rdma))?;
+            }
+            let Some(descriptor) = self.ring.take() else {
+                return Ok(None);
+            };
+            let status = field!(rdma, descriptors)
+                .get(descriptor)
+                .map_or(0, |mut descriptor| field!(descriptor, length_status).read());
+            if let Some(frame) = ring::received(status) {
+                let bytes = self.buffers[descriptor].take(frame.len);
+                if self.trust.passes(&bytes[PAD..], frame.checksum_ok) {
+                    return Ok(Some((descriptor, frame.len)));
+                }
+            }
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        Ok(None)
+    }
+}
+
+impl Transmitter {
+    /// Asks the hardware what has left.
+    fn learn(&mut self, registers: &mut UniqueMmioPointer<'static, Registers>) -> Result<(), OutOfStep> {
+        self.ring
+            .learn(engine::hardware_index(&mut field!(*registers, tdma)))
+    }
+}
+
+/// A place for one frame.
+pub(crate) struct TxToken<'a> {
+    registers: &'a mut UniqueMmioPointer<'static, Registers>,
+    to: &'a mut Transmitter,
+}
+
+impl phy::TxToken for TxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let Transmitter { ring, buffers } = self.to;
+        let (descriptor, buffer) = ring.next();
+        let buffer = &mut buffers[buffer];
+        // smoltcp keeps to the capabilities: never more than FRAME, which is less than the buffer.
+        let bytes = buffer.bytes_mut();
+        let result = f(&mut bytes[..len]);
+        let padded = len.max(SHORTEST);
+        bytes[len..padded].fill(0);
+        buffer.give(padded);
+        let mut tdma = field!(*self.registers, tdma);
+        if let Some(mut descriptor) = field!(tdma, descriptors).get(descriptor) {
+            field!(descriptor, length_status).write(ring::to_send(padded));
+        }
+        engine::set_software_index(&mut tdma, ring.push());
+        result
+    }
+}
