@@ -18,6 +18,11 @@ pub const SERIES: &str = "10.0";
 pub const MODELS: &[(&str, &str)] = &[
     ("bcm2711-genet/bcm2711_genet.c", "hw/net"),
     ("bcm2711-genet/bcm2711_genet.h", "include/hw/net"),
+    ("usb-hub-hs/dev-hub-hs.c", "hw/usb"),
+    ("usb-lan/dev-lan.c", "hw/usb"),
+    ("usb-lan/dev-lan.h", "hw/usb"),
+    ("usb-lan7800/dev-lan7800.c", "hw/usb"),
+    ("usb-lan9514/dev-lan9514.c", "hw/usb"),
     ("bcm2711-genet/bcm54213pe.c", "hw/net"),
     ("bcm2711-genet/bcm54213pe.h", "include/hw/net"),
 ];
