@@ -55,12 +55,19 @@ pub const PYTHON: [&str; 2] = [
 ];
 
 /// What is built, below the build's directory, and installed under its file name.
-pub const BUILT: [&str; 2] = [PROGRAM, "tests/tcg/plugins/libinsn.so"];
+pub const BUILT: [&str; 3] = [
+    PROGRAM,
+    "tests/tcg/plugins/libinsn.so",
+    "contrib/plugins/libhotblocks.so",
+];
 
 const PROGRAM: &str = "qemu-system-aarch64";
 
 /// QEMU's own plugin that counts instructions.
 const COUNTER: &str = "libinsn.so";
+
+/// QEMU's own plugin that counts how often each block of instructions runs.
+const PROFILER: &str = "libhotblocks.so";
 
 /// The directory of the models' sources.
 pub fn models() -> PathBuf {
@@ -131,6 +138,11 @@ pub(crate) fn with_models() -> Result<PathBuf> {
 /// The plugin that counts instructions, which only our own emulator is sure to load.
 pub(crate) fn counter() -> Result<PathBuf> {
     built(COUNTER)
+}
+
+/// The plugin that tells where they were executed.
+pub(crate) fn profiler() -> Result<PathBuf> {
+    built(PROFILER)
 }
 
 /// Our own emulator's directory, when it has been built.

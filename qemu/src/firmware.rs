@@ -203,8 +203,15 @@ fn set<T: dtoolkit::ToPropertyValue>(node: &mut DeviceTreeNode, name: &str, valu
 const STUB_SIZE: usize = 0x100;
 
 /// The stub for address 0: all cores enter it at EL3; core 0 leaves for `kernel` at EL2 with x0 = `device_tree`, the
-/// others wait at the release addresses 0xd8 to 0xf0. GPIO 14 and 15 get the function that the firmware gives them.
-pub(crate) fn stub(board: Board, uart: Uart, kernel: u64, device_tree: u64) -> Result<Vec<u8>> {
+/// others wait at the release addresses 0xd8 to 0xf0, or rest until an interrupt, which nothing sends them. GPIO 14 and 15
+/// get the function that the firmware gives them.
+pub(crate) fn stub(
+    board: Board,
+    uart: Uart,
+    kernel: u64,
+    device_tree: u64,
+    others_rest: bool,
+) -> Result<Vec<u8>> {
     let gpfsel1 = board.peripherals() + 0x20_0004;
     // Three bits a pin, pin 14 at bit 12: 4 is ALT0 (PL011), 2 is ALT5 (mini-UART).
     let function: u32 = match uart {
@@ -212,6 +219,9 @@ pub(crate) fn stub(board: Board, uart: Uart, kernel: u64, device_tree: u64) -> R
         Uart::Mini => 0o22 << 12,
     };
     let mut words = CODE.to_vec();
+    if others_rest && let Some(wait) = words.iter_mut().find(|word| **word == WFE) {
+        *wait = WFI;
+    }
     words.push(u32::try_from(gpfsel1).context("firmware: GPIO")?);
     words.push(function);
     words.resize(STUB_SIZE / 4 - 2, 0);
@@ -219,6 +229,9 @@ pub(crate) fn stub(board: Board, uart: Uart, kernel: u64, device_tree: u64) -> R
     words.push(u32::try_from(kernel).context("firmware: a kernel above 4 GiB")?);
     Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
 }
+
+const WFE: u32 = 0xd503_205f;
+const WFI: u32 = 0xd503_207f;
 
 /// The stub's instructions, ahead of the words that `stub` adds.
 const CODE: [u32; 32] = [
@@ -245,7 +258,7 @@ const CODE: [u32; 32] = [
     0x1800_0564, // 50        ldr   w4, 0xfc            // kernel
     0x1400_0006, // 54        b     go
     0x1000_0405, // 58  park: adr   x5, 0xd8
-    0xd503_205f, // 5c  wait: wfe
+    WFE,         // 5c  wait: wfe
     0xf866_78a4, // 60        ldr   x4, [x5, x6, lsl #3]
     0xb4ff_ffc4, // 64        cbz   x4, wait
     0xd280_0000, // 68        mov   x0, #0
@@ -298,11 +311,15 @@ mod tests {
 
     #[test]
     fn the_stub_leaves_the_release_addresses_clear_and_ends_with_its_arguments() {
-        let stub = stub(Board::UsbNet3b, Uart::Pl011, 0x20_0000, 0x2eff_2c00).unwrap();
+        let of =
+            |others_rest| stub(Board::UsbNet3b, Uart::Pl011, 0x20_0000, 0x2eff_2c00, others_rest).unwrap();
+        let stub = of(false);
         assert_eq!(stub.len(), 0x100);
         assert!(stub[0xd8..0xf8].iter().all(|&byte| byte == 0));
         assert_eq!(stub[0xf8..0xfc], 0x2eff_2c00_u32.to_le_bytes());
         assert_eq!(stub[0xfc..], 0x20_0000_u32.to_le_bytes());
         assert_eq!(stub[0x80..0x84], 0x3f20_0004_u32.to_le_bytes());
+        assert_eq!(stub[0x5c..0x60], WFE.to_le_bytes());
+        assert_eq!(of(true)[0x5c..0x60], WFI.to_le_bytes());
     }
 }

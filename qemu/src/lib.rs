@@ -32,6 +32,8 @@ pub mod http;
 mod machine;
 mod monitor;
 pub mod payload;
+pub mod profile;
+mod u_boot;
 
 pub use board::Board;
 pub use console::Console;
@@ -40,6 +42,7 @@ pub use firmware::{Firmware, Uart};
 pub use machine::{Entry, Machine, Net, Qemu};
 pub use monitor::Monitor;
 pub use payload::Payload;
+pub use u_boot::UBoot;
 
 /// The firmware image of this file name that `cargo xtask image` or `cargo xtask test` left: `kernel8.img` (release),
 /// `kernel8-debug.img`, `kernel8-defmt.img`; with `.elf` the ELF file that it came from.

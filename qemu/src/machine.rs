@@ -18,6 +18,7 @@ use crate::debugger::Debugger;
 use crate::emulator;
 use crate::firmware::{self, Firmware, Uart};
 use crate::monitor::Monitor;
+use crate::profile::{self, Block};
 
 /// QEMU's serial lines, and the socket of each in a run's directory.
 const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
@@ -28,7 +29,7 @@ const DEBUGGER: &str = "gdb";
 /// The monitor's.
 const MONITOR: &str = "monitor";
 
-/// Where the instruction counter writes, in a run's directory.
+/// Where the plugins that count write, in a run's directory.
 const INSTRUCTIONS: &str = "instructions";
 
 /// How the image gets into memory.
@@ -103,6 +104,8 @@ pub struct Machine {
     instruction_clock: bool,
     with_models: bool,
     count_instructions: bool,
+    count_blocks: bool,
+    other_cores_rest: bool,
     arguments: Vec<OsString>,
 }
 
@@ -127,6 +130,8 @@ impl Machine {
             instruction_clock: false,
             with_models: false,
             count_instructions: false,
+            count_blocks: false,
+            other_cores_rest: false,
             arguments: vec![],
         }
     }
@@ -221,6 +226,19 @@ impl Machine {
     pub fn count_instructions(mut self) -> Self {
         self.count_instructions = true;
         self.with_models()
+    }
+
+    /// Also counts where they were executed, for [`Qemu::blocks`].
+    pub fn count_blocks(mut self) -> Self {
+        self.count_blocks = true;
+        self.count_instructions()
+    }
+
+    /// The other three cores rest for good; only with [`Entry::At`], and for programs that run on one. QEMU takes the
+    /// WFE in which cores wait to be released for no operation, so they would spin, on the host's processors too.
+    pub fn other_cores_rest(mut self) -> Self {
+        self.other_cores_rest = true;
+        self
     }
 
     /// Adds one argument to QEMU's command line.
@@ -323,6 +341,10 @@ impl Machine {
         }
         match self.entry {
             Entry::Kernel => {
+                ensure!(
+                    !self.other_cores_rest,
+                    "qemu: with QEMU's -kernel, the cores wait in QEMU's own code"
+                );
                 command.arg("-kernel").arg(&self.image).arg("-dtb").arg(&dtb);
                 if let Some(initrd) = &self.initrd {
                     command.arg("-initrd").arg(initrd);
@@ -337,7 +359,13 @@ impl Machine {
                 let stub = directory.join("stub");
                 fs::write(
                     &stub,
-                    firmware::stub(self.board, self.firmware.uart, address, tree_address)?,
+                    firmware::stub(
+                        self.board,
+                        self.firmware.uart,
+                        address,
+                        tree_address,
+                        self.other_cores_rest,
+                    )?,
                 )
                 .context("qemu: stub file")?;
                 for (file, address) in [(&stub, 0), (&self.image, address), (&dtb, tree_address)] {
@@ -380,6 +408,10 @@ impl Machine {
                 .args(["-d", "plugin", "-D"])
                 .arg(directory.join(INSTRUCTIONS));
         }
+        if self.count_blocks {
+            let profiler = option_value(&emulator::profiler()?)?;
+            command.args(["-plugin", &format!("{profiler},inline=on")]);
+        }
         command.args(&self.arguments);
         Ok(command)
     }
@@ -388,14 +420,6 @@ impl Machine {
 /// Where the firmware leaves the device tree: high in the first bank, on no page boundary.
 fn device_tree_address(board: Board) -> u64 {
     board.memory_end().min(0x2f00_0000) - 0xd400
-}
-
-/// The sum in what `libinsn.so` writes at the end.
-fn total_instructions(text: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.strip_prefix("total insns: "))?
-        .parse()
-        .ok()
 }
 
 /// A path inside a QEMU option, where a comma is doubled.
@@ -491,9 +515,18 @@ impl Qemu {
     /// How many instructions all cores together executed, of a machine that [`Machine::count_instructions`] and that has
     /// ended by itself or by [`Monitor::quit`].
     pub fn instructions(&self) -> Result<u64> {
-        let file = self.directory.0.join(INSTRUCTIONS);
-        let text = fs::read_to_string(&file).context("qemu: instructions were not counted")?;
-        total_instructions(&text).context("qemu: instructions: no total yet")
+        profile::instructions(&self.counted()?).context("qemu: instructions: no total yet")
+    }
+
+    /// How often each block of instructions was executed, by any core, of a machine that [`Machine::count_blocks`] and
+    /// that has ended likewise.
+    pub fn blocks(&self) -> Result<Vec<Block>> {
+        profile::blocks(&self.counted()?).context("qemu: instructions: no blocks yet")
+    }
+
+    /// What the plugins wrote.
+    fn counted(&self) -> Result<String> {
+        fs::read_to_string(self.directory.0.join(INSTRUCTIONS)).context("qemu: instructions were not counted")
     }
 
     /// What QEMU itself complained about so far.
@@ -577,14 +610,6 @@ mod tests {
     fn an_initrd_of_qemu_needs_its_kernel_loader() {
         let machine = Machine::new(Board::UsbNet3b, "k").entry(Entry::At(0)).initrd("i");
         assert!(machine.command(&Directory::new().unwrap().0, b"").is_err());
-    }
-
-    #[test]
-    fn the_counters_sum_is_found() {
-        let text = "cpu 0 insns: 2040\ncpu 1 insns: 7\ntotal insns: 2047\n";
-        assert_eq!(total_instructions(text), Some(2047));
-        assert_eq!(total_instructions("cpu 0 insns: 2040\n"), None);
-        assert_eq!(total_instructions("total insns: many\n"), None);
     }
 
     #[test]
