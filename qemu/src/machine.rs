@@ -318,6 +318,9 @@ impl Machine {
         let dtb = directory.join("board.dtb");
         fs::write(&dtb, tree).context("qemu: device tree file")?;
         command.args(["-machine", self.board.qemu_machine()]);
+        // One host thread for all cores: with a thread each, those that wait in the stub's WFE loop spin, and take the
+        // host's processors from the one that works.
+        command.args(["-accel", "tcg,thread=single"]);
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
         // Ahead of the serial lines, whose opening tells that QEMU listens here too.
         let socket = option_value(&directory.join(MONITOR))?;
