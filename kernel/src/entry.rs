@@ -8,6 +8,7 @@ global_asm!(
     include_str!("entry.S"),
     include_str!("exceptions.S"),
     include_str!("jump.S"),
+    include_str!("copy.S"),
 );
 
 unsafe extern "C" {

@@ -9,6 +9,7 @@ use smoltcp::phy;
 use smoltcp::time::{Duration, Instant};
 
 use crate::dma::{Arena, Buffer};
+use crate::nic::checksum;
 use crate::usb::dwc2::{Channel, Dwc2, Error};
 use crate::usb::pipe::Pipe;
 
@@ -80,6 +81,8 @@ impl Piece {
 pub(super) struct Dropped {
     /// Frames received with errors.
     pub(super) spoilt: u32,
+    /// Frames received with a wrong checksum of TCP.
+    pub(super) wrong: u32,
     /// Bursts whose rest made no sense.
     pub(super) cut: u32,
 }
@@ -157,7 +160,11 @@ impl Receiver {
                 Piece::Frame { start, len, next } => {
                     let from = self.at + start;
                     self.at += next;
-                    return self.buffers[self.reading].bytes(BURST).get(from..from + len);
+                    let frame = self.buffers[self.reading].bytes(BURST).get(from..from + len)?;
+                    if checksum::right(frame) {
+                        return self.buffers[self.reading].bytes(BURST).get(from..from + len);
+                    }
+                    self.dropped.wrong = self.dropped.wrong.saturating_add(1);
                 }
                 Piece::Spoilt { next } => {
                     self.dropped.spoilt = self.dropped.spoilt.saturating_add(1);

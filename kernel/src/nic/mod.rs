@@ -5,6 +5,7 @@ use smoltcp::time::Instant;
 
 mod burst;
 mod cdc_ecm;
+mod checksum;
 #[cfg(test)]
 mod fake;
 mod lan78xx;

@@ -6,13 +6,13 @@
 //! belongs to a device, so none is lost with it.
 
 use boot::{info, warn};
-use smoltcp::phy::{DeviceCapabilities, Medium};
+use smoltcp::phy::{Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dma::Arena;
 use crate::nic::RxToken;
-use crate::nic::burst::{FRAME, Framing, Receiver, Transmitter, TxToken};
+use crate::nic::burst::{Dropped, FRAME, Framing, Receiver, Transmitter, TxToken};
 use crate::nic::cdc_ecm::{self, CdcEcm};
 use crate::nic::lan78xx::{self, Lan78xx};
 use crate::nic::lan9514::{self, Lan9514};
@@ -173,6 +173,8 @@ impl UsbNic {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = FRAME;
+        // On their way in the receiver has checked these.
+        capabilities.checksum.tcp = Checksum::Tx;
         capabilities
     }
 
@@ -318,15 +320,10 @@ impl UsbNic {
         }
         self.usb.quiesce();
         let dropped = self.receiver.dropped;
-        if dropped.spoilt != 0
-            || dropped.cut != 0
-            || self.failures != 0
-            || self.losses != 0
-            || self.overflowed
-        {
+        if dropped != Dropped::default() || self.failures != 0 || self.losses != 0 || self.overflowed {
             info!(
-                "nic: {} frames spoilt, {} bursts cut short, {} failures, {} losses, receive FIFO overflowed: {}",
-                dropped.spoilt, dropped.cut, self.failures, self.losses, self.overflowed
+                "nic: {} frames spoilt, {} with a wrong checksum, {} bursts cut short, {} failures, {} losses, receive FIFO overflowed: {}",
+                dropped.spoilt, dropped.wrong, dropped.cut, self.failures, self.losses, self.overflowed
             );
         }
     }
