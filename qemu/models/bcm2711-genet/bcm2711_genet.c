@@ -1367,11 +1367,22 @@ static void genet_mdio_timer(void *opaque)
     genet_raise(s, 0, INTR0_MDIO_DONE);
 }
 
+/* On a busy host the guest's clock can be past the end before the timer is. */
+static void genet_mdio_catch_up(BCM2711GenetState *s)
+{
+    if (timer_pending(s->mdio_timer) &&
+        timer_expired(s->mdio_timer, genet_now())) {
+        timer_del(s->mdio_timer);
+        genet_mdio_timer(s);
+    }
+}
+
 static void genet_mdio_write(BCM2711GenetState *s, uint32_t value)
 {
     unsigned op = extract32(value, 26, 2);
     int64_t duration = MDIO_ACCESS_NS;
 
+    genet_mdio_catch_up(s);
     if (*genet_reg(s, MDIO_CMD) & MDIO_START_BUSY) {
         genet_guest_error(s, "MDIO command while the last one runs");
         return;
@@ -1483,6 +1494,9 @@ static uint64_t genet_read(void *opaque, hwaddr offset, unsigned size)
         return s->intr_mask[offset >= INTRL2_1];
     case MIB_RX ... MIB_END - 4:
     case UMAC_MIB_CTRL:
+        return *genet_reg(s, offset);
+    case MDIO_CMD:
+        genet_mdio_catch_up(s);
         return *genet_reg(s, offset);
     default:
         if (genet_is_plain(offset)) {
