@@ -1357,7 +1357,7 @@ static void genet_mdio_timer(void *opaque)
         genet_raise(s, 0, INTR0_MDIO_DONE);
         return;
     }
-    if (!answered || genet_fault(s)) {
+    if (!answered || (s->fault_mdio && genet_fault(s))) {
         /* Nobody pulls the line down: all ones, and no turn-around. */
         *cmd |= MDIO_READ_FAIL | 0xffff;
         genet_raise(s, 0, INTR0_MDIO_DONE | INTR0_MDIO_ERROR);
@@ -1693,7 +1693,7 @@ static void genet_dma_ctrl_write(BCM2711GenetState *s, hwaddr dma,
         genet_guest_error(s, "RBUF_TBUF_SIZE is %u, drivers write 1",
                           *genet_reg(s, RBUF_TBUF_SIZE));
     }
-    if (started) {
+    if (started && !s->strict_rings) {
         genet_check_pointers(s, dma);
     }
     if (dma == TDMA) {
@@ -2010,6 +2010,7 @@ static const Property genet_properties[] = {
                        0x00700000),
     DEFINE_PROP_UINT32("faults", BCM2711GenetState, faults, 0),
     DEFINE_PROP_UINT64("fault-seed", BCM2711GenetState, fault_seed, 1),
+    DEFINE_PROP_BOOL("fault-mdio", BCM2711GenetState, fault_mdio, true),
 };
 
 static void genet_class_init(ObjectClass *klass, void *data)

@@ -73,6 +73,7 @@ struct BCM2711GenetState {
     uint64_t dirty_buffer;
     uint32_t faults;
     uint64_t fault_seed;
+    bool fault_mdio;            /* failed MDIO reads are among the faults */
 
     /* Read through QOM. */
     uint64_t fault_state;
