@@ -175,7 +175,7 @@ impl Board {
             Self::UsbNet3b | Self::UsbNetHub3b | Self::UsbNet3aPlus => &[],
             Self::Pi3b => &["usb-hub-9514", "usb-lan9514"],
             Self::Pi3bPlus => &["usb-hub-2514", "usb-lan7800"],
-            Self::Pi4b => &["bcm2711-genet"],
+            Self::Pi4b => &["bcm2711-genet", "iproc-rng200"],
         }
     }
 

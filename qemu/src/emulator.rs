@@ -18,13 +18,17 @@ pub const SERIES: &str = "10.0";
 pub const MODELS: &[(&str, &str)] = &[
     ("bcm2711-genet/bcm2711_genet.c", "hw/net"),
     ("bcm2711-genet/bcm2711_genet.h", "include/hw/net"),
+    ("bcm2711-genet/bcm54213pe.c", "hw/net"),
+    ("bcm2711-genet/bcm54213pe.h", "include/hw/net"),
+    ("brcm-l2-intc/brcm_l2_intc.c", "hw/intc"),
+    ("brcm-l2-intc/brcm_l2_intc.h", "include/hw/intc"),
+    ("iproc-rng200/iproc_rng200.c", "hw/misc"),
+    ("iproc-rng200/iproc_rng200.h", "include/hw/misc"),
     ("usb-hub-hs/dev-hub-hs.c", "hw/usb"),
     ("usb-lan/dev-lan.c", "hw/usb"),
     ("usb-lan/dev-lan.h", "hw/usb"),
     ("usb-lan7800/dev-lan7800.c", "hw/usb"),
     ("usb-lan9514/dev-lan9514.c", "hw/usb"),
-    ("bcm2711-genet/bcm54213pe.c", "hw/net"),
-    ("bcm2711-genet/bcm54213pe.h", "include/hw/net"),
 ];
 
 /// What wires the models in, below `qemu/models/`.

@@ -154,6 +154,63 @@ fn the_stub_enters_at_el2_with_the_device_tree() {
 }
 
 #[test]
+fn instructions_are_counted_and_the_monitor_answers() {
+    let test = "instructions_are_counted_and_the_monitor_answers";
+    if let Some(reason) = Board::Pi4b.unavailable() {
+        qemu::skip(test, reason);
+        return;
+    }
+    let image = match qemu::image("payload.img") {
+        Ok(image) => image,
+        Err(reason) => {
+            qemu::skip(test, format!("{reason:#}"));
+            return;
+        }
+    };
+    let mut machine = Machine::new(Board::Pi4b, image)
+        .nic_option("faults", 7)
+        .count_instructions()
+        .start()
+        .unwrap();
+    machine.monitor().unwrap().set_link(false).unwrap();
+    assert_eq!(machine.nic_number("faults").unwrap(), 7);
+    // The payload touches no NIC.
+    assert_eq!(machine.nic_number("faults-injected").unwrap(), 0);
+    assert!(machine.nic_number("no-such-property").is_err());
+    machine.console().expect(HELLO, PATIENCE).unwrap();
+    assert!(machine.wait(PATIENCE).unwrap().success());
+    // Every byte on the console takes some.
+    assert!(machine.instructions().unwrap() > 1000);
+}
+
+#[test]
+fn a_held_machine_is_ended_and_was_counted() {
+    let test = "a_held_machine_is_ended_and_was_counted";
+    let Some((payload, _, file)) = demo(test) else {
+        return;
+    };
+    if let Some(reason) = Board::Pi4b.unavailable() {
+        qemu::skip(test, reason);
+        return;
+    }
+    let board = Board::UsbNet3b;
+    let mut machine = Machine::new(board, payload.kernel())
+        .device_tree(payload.device_tree(board).unwrap())
+        .initrd(&file)
+        .count_instructions()
+        .start()
+        .unwrap();
+    assert!(machine.instructions().is_err());
+    let mut monitor = machine.monitor().unwrap();
+    monitor.stop().unwrap();
+    monitor.go_on().unwrap();
+    monitor.quit().unwrap();
+    assert!(machine.wait(PATIENCE).unwrap().success());
+    machine.instructions().unwrap();
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn what_qemu_refuses_is_told() {
     let test = "what_qemu_refuses_is_told";
     if let Some(reason) = Board::UsbNet3b.unavailable() {
