@@ -474,6 +474,7 @@ static ssize_t lan_net_receive(NetClientState *nc, const uint8_t *buf,
             timer_mod(s->wire_timer, arrival);
             return 0;
         }
+        s->overflows++;
         c->overflow(s);
         lan_interrupt_changed(s);
     } else {
@@ -958,6 +959,8 @@ static void lan_instance_init(Object *obj)
     object_property_add_uint32_ptr(obj, "faults", &s->faults,
                                    OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "faults-injected", &s->faults_injected,
+                                   OBJ_PROP_FLAG_READ);
+    object_property_add_uint64_ptr(obj, "overflows", &s->overflows,
                                    OBJ_PROP_FLAG_READ);
 }
 

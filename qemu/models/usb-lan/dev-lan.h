@@ -91,6 +91,7 @@ struct USBLanState {
     bool paused;
     int64_t wire_free;      /* when the wire has delivered all so far */
     int64_t held_until;     /* a frame waits on the wire for room */
+    uint64_t overflows;     /* frames that found no room */
     QEMUTimer *wire_timer;
 
     uint8_t burst[LAN_BURST_MAX];

@@ -467,7 +467,8 @@ static bool lan7800_write(USBLanState *lan, uint32_t reg, uint32_t value)
         break;
     case INT_STS:
         REG(s, reg) &= ~value;
-        lan7800_phy_irq(s);
+        lan->intr_told &= ~value;
+        lan7800_phy_irq(s);     /* a source that lasts occurs again */
         break;
     case HW_CFG:
         if (value & HW_SRST) {

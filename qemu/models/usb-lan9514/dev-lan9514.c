@@ -273,6 +273,7 @@ static bool lan9514_write(USBLanState *lan, uint32_t reg, uint32_t value)
     switch (reg) {
     case INT_STS:
         REG(s, INT_STS) &= ~value;
+        lan->intr_told &= ~value;
         break;
     case RX_CFG:
         if (value & RX_FLUSH) {
