@@ -58,6 +58,22 @@ pub(super) struct Registers<'u> {
     pub(super) mii: u16,
 }
 
+/// Tries of an access that the chip refused or that was lost. One that got no answer in time is not tried again: what polls
+/// the registers must not wait for long.
+const TRIES: usize = 3;
+
+/// Registers take the same access twice without harm.
+fn again<T>(mut access: impl FnMut() -> Result<T, dwc2::Error>) -> Result<T, Error> {
+    let mut end = Err(dwc2::Error::Transaction);
+    for _ in 0..TRIES {
+        end = access();
+        if !matches!(end, Err(dwc2::Error::Stall | dwc2::Error::Transaction)) {
+            break;
+        }
+    }
+    end.map_err(Error::Usb)
+}
+
 const MII_BUSY: u32 = 1 << 0;
 const MII_WRITE: u32 = 1 << 1;
 
@@ -75,11 +91,11 @@ impl Registers<'_> {
             value: 0,
             index: register,
         };
-        let bytes = self.usb.control_in(self.device, setup, 4)?;
-        let bytes = bytes
-            .try_into()
-            .map_err(|_| Error::Usb(dwc2::Error::Transaction))?;
-        Ok(u32::from_le_bytes(bytes))
+        again(|| {
+            let bytes = self.usb.control_in(self.device, setup, 4)?;
+            let bytes = bytes.try_into().map_err(|_| dwc2::Error::Transaction)?;
+            Ok(u32::from_le_bytes(bytes))
+        })
     }
 
     /// Writes a register.
@@ -90,7 +106,7 @@ impl Registers<'_> {
             value: 0,
             index: register,
         };
-        Ok(self.usb.control_out(self.device, setup, &value.to_le_bytes())?)
+        again(|| self.usb.control_out(self.device, setup, &value.to_le_bytes()))
     }
 
     /// Sets bits of a register.

@@ -29,8 +29,15 @@ const LOOKS: u32 = 3;
 const RESTARTS: u32 = 4;
 /// Looks without a burst after which it is checked that the chip holds no frames.
 const QUIET_LOOKS: u32 = 4;
+/// After so long without any frame, although some were sent, the chip is restarted: a register may have been written wrong.
+/// Twice as long each time, from the first to the last, because the network may have nobody who answers.
+const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
+/// Transmissions that nobody answers before that.
+const UNANSWERED: u32 = 3;
 /// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
 const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// When the last try of the first search begins: it ends before the watchdog's time does.
+const START_PATIENCE: Duration = Duration::from_secs(4);
 /// How long the last frames may take to leave before the NIC is stopped.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -53,6 +60,10 @@ struct Present {
     restarts: u32,
     /// Looks in a row without a burst.
     quiet: u32,
+    /// When a burst came, or a restart stood in for one, and what was sent since.
+    heard: Instant,
+    unanswered: u32,
+    deaf_after: Duration,
 }
 
 enum State {
@@ -101,8 +112,22 @@ impl UsbNic {
             losses: 0,
             overflowed: false,
         };
-        nic.state = State::Present(nic.find()?);
-        Ok(nic)
+        loop {
+            match nic.find() {
+                Ok(present) => nic.state = State::Present(present),
+                // Nothing there is nothing to try again; anything else is, as long as the watchdog allows.
+                Err(error @ (Error::NothingKnown | Error::Usb(dwc2::Error::NotConnected))) => {
+                    return Err(error);
+                }
+                Err(error) if boot::Clock::now(&clock) > now + START_PATIENCE => return Err(error),
+                Err(error) => {
+                    warn!("nic: {}; trying again", error);
+                    nic.usb.quiesce();
+                    continue;
+                }
+            }
+            return Ok(nic);
+        }
     }
 
     /// From any state of the controller to a NIC that may have a link soon. Takes twelve seconds at most.
@@ -124,6 +149,9 @@ impl UsbNic {
             silent: 0,
             restarts: 0,
             quiet: 0,
+            heard: boot::Clock::now(&self.clock),
+            unanswered: 0,
+            deaf_after: DEAF.0,
         })
     }
 
@@ -228,6 +256,8 @@ impl UsbNic {
                 if stuck {
                     present.quiet = 0;
                     self.trouble(Error::Stuck("frames do not come"), now);
+                } else if present.deaf(now) {
+                    self.trouble(Error::Stuck("nothing is heard"), now);
                 }
             }
             Err(error) => {
@@ -341,12 +371,26 @@ impl Present {
         let sent = transmitter.poll(usb, &mut self.output, self.chip.link(), now)?;
         let came = receiver.poll(usb, &mut self.input, self.framing)?;
         if came {
-            self.quiet = 0;
+            (self.quiet, self.unanswered) = (0, 0);
+            (self.heard, self.deaf_after) = (now, DEAF.0);
         }
+        self.unanswered = self.unanswered.saturating_add(sent.into());
         if came || sent {
             self.restarts = 0;
         }
         Ok(())
+    }
+
+    /// Whether nobody has answered for too long. The question is not repeated soon.
+    fn deaf(&mut self, now: Instant) -> bool {
+        if self.unanswered < UNANSWERED || now < self.heard + self.deaf_after {
+            return false;
+        }
+        (self.heard, self.unanswered) = (now, 0);
+        self.deaf_after = (self.deaf_after * 2).min(DEAF.1);
+        // Frames leave, so this does not count towards giving the device up.
+        self.restarts = 0;
+        true
     }
 
     /// The chip and both endpoints anew; whether the chip had overflowed until now.
@@ -680,6 +724,23 @@ mod tests {
             assert_eq!(rig.run_for(Duration::from_secs(5)), [numbered(1, 60)]);
             assert_eq!(rig.wire.borrow().resets, resets + 1, "{model:?}");
             assert_eq!(rig.wire.borrow().filter(), MAC);
+        }
+    }
+
+    #[test]
+    fn a_chip_that_hears_nothing_is_restarted_ever_more_seldom_and_never_given_up() {
+        for model in [Model::Lan9514, Model::Lan78xx] {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            let resets = rig.wire.borrow().resets;
+            // Its filter has the wrong address, say.
+            for second in 0..120 {
+                assert!(rig.send(&numbered(second, 60)));
+                rig.run_for(Duration::from_secs(1));
+            }
+            // After 8, 16, 32 and 64 s.
+            let restarts = rig.wire.borrow().resets - resets;
+            assert!((3..=4).contains(&restarts), "{model:?}: {restarts}");
+            assert_eq!(rig.nic.losses, 0);
         }
     }
 
