@@ -1,8 +1,6 @@
-//! Whose word counts for a received TCP or UDP checksum: GENET's where it gives one, else a sum in software (RFC 1071).
+//! Whose word counts for TCP's checksum of a received frame: GENET's where it gives one, else a sum in software.
 
-use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, TcpPacket, UdpPacket,
-};
+use crate::nic::checksum;
 
 /// Whether descriptors' checksum bit can be believed.
 ///
@@ -20,92 +18,42 @@ pub(super) enum Trust {
 }
 
 impl Trust {
-    /// Whether `frame` may go to the stack, which does not check TCP and UDP again. Other protocols it checks itself.
+    /// Whether `frame` may go to the stack, which does not check TCP again. Other protocols it checks itself.
     pub(super) fn passes(&mut self, frame: &[u8], bit: bool) -> bool {
-        let Ok(frame) = EthernetFrame::new_checked(frame) else {
-            return false;
-        };
-        match frame.ethertype() {
-            EthernetProtocol::Ipv4 => {}
-            EthernetProtocol::Arp => {
-                match self {
-                    Self::Untested if !bit => *self = Self::Proven,
-                    Self::Untested | Self::Proven if bit => {
-                        boot::warn!("nic: the checksum bit is set for ARP: checksums in software");
-                        *self = Self::Never;
-                    }
-                    _ => {}
-                }
-                return true;
-            }
-            _ => return true,
+        if frame.get(12..14) == Some(&[0x08, 0x06]) {
+            self.learn(bit);
         }
-        let Ok(packet) = Ipv4Packet::new_checked(frame.payload()) else {
-            return true; // dropped there
-        };
-        // A fragment has no checksum of its own, and the stack takes it for a whole packet: the sum is what stops it.
-        let fragment = packet.more_frags() || packet.frag_offset() != 0;
-        bit && *self == Self::Proven && !fragment || holds(&packet)
+        bit && *self == Self::Proven && !is_fragment(frame) || checksum::right(frame)
+    }
+
+    /// From an ARP frame's bit.
+    fn learn(&mut self, bit: bool) {
+        match self {
+            Self::Untested if !bit => *self = Self::Proven,
+            Self::Untested | Self::Proven if bit => {
+                boot::warn!("nic: the checksum bit is set for ARP: checksums in software");
+                *self = Self::Never;
+            }
+            _ => {}
+        }
     }
 }
 
-/// Sums a TCP segment or UDP datagram. What is neither, or too short to be one, passes: the stack looks itself.
-fn holds(packet: &Ipv4Packet<&[u8]>) -> bool {
-    let (from, to) = (
-        IpAddress::Ipv4(packet.src_addr()),
-        IpAddress::Ipv4(packet.dst_addr()),
-    );
-    match packet.next_header() {
-        IpProtocol::Tcp => TcpPacket::new_checked(packet.payload())
-            .map_or(true, |segment| segment.verify_checksum(&from, &to)),
-        IpProtocol::Udp => UdpPacket::new_checked(packet.payload())
-            .map_or(true, |datagram| datagram.verify_checksum(&from, &to)),
-        _ => true,
-    }
+/// Whether this is a fragment, if it is of IPv4. One has no checksum of its own, and the stack takes it for a whole packet:
+/// only the sum stops it.
+fn is_fragment(frame: &[u8]) -> bool {
+    const MORE_OR_OFFSET: u16 = 0x3fff;
+    let field = frame.get(20..22).and_then(|field| field.try_into().ok());
+    field.is_some_and(|field| u16::from_be_bytes(field) & MORE_OR_OFFSET != 0)
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::{EthernetAddress, EthernetRepr, Ipv4Address, Ipv4Repr, UdpRepr};
-
     use super::*;
 
-    /// A UDP datagram in a frame of `len` bytes, at least 60, with everything right.
-    pub(in super::super) fn datagram(len: usize, fill: u8) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        let mut frame = EthernetFrame::new_unchecked(&mut bytes);
-        EthernetRepr {
-            src_addr: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            dst_addr: EthernetAddress([2, 0, 0, 0, 0, 2]),
-            ethertype: EthernetProtocol::Ipv4,
-        }
-        .emit(&mut frame);
-        let udp = UdpRepr {
-            src_port: 67,
-            dst_port: 68,
-        };
-        let (src_addr, dst_addr) = (Ipv4Address::new(10, 0, 0, 1), Ipv4Address::new(10, 0, 0, 2));
-        let payload = len - 42;
-        let ip = Ipv4Repr {
-            src_addr,
-            dst_addr,
-            next_header: IpProtocol::Udp,
-            payload_len: 8 + payload,
-            hop_limit: 64,
-        };
-        let all = ChecksumCapabilities::default();
-        let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
-        ip.emit(&mut packet, &all);
-        udp.emit(
-            &mut UdpPacket::new_unchecked(packet.payload_mut()),
-            &src_addr.into(),
-            &dst_addr.into(),
-            payload,
-            |bytes| bytes.fill(fill),
-            &all,
-        );
-        bytes
+    /// A segment in a frame of `len` bytes, at least 60, with everything right.
+    pub(in super::super) fn segment(len: usize, fill: u8) -> Vec<u8> {
+        checksum::tests::frame(&vec![fill; len - 54])
     }
 
     /// An ARP frame, as far as its type says.
@@ -118,7 +66,7 @@ pub(super) mod tests {
     #[test]
     fn the_bit_counts_once_an_arp_frame_came_without() {
         let mut trust = Trust::default();
-        let good = datagram(100, 1);
+        let good = segment(100, 1);
         let mut bad = good.clone();
         bad[99] ^= 1;
         assert!(trust.passes(&good, false) && !trust.passes(&bad, false));
@@ -131,7 +79,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_bit_that_is_always_set_counts_for_nothing() {
-        let mut bad = datagram(100, 1);
+        let mut bad = segment(100, 1);
         bad[99] ^= 1;
         for first in [true, false] {
             let mut trust = Trust::default();
@@ -146,28 +94,30 @@ pub(super) mod tests {
     #[test]
     fn fragments_are_summed_and_so_dropped_whatever_the_bit_says() {
         let mut trust = Trust::Proven;
-        let whole = datagram(100, 1);
+        let whole = segment(100, 1);
         for flags in [[0x20, 0], [0, 1]] {
             let mut fragment = whole.clone();
             fragment[20..22].copy_from_slice(&flags);
             fragment[60] ^= 1;
             assert!(!trust.passes(&fragment, true));
         }
+        let mut whole_and_not_to_be_cut = whole;
+        whole_and_not_to_be_cut[20] = 0x40;
+        whole_and_not_to_be_cut[60] ^= 1;
+        assert!(trust.passes(&whole_and_not_to_be_cut, true));
     }
 
     #[test]
     fn anything_else_is_the_stack_s_to_judge() {
         let mut trust = Trust::Proven;
-        let mut other = datagram(100, 1);
-        other[12..14].copy_from_slice(&[0x86, 0xdd]);
-        assert!(trust.passes(&other, false));
-        let mut icmp = datagram(100, 1);
-        icmp[23] = 1;
-        icmp[99] ^= 1;
-        assert!(trust.passes(&icmp, false));
-        for len in 14..60 {
-            assert!(trust.passes(&datagram(100, 1)[..len], false), "{len}");
+        for (at, value) in [(12, 0x86), (23, 1), (23, 17)] {
+            let mut other = segment(100, 1);
+            other[at] = value;
+            other[99] ^= 1;
+            assert!(trust.passes(&other, false));
         }
-        assert!(!trust.passes(&[0; 13], false));
+        for len in 0..34 {
+            assert!(trust.passes(&segment(100, 1)[..len], false), "{len}");
+        }
     }
 }

@@ -360,13 +360,12 @@ impl Genet {
         })
     }
 
-    /// What smoltcp may expect: TCP and UDP checksums of received frames are verified here.
+    /// What smoltcp may expect: TCP's checksum of received frames is verified here.
     pub(crate) fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = FRAME;
         capabilities.checksum.tcp = Checksum::Tx;
-        capabilities.checksum.udp = Checksum::Tx;
         capabilities
     }
 

@@ -7,7 +7,7 @@ const ETHERNET: usize = 14;
 const TCP: u8 = 6;
 
 /// Whether the stack may take `frame` without checking TCP's checksum: it has the right one, or nothing of TCP in it.
-pub(super) fn right(frame: &[u8]) -> bool {
+pub(crate) fn right(frame: &[u8]) -> bool {
     let Some((&[_, _, _, _, _, _, _, _, _, _, _, _, kind, kind_low], packet)) =
         frame.split_first_chunk::<ETHERNET>()
     else {
@@ -94,7 +94,7 @@ fn sum_of_blocks(blocks: &[[u8; 64]]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::{
         EthernetFrame, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     /// A segment as smoltcp would send it.
-    fn frame(payload: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
         let checksums = ChecksumCapabilities::default();
         let tcp = TcpRepr {
             src_port: 80,

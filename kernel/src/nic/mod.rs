@@ -5,7 +5,7 @@ use smoltcp::time::Instant;
 
 mod burst;
 mod cdc_ecm;
-mod checksum;
+pub(crate) mod checksum;
 #[cfg(test)]
 mod fake;
 mod lan78xx;
