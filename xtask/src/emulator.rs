@@ -34,35 +34,38 @@ pub(crate) fn run(arguments: &mut lexopt::Parser, typed_in: &Path) -> Result<Exi
 /// Makes sure that [`emulator::installed`] finds it, built from `source` where one is given.
 pub(crate) fn ensure(source: Option<&Path>) -> Result<Outcome> {
     let directory = emulator::directory()?;
-    let version = source.map(version).transpose()?;
-    if emulator::installed().is_ok() {
+    let wanted = source.map(version).transpose()?;
+    let present = || {
+        emulator::installed().ok()?;
         let built = fs::read_to_string(directory.join("version")).unwrap_or_default();
-        if version.is_none_or(|wanted| wanted == built.trim()) {
-            return Ok(Outcome::Present(format!(
-                "QEMU {} in {}",
-                built.trim(),
-                directory.display()
-            )));
-        }
+        let built = built.trim();
+        let good = wanted.as_ref().is_none_or(|wanted| wanted == built);
+        good.then(|| Outcome::Present(format!("QEMU {built} in {}", directory.display())))
+    };
+    if let Some(present) = present() {
+        return Ok(present);
     }
     let partial = directory.with_extension(format!("partial-{}", std::process::id()));
     let work = partial.join("work");
     fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-    let made = make(&partial, &work, source).and_then(|version| {
-        fs::remove_dir_all(&work).with_context(|| work.display().to_string())?;
-        if source.is_some() && directory.is_dir() {
-            fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        }
-        let renamed = fs::rename(&partial, &directory);
-        // Somebody else may have been quicker.
-        if emulator::installed().is_err() {
-            renamed.with_context(|| directory.display().to_string())?;
-        }
-        Ok(Outcome::Done(format!(
-            "QEMU {version} in {}",
-            directory.display()
-        )))
-    });
+    // One builds, the others wait for it; the lock ends with its process.
+    let lock = directory.with_extension("lock");
+    let held = fs::File::create(&lock).with_context(|| lock.display().to_string())?;
+    held.lock().with_context(|| lock.display().to_string())?;
+    let made = match present() {
+        Some(present) => Ok(present),
+        None => make(&partial, &work, source).and_then(|version| {
+            fs::remove_dir_all(&work).with_context(|| work.display().to_string())?;
+            if directory.is_dir() {
+                fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
+            }
+            fs::rename(&partial, &directory).with_context(|| directory.display().to_string())?;
+            Ok(Outcome::Done(format!(
+                "QEMU {version} in {}",
+                directory.display()
+            )))
+        }),
+    };
     // Gone when it was renamed.
     let _ = fs::remove_dir_all(&partial);
     made
