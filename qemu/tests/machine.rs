@@ -170,6 +170,8 @@ fn instructions_are_counted_and_the_monitor_answers() {
     let mut machine = Machine::new(Board::Pi4b, image)
         .nic_option("faults", 7)
         .count_instructions()
+        // The payload would be over before the monitor is asked.
+        .argument("-S")
         .start()
         .unwrap();
     machine.monitor().unwrap().set_link(false).unwrap();
@@ -177,6 +179,7 @@ fn instructions_are_counted_and_the_monitor_answers() {
     // The payload touches no NIC.
     assert_eq!(machine.nic_number("faults-injected").unwrap(), 0);
     assert!(machine.nic_number("no-such-property").is_err());
+    machine.monitor().unwrap().go_on().unwrap();
     machine.console().expect(HELLO, PATIENCE).unwrap();
     assert!(machine.wait(PATIENCE).unwrap().success());
     // Every byte on the console takes some.
@@ -198,12 +201,13 @@ fn a_held_machine_is_ended_and_was_counted() {
         .device_tree(payload.device_tree(board).unwrap())
         .initrd(&file)
         .count_instructions()
+        .argument("-S")
         .start()
         .unwrap();
     assert!(machine.instructions().is_err());
     let mut monitor = machine.monitor().unwrap();
-    monitor.stop().unwrap();
     monitor.go_on().unwrap();
+    monitor.stop().unwrap();
     monitor.quit().unwrap();
     assert!(machine.wait(PATIENCE).unwrap().success());
     machine.instructions().unwrap();
