@@ -533,8 +533,8 @@ static void lan_build_burst(USBLanState *s)
         case 0:                 /* a short burst: the rest is lost */
             s->burst_len = lan_random(s) % s->burst_len;
             break;
-        case 1:                 /* one byte spoilt */
-            s->burst[lan_random(s) % s->burst_len] ^= 1 + lan_random(s) % 255;
+        case 1:                 /* a header spoilt; USB's CRC keeps data safe */
+            s->burst[lan_random(s) % 4] ^= 1 + lan_random(s) % 255;
             break;
         default:                /* a zero-length packet in front of it */
             s->burst_open = false;
