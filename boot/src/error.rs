@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{fetch, load, menu, verify};
+use crate::{fetch, load, menu, script, verify};
 
 /// A failed attempt, by the step that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum Error {
     Verify(verify::Error),
     /// A payload that cannot be placed or understood.
     Load(load::Error),
+    /// A script that failed, or that ended without booting anything.
+    Script(script::Error),
+    /// A script asked for a reset of the board.
+    Reset,
 }
 
 impl fmt::Display for Error {
@@ -24,6 +28,8 @@ impl fmt::Display for Error {
             Self::Fetch(e) => e.fmt(f),
             Self::Verify(e) => e.fmt(f),
             Self::Load(e) => e.fmt(f),
+            Self::Script(e) => e.fmt(f),
+            Self::Reset => f.write_str("script: reboot"),
         }
     }
 }
@@ -43,5 +49,6 @@ from_step!(
     Menu(menu::Error),
     Fetch(fetch::Error),
     Verify(verify::Error),
-    Load(load::Error)
+    Load(load::Error),
+    Script(script::Error)
 );

@@ -32,6 +32,7 @@ pub mod load;
 pub mod menu;
 pub mod net;
 pub mod resolve;
+pub mod script;
 pub mod url;
 pub mod verify;
 

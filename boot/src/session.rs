@@ -1,16 +1,25 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
-use smoltcp::phy::Device;
-use smoltcp::time::Duration;
+use alloc::string::String;
 
-use crate::fetch::Fetcher;
-use crate::lease::Identity;
+use smoltcp::phy::Device;
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+
+use crate::fetch::{self, Fetcher, Request, Response};
+use crate::lease::{Identity, Lease};
 use crate::load::{self, Seeds};
+use crate::menu::{self, Chosen, Found, Menu};
 use crate::net::Net;
-use crate::{Board, Console, Entropy, Error, Handoff, Machine, Region, Settings, menu};
+use crate::resolve;
+use crate::script::{self, Outcome, World};
+use crate::{Board, Console, Entropy, Error, Handoff, Machine, Region, Settings};
 
 /// How often a long download says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
+
+/// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
+const FRESH: Duration = Duration::from_secs(30);
 
 /// Boots: returns a kernel that is ready to run, or, after `settings.attempts` failures, the last error.
 pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Handoff, Error> {
@@ -41,6 +50,8 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         fetcher.close(&mut net);
         let error = match result {
             Ok(handoff) => return Ok(handoff),
+            // Not a failure: the operator wants it.
+            Err(Error::Reset) => return Err(Error::Reset),
             Err(error) => error,
         };
         failures = failures.saturating_add(1);
@@ -72,25 +83,128 @@ fn attempt<N: Device>(
     settings: &Settings,
 ) -> Result<Handoff, Error> {
     let lease = net.lease();
-    let menu = menu::find(net, fetcher, &lease, board, settings, memory.bytes_mut())?;
-    let payload = menu::choose(net, console, &menu, &lease, board)?;
+    let found = menu::find(net, fetcher, &lease, board, settings, memory.bytes_mut())?;
     let seeds = Seeds::draw(entropy);
+    let menu = match found {
+        Found::Menu(menu) => menu,
+        Found::Script(script) => {
+            let mut world = Live {
+                leased: net.now(),
+                net,
+                fetcher,
+                console,
+            };
+            return match script::run(script, memory, board, &seeds, &mut world)? {
+                Outcome::Boot(handoff) => Ok(handoff),
+                Outcome::Reset => Err(Error::Reset),
+            };
+        }
+    };
+    let payload = menu::choose(net, console, &menu, &lease, board)?;
     load::load(&payload, memory, board, &seeds, &mut |url, into| {
-        let clock = net.clock();
-        let mut next = clock.now() + PROGRESS;
-        fetcher.get(net, url, into, &mut |done, total| {
-            if clock.now() >= next {
-                next = clock.now() + PROGRESS;
-                // Without a length the server has not said how much will come.
-                info!(
-                    "fetch: {}: {} of {} KiB",
-                    url,
-                    done / 1024,
-                    total.unwrap_or_default() / 1024
-                );
-            }
-        })
+        download(net, fetcher, &Request::get(url), into)
     })
+}
+
+/// Downloads, and says now and then how far it is.
+fn download<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    request: &Request<'_>,
+    into: &mut [u8],
+) -> Result<Response, fetch::Error> {
+    let clock = net.clock();
+    let mut next = clock.now() + PROGRESS;
+    fetcher.send(net, request, into, &mut |done, total| {
+        if clock.now() >= next {
+            next = clock.now() + PROGRESS;
+            // Without a length the server has not said how much will come.
+            info!(
+                "fetch: {}: {} of {} KiB",
+                request.url,
+                done / 1024,
+                total.unwrap_or_default() / 1024
+            );
+        }
+    })
+}
+
+/// The world of a script on the board.
+struct Live<'a, 'm, N: Device> {
+    net: &'a mut Net<'m, N>,
+    fetcher: &'a mut Fetcher,
+    console: &'a mut dyn Console,
+    /// When DHCP was last asked.
+    leased: Instant,
+}
+
+impl<N: Device> World for Live<'_, '_, N> {
+    fn now(&self) -> Instant {
+        self.net.now()
+    }
+
+    fn key(&mut self, deadline: Instant) -> Option<u8> {
+        loop {
+            let console = &mut *self.console;
+            let until = deadline.min(self.net.now() + menu::POLL);
+            let key = self.net.wait(until, |_| {
+                let mut byte = [0];
+                let ready = console.read_ready() == Ok(true) && console.read(&mut byte) == Ok(1);
+                ready.then_some(byte)
+            });
+            if let Some([key]) = key {
+                return Some(key);
+            }
+            if self.net.now() >= deadline {
+                return None;
+            }
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        let mut output = String::new();
+        for c in text.chars() {
+            match c {
+                '\n' => output.push_str("\r\n"),
+                // What moves the cursor or changes colours is the script's to use.
+                '\x1b' | '\x08' | '\r' | '\t' => output.push(c),
+                _ if c.is_control() => {}
+                _ => output.push(c),
+            }
+        }
+        if !output.is_empty() {
+            menu::write(self.console, &mut output);
+        }
+    }
+
+    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {
+        download(self.net, self.fetcher, request, into)
+    }
+
+    fn choose(&mut self, menu: &Menu) -> Chosen {
+        menu::ask(self.net, self.console, menu)
+    }
+
+    fn lease(&mut self) -> Option<Lease> {
+        self.net.lease_now().cloned()
+    }
+
+    fn dhcp(&mut self, patience: Duration) -> bool {
+        let now = self.net.now();
+        if self.net.lease_now().is_some() && now < self.leased + FRESH {
+            return true;
+        }
+        // While the address is still ours.
+        self.fetcher.close(self.net);
+        self.net.ask_again();
+        self.leased = now;
+        let granted = self.net.wait(now + patience, |net| net.lease_now().map(|_| ()));
+        granted.is_some()
+    }
+
+    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
+        resolve::resolve(self.net, host)
+    }
 }
 
 /// The pause after the `failures`th failure: 1 s, 2 s, 4 s … 60 s, each shortened by up to half at random, so that

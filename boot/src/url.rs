@@ -1,5 +1,6 @@
 //! `http` URLs: parsing and reference resolution (RFC 3986), as far as netbooting needs them.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ const MAX_SHOWN: usize = 160;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     /// `user:password` as written, percent-encoded.
-    userinfo: Option<String>,
+    userinfo: Option<Box<str>>,
     host: String,
     port: u16,
     /// Path and query; begins with a slash.
@@ -127,6 +128,25 @@ impl Url {
         Some(credentials)
     }
 
+    /// This URL with these credentials; none when it has some.
+    pub(crate) fn with_login(&self, user: &str, password: &str) -> Option<Self> {
+        if self.userinfo.is_some() {
+            return None;
+        }
+        let [user, password] = [user, password].map(|text| {
+            let mut encoded = String::new();
+            for byte in text.bytes() {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            encoded
+        });
+        let url = Self {
+            userinfo: Some(format!("{user}:{password}").into()),
+            ..self.clone()
+        };
+        url.bounded().ok()
+    }
+
     /// This URL with the credentials of `other`, when it has none and is on the same host and port.
     pub(crate) fn or_credentials_of(mut self, other: &Self) -> Self {
         if self.userinfo.is_none() && self.same_origin(other) {
@@ -142,7 +162,7 @@ impl Url {
             None => (rest, ""),
         };
         let (userinfo, host_port) = match authority.rsplit_once('@') {
-            Some((userinfo, host_port)) => (Some(userinfo.to_string()), host_port),
+            Some((userinfo, host_port)) => (Some(userinfo.into()), host_port),
             None => (None, authority),
         };
         if host_port.starts_with('[') {

@@ -126,6 +126,11 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
             // SAFETY: the payload region excludes home, and the NIC, the only bus master in use, is quiet.
             unsafe { handoff::jump_to(kernel) }
         }
+        Err(boot::Error::Reset) => {
+            info!("boot: a script asks for a reset");
+            log::drain();
+            pm.reset()
+        }
         Err(_) => {
             error!(
                 "boot: giving up after {} attempts: resetting",

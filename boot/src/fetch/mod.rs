@@ -1,4 +1,4 @@
-//! HTTP/1.1 GET straight into place (RFC 9110, 9112): keep-alive, chunked, redirects, resumed; every bound written here.
+//! HTTP/1.1 straight into place (RFC 9110, 9112): keep-alive, chunked, redirects, resumed; every bound written here.
 
 mod body;
 mod connection;
@@ -17,11 +17,13 @@ use smoltcp::wire::Ipv4Address;
 pub use self::body::Error as BodyError;
 pub use self::connection::{ConnectError, Lost};
 pub use self::head::Error as HeadError;
+pub use self::request::{Method, Request};
 
 use self::body::Body;
 use self::connection::{Connection, Received};
 use self::head::{Framing, Head};
 use self::request::Rest;
+pub(crate) use self::request::base64;
 use crate::net::Net;
 use crate::resolve::{self, resolve};
 use crate::url::{self, Url};
@@ -75,6 +77,8 @@ pub type Get<'g> = dyn FnMut(&Url, &mut [u8]) -> Result<Response, Error> + 'g;
 /// A download that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
+    /// How it was asked for.
+    pub method: Method,
     /// What was asked for at that moment, after redirects.
     pub url: Url,
     /// Why it did not come.
@@ -147,7 +151,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fetch: GET {}: {}", self.url, self.reason)
+        write!(f, "fetch: {} {}: {}", self.method, self.url, self.reason)
     }
 }
 
@@ -216,8 +220,20 @@ impl Fetcher {
         into: &mut [u8],
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Response, Error> {
+        self.send(net, &Request::get(url), into, progress)
+    }
+
+    /// The same for any request. A redirect leads to a plain GET, as in iPXE: parameters are for the first URL only.
+    pub fn send<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        request: &Request<'_>,
+        into: &mut [u8],
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<Response, Error> {
         let started = net.now();
-        let mut url = url.clone();
+        let mut url = request.url.clone();
+        let mut redirected = false;
         let mut visited = vec![url.clone()];
         let mut resumes = 0;
         let mut transfer = Transfer {
@@ -229,7 +245,17 @@ impl Fetcher {
             reported: started,
         };
         loop {
-            match self.exchange(net, &url, &mut transfer) {
+            let plain = Request::get(&url);
+            let request = if redirected {
+                Request {
+                    patience: request.patience,
+                    ..plain
+                }
+            } else {
+                *request
+            };
+            let method = request.method;
+            match self.exchange(net, &request, &mut transfer) {
                 Ok(None) => break,
                 Ok(Some(next)) => {
                     let refused = if visited.contains(&next) {
@@ -240,17 +266,20 @@ impl Fetcher {
                         None
                     };
                     if let Some(reason) = refused {
-                        return Err(Error { url, reason });
+                        return Err(Error { method, url, reason });
                     }
+                    redirected = true;
                     info!("fetch: {}: redirected to {}", url, next);
                     visited.push(next.clone());
                     url = next;
                 }
-                Err(reason) if resumes < MAX_RESUMES && transfer.survives(&reason) => {
+                Err(reason)
+                    if resumes < MAX_RESUMES && method == Method::Get && transfer.survives(&reason) =>
+                {
                     warn!("fetch: GET {}: {}; asking for the rest", url, reason);
                     resumes = resumes.saturating_add(1);
                 }
-                Err(reason) => return Err(Error { url, reason }),
+                Err(reason) => return Err(Error { method, url, reason }),
             }
         }
         let len = transfer.done;
@@ -271,10 +300,14 @@ impl Fetcher {
     fn exchange<N: Device>(
         &mut self,
         net: &mut Net<'_, N>,
-        url: &Url,
+        request: &Request<'_>,
         transfer: &mut Transfer<'_>,
     ) -> Result<Option<Url>, Reason> {
-        let head = self.ask(net, url, &request::get(url, transfer.rest()))?;
+        let url = request.url;
+        let mut head = self.ask(net, request, transfer.rest())?;
+        if request.method == Method::Head {
+            head.framing = Framing::Length(0);
+        }
         match head.status {
             301 | 302 | 303 | 307 | 308 => {
                 self.discard(net, &head);
@@ -301,7 +334,8 @@ impl Fetcher {
         } = transfer;
         let (space, have, total) = (into.len(), *done, *total);
         let target = into.get_mut(have..).unwrap_or_default();
-        let result = self.read_body(net, &head, target, BODY_PACE, &mut |now, written| {
+        let pace = BODY_PACE.within(request.patience);
+        let result = self.read_body(net, &head, target, pace, &mut |now, written| {
             *done = have.saturating_add(written);
             if now - *reported >= PROGRESS_INTERVAL {
                 *reported = now;
@@ -321,9 +355,18 @@ impl Fetcher {
 
     /// Sends `request` and reads the answer's head, over the open connection when it serves `url`, and over a fresh one
     /// when that turns out to be closed: servers drop idle connections without asking.
-    fn ask<N: Device>(&mut self, net: &mut Net<'_, N>, url: &Url, request: &str) -> Result<Head, Reason> {
-        if self.connection.serves(net, url) {
-            match self.request(net, request) {
+    fn ask<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        request: &Request<'_>,
+        rest: Option<Rest<'_>>,
+    ) -> Result<Head, Reason> {
+        let url = request.url;
+        let bytes = request.encode(rest);
+        let answer = ANSWER_TIMEOUT.min(request.patience.unwrap_or(ANSWER_TIMEOUT));
+        // What changes something on the server must not be sent twice.
+        if self.connection.serves(net, url) && request.may_be_repeated() {
+            match self.request(net, &bytes, answer) {
                 Err(Reason::NoAnswer(Lost::Closed | Lost::Reset)) => {}
                 result => return result,
             }
@@ -336,13 +379,18 @@ impl Fetcher {
             .open(net, url, address)
             .map_err(|error| Reason::Connect(address, error))?;
         self.resolved = Some((url.host().into(), address));
-        self.request(net, request)
+        self.request(net, &bytes, answer)
     }
 
-    fn request<N: Device>(&mut self, net: &mut Net<'_, N>, request: &str) -> Result<Head, Reason> {
-        let deadline = net.now() + ANSWER_TIMEOUT;
+    fn request<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        request: &[u8],
+        answer: Duration,
+    ) -> Result<Head, Reason> {
+        let deadline = net.now() + answer;
         self.connection
-            .send(net, request.as_bytes(), deadline)
+            .send(net, request, deadline)
             .map_err(Reason::NoAnswer)
             .and_then(|()| self.read_head(net, deadline))
             .inspect_err(|_| self.connection.close(net))
@@ -454,6 +502,16 @@ struct Pace {
     bytes: usize,
     window: Duration,
     in_all: Duration,
+}
+
+impl Pace {
+    /// The same with shorter windows, when less patience is asked for.
+    fn within(self, patience: Option<Duration>) -> Self {
+        Self {
+            window: self.window.min(patience.unwrap_or(self.window)),
+            ..self
+        }
+    }
 }
 
 /// Why the reading of a body ended.
@@ -637,7 +695,8 @@ mod tests {
     fn the_line_a_person_reads() {
         let line = |reason| {
             let url = Url::parse("http://me:secret@10.0.2.2:8000/vmlinuz").unwrap();
-            let line = Error { url, reason }.to_string();
+            let method = Method::Get;
+            let line = Error { method, url, reason }.to_string();
             let reason = line.strip_prefix("fetch: GET http://***@10.0.2.2:8000/vmlinuz: ");
             reason.unwrap().to_owned()
         };

@@ -103,6 +103,7 @@ pub(super) fn boot_part(reply: &Reply, source: Ipv4Address) -> Result<Lease, Ref
         root_path: option(tag::ROOT_PATH),
         vendor_specific: raw(tag::VENDOR_SPECIFIC),
         ipxe_encapsulated: raw(tag::IPXE),
+        dhcp: reply.everything(),
         ..Lease::default()
     })
 }
@@ -144,6 +145,9 @@ pub(super) fn merge_boot(lease: &mut Lease, boot: &Lease) {
     if !boot.ipxe_encapsulated.is_empty() {
         lease.ipxe_encapsulated.clone_from(&boot.ipxe_encapsulated);
     }
+    if !boot.dhcp.list.is_empty() {
+        lease.proxy = Some(boot.dhcp.clone());
+    }
 }
 
 /// Keeps what an earlier lease said about booting, where the renewed one says nothing.
@@ -151,6 +155,8 @@ pub(super) fn keep_boot(lease: &mut Lease, earlier: &Lease) {
     let next_server = earlier.next_server.or(lease.next_server);
     merge_boot(lease, earlier);
     lease.next_server = next_server;
+    lease.dhcp.clone_from(&earlier.dhcp);
+    lease.proxy.clone_from(&earlier.proxy);
 }
 
 /// Lease time, T1 and T2; the defaults of RFC 2131 §4.4.5 for what the server leaves out, or where it does not ascend.
@@ -312,8 +318,14 @@ mod tests {
                 mtu: Some(1500),
                 vendor_specific: vec![6, 1, 8],
                 ipxe_encapsulated: vec![0xb0, 1, 1],
+                dhcp: grant.lease.dhcp.clone(),
+                proxy: None,
             }
         );
+        // The file field before the option, as iPXE does.
+        assert_eq!(grant.lease.dhcp.get(67), Some(&b"file"[..]));
+        assert_eq!(grant.lease.dhcp.sub(43, 6), Some(&[8][..]));
+        assert_eq!(grant.lease.dhcp.sub(43, 7), None);
         let seconds = Duration::from_millis;
         assert_eq!(
             grant.times,

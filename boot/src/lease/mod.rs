@@ -120,6 +120,46 @@ pub struct Lease {
     pub vendor_specific: Vec<u8>,
     /// iPXE's encapsulated options, raw (option 175): tag, length, value; find one with [`Lease::ipxe_option`].
     pub ipxe_encapsulated: Vec<u8>,
+    /// Everything that the DHCP server sent, for scripts that ask by number.
+    pub dhcp: Options,
+    /// Everything that the proxy or the boot service sent, when there is one.
+    pub proxy: Option<Options>,
+}
+
+/// A server's message as scripts may look into it: unchecked values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Our address; 0.0.0.0 from a proxy.
+    pub yiaddr: Ipv4Address,
+    /// Where TFTP files come from; 0.0.0.0 when not told.
+    pub siaddr: Ipv4Address,
+    /// Options by number. The `sname` and `file` fields, when they hold names, count as options 66 and 67.
+    pub list: Vec<(u8, Vec<u8>)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            yiaddr: Ipv4Address::UNSPECIFIED,
+            siaddr: Ipv4Address::UNSPECIFIED,
+            list: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The value of option `tag`.
+    pub fn get(&self, tag: u8) -> Option<&[u8]> {
+        let mut options = self.list.iter();
+        options
+            .find(|(t, _)| *t == tag)
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// The value of sub-option `inner` of option `outer`.
+    pub fn sub(&self, outer: u8, inner: u8) -> Option<&[u8]> {
+        packet::sub_option(self.get(outer)?, inner)
+    }
 }
 
 impl Default for Lease {
@@ -142,6 +182,8 @@ impl Default for Lease {
             mtu: None,
             vendor_specific: Vec::new(),
             ipxe_encapsulated: Vec::new(),
+            dhcp: Options::default(),
+            proxy: None,
         }
     }
 }

@@ -271,6 +271,23 @@ impl Reply {
             .map(|(_, v)| v.as_slice())
     }
 
+    /// All of it, as scripts may look into it.
+    pub(super) fn everything(&self) -> super::Options {
+        let mut list = self.options.clone();
+        for (tag, field) in [(tag::TFTP_SERVER, &self.sname), (tag::BOOT_FILE, &self.file)] {
+            let name = field.split(|&byte| byte == 0).next().unwrap_or_default();
+            if !name.is_empty() {
+                list.retain(|(t, _)| *t != tag);
+                list.push((tag, name.to_vec()));
+            }
+        }
+        super::Options {
+            yiaddr: self.yiaddr,
+            siaddr: self.siaddr,
+            list,
+        }
+    }
+
     /// The option `tag` as an address.
     pub(super) fn address(&self, tag: u8) -> Option<Ipv4Address> {
         self.option(tag).and_then(address)

@@ -3,6 +3,7 @@
 //! Every download goes straight to its place. The one that moves is a compressed kernel: its bytes go to the end of
 //! memory, once, and are unpacked from there to where the kernel runs.
 
+pub mod arrange;
 pub mod bootargs;
 pub mod device_tree;
 pub mod gzip;
@@ -13,6 +14,7 @@ mod fixups;
 
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
@@ -129,12 +131,11 @@ pub fn load(
     get: &mut Get<'_>,
 ) -> Result<Handoff, crate::Error> {
     let firmware = board.device_tree.map(Tree::check);
-    let bootargs = match &firmware {
-        Some(Ok(tree)) => tree.bootargs().unwrap_or_default(),
-        _ => "",
-    };
-    let command_line = bootargs::merge(&payload.command_line, bootargs).map_err(Error::CommandLine)?;
-    let (kernel, free) = load_kernel(&payload.kernel, memory, get)?;
+    let command_line = command_line(&payload.command_line, firmware.as_ref())?;
+    let no_room = no_memory(Expected::Kernel, &memory);
+    let room = place::kernel_room(memory).ok_or(no_room)?;
+    let kernel = fetch(&payload.kernel, room, Expected::Kernel, get)?;
+    let (kernel, free) = place_kernel(kernel)?;
     let no_slot = no_memory(Expected::DeviceTree, &free);
     let (mut slot, free) = place::device_tree_slot(free).ok_or(no_slot)?;
     let served = match &payload.device_tree {
@@ -145,22 +146,92 @@ pub fn load(
     let initrd = load_initrds(&payload.initrds, free, get)?;
     let boot = fixups::Boot {
         command_line: &command_line,
-        initrd: initrd.clone(),
+        initrd,
         seeds,
         board,
     };
-    let dtb = fixups::for_linux(&trees.base, trees.firmware.as_ref(), &boot)
-        .map_err(|why| Error::DeviceTree { url: trees.url, why })?;
-    let device_tree = write(&dtb, slot).ok_or(Error::NoMemory {
+    let dtb = make_tree(trees, &boot)?;
+    finish(&dtb, kernel, slot, &boot)
+}
+
+/// What a script has downloaded, each file where it may stay.
+#[derive(Debug)]
+pub struct Files<'m> {
+    /// The kernel, at a 2 MiB boundary; its room ends where the initrds begin.
+    pub kernel: Fetched<'m>,
+    /// Files for the initial ramdisk, one behind the other.
+    pub initrds: Vec<(Fetched<'m>, Expected)>,
+    /// The addresses from the first to the last byte of those.
+    pub initrd: Option<Range<u64>>,
+    /// A device tree instead of the firmware's.
+    pub device_tree: Option<Fetched<'m>>,
+}
+
+/// Places what is already there.
+pub fn start(
+    files: Files<'_>,
+    arguments: &str,
+    board: &Board<'_>,
+    seeds: &Seeds,
+) -> Result<Handoff, crate::Error> {
+    let firmware = board.device_tree.map(Tree::check);
+    let command_line = command_line(arguments, firmware.as_ref())?;
+    for (file, expected) in files.initrds {
+        verify(file, expected)?;
+    }
+    let served = files
+        .device_tree
+        .map(|file| verify(file, Expected::DeviceTree))
+        .transpose()?;
+    let (kernel, free) = place_kernel(verify(files.kernel, Expected::Kernel)?)?;
+    let no_slot = no_memory(Expected::DeviceTree, &free);
+    let (slot, _) = place::device_tree_slot(free).ok_or(no_slot)?;
+    let trees = Trees::choose(served.as_ref(), firmware)?;
+    let boot = fixups::Boot {
+        command_line: &command_line,
+        initrd: files.initrd,
+        seeds,
+        board,
+    };
+    let dtb = make_tree(trees, &boot)?;
+    finish(&dtb, kernel, slot, &boot)
+}
+
+/// The command line for Linux: the entry's, and what only the firmware knows.
+fn command_line(
+    entry: &str,
+    firmware: Option<&Result<Tree<'_>, device_tree::Error>>,
+) -> Result<String, Error> {
+    let bootargs = match firmware {
+        Some(Ok(tree)) => tree.bootargs().unwrap_or_default(),
+        _ => "",
+    };
+    bootargs::merge(entry, bootargs).map_err(Error::CommandLine)
+}
+
+/// The device tree that Linux gets.
+fn make_tree(trees: Trees<'_>, boot: &fixups::Boot<'_>) -> Result<Vec<u8>, Error> {
+    fixups::for_linux(&trees.base, trees.firmware.as_ref(), boot)
+        .map_err(|why| Error::DeviceTree { url: trees.url, why })
+}
+
+/// Puts the device tree into its slot, and says what was done.
+fn finish(
+    dtb: &[u8],
+    kernel: Range<u64>,
+    slot: Region<'_>,
+    boot: &fixups::Boot<'_>,
+) -> Result<Handoff, crate::Error> {
+    let device_tree = write(dtb, slot).ok_or(Error::NoMemory {
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
     // It may hold bytes of a damaged device tree, and a terminal would obey them.
     let visible = |c| if matches!(c, ' '..='~') { c } else { '?' };
-    let shown: String = command_line.chars().map(visible).collect();
+    let shown: String = boot.command_line.chars().map(visible).collect();
     info!("load: command line \"{}\"", shown);
     let mut written = vec![kernel.clone(), device_tree.clone()];
-    written.extend(initrd);
+    written.extend(boot.initrd.clone());
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
         let len = range.end.saturating_sub(range.start);
         info!("load: {} at {}, {} bytes", what, Address(range.start), len);
@@ -234,16 +305,10 @@ fn fetch<'m>(
     Ok(verify(Fetched { url, room, len }, expected)?)
 }
 
-/// Downloads the kernel to where it runs. Returns the addresses that it occupies, its entry first, and the memory
-/// behind it.
-fn load_kernel<'m>(
-    url: &Url,
-    free: Region<'m>,
-    get: &mut Get<'_>,
-) -> Result<(Range<u64>, Region<'m>), crate::Error> {
-    let no_room = no_memory(Expected::Kernel, &free);
-    let room = place::kernel_room(free).ok_or(no_room)?;
-    let (url, mut room, len) = fetch(url, room, Expected::Kernel, get)?.into_parts();
+/// Makes a kernel at a 2 MiB boundary ready to run there. Returns the addresses that it occupies, its entry first, and
+/// the memory behind it.
+fn place_kernel(file: Verified<'_>) -> Result<(Range<u64>, Region<'_>), crate::Error> {
+    let (url, mut room, len) = file.into_parts();
     let len = if gzip::is_gzip(room.bytes()) {
         unpack(room.bytes_mut(), len).map_err(|why| Error::Gzip {
             url: url.clone(),

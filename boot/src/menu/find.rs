@@ -1,4 +1,5 @@
-//! Where a menu can be: `bramble.url`, DHCP's boot file, options 209 and 210 (RFC 5071), the PXELINUX search path.
+//! Where a menu can be: `bramble.url`, DHCP's boot file, options 209 and 210 (RFC 5071), `autoexec.ipxe`, the PXELINUX
+//! search path.
 //!
 //! Syslinux `doc/pxelinux.txt` gives the search path. TFTP paths stand for paths from the root of an HTTP server on
 //! the same host.
@@ -11,11 +12,22 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
-use super::{Error, Fault, Menu, pxelinux};
+use super::{Error, Fault, Found, pxelinux};
 use crate::fetch::Get;
 use crate::lease::{Lease, Uuid};
+use crate::script::{
+    self, Script,
+    line::{MAX_SCRIPT, is_script},
+};
 use crate::url::{self, Url};
 use crate::{Board, Settings};
+
+/// Bytes of a script or a menu.
+const MAX_TEXT: usize = if MAX_SCRIPT > pxelinux::MAX_TEXT {
+    MAX_SCRIPT
+} else {
+    pxelinux::MAX_TEXT
+};
 
 /// One source of menus: names that are tried in order until one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +49,16 @@ impl Place {
         }
     }
 
-    /// The PXELINUX search path below `directory`.
-    fn search(source: &'static str, directory: &Url, lease: &Lease, board: &Board<'_>) -> Self {
-        Self {
+    /// `autoexec.ipxe` in `directory`, as iPXE looks for it, then the PXELINUX search path below.
+    fn search(source: &'static str, directory: &Url, lease: &Lease, board: &Board<'_>) -> [Self; 2] {
+        let urls = search_path(lease, board);
+        let urls = urls.iter().map(|name| directory.join(name)).collect();
+        let path = Self {
             source,
-            urls: search_path(lease, board)
-                .iter()
-                .map(|name| directory.join(name))
-                .collect(),
+            urls,
             base: None,
-        }
+        };
+        [Self::one(source, directory.join("autoexec.ipxe")), path]
     }
 }
 
@@ -56,10 +68,10 @@ impl Place {
 /// search path. Boot files that are programs for other clients are not fetched, but their directory is searched.
 pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
     if let Some(setting) = &settings.url {
-        return vec![match Url::parse(setting) {
-            Ok(url) if url.target().ends_with('/') => Place::search("bramble.url", &url, lease, board),
-            url => Place::one("bramble.url", url),
-        }];
+        return match Url::parse(&script::expand(setting, board, lease)) {
+            Ok(url) if url.target().ends_with('/') => Place::search("bramble.url", &url, lease, board).into(),
+            url => vec![Place::one("bramble.url", url)],
+        };
     }
     let mut places = Vec::new();
     let server = server_root(lease);
@@ -70,7 +82,9 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
         None => is_url(path).then(|| Url::parse(path)),
     };
 
+    // Servers for iPXE write `${mac}` and the like.
     let boot_file = lease.boot_file.as_deref().unwrap_or_default();
+    let boot_file = &*script::expand(boot_file, board, lease);
     let boot_url = if boot_file.is_empty() {
         None
     } else {
@@ -117,7 +131,7 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
     for (source, directory) in roots {
         match directory {
             Some(Ok(directory)) if !searched.contains(&directory) => {
-                places.push(Place::search(source, &directory, lease, board));
+                places.extend(Place::search(source, &directory, lease, board));
                 searched.push(directory);
             }
             // An unusable URL is worth a line of its own only where nothing else was made of it.
@@ -135,7 +149,7 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
 /// An absent file (404 and the like) lets the next name be tried. Anything else, a server that does not answer or a
 /// file that is no menu, ends its place: the names that follow are more general, and must not be booted in its stead
 /// because of a hiccup.
-pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> Result<Menu, Error> {
+pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
     let mut fault: Option<Fault> = None;
     let mut absence: Option<Fault> = None;
@@ -143,14 +157,21 @@ pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> 
         for url in &place.urls {
             tried.extend(url);
             match menu_at(url, place.base.as_ref(), scratch, get) {
-                Ok(menu) => {
+                Ok(found) => {
                     // Why the menu is not from where it should be.
                     if let Some(fault) = fault {
                         warn!("menu: {}", fault);
                     }
-                    let entries = menu.entries.len();
-                    info!("menu: {} entries from {} ({})", entries, menu.url, place.source);
-                    return Ok(menu);
+                    match &found {
+                        Found::Menu(menu) => {
+                            let entries = menu.entries.len();
+                            info!("menu: {} entries from {} ({})", entries, menu.url, place.source);
+                        }
+                        Found::Script(script) => {
+                            info!("menu: a script from {} ({})", script.url, place.source);
+                        }
+                    }
+                    return Ok(found);
                 }
                 Err(Fault::Fetch(error)) if error.is_absent() => absence = Some(Fault::Fetch(error)),
                 Err(error) if fault.is_none() => {
@@ -181,12 +202,19 @@ fn menu_at(
     base: Option<&Url>,
     scratch: &mut [u8],
     get: &mut Get<'_>,
-) -> Result<Menu, Fault> {
+) -> Result<Found, Fault> {
     let url = url.as_ref().map_err(|error| Fault::Url(error.clone()))?;
-    let room = scratch.len().min(pxelinux::MAX_TEXT);
+    let room = scratch.len().min(MAX_TEXT);
     let window = scratch.get_mut(..room).unwrap_or_default();
     let response = get(url, window).map_err(Fault::Fetch)?;
-    pxelinux::parse(&response, base, scratch, get)
+    let text = scratch.get(..response.len).unwrap_or_default();
+    if is_script(text) {
+        return Ok(Found::Script(Script {
+            url: response.url,
+            text: text.to_vec(),
+        }));
+    }
+    pxelinux::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
 }
 
 /// The root of the HTTP server that stands in for the TFTP server; none when DHCP names neither server nor file.
@@ -297,9 +325,13 @@ mod tests {
 
     /// The places as lines: each single URL with its base, and `dir*` for a whole search path.
     fn lines(settings: &Settings, lease: &Lease) -> Vec<String> {
-        places(settings, lease, &board())
-            .iter()
-            .map(|place| match place.urls.as_slice() {
+        let (mut lines, mut autoexec) = (Vec::new(), None);
+        for place in places(settings, lease, &board()) {
+            lines.push(match place.urls.as_slice() {
+                [Ok(url)] if url.path().ends_with("/autoexec.ipxe") => {
+                    autoexec = Some(url.join("./").unwrap());
+                    continue;
+                }
                 [Ok(url)] => match &place.base {
                     Some(base) => format!("{url} in {base}"),
                     None => url.to_string(),
@@ -310,10 +342,16 @@ mod tests {
                     let directory = last.join("../").unwrap();
                     let expected: Vec<_> = SEARCH_PATH.iter().map(|name| directory.join(name)).collect();
                     assert_eq!(urls, expected);
+                    assert_eq!(
+                        autoexec.take(),
+                        Some(directory.clone()),
+                        "autoexec.ipxe comes first"
+                    );
                     format!("{directory}*")
                 }
-            })
-            .collect()
+            });
+        }
+        lines
     }
 
     fn from_dhcp(boot_file: &str, config_file: &str, path_prefix: &str, next_server: bool) -> Vec<String> {
@@ -459,6 +497,7 @@ mod tests {
     fn failed(url: &Url, code: u16) -> fetch::Error {
         fetch::Error {
             url: url.clone(),
+            method: fetch::Method::Get,
             reason: fetch::Reason::Status {
                 code,
                 phrase: "Phrase".into(),
@@ -466,9 +505,16 @@ mod tests {
         }
     }
 
+    fn base(found: Result<Found, Error>) -> String {
+        match found.unwrap() {
+            Found::Menu(menu) => menu.base.to_string(),
+            Found::Script(script) => panic!("a script from {}", script.url),
+        }
+    }
+
     /// Looks for a menu on a server that has `files` (by URL) and answers `code` for anything else; also returns what
     /// was asked for.
-    fn look(lease: &Lease, files: &[(&str, Result<&str, u16>)]) -> (Result<Menu, Error>, Vec<String>) {
+    fn look(lease: &Lease, files: &[(&str, Result<&str, u16>)]) -> (Result<Found, Error>, Vec<String>) {
         let mut asked = Vec::new();
         let places = places(&Settings::default(), lease, &board());
         let menu = first(&places, &mut [0; 4096], &mut |url, into| {
@@ -495,8 +541,8 @@ mod tests {
                 ("http://a/pxelinux.cfg/C0", Ok("LABEL a\nLINUX Image\n")),
             ],
         );
-        assert_eq!(menu.unwrap().base.to_string(), "http://a/");
-        assert_eq!(asked.len(), 9);
+        assert_eq!(base(menu), "http://a/");
+        assert_eq!(asked.len(), 10);
     }
 
     #[test]
@@ -504,12 +550,11 @@ mod tests {
         let default = ("http://a/pxelinux.cfg/default", Ok("LABEL wipe\n"));
         let trouble = ("http://a/pxelinux.cfg/01-dc-a6-32-ec-fc-3c", Err(503));
         let (menu, asked) = look(&dhcp("", "", "http://a/", false), &[default, trouble]);
-        assert_eq!(asked.len(), 2);
+        assert_eq!(asked.len(), 3);
         assert_eq!(
             menu.unwrap_err().to_string(),
             format!(
-                "menu: none in 2 places, from http://a/{} to http://a/{}; {}",
-                SEARCH_PATH[0],
+                "menu: none in 3 places, from http://a/autoexec.ipxe to http://a/{}; {}",
                 SEARCH_PATH[1],
                 failed(&Url::parse(trouble.0).unwrap(), 503)
             )
@@ -519,28 +564,49 @@ mod tests {
     #[test]
     fn what_is_no_menu_leads_to_the_next_place() {
         let (menu, _) = look(
-            &dhcp("http://a/boot.ipxe", "pi.cfg", "http://b/", false),
+            &dhcp("http://a/boot.cfg", "pi.cfg", "http://b/", false),
             &[
-                ("http://a/boot.ipxe", Ok("#!ipxe\n")),
+                ("http://a/boot.cfg", Ok("<html>")),
                 ("http://b/pi.cfg", Ok("LABEL a\nINCLUDE missing\nLINUX Image\n")),
             ],
         );
-        assert_eq!(menu.unwrap().base.to_string(), "http://b/");
+        assert_eq!(base(menu), "http://b/");
+    }
+
+    #[test]
+    fn a_script_is_told_by_its_first_line_wherever_it_is() {
+        let lease = dhcp("http://a/boot.php?mac=${mac:hexhyp}", "", "", true);
+        for (name, asks) in [
+            ("http://a/boot.php?mac=dc-a6-32-ec-fc-3c", 1),
+            ("http://a/autoexec.ipxe", 2),
+            ("http://a/pxelinux.cfg/default", 13),
+            ("http://192.0.2.2/autoexec.ipxe", 14),
+        ] {
+            let (found, asked) = look(&lease, &[(name, Ok("#!ipxe\necho"))]);
+            match found.unwrap() {
+                Found::Script(script) => assert_eq!(
+                    (script.url.to_string().as_str(), &*script.text),
+                    (name, &b"#!ipxe\necho"[..])
+                ),
+                Found::Menu(_) => panic!("a menu at {name}"),
+            }
+            assert_eq!(asked.len(), asks, "{name}");
+        }
     }
 
     #[test]
     fn when_nothing_is_found_the_first_real_failure_is_the_one_line() {
         let (menu, asked) = look(
             &dhcp("http://a/boot.ipxe", "", "", true),
-            &[("http://a/boot.ipxe", Ok("#!ipxe\n"))],
+            &[("http://a/boot.ipxe", Ok("<html>"))],
         );
-        assert_eq!(asked.len(), 23);
+        assert_eq!(asked.len(), 25);
         assert_eq!(
             menu.unwrap_err().to_string(),
-            "menu: none in 23 places, from http://a/boot.ipxe to http://192.0.2.2/pxelinux.cfg/default; \
-             http://a/boot.ipxe: expected a PXELINUX menu, got an iPXE script, which is not supported yet"
+            "menu: none in 25 places, from http://a/boot.ipxe to http://192.0.2.2/pxelinux.cfg/default; \
+             http://a/boot.ipxe: expected an iPXE script or a PXELINUX menu, got an HTML page"
         );
-        assert_eq!(look(&lease(), &[]).0, Err(Error::NoSource));
+        assert_eq!(look(&lease(), &[]).0.unwrap_err(), Error::NoSource);
         let (menu, _) = look(&dhcp("https://a/menu", "", "", false), &[]);
         assert_eq!(
             menu.unwrap_err().to_string(),
@@ -562,6 +628,6 @@ mod tests {
                 len: 8,
             })
         });
-        assert_eq!(menu.unwrap().base.to_string(), "http://b/x/");
+        assert_eq!(base(menu), "http://b/x/");
     }
 }

@@ -21,13 +21,14 @@ use crate::fetch::{self, Fetcher};
 use crate::lease::{Lease, Uuid};
 use crate::net::Net;
 use crate::url::{self, Url};
-use crate::{Board, Console, Settings};
+use crate::{Board, Console, Settings, script};
+use screen::Choice;
 
 /// The most initial ramdisks that one entry may name.
 const MAX_INITRDS: usize = 32;
 
 /// How long the console is left alone while a menu waits; the network is polled meanwhile.
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// A menu, whatever language it was written in. It has at least one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,46 @@ pub struct Menu {
     pub display: Display,
     /// Lines for the person at the console.
     pub messages: Vec<String>,
+    /// Whose menu it is.
+    pub manners: Manners,
+}
+
+/// What keys and the clock do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manners {
+    /// Syslinux's: a hot key selects, the clock boots [`Menu::on_timeout`].
+    Syslinux,
+    /// iPXE's: a hot key (any byte, case counts) chooses, Esc leaves, the clock chooses what is selected.
+    Script(Hold),
+}
+
+/// How long a script's menu stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// The time that starts again with each key; a minute when the script does not say.
+    pub after_key: Option<Duration>,
+    /// How long after the last key a menu without any timeout is given up.
+    pub unattended: Duration,
+}
+
+impl Manners {
+    fn hold(self) -> Option<Hold> {
+        match self {
+            Self::Syslinux => None,
+            Self::Script(hold) => Some(hold),
+        }
+    }
+}
+
+/// How a script's menu ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// With this entry.
+    Entry(usize),
+    /// A person left it.
+    Left,
+    /// Nobody was there.
+    Unattended,
 }
 
 /// Whether a menu is shown before something boots.
@@ -70,7 +111,7 @@ pub struct Entry {
     pub name: String,
     /// What the person reads, if not the name. As the server sent it: it may hold anything.
     pub label: Option<String>,
-    /// The key that selects it: a lower-case ASCII letter or a digit.
+    /// The key that selects it: a lower-case ASCII letter or a digit; in a script's menu, any byte.
     pub hot_key: Option<u8>,
     /// What choosing it does.
     pub action: Action,
@@ -90,6 +131,10 @@ pub enum Action {
     Boot(Boot),
     /// It cannot be done here.
     Unsupported(Unsupported),
+    /// The script that shows the menu goes on with its name.
+    Answer,
+    /// It cannot be chosen: a heading, or room between entries.
+    Gap,
 }
 
 /// What to boot, as the menu names it: references, resolved against [`Menu::base`] only when chosen.
@@ -207,7 +252,7 @@ pub enum Fault {
 /// What a server sent instead of a menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// A script for iPXE.
+    /// Almost a script for iPXE: blanks or a byte order mark before the magic, or nothing behind it.
     IpxeScript,
     /// A web page.
     Html,
@@ -258,7 +303,12 @@ impl fmt::Display for Fault {
         match self {
             Self::Fetch(e) => e.fmt(f),
             Self::Url(e) => e.fmt(f),
-            Self::Content(url, content) => write!(f, "{url}: expected a PXELINUX menu, got {content}"),
+            Self::Content(url, content) => {
+                write!(
+                    f,
+                    "{url}: expected an iPXE script or a PXELINUX menu, got {content}"
+                )
+            }
             Self::NoEntries(url) => write!(f, "{url}: not a PXELINUX menu, it has no LABEL"),
             Self::Bound(url, line, bound) => write!(f, "{url}: line {line}: {bound}"),
         }
@@ -268,7 +318,7 @@ impl fmt::Display for Fault {
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IpxeScript => "an iPXE script, which is not supported yet",
+            Self::IpxeScript => "what resembles an iPXE script, but its first line is not #!ipxe",
             Self::Html => "an HTML page",
             Self::Binary => "binary data",
             Self::Empty => "an empty file",
@@ -287,7 +337,16 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Finds, fetches and parses the menu. `scratch` holds the text while it is parsed.
+/// What was found where a menu can be.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A menu.
+    Menu(Box<Menu>),
+    /// A script for iPXE, not yet run.
+    Script(script::Script),
+}
+
+/// Finds, fetches and parses the menu, or a script in its place. `scratch` holds the text while it is parsed.
 pub fn find<N: Device>(
     net: &mut Net<'_, N>,
     fetcher: &mut Fetcher,
@@ -295,7 +354,7 @@ pub fn find<N: Device>(
     board: &Board<'_>,
     settings: &Settings,
     scratch: &mut [u8],
-) -> Result<Menu, Error> {
+) -> Result<Found, Error> {
     let places = find::places(settings, lease, board);
     find::first(&places, scratch, &mut |url, into| {
         fetcher.get(net, url, into, &mut |_done, _total| ())
@@ -313,18 +372,15 @@ pub fn choose<N: Device>(
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
     let payload = loop {
-        let choice = net.wait(net.now() + POLL, |net| {
-            read(console, |byte| screen.byte(byte, net.now()));
-            let choice = screen.tick(net.now(), &mut output);
-            write(console, &mut output);
-            choice
-        });
-        let Some(choice) = choice else { continue };
+        let (pick, by_person) = match shown(net, console, &mut screen, &mut output) {
+            Choice::Entry { pick, by_person } => (pick, by_person),
+            Choice::Left | Choice::Unattended => continue,
+        };
         // The lease may have changed while the menu waited.
         let current = net.lease_now().cloned();
-        match payload(menu, &choice.pick, current.as_ref().unwrap_or(lease), board) {
+        match payload(menu, &pick, current.as_ref().unwrap_or(lease), board) {
             // A person can choose again; without one, the session's policy goes on.
-            Err(error) if choice.by_person => error!("{}", error),
+            Err(error) if by_person => error!("{}", error),
             payload => break payload,
         }
     };
@@ -335,8 +391,42 @@ pub fn choose<N: Device>(
     Ok(payload)
 }
 
+/// Shows a script's menu and returns what the person or the clock chose.
+pub fn ask<N: Device>(net: &mut Net<'_, N>, console: &mut dyn Console, menu: &Menu) -> Chosen {
+    let mut output = String::new();
+    let mut screen = screen::Screen::new(menu, net.now(), &mut output);
+    let choice = shown(net, console, &mut screen, &mut output);
+    screen.close(&mut output);
+    write(console, &mut output);
+    match choice {
+        Choice::Entry { pick, .. } => Chosen::Entry(pick.entry),
+        Choice::Left => Chosen::Left,
+        Choice::Unattended => Chosen::Unattended,
+    }
+}
+
+/// Runs the screen until something is chosen.
+fn shown<N: Device>(
+    net: &mut Net<'_, N>,
+    console: &mut dyn Console,
+    screen: &mut screen::Screen<'_>,
+    output: &mut String,
+) -> Choice {
+    loop {
+        let choice = net.wait(net.now() + POLL, |net| {
+            read(console, |byte| screen.byte(byte, net.now()));
+            let choice = screen.tick(net.now(), output);
+            write(console, output);
+            choice
+        });
+        if let Some(choice) = choice {
+            return choice;
+        }
+    }
+}
+
 /// Hands over what the console has now; a bounded amount, for a line that never falls silent.
-fn read(console: &mut dyn Console, mut take: impl FnMut(u8)) {
+pub(crate) fn read(console: &mut dyn Console, mut take: impl FnMut(u8)) {
     for _ in 0..64 {
         let Ok(ready) = console.read_ready();
         let mut byte = [0];
@@ -348,7 +438,7 @@ fn read(console: &mut dyn Console, mut take: impl FnMut(u8)) {
     }
 }
 
-fn write(console: &mut dyn Console, output: &mut String) {
+pub(crate) fn write(console: &mut dyn Console, output: &mut String) {
     let mut rest = output.as_bytes();
     while let Ok(written @ 1..) = console.write(rest) {
         rest = rest.get(written..).unwrap_or_default();
@@ -366,6 +456,8 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
     let boot = match &entry.action {
         Action::Boot(boot) => boot,
         Action::Unsupported(why) => return Err(Error::Unsupported(shown(), why.clone())),
+        // Only scripts make such entries, and they ask elsewhere.
+        Action::Answer | Action::Gap => return Err(Error::NoSource),
     };
     let url = |name: &str| resolve(&menu.base, name).map_err(|e| Error::Reference(shown(), e));
     let mut command_line = String::new();
@@ -526,6 +618,7 @@ mod tests {
             timeout: None,
             display: Display::AtOnce,
             messages: Vec::new(),
+            manners: Manners::Syslinux,
         };
         let pick = Pick {
             entry: 0,
@@ -825,6 +918,7 @@ mod tests {
             timeout: Some(Duration::from_secs(5)),
             display: Display::Shown,
             messages: Vec::new(),
+            manners: Manners::Syslinux,
         };
         let (mut nic, mut platform) = (Unplugged, Nothing);
         let identity = crate::lease::Identity::of(&board());

@@ -388,6 +388,7 @@ impl Parser {
             timeout,
             display,
             messages: self.messages,
+            manners: super::Manners::Syslinux,
         })
     }
 }
@@ -579,7 +580,7 @@ mod tests {
     fn boot(menu: &Menu, entry: usize) -> &Boot {
         match &menu.entries[entry].action {
             Action::Boot(boot) => boot,
-            Action::Unsupported(why) => panic!("{why}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -807,7 +808,7 @@ LABEL local\r
             .iter()
             .map(|entry| match &entry.action {
                 Action::Unsupported(why) => Some(why.clone()),
-                Action::Boot(_) => None,
+                _ => None,
             })
             .collect();
         assert_eq!(
@@ -885,11 +886,11 @@ LABEL local\r
         for (text, what) in [
             (
                 &b"#!ipxe\nboot\n"[..],
-                "an iPXE script, which is not supported yet",
+                "what resembles an iPXE script, but its first line is not #!ipxe",
             ),
             (
                 b"\xef\xbb\xbf#!gpxe\n",
-                "an iPXE script, which is not supported yet",
+                "what resembles an iPXE script, but its first line is not #!ipxe",
             ),
             (b" \n<!DOCTYPE html><html>", "an HTML page"),
             (b"MZ\x90\0\x03", "binary data"),
@@ -897,7 +898,7 @@ LABEL local\r
         ] {
             assert_eq!(
                 fault(text),
-                format!("{URL}: expected a PXELINUX menu, got {what}")
+                format!("{URL}: expected an iPXE script or a PXELINUX menu, got {what}")
             );
         }
         assert_eq!(

@@ -2,7 +2,8 @@
 //!
 //! Keys: up, down, page up, page down, home and end move the selection, an entry's hot key goes to it, Enter boots it,
 //! Ctrl-L draws everything again. While no menu is shown, Esc or `m` shows it. Every one of them gives a person another
-//! minute; nothing else that arrives does anything.
+//! minute; nothing else that arrives does anything. In a script's menu a hot key chooses at once, as in iPXE, and Esc
+//! and Ctrl-C leave the menu.
 //!
 //! A key is told from noise by the silence around it: what arrives without a pause counts only when all of it is
 //! documented keys. A GPS receiver on the UART, or a line that picks up hum, chooses nothing, and whatever arrives,
@@ -16,7 +17,7 @@ use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::{Display, Menu, Pick};
+use super::{Action, Display, Hold, Manners, Menu, Pick};
 
 /// How long a key holds the countdown at least.
 const PER_KEY: Duration = Duration::from_secs(60);
@@ -38,12 +39,22 @@ const LAST_ROW: usize = 24;
 /// Characters of a label.
 const WIDTH: usize = 70;
 
-/// What is to boot.
+/// How long a script's menu without a timeout is shown at most, whatever keys come.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// How a menu ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) pick: Pick,
-    /// Whether a person pressed Enter, rather than the time being up.
-    pub(super) by_person: bool,
+pub(super) enum Choice {
+    /// This is to boot.
+    Entry {
+        pick: Pick,
+        /// Whether a person pressed a key for it, rather than the time being up.
+        by_person: bool,
+    },
+    /// A person left a script's menu.
+    Left,
+    /// Nobody was there for a script's menu that has no timeout.
+    Unattended,
 }
 
 /// The menu as shown, and what was typed.
@@ -57,6 +68,8 @@ pub(super) struct Screen<'m> {
     deadline: Option<Instant>,
     /// Past this no key moves the deadline.
     latest: Instant,
+    /// When a menu without a deadline is given up.
+    abandoned: Option<Instant>,
     burst: Burst,
     /// The status line as drawn.
     status: String,
@@ -79,6 +92,7 @@ impl<'m> Screen<'m> {
             visible: menu.display == Display::Shown,
             deadline: wait.map(|wait| now + wait),
             latest: now + wait.unwrap_or(ATTENDED).max(ATTENDED),
+            abandoned: menu.manners.hold().map(|hold| now + hold.unattended),
             burst: Burst {
                 bytes: Vec::new(),
                 last: now,
@@ -103,16 +117,20 @@ impl<'m> Screen<'m> {
     /// Acts on the keys that are complete, draws what changed, and says what is to boot when that is known.
     pub(super) fn tick(&mut self, now: Instant, out: &mut String) -> Option<Choice> {
         let burst = self.burst.take(now).unwrap_or_default();
-        for key in keys(&burst, |c| self.is_character_key(c)).unwrap_or_default() {
+        let leaves = self.menu.manners.hold().is_some();
+        for key in keys(&burst, leaves, |c| self.is_character_key(c)).unwrap_or_default() {
             if let Some(choice) = self.key(key, now, out) {
                 return Some(choice);
             }
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
-            return Some(Choice {
-                pick: self.unattended().clone(),
+            return Some(Choice::Entry {
+                pick: self.unattended(),
                 by_person: false,
             });
+        }
+        if self.deadline.is_none() && self.abandoned.is_some_and(|end| now >= end) {
+            return Some(Choice::Unattended);
         }
         if self.visible {
             self.draw_status(now, out);
@@ -130,7 +148,7 @@ impl<'m> Screen<'m> {
 
     fn key(&mut self, key: Key, now: Instant, out: &mut String) -> Option<Choice> {
         if !self.visible {
-            if matches!(key, Key::Escape | Key::Character(b'm')) {
+            if matches!(key, Key::Escape | Key::Character(b'm' | b'M')) {
                 self.visible = true;
                 self.attended(now);
                 self.draw(now, out);
@@ -138,24 +156,40 @@ impl<'m> Screen<'m> {
             return None;
         }
         let last = self.menu.entries.len().saturating_sub(1);
-        let target = match key {
-            Key::Up => self.selected.saturating_sub(1),
-            Key::Down => self.selected.saturating_add(1).min(last),
-            Key::PageUp => self.selected.saturating_sub(ROWS),
-            Key::PageDown => self.selected.saturating_add(ROWS).min(last),
-            Key::Home => 0,
-            Key::End => last,
-            Key::Enter => self.selected,
+        let script = self.menu.manners.hold().is_some();
+        let (target, down) = match key {
+            Key::Up => (self.selected.saturating_sub(1), false),
+            Key::Down => (self.selected.saturating_add(1).min(last), true),
+            Key::PageUp => (self.selected.saturating_sub(ROWS), false),
+            Key::PageDown => (self.selected.saturating_add(ROWS).min(last), true),
+            Key::Home => (0, true),
+            Key::End => (last, false),
+            Key::Enter => (self.selected, true),
             Key::Redraw => {
                 self.attended(now);
                 self.draw(now, out);
                 return None;
             }
-            Key::Character(c) => self.hot(c)?,
+            Key::Character(c) => (self.hot(c)?, true),
+            Key::Escape if script => return Some(Choice::Left),
             Key::Escape => return None,
         };
+        let target = self.past_gaps(target, down);
         self.attended(now);
-        if key == Key::Enter {
+        let chosen = match key {
+            Key::Enter => true,
+            // A gap's key only leads behind the gap.
+            Key::Character(c) => {
+                script
+                    && self
+                        .menu
+                        .entries
+                        .get(target)
+                        .is_some_and(|e| e.hot_key == Some(c))
+            }
+            _ => false,
+        };
+        if chosen {
             // The default keeps the arguments that DEFAULT gave it.
             let default = &self.menu.default;
             let pick = if target == default.entry {
@@ -163,7 +197,7 @@ impl<'m> Screen<'m> {
             } else {
                 Pick::plain(target)
             };
-            return Some(Choice {
+            return Some(Choice::Entry {
                 pick,
                 by_person: true,
             });
@@ -172,11 +206,24 @@ impl<'m> Screen<'m> {
         None
     }
 
+    /// The nearest entry that can be selected, first in the direction of the key.
+    fn past_gaps(&self, target: usize, down: bool) -> usize {
+        let entries = self.menu.entries.iter().enumerate();
+        let mut real = entries
+            .filter(|(_, entry)| entry.action != Action::Gap)
+            .map(|(i, _)| i);
+        let below = real.clone().find(|&i| i >= target);
+        let above = real.rfind(|&i| i <= target);
+        let (first, second) = if down { (below, above) } else { (above, below) };
+        first.or(second).unwrap_or(target)
+    }
+
     /// What boots when the time is up.
-    fn unattended(&self) -> &'m Pick {
-        match self.menu.display {
-            Display::AtOnce => &self.menu.default,
-            Display::Shown | Display::Hidden => &self.menu.on_timeout,
+    fn unattended(&self) -> Pick {
+        match (self.menu.display, self.menu.manners) {
+            (_, Manners::Script(_)) => Pick::plain(self.selected),
+            (Display::AtOnce, _) => self.menu.default.clone(),
+            (Display::Shown | Display::Hidden, _) => self.menu.on_timeout.clone(),
         }
     }
 
@@ -184,12 +231,16 @@ impl<'m> Screen<'m> {
         if self.visible {
             self.hot(c).is_some()
         } else {
-            c == b'm'
+            c.eq_ignore_ascii_case(&b'm')
         }
     }
 
     /// The next entry after the selected one, around the end, whose hot key is `key`.
     fn hot(&self, key: u8) -> Option<usize> {
+        let key = match self.menu.manners {
+            Manners::Syslinux => key.to_ascii_lowercase(),
+            Manners::Script(_) => key,
+        };
         let entries = self.menu.entries.iter().enumerate();
         let mut hot = entries
             .filter(|(_, entry)| entry.hot_key == Some(key))
@@ -200,6 +251,18 @@ impl<'m> Screen<'m> {
 
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
     fn attended(&mut self, now: Instant) {
+        if let Some(Hold {
+            after_key,
+            unattended,
+        }) = self.menu.manners.hold()
+        {
+            let longest = self.latest + LONGEST;
+            self.abandoned = Some((now + unattended).min(longest));
+            if let Some(after_key) = after_key {
+                self.deadline = Some((now + after_key).min(longest));
+                return;
+            }
+        }
         self.deadline = self
             .deadline
             .map(|deadline| deadline.max(now + PER_KEY).min(self.latest));
@@ -251,10 +314,7 @@ impl<'m> Screen<'m> {
             self.draw_entry(self.top.saturating_add(row), out);
             put(out, format_args!("\r\n"));
         }
-        put(
-            out,
-            format_args!("\r\nArrows and hot keys select, Enter boots\r\n"),
-        );
+        put(out, format_args!("\r\n{}\r\n", help(self.menu.manners)));
         self.status = self.status_at(now);
         let log = self.status_row().saturating_add(1);
         put(
@@ -273,7 +333,7 @@ impl<'m> Screen<'m> {
             (" ", "", "")
         };
         let label = printable(entry.shown());
-        match entry.hot_key {
+        match entry.hot_key.filter(u8::is_ascii_graphic) {
             Some(key) => put(out, format_args!("{mark} [{}] {on}{label}{off}", char::from(key))),
             None => put(out, format_args!("{mark}     {on}{label}{off}")),
         }
@@ -301,10 +361,22 @@ impl<'m> Screen<'m> {
                     Duration::ZERO
                 };
                 let seconds = left.total_millis().div_ceil(1000);
-                printable(&format!("Boots in {seconds} s: {}", entry.shown()))
+                let does = match self.menu.manners {
+                    Manners::Syslinux => "Boots",
+                    Manners::Script(_) => "Goes on",
+                };
+                printable(&format!("{does} in {seconds} s: {}", entry.shown()))
             }
             _ => String::from("Waiting for a key"),
         }
+    }
+}
+
+/// The line below the entries.
+fn help(manners: Manners) -> &'static str {
+    match manners {
+        Manners::Syslinux => "Arrows and hot keys select, Enter boots",
+        Manners::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
     }
 }
 
@@ -344,12 +416,13 @@ enum Key {
     Enter,
     Escape,
     Redraw,
-    /// A letter, in lower case, or a digit.
+    /// A letter, a digit, or whatever a script's menu takes for a key.
     Character(u8),
 }
 
-/// The keys that `bytes` are, when they are nothing else. `is_character` tells which letters and digits are keys.
-fn keys(mut bytes: &[u8], is_character: impl Fn(u8) -> bool) -> Option<Vec<Key>> {
+/// The keys that `bytes` are, when they are nothing else. `is_character` tells which single bytes are keys, and `leaves`
+/// whether Ctrl-C is one.
+fn keys(mut bytes: &[u8], leaves: bool, is_character: impl Fn(u8) -> bool) -> Option<Vec<Key>> {
     let mut keys = Vec::new();
     loop {
         let (key, rest) = match bytes {
@@ -367,9 +440,8 @@ fn keys(mut bytes: &[u8], is_character: impl Fn(u8) -> bool) -> Option<Vec<Key>>
             }
             [0x1b, b'[', b'5', b'~', rest @ ..] => (Key::PageUp, rest),
             [0x1b, b'[', b'6', b'~', rest @ ..] => (Key::PageDown, rest),
-            [c, rest @ ..] if is_character(c.to_ascii_lowercase()) => {
-                (Key::Character(c.to_ascii_lowercase()), rest)
-            }
+            [0x03, rest @ ..] if leaves => (Key::Escape, rest),
+            [c, rest @ ..] if is_character(*c) => (Key::Character(*c), rest),
             _ => return None,
         };
         keys.push(key);
@@ -513,6 +585,7 @@ mod tests {
             timeout: timeout.map(Duration::from_secs),
             display,
             messages: Vec::new(),
+            manners: Manners::Syslinux,
         }
     }
 
@@ -541,13 +614,13 @@ mod tests {
     }
 
     fn by_person(entry: usize) -> Option<Choice> {
-        Some(Choice {
+        Some(Choice::Entry {
             pick: Pick::plain(entry),
             by_person: true,
         })
     }
 
-    const BY_CLOCK: Choice = Choice {
+    const BY_CLOCK: Choice = Choice::Entry {
         pick: Pick {
             entry: 1,
             arguments: String::new(),
@@ -698,7 +771,7 @@ mod tests {
 
     #[test]
     fn a_default_boots_at_once_unless_a_key_already_waits() {
-        let default = Some(Choice {
+        let default = Some(Choice::Entry {
             pick: Pick::plain(0),
             by_person: false,
         });

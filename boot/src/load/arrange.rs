@@ -1,0 +1,270 @@
+//! Files that lie anywhere in memory to where a boot needs them: kernel first, the rest behind one another, in order.
+//!
+//! What a script downloads in the usual order already lies so, and nothing moves. Otherwise three passes, each over
+//! memory that only it may touch, need no second copy: everything up to the end, blocks rotated into order, the kernel
+//! down to the start.
+
+use alloc::vec::Vec;
+
+use super::place::{BLOCK, PAGE};
+
+/// A file in memory: offsets into the memory that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Piece {
+    /// Where its first byte is. What begins a page is `front` bytes before it.
+    pub at: usize,
+    /// Its bytes.
+    pub len: usize,
+    /// Bytes wanted in front of it, whole pages.
+    pub front: usize,
+}
+
+impl Piece {
+    /// The first byte behind it.
+    pub fn end(&self) -> usize {
+        self.at.saturating_add(self.len)
+    }
+
+    /// The whole pages that it takes, its front included.
+    fn block(&self) -> usize {
+        up(self.front.saturating_add(self.len), PAGE as usize)
+    }
+}
+
+/// The next multiple of `align`.
+fn up(offset: usize, align: usize) -> usize {
+    offset.checked_next_multiple_of(align).unwrap_or(usize::MAX)
+}
+
+/// The offset of the first multiple of `align` at or behind `offset`, in memory that begins at `base`.
+pub fn aligned(base: u64, offset: usize, align: u64) -> usize {
+    let address = base.saturating_add(offset as u64);
+    let next = address.checked_next_multiple_of(align).unwrap_or(u64::MAX);
+    usize::try_from(next.saturating_sub(base)).unwrap_or(usize::MAX)
+}
+
+/// Moves the kernel to a 2 MiB boundary and the rest, each with its front, into one run of pages behind it. The padding
+/// of the rest is zero afterwards. `room` is what the kernel needs from its start, when that is known; else it gets all
+/// there is. Returns false, with nothing in its place, when there is not enough memory.
+#[must_use]
+pub fn arrange(
+    bytes: &mut [u8],
+    base: u64,
+    kernel: &mut Piece,
+    rest: &mut [Piece],
+    room: Option<usize>,
+) -> bool {
+    let done = lies_right(base, kernel, rest, room) || pack(bytes, base, kernel, rest).is_some();
+    for piece in rest.iter().filter(|_| done) {
+        let start = piece.at.saturating_sub(piece.front);
+        let end = start.saturating_add(piece.block()).min(bytes.len());
+        for padding in [start..piece.at, piece.end()..end] {
+            if let Some(padding) = bytes.get_mut(padding) {
+                padding.fill(0);
+            }
+        }
+    }
+    done
+}
+
+fn lies_right(base: u64, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
+    let Some(room) = room.filter(|_| aligned(base, kernel.at, BLOCK) == kernel.at) else {
+        return false;
+    };
+    let mut free = None;
+    rest.iter().all(|piece| {
+        let start = piece.at.checked_sub(piece.front);
+        let fits = match (start, free) {
+            (Some(start), None) => start >= kernel.at.saturating_add(room),
+            (start, free) => start == free,
+        };
+        free = Some(aligned(base, piece.end(), PAGE));
+        fits
+    })
+}
+
+fn pack(bytes: &mut [u8], base: u64, kernel: &mut Piece, rest: &mut [Piece]) -> Option<()> {
+    let mut pieces: Vec<&mut Piece> = core::iter::once(&mut *kernel).chain(rest.iter_mut()).collect();
+    // Indices by address; an insertion sort, because there are few.
+    let mut order: Vec<usize> = Vec::with_capacity(pieces.len());
+    let at = |pieces: &[&mut Piece], index: usize| pieces.get(index).map_or(0, |piece| piece.at);
+    for index in 0..pieces.len() {
+        let key = at(&pieces, index);
+        order.insert(order.partition_point(|other| at(&pieces, *other) <= key), index);
+    }
+    // The end of memory at a page boundary; the multiple at or behind the end may be behind it.
+    let len = bytes.len();
+    let mut top = match aligned(base, len, PAGE) {
+        end if end == len => len,
+        end => end.checked_sub(PAGE as usize)?,
+    };
+    for (place, index) in order.iter().enumerate().rev() {
+        let lower = place.checked_sub(1).and_then(|place| order.get(place));
+        let floor = lower
+            .and_then(|lower| pieces.get(*lower))
+            .map_or(0, |lower| lower.end());
+        let piece = pieces.get_mut(*index)?;
+        top = top.checked_sub(piece.block())?;
+        let target = top.checked_add(piece.front)?;
+        if top < floor || target < piece.at {
+            return None;
+        }
+        bytes.get(piece.at..piece.end())?;
+        bytes.copy_within(piece.at..piece.end(), target);
+        piece.at = target;
+    }
+    // Each piece in turn to the front of those that follow.
+    let mut start = top;
+    for index in 0..pieces.len() {
+        let place = order.iter().position(|other| *other == index)?;
+        let before = order.get(..place)?.iter();
+        let before: usize = before
+            .filter_map(|other| pieces.get(*other))
+            .map(|piece| piece.block())
+            .fold(0, usize::saturating_add);
+        let piece = pieces.get_mut(index)?;
+        let end = start.checked_add(before)?.checked_add(piece.block())?;
+        if before > 0 {
+            bytes.get_mut(start..end)?.rotate_right(piece.block());
+        }
+        order.remove(place);
+        piece.at = start.checked_add(piece.front)?;
+        start = start.checked_add(piece.block())?;
+    }
+    let first = aligned(base, 0, BLOCK);
+    if first > kernel.at {
+        return None;
+    }
+    bytes.copy_within(kernel.at..kernel.end(), first);
+    kernel.at = first;
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two pages before a 2 MiB boundary.
+    const BASE: u64 = 0x1f_e000;
+    const PAGES: usize = PAGE as usize;
+
+    /// Memory with these pieces in it, each filled with its index.
+    fn memory(len: usize, pieces: &[Piece]) -> Vec<u8> {
+        let mut memory = vec![0xee; len];
+        for (index, piece) in pieces.iter().enumerate() {
+            memory[piece.at..piece.end()].fill(index as u8);
+        }
+        memory
+    }
+
+    fn piece(at: usize, len: usize) -> Piece {
+        Piece { at, len, front: 0 }
+    }
+
+    /// Arranges and proves what must hold; returns whether anything moved.
+    fn check(len: usize, kernel: Piece, rest: &[Piece], room: Option<usize>) -> bool {
+        let before: Vec<Piece> = [&[kernel], rest].concat();
+        let mut bytes = memory(len, &before);
+        let (mut kernel, mut rest) = (kernel, rest.to_vec());
+        assert!(arrange(&mut bytes, BASE, &mut kernel, &mut rest, room));
+        assert_eq!((BASE + kernel.at as u64) % BLOCK, 0);
+        let mut free = None;
+        for (index, piece) in [&[kernel], &*rest].concat().iter().enumerate() {
+            let contents = &bytes[piece.at..piece.end()];
+            assert!(contents.iter().all(|&byte| byte == index as u8), "{index}");
+            let start = piece.at - piece.front;
+            assert_eq!((BASE + start as u64) % PAGE, 0, "{index}");
+            match free {
+                _ if index == 0 => {}
+                None => assert!(start >= kernel.end()),
+                Some(free) => assert_eq!(start, free, "{index}"),
+            }
+            if index > 0 {
+                let end = start + piece.block();
+                let padding = bytes[start..piece.at].iter().chain(&bytes[piece.end()..end]);
+                assert!(padding.clone().all(|&byte| byte == 0), "{index}");
+                free = Some(end);
+            }
+        }
+        before != [&[kernel], &*rest].concat()
+    }
+
+    #[test]
+    fn what_lies_right_stays() {
+        let first = aligned(BASE, 0, BLOCK);
+        let block = BLOCK as usize;
+        let kernel = piece(first, 5000);
+        let rest = [
+            piece(first + 2 * block, 5),
+            Piece {
+                at: first + 2 * block + 2 * PAGES,
+                len: 5000,
+                front: PAGES,
+            },
+            piece(first + 2 * block + 4 * PAGES, 1),
+        ];
+        assert!(!check(4 * block, kernel, &rest, Some(2 * block)));
+        assert!(check(4 * block, kernel, &rest, Some(2 * block + 1)));
+        assert!(
+            check(4 * block, kernel, &rest, None),
+            "a packed kernel needs all the room"
+        );
+        assert!(!check(2 * block, kernel, &[], Some(block)));
+    }
+
+    #[test]
+    fn any_order_is_brought_into_order() {
+        let mut state = 7_u64;
+        let mut random = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % limit
+        };
+        for _ in 0..300 {
+            let count = 1 + random(5);
+            let (mut at, mut pieces) = (0, Vec::new());
+            for _ in 0..count {
+                let len = random(3 * PAGES);
+                pieces.push(piece(at, len));
+                at = up(at + len, PAGES) + random(3) * PAGES;
+            }
+            for i in 0..count {
+                pieces.swap(i, random(count));
+            }
+            for piece in &mut pieces[1..] {
+                piece.front = random(2) * PAGES;
+            }
+            let kernel = pieces.remove(0);
+            check(40 * PAGES + random(PAGES), kernel, &pieces, None);
+        }
+    }
+
+    #[test]
+    fn too_little_memory_is_no_arrangement() {
+        let mut bytes = vec![0; 4 * PAGES];
+        let mut kernel = piece(0, 10);
+        assert!(!arrange(
+            &mut bytes,
+            0x20_0000,
+            &mut kernel,
+            &mut [Piece {
+                at: PAGES,
+                len: 10,
+                front: 3 * PAGES
+            }],
+            None
+        ));
+        let mut kernel = piece(0, 10);
+        assert!(
+            !arrange(&mut bytes, 0x20_1000, &mut kernel, &mut [], None),
+            "no boundary"
+        );
+        let mut kernel = piece(PAGES, 10);
+        assert!(arrange(
+            &mut bytes,
+            0x20_0000,
+            &mut kernel,
+            &mut [piece(0, 4096)],
+            None
+        ));
+    }
+}

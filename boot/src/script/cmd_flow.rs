@@ -1,0 +1,175 @@
+//! Commands that say what comes next: `goto exit echo prompt sleep isset iseq time shell help reboot` and the like.
+
+use alloc::format;
+use alloc::string::String;
+
+use smoltcp::time::Duration;
+
+use super::console::UNATTENDED;
+use super::errno::{Errno, Failure};
+use super::options::{Arguments, MANY, number};
+use super::{Frame, Interpreter, Outcome, Source, Step, commands};
+
+impl Interpreter<'_, '_> {
+    pub(super) fn echo(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[("n", 'n', false)], 0..=MANY)?;
+        let end = if arguments.has('n') { "" } else { "\n" };
+        let text = format!("{}{end}", arguments.text(0));
+        self.print(&text);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn isset(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 1..=1)?;
+        if arguments.get(0).is_empty() {
+            return Err(Failure::expected(Errno::NOT_SET, "not set"));
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn iseq(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 2..=2)?;
+        if arguments.get(0) != arguments.get(1) {
+            return Err(Failure::expected(Errno::NOT_EQUAL, "not equal"));
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn goto(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 1..=1)?;
+        match self.frames.last() {
+            Some(Frame {
+                source: Source::Script(text, ..),
+                ..
+            }) => text.label(arguments.get(0)).map(Step::Goto),
+            _ => Err(Failure::new(Errno::NO_SCRIPT, "not in a script")),
+        }
+    }
+
+    pub(super) fn exit(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 0..=1)?;
+        let status = match arguments.rest.first() {
+            Some(status) => number(status)?,
+            None => 0,
+        };
+        Ok(Step::Exit(match status {
+            0 => Ok(()),
+            _ => Err(Failure::expected(Errno(status), format!("status {status:#x}"))),
+        }))
+    }
+
+    pub(super) fn sleep(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 1..=1)?;
+        let seconds = number(arguments.get(0))?;
+        self.pause(Duration::from_secs(seconds.into()))?;
+        Ok(Step::Done)
+    }
+
+    pub(super) fn prompt(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [("key", 'k', true), ("timeout", 't', true)];
+        let arguments = Arguments::parse(words, &specs, 0..=MANY)?;
+        let key = arguments.value('k').map(key).transpose()?.filter(|key| *key != 0);
+        let patience = arguments.timeout('t')?.unwrap_or(UNATTENDED);
+        let text = arguments.text(0);
+        self.print(&text);
+        let deadline = self.world.now() + patience;
+        let pressed = self.keystroke(deadline);
+        self.print(if text.is_empty() { "" } else { "\r\x1b[K" });
+        self.progress();
+        match (pressed, key) {
+            (None, _) => Err(Failure::expected(Errno::NO_KEY, "no key in time")),
+            (Some(pressed), Some(key)) if !matches!(*pressed, [byte] if u32::from(byte) == key) => {
+                Err(Failure::expected(Errno::OTHER_KEY, "another key"))
+            }
+            (Some(_), _) => Ok(Step::Done),
+        }
+    }
+
+    pub(super) fn shell(&mut self, words: &[String]) -> Result<Step, Failure> {
+        Arguments::parse(words, &[], 0..=0)?;
+        Ok(Step::Shell)
+    }
+
+    pub(super) fn help(&mut self, _: &[String]) -> Result<Step, Failure> {
+        let mut text = String::from("Commands:\n");
+        for name in commands::names() {
+            text.push_str(&format!("  {name:<14}"));
+        }
+        text.push('\n');
+        self.print(&text);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn time(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let now = self.world.now();
+        if let Some(frame) = self.frames.last_mut() {
+            frame.timed = Some(now);
+        }
+        // What follows is a command of its own; `time time …` is told once.
+        let mut rest = words.get(1..).unwrap_or_default();
+        while let Some(("time", after)) = rest.split_first().map(|(name, after)| (name.as_str(), after)) {
+            rest = after;
+        }
+        match rest.first().map(|name| commands::find(name)) {
+            None => Err(Failure::new(
+                Errno::ARGUMENTS,
+                "takes at least 1 arguments, got 0",
+            )),
+            Some(None) => Err(Failure::new(Errno::NO_COMMAND, "command not found")),
+            Some(Some(command)) => command(self, rest),
+        }
+    }
+
+    pub(super) fn sync(&mut self, words: &[String]) -> Result<Step, Failure> {
+        // Nothing runs behind a command's back.
+        Arguments::parse(words, &[("timeout", 't', true)], 0..=0)?;
+        Ok(Step::Done)
+    }
+
+    pub(super) fn reboot(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [("warm", 'w', false), ("setup", 's', false)];
+        Arguments::parse(words, &specs, 0..=0)?;
+        Ok(Step::End(Outcome::Reset))
+    }
+
+    pub(super) fn poweroff(&mut self, words: &[String]) -> Result<Step, Failure> {
+        Arguments::parse(words, &[], 0..=0)?;
+        Err(Failure::new(
+            Errno::UNSUPPORTED,
+            "switching the board off is not supported yet",
+        ))
+    }
+
+    pub(super) fn no_x86(&mut self, _: &[String]) -> Result<Step, Failure> {
+        Err(Failure::expected(Errno::NO_COMMAND, "this is no x86 CPU"))
+    }
+
+    pub(super) fn no_disk(&mut self, _: &[String]) -> Result<Step, Failure> {
+        Err(Failure::new(
+            Errno::NO_DEVICE,
+            "booting from a disk, local or over the network, is not supported",
+        ))
+    }
+
+    pub(super) fn sanunhook(&mut self, _: &[String]) -> Result<Step, Failure> {
+        // There is nothing to unhook.
+        Ok(Step::Done)
+    }
+
+    pub(super) fn scan(&mut self, words: &[String]) -> Result<Step, Failure> {
+        // No device comes after the last, and none before it: the loop that scans ends.
+        let arguments = Arguments::parse(words, &[], 1..=1)?;
+        let name = self.settings.name_to_store(arguments.get(0))?;
+        self.settings.store_text(&name, "")?;
+        Err(Failure::expected(Errno::NO_DEVICE, "no more devices"))
+    }
+}
+
+/// A key: itself, or its number.
+pub(super) fn key(text: &str) -> Result<u32, Failure> {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(key), None) => Ok(key.into()),
+        _ => number(text),
+    }
+}

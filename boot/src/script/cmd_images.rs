@@ -1,0 +1,575 @@
+//! Commands on images: `imgfetch imgselect imgexec imgargs imgstat imgfree imgset imgextract md5sum …` and their synonyms.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
+
+use smoltcp::time::Duration;
+
+use super::cmd_network::Parameters;
+use super::errno::{Errno, Failure};
+use super::images::{Content, Id, kernel_room};
+use super::options::{Arguments, MANY, Spec};
+use super::value::{Type, uri_encoded};
+use super::{Boot, Event, Interpreter, Outcome, Step, cpio};
+use crate::fetch::{Method, Reason, Request};
+use crate::load::arrange::{Piece, arrange};
+use crate::load::gzip;
+use crate::load::place::PAGE;
+use crate::url::{self, Url};
+use crate::verify::{Expected, Fetched};
+use crate::{Region, load};
+
+/// Options of all commands that name one image.
+const SINGLE: [Spec; 5] = [
+    ("name", 'n', true),
+    ("timeout", 't', true),
+    ("quiet", 'q', false),
+    ("autofree", 'a', false),
+    ("replace", 'r', false),
+];
+/// Downloads that may fail in a row before each costs a second more: a server that is down is not to be hammered.
+const FREE_MISSES: u32 = 8;
+const MISS: Duration = Duration::from_secs(1);
+
+/// What an image is called: the last part of its path, decoded.
+pub(super) fn base_name(url: &Url) -> String {
+    let name = url.path().rsplit('/').next().unwrap_or_default();
+    let bytes = Type::UriString.parse(name).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Interpreter<'_, '_> {
+    /// The options that a command of this family has.
+    fn single<'a>(&self, words: &'a [String], replace: bool, least: usize) -> Result<Arguments<'a>, Failure> {
+        let specs = SINGLE.split_last().filter(|_| !replace);
+        Arguments::parse(words, specs.map_or(&SINGLE, |(_, others)| others), least..=MANY)
+    }
+
+    /// Gives an image the name, arguments and flag that its command line says.
+    fn dress(&mut self, id: Id, arguments: &Arguments<'_>) {
+        if let Some(image) = self.images.get_mut(id) {
+            if let Some(name) = arguments.value('n') {
+                image.name = name.into();
+            }
+            if arguments.rest.len() > 1 {
+                image.arguments = Some(arguments.text(1));
+            }
+            image.autofree |= arguments.has('a');
+        }
+    }
+
+    /// An image that is already there by that name, or else a download.
+    fn acquire(&mut self, name: &str, patience: Option<Duration>, kernel: bool) -> Result<Id, Failure> {
+        match self.images.find(name) {
+            Some(id) => Ok(id),
+            None => self.download(name, patience, kernel, 0),
+        }
+    }
+
+    pub(super) fn imgfetch(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = self.single(words, false, 1)?;
+        // Room for the headers that make a file of an initial ramdisk of it.
+        let front = cpio::headers(&arguments.text(1), 0).map_or(0, |headers| pages(headers.len()));
+        let id = self.download(arguments.get(0), arguments.timeout('t')?, false, front)?;
+        self.dress(id, &arguments);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgselect(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = self.single(words, false, 1)?;
+        let id = self.acquire(arguments.get(0), arguments.timeout('t')?, true)?;
+        self.dress(id, &arguments);
+        self.images.executable(id)?;
+        self.images.selected = Some(id);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgexec(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = self.single(words, true, 0)?;
+        let id = if arguments.rest.is_empty() {
+            let selected = self.images.selected.and_then(|id| self.images.get(id));
+            let selected = selected.filter(|image| image.listed);
+            selected
+                .map(|image| image.id())
+                .ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no image is selected"))?
+        } else {
+            self.acquire(arguments.get(0), arguments.timeout('t')?, true)?
+        };
+        self.dress(id, &arguments);
+        if !arguments.has('r') {
+            return Ok(Step::Execute(id));
+        }
+        self.images.executable(id)?;
+        let frame = self
+            .frames
+            .last_mut()
+            .ok_or_else(|| Failure::new(Errno::NO_SCRIPT, "not in a script"))?;
+        frame.replacement = Some(id);
+        Ok(Step::Exit(Ok(())))
+    }
+
+    pub(super) fn imgargs(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = self.single(words, false, 1)?;
+        let id = self.acquire(arguments.get(0), arguments.timeout('t')?, false)?;
+        if let Some(image) = self.images.get_mut(id) {
+            image.arguments = None;
+        }
+        self.dress(id, &arguments);
+        Ok(Step::Done)
+    }
+
+    /// The images that a command names, or all.
+    fn several(&self, words: &[String]) -> Result<Vec<Id>, Failure> {
+        let arguments = Arguments::parse(words, &[], 0..=MANY)?;
+        if arguments.rest.is_empty() {
+            return Ok(self.listed().collect());
+        }
+        arguments.rest.iter().map(|name| self.by_name(name)).collect()
+    }
+
+    fn by_name(&self, name: &str) -> Result<Id, Failure> {
+        self.images
+            .find(name)
+            .ok_or_else(|| Failure::new(Errno::NO_IMAGE, format!("no image is called \"{name}\"")))
+    }
+
+    fn listed(&self) -> impl Iterator<Item = Id> {
+        self.images
+            .iter()
+            .filter(|image| image.listed)
+            .map(|image| image.id())
+    }
+
+    pub(super) fn imgstat(&mut self, words: &[String]) -> Result<Step, Failure> {
+        for id in self.several(words)? {
+            let Some(image) = self.images.get(id) else {
+                continue;
+            };
+            let mut line = format!("{} : {} bytes", image.name, image.len());
+            let bytes = self.images.bytes(id);
+            let kind = match &image.content {
+                Content::Script(_) => " [script]",
+                Content::Data { .. } if gzip::is_gzip(bytes) => " [gzip]",
+                Content::Data { .. } if kernel_room(bytes).is_some() => " [Image]",
+                Content::Data { .. } => "",
+            };
+            line.push_str(kind);
+            let marks = [
+                (self.images.selected == Some(id), " [SELECTED]"),
+                (self.images.device_tree == Some(id), " [FDT]"),
+                (image.trusted, " [TRUSTED]"),
+                (image.autofree, " [AUTOFREE]"),
+            ];
+            for (set, mark) in marks {
+                line.push_str(if set { mark } else { "" });
+            }
+            if let Some(arguments) = &image.arguments {
+                line.push_str(&format!(" \"{arguments}\""));
+            }
+            line.push('\n');
+            self.print(&line);
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgfree(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 0..=MANY)?;
+        if arguments.rest.is_empty() {
+            let all: Vec<Id> = self.listed().collect();
+            all.into_iter().for_each(|id| self.images.free(id));
+        }
+        // Each in turn: those before one that does not exist are gone.
+        for name in arguments.rest {
+            let id = self.by_name(name)?;
+            self.images.free(id);
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgset(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [
+            ("keep", 'k', false),
+            ("timeout", 't', true),
+            ("quiet", 'q', false),
+        ];
+        let arguments = Arguments::parse(words, &specs, 2..=2)?;
+        let name = self.settings.name_to_store(arguments.get(0))?;
+        let known = self.images.find(arguments.get(1)).is_some();
+        let id = self.acquire(arguments.get(1), arguments.timeout('t')?, false)?;
+        let raw = self.images.bytes(id).to_vec();
+        if !known && !arguments.has('k') {
+            self.images.free(id);
+        }
+        let kind = name.kind().unwrap_or(Type::String);
+        self.settings.store(&name, kind, raw)?;
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgextract(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [
+            ("name", 'n', true),
+            ("keep", 'k', false),
+            ("timeout", 't', true),
+            ("quiet", 'q', false),
+        ];
+        let arguments = Arguments::parse(words, &specs, 1..=1)?;
+        let id = self.acquire(arguments.get(0), arguments.timeout('t')?, false)?;
+        let stripped = self.images.get(id).map_or_else(String::new, |image| {
+            let (stem, _) = image.name.rsplit_once('.').unwrap_or((&image.name, ""));
+            stem.into()
+        });
+        let name = arguments.value('n').map_or(stripped, Into::into);
+        self.images.extract(id, name)?;
+        if !arguments.has('k') {
+            self.images.free(id);
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgtrust(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [("allow", 'a', false), ("permanent", 'p', false)];
+        let arguments = Arguments::parse(words, &specs, 0..=0)?;
+        let wanted = !arguments.has('a');
+        if !self.trust.1 {
+            self.trust = (wanted, arguments.has('p'));
+        }
+        if self.trust.0 != wanted {
+            return Err(Failure::new(
+                Errno::PERMANENT,
+                "the demand for trust is permanent",
+            ));
+        }
+        Ok(Step::Done)
+    }
+
+    pub(super) fn imgverify(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [
+            ("signer", 's', true),
+            ("keep", 'k', false),
+            ("timeout", 't', true),
+            ("quiet", 'q', false),
+        ];
+        Arguments::parse(words, &specs, 2..=2)?;
+        Err(Failure::new(
+            Errno::UNSUPPORTED,
+            "checking signatures is not supported yet: nothing was verified",
+        ))
+    }
+
+    pub(super) fn fdt(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [("timeout", 't', true), ("quiet", 'q', false)];
+        let arguments = Arguments::parse(words, &specs, 0..=1)?;
+        self.images.device_tree = match arguments.rest.first() {
+            Some(name) => Some(self.acquire(name, arguments.timeout('t')?, false)?),
+            None => None,
+        };
+        Ok(Step::Done)
+    }
+
+    pub(super) fn shim(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [
+            ("timeout", 't', true),
+            ("quiet", 'q', false),
+            ("require-loader", 'l', false),
+            ("allow-pxe", 'p', false),
+            ("allow-sbat", 's', false),
+        ];
+        // A shim takes part in Secure Boot, which does not exist here: it would be fetched for nothing.
+        Arguments::parse(words, &specs, 0..=1)?;
+        Ok(Step::Done)
+    }
+
+    pub(super) fn md5sum(&mut self, words: &[String]) -> Result<Step, Failure> {
+        self.digest(words, |bytes| Md5::digest(bytes).to_vec())
+    }
+
+    pub(super) fn sha1sum(&mut self, words: &[String]) -> Result<Step, Failure> {
+        self.digest(words, |bytes| Sha1::digest(bytes).to_vec())
+    }
+
+    pub(super) fn sha256sum(&mut self, words: &[String]) -> Result<Step, Failure> {
+        self.digest(words, |bytes| Sha256::digest(bytes).to_vec())
+    }
+
+    pub(super) fn sha512sum(&mut self, words: &[String]) -> Result<Step, Failure> {
+        self.digest(words, |bytes| Sha512::digest(bytes).to_vec())
+    }
+
+    fn digest(&mut self, words: &[String], sum: fn(&[u8]) -> Vec<u8>) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[("set", 's', true)], 1..=MANY)?;
+        let name = arguments
+            .value('s')
+            .map(|name| self.settings.name_to_store(name))
+            .transpose()?;
+        for wanted in arguments.rest {
+            let id = self.acquire(wanted, None, false)?;
+            let sum = sum(self.images.bytes(id));
+            if let Some(name) = &name {
+                self.settings.store(name, Type::HexRaw, sum)?;
+                continue;
+            }
+            let sum = Type::HexRaw.format(&sum).unwrap_or_default();
+            let called = self.images.get(id).map_or("", |image| image.name.as_str());
+            let line = format!("{sum}  {called}\n");
+            self.print(&line);
+        }
+        Ok(Step::Done)
+    }
+
+    /// The absolute URL of what a script names.
+    pub(super) fn resolve_uri(&self, uri: &str) -> Result<Url, Failure> {
+        let resolved = match &self.settings.facts.cwuri {
+            Some(base) => base.join(uri),
+            None => Url::parse(uri),
+        };
+        resolved.map_err(|error| {
+            let errno = match error {
+                url::Error::Scheme(_) => Errno::SCHEME,
+                _ => Errno::VALUE,
+            };
+            Failure::new(errno, error.to_string())
+        })
+    }
+
+    /// Downloads a URI, `##params` and all, into a new image.
+    pub(super) fn download(
+        &mut self,
+        uri: &str,
+        patience: Option<Duration>,
+        kernel: bool,
+        front: usize,
+    ) -> Result<Id, Failure> {
+        let (uri, list) = match uri.split_once("##params") {
+            Some((uri, list)) => (uri, self.claim_parameters(list.strip_prefix('='))),
+            None => (uri, None),
+        };
+        let mut url = self.resolve_uri(uri)?;
+        let mut asked_again = false;
+        loop {
+            let Parameters { method, entries, .. } = list.clone().unwrap_or_default();
+            let (headers, fields): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.header);
+            let headers: Vec<(String, String)> = headers
+                .into_iter()
+                .map(|entry| (entry.key, entry.value))
+                .collect();
+            let form: Vec<String> = fields
+                .iter()
+                .map(|entry| {
+                    let [key, value] = [&entry.key, &entry.value].map(|text| uri_encoded(text.as_bytes()));
+                    format!("{key}={value}")
+                })
+                .collect();
+            let form = (!form.is_empty()).then(|| form.join("&"));
+            let default = if form.is_some() { Method::Post } else { Method::Get };
+            let request = Request {
+                url: &url,
+                method: method.unwrap_or(default),
+                headers: &headers,
+                form: form.as_deref(),
+                patience,
+            };
+            let (at, room) = self.images.room(kernel, front);
+            let result = self.world.fetch(&request, room);
+            self.progress();
+            self.world.event(&Event::Request {
+                request: &request,
+                result: &result,
+            });
+            match result {
+                Ok(response) => {
+                    self.misses = 0;
+                    let name = base_name(&url);
+                    return self.images.add(name, response.url, at, response.len, front);
+                }
+                Err(error) => {
+                    let unauthorized = matches!(error.reason, Reason::Status { code: 401, .. });
+                    let login = unauthorized && !asked_again;
+                    if let Some(known) = self.known_login().filter(|_| login) {
+                        let (user, password) = known;
+                        if let Some(with) = url.with_login(&user, &password) {
+                            (url, asked_again) = (with, true);
+                            continue;
+                        }
+                    }
+                    self.misses = self.misses.saturating_add(1);
+                    if self.misses > FREE_MISSES {
+                        self.pause(MISS)?;
+                    }
+                    return Err(Failure::new(Errno::of_fetch(&error), error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// The user name and password that scripts or DHCP have set.
+    fn known_login(&self) -> Option<(String, String)> {
+        let user = self.settings.text("username");
+        (!user.is_empty()).then(|| (user, self.settings.text("password")))
+    }
+
+    /// Boots the kernel `id` with everything else that was downloaded.
+    pub(super) fn boot(&mut self, id: Id) -> Result<Outcome, Failure> {
+        let device_tree = self.images.device_tree.filter(|tree| *tree != id);
+        let is_initrd = |image: &&super::images::Image| {
+            image.listed
+                && image.id() != id
+                && Some(image.id()) != device_tree
+                && matches!(image.content, Content::Data { .. })
+        };
+        // A kernel that is not booted is no initial ramdisk either.
+        let mut files: Vec<Id> = self
+            .images
+            .iter()
+            .filter(is_initrd)
+            .map(|image| image.id())
+            .filter(|&id| kernel_room(self.images.bytes(id)).is_none())
+            .collect();
+        files.extend(device_tree);
+        let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
+        let image = self.images.get(id).ok_or_else(no_image)?;
+        let command_line = image.arguments.clone().unwrap_or_default();
+        let url = |id: &Id| self.images.get(*id).map(|image| &image.url);
+        let initrds = files.iter().filter(|id| Some(**id) != device_tree);
+        self.world.event(&Event::Boot(&Boot {
+            kernel: &image.url,
+            initrds: initrds.filter_map(url).collect(),
+            command_line: &command_line,
+            device_tree: device_tree.as_ref().and_then(url),
+        }));
+        info!("script: booting {} {}", image.url, super::visible(&command_line));
+        let (board, seeds) = (self.board, self.seeds);
+        self.arrange(id, &files)?;
+        let files = self.files(id, &files, device_tree).ok_or_else(no_image)?;
+        let result = load::start(files, &command_line, board, seeds);
+        result.map(Outcome::Boot).map_err(|error| {
+            // It may have been unpacked over itself.
+            self.images.free(id);
+            Failure::new(Errno::NOT_EXECUTABLE, error.to_string())
+        })
+    }
+
+    /// Moves the kernel and `files` to where they are wanted, and writes the archive headers of those that have some.
+    fn arrange(&mut self, id: Id, files: &[Id]) -> Result<(), Failure> {
+        let room = kernel_room(self.images.bytes(id));
+        let headers = |images: &super::images::Images<'_>, id: Id| {
+            let image = images.get(id)?;
+            cpio::headers(image.arguments.as_deref()?, image.len())
+        };
+        let piece = |images: &super::images::Images<'_>, id: Id| match images.get(id)?.content {
+            Content::Data { piece, .. } => Some(piece),
+            Content::Script(_) => None,
+        };
+        let mut kernel = piece(&self.images, id).unwrap_or_default();
+        kernel.front = 0;
+        let mut rest: Vec<Piece> = files
+            .iter()
+            .filter_map(|&id| {
+                let mut piece = piece(&self.images, id)?;
+                piece.front = headers(&self.images, id).map_or(0, |headers| pages(headers.len()));
+                Some(piece)
+            })
+            .collect();
+        // Whatever else lies in memory would be written over.
+        let others: Vec<Id> = self
+            .images
+            .iter()
+            .filter(|image| matches!(image.content, Content::Data { .. }))
+            .map(|image| image.id())
+            .filter(|other| *other != id && !files.contains(other))
+            .collect();
+        others.into_iter().for_each(|id| self.images.free(id));
+        let memory = self.images.memory();
+        let base = memory.range().start;
+        if !arrange(memory.bytes_mut(), base, &mut kernel, &mut rest, room) {
+            let free = memory.len();
+            return Err(Failure::new(
+                Errno::NO_MEMORY,
+                format!("kernel and initial ramdisks do not fit into {free} bytes together"),
+            ));
+        }
+        let placed = files.iter().copied().zip(rest).chain([(id, kernel)]);
+        let kernel_id = id;
+        for (id, piece) in placed {
+            if let Some(headers) = headers(&self.images, id).filter(|_| piece.front > 0) {
+                let bytes = self.images.memory().bytes_mut();
+                let start = piece.at.saturating_sub(headers.len());
+                if let Some(space) = bytes.get_mut(start..piece.at) {
+                    space.copy_from_slice(&headers);
+                }
+            }
+            if let Some(image) = self.images.get_mut(id) {
+                let end = piece.end();
+                let block = id == kernel_id;
+                image.content = Content::Data { piece, end, block };
+            }
+        }
+        Ok(())
+    }
+
+    /// The arranged memory, divided into the files in it.
+    fn files(&mut self, id: Id, files: &[Id], device_tree: Option<Id>) -> Option<load::Files<'_>> {
+        let found = |id: Id| {
+            let image = self.images.get(id)?;
+            match image.content {
+                Content::Data { piece, .. } => Some((image.url.clone(), piece)),
+                Content::Script(_) => None,
+            }
+        };
+        let (kernel_url, kernel) = found(id)?;
+        let rest: Vec<(Id, Url, Piece)> = files
+            .iter()
+            .map(|&id| found(id).map(|(url, piece)| (id, url, piece)))
+            .collect::<Option<_>>()?;
+        let memory = self.images.memory().reborrow();
+        let base = memory.range().start;
+        let end = rest
+            .first()
+            .map_or(memory.len(), |(_, _, first)| first.at.saturating_sub(first.front));
+        let (_, memory) = memory.split_at(kernel.at)?;
+        let (room, mut memory) = memory.split_at(end.checked_sub(kernel.at)?)?;
+        let mut loaded = load::Files {
+            kernel: Fetched {
+                url: kernel_url,
+                room,
+                len: kernel.len,
+            },
+            initrds: Vec::new(),
+            initrd: None,
+            device_tree: None,
+        };
+        let mut at = end;
+        for (id, url, piece) in rest {
+            let room: Region<'_>;
+            (_, memory) = memory.split_at(piece.at.checked_sub(at)?)?;
+            (room, memory) = memory.split_at(piece.len)?;
+            at = piece.end();
+            let len = piece.len;
+            let file = Fetched { url, room, len };
+            if Some(id) == device_tree {
+                loaded.device_tree = Some(file);
+                continue;
+            }
+            let start = base.checked_add(piece.at.checked_sub(piece.front)? as u64)?;
+            let end = base.checked_add(piece.end() as u64)?;
+            let start = loaded.initrd.map_or(start, |before| before.start);
+            loaded.initrd = Some(start..end);
+            let expected = if piece.front > 0 {
+                Expected::File
+            } else {
+                Expected::Initrd
+            };
+            loaded.initrds.push((file, expected));
+        }
+        Some(loaded)
+    }
+}
+
+/// `len` in whole pages.
+fn pages(len: usize) -> usize {
+    len.checked_next_multiple_of(PAGE as usize).unwrap_or(len)
+}

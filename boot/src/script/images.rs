@@ -1,0 +1,403 @@
+//! What a script has downloaded: files by name, in the payload memory where a boot will want them.
+//!
+//! Scripts move to the heap when they arrive, because they outlive every rearrangement; everything else stays where it
+//! landed. A kernel lands at a 2 MiB boundary and keeps room behind it for its BSS and a device tree, so that what is
+//! downloaded next already lies where Linux may have it.
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::errno::{Errno, Failure};
+use super::line::{MAX_SCRIPT, Text, is_script};
+use crate::Region;
+use crate::load::arrange::{Piece, aligned};
+use crate::load::gzip;
+use crate::load::image;
+use crate::load::place::{BLOCK, PAGE};
+use crate::url::Url;
+
+/// Images at a time.
+pub const MAX_IMAGES: usize = 256;
+/// Bytes of all scripts that are kept.
+pub const MAX_SCRIPTS: usize = 2 * 1024 * 1024;
+
+/// Which image, for as long as it exists.
+pub type Id = u32;
+
+/// What an image is.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A script.
+    Script(Rc<Text>),
+    /// Bytes in the payload memory.
+    Data {
+        /// Where they are.
+        piece: Piece,
+        /// Where the room kept for them ends.
+        end: usize,
+        /// Whether they are a kernel, which begins at a 2 MiB boundary.
+        block: bool,
+    },
+}
+
+/// A file by name.
+#[derive(Debug, Clone)]
+pub struct Image {
+    id: Id,
+    /// What scripts call it; several may have one name, then the oldest is meant.
+    pub name: String,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its command line.
+    pub arguments: Option<String>,
+    /// What it is.
+    pub content: Content,
+    /// Whether it is freed once it was executed.
+    pub autofree: bool,
+    /// Whether a signature was checked.
+    pub trusted: bool,
+    /// Whether it is in the list; a script that runs is not.
+    pub listed: bool,
+}
+
+impl Image {
+    /// Its handle.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match &self.content {
+            Content::Script(text) => text.bytes().len(),
+            Content::Data { piece, .. } => piece.len,
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The images and the memory they are in.
+#[derive(Debug)]
+pub struct Images<'m> {
+    memory: Region<'m>,
+    list: Vec<Image>,
+    next: Id,
+    /// The image that `boot` means.
+    pub selected: Option<Id>,
+    /// The device tree that Linux gets.
+    pub device_tree: Option<Id>,
+}
+
+impl<'m> Images<'m> {
+    /// None yet, and room for them.
+    pub fn new(memory: Region<'m>) -> Self {
+        Self {
+            memory,
+            list: Vec::new(),
+            next: 0,
+            selected: None,
+            device_tree: None,
+        }
+    }
+
+    /// The images in order, those that run included.
+    pub fn iter(&self) -> impl Iterator<Item = &Image> {
+        self.list.iter()
+    }
+
+    /// The image of that handle.
+    pub fn get(&self, id: Id) -> Option<&Image> {
+        self.list.iter().find(|image| image.id == id)
+    }
+
+    /// The image of that handle, to change.
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut Image> {
+        self.list.iter_mut().find(|image| image.id == id)
+    }
+
+    /// The oldest listed image of that name.
+    pub fn find(&self, name: &str) -> Option<Id> {
+        let mut listed = self.list.iter().filter(|image| image.listed);
+        Some(listed.find(|image| image.name == name)?.id)
+    }
+
+    /// The bytes of an image.
+    pub fn bytes(&self, id: Id) -> &[u8] {
+        match self.get(id).map(|image| &image.content) {
+            Some(Content::Script(text)) => text.bytes(),
+            Some(Content::Data { piece, .. }) => {
+                self.memory.bytes().get(piece.at..piece.end()).unwrap_or_default()
+            }
+            None => &[],
+        }
+    }
+
+    /// Forgets an image.
+    pub fn free(&mut self, id: Id) {
+        self.list.retain(|image| image.id != id);
+        for reference in [&mut self.selected, &mut self.device_tree] {
+            if *reference == Some(id) {
+                *reference = None;
+            }
+        }
+    }
+
+    /// Puts an image that has run behind all others, where newly loaded ones are.
+    pub fn list_again(&mut self, id: Id) {
+        if let Some(at) = self.list.iter().position(|image| image.id == id) {
+            let mut image = self.list.remove(at);
+            image.listed = true;
+            self.list.push(image);
+        }
+    }
+
+    /// Where the next download goes, at the offset returned. A kernel begins at a 2 MiB boundary; `front` bytes, whole
+    /// pages, stay free before anything else.
+    pub fn room(&mut self, kernel: bool, front: usize) -> (usize, &mut [u8]) {
+        self.close_gaps();
+        let at = self.free_from(kernel, front);
+        (at, self.memory.bytes_mut().get_mut(at..).unwrap_or_default())
+    }
+
+    fn free_from(&self, kernel: bool, front: usize) -> usize {
+        let end = self.list.iter().map(|image| match image.content {
+            Content::Data { end, .. } => end,
+            Content::Script(_) => 0,
+        });
+        let align = if kernel { BLOCK } else { PAGE };
+        aligned(self.memory.range().start, end.max().unwrap_or(0), align).saturating_add(front)
+    }
+
+    /// Moves images down over what was freed below them.
+    fn close_gaps(&mut self) {
+        let base = self.memory.range().start;
+        let bytes = self.memory.bytes_mut();
+        let mut free = 0;
+        let mut moved: Vec<Id> = Vec::new();
+        loop {
+            // The lowest that has not been looked at.
+            let rest = self.list.iter_mut().filter(|image| !moved.contains(&image.id));
+            let lowest = rest
+                .filter_map(|image| match &mut image.content {
+                    Content::Data { piece, end, block } => Some((image.id, piece, end, *block)),
+                    Content::Script(_) => None,
+                })
+                .min_by_key(|(_, piece, ..)| piece.at);
+            let Some((id, piece, end, block)) = lowest else {
+                return;
+            };
+            moved.push(id);
+            let align = if block { BLOCK } else { PAGE };
+            let target = aligned(base, free, align).saturating_add(piece.front);
+            if target < piece.at && bytes.get(piece.at..piece.end()).is_some() {
+                bytes.copy_within(piece.at..piece.end(), target);
+                *end = end.saturating_sub(piece.at.saturating_sub(target));
+                piece.at = target;
+            }
+            free = *end;
+        }
+    }
+
+    /// Takes in a download of `len` bytes at the offset that [`Images::room`] gave, with the same `front`.
+    pub fn add(
+        &mut self,
+        name: String,
+        url: Url,
+        at: usize,
+        len: usize,
+        front: usize,
+    ) -> Result<Id, Failure> {
+        if self.list.len() >= MAX_IMAGES {
+            return Err(Failure::new(
+                Errno::NO_MEMORY,
+                format!("more than {MAX_IMAGES} images: imgfree forgets them"),
+            ));
+        }
+        let memory = self.memory.bytes();
+        let bytes = memory
+            .get(at..)
+            .and_then(|bytes| bytes.get(..len))
+            .unwrap_or_default();
+        let content = if is_script(bytes) {
+            let scripts = self.list.iter().filter_map(|image| match &image.content {
+                Content::Script(text) => Some(text.bytes().len()),
+                Content::Data { .. } => None,
+            });
+            let kept = scripts.fold(len, usize::saturating_add);
+            if len > MAX_SCRIPT || kept > MAX_SCRIPTS {
+                return Err(Failure::new(
+                    Errno::NO_MEMORY,
+                    format!(
+                        "a script of {len} bytes: at most {MAX_SCRIPT}, and {MAX_SCRIPTS} of all that are kept"
+                    ),
+                ));
+            }
+            Content::Script(Rc::new(Text::new(bytes.to_vec())))
+        } else {
+            let base = self.memory.range().start;
+            let piece = Piece { at, len, front };
+            let room = kernel_room(bytes);
+            let block = aligned(base, at, BLOCK) == at && (room.is_some() || gzip::is_gzip(bytes));
+            let end = match room.filter(|_| block) {
+                Some(room) => at.saturating_add(room).min(memory.len()),
+                None => aligned(base, piece.end(), PAGE),
+            };
+            Content::Data { piece, end, block }
+        };
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.list.push(Image {
+            id,
+            name,
+            url,
+            arguments: None,
+            content,
+            autofree: false,
+            trusted: false,
+            listed: true,
+        });
+        Ok(id)
+    }
+
+    /// Unpacks a gzip image into a new one.
+    pub fn extract(&mut self, id: Id, name: String) -> Result<Id, Failure> {
+        let failure = |why: &dyn core::fmt::Display| Failure::new(Errno::ARCHIVE, format!("{why}"));
+        let url = self.get(id).map(|image| image.url.clone());
+        let (Some(url), true) = (url, gzip::is_gzip(self.bytes(id))) else {
+            return Err(failure(&"not a gzip file"));
+        };
+        self.close_gaps();
+        let at = self.free_from(false, 0);
+        let Some(Image {
+            content: Content::Data { piece, .. },
+            ..
+        }) = self.get(id)
+        else {
+            return Err(failure(&"not a gzip file"));
+        };
+        let range = piece.at..piece.end();
+        let (packed, room) = self
+            .memory
+            .bytes_mut()
+            .split_at_mut_checked(at)
+            .unwrap_or_default();
+        let packed = packed.get(range).unwrap_or_default();
+        let len = gzip::unpack(packed, room).map_err(|why| failure(&why))?;
+        self.add(name, url, at, len, 0)
+    }
+
+    /// The memory, for a boot.
+    pub(super) fn memory(&mut self) -> &mut Region<'m> {
+        &mut self.memory
+    }
+
+    /// Whether an image can be executed, or why not.
+    pub fn executable(&self, id: Id) -> Result<(), Failure> {
+        let bytes = self.bytes(id);
+        if is_script(bytes) || gzip::is_gzip(bytes) {
+            return Ok(());
+        }
+        image::parse(bytes)
+            .map(|_| ())
+            .map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}, nor a script")))
+    }
+}
+
+/// What an arm64 `Image` needs from a 2 MiB boundary on, a device tree behind it included.
+pub(super) fn kernel_room(file: &[u8]) -> Option<usize> {
+    let image = image::parse(file).ok()?;
+    let end = image.text_offset.checked_add(image.size)?;
+    let room = end.checked_next_multiple_of(BLOCK)?.checked_add(BLOCK)?;
+    usize::try_from(room).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: u64 = 0x1000;
+
+    fn url() -> Url {
+        Url::parse("http://h/x").unwrap()
+    }
+
+    fn load(images: &mut Images<'_>, name: &str, bytes: &[u8], kernel: bool, front: usize) -> Id {
+        let (at, room) = images.room(kernel, front);
+        room[..bytes.len()].copy_from_slice(bytes);
+        images.add(name.into(), url(), at, bytes.len(), front).unwrap()
+    }
+
+    fn at(images: &Images<'_>, id: Id) -> u64 {
+        match images.get(id).unwrap().content {
+            Content::Data { piece, .. } => BASE + piece.at as u64,
+            Content::Script(_) => 0,
+        }
+    }
+
+    #[test]
+    fn images_lie_in_pages_and_scripts_do_not() {
+        let mut memory = vec![0; 8 << 20];
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let script = load(&mut images, "s", b"#!ipxe\nboot\n", true, 0);
+        let gzip = load(&mut images, "k", b"\x1f\x8b\x08 packed", true, 0);
+        let one = load(&mut images, "i", &[1; 5000], false, 0);
+        let two = load(&mut images, "i", &[2; 10], false, 4096);
+        assert_eq!(
+            (
+                at(&images, script),
+                at(&images, gzip),
+                at(&images, one),
+                at(&images, two)
+            ),
+            (0, 0x20_0000, 0x20_1000, 0x20_4000)
+        );
+        assert_eq!(images.find("i"), Some(one));
+        assert_eq!(images.bytes(script), b"#!ipxe\nboot\n");
+        images.free(one);
+        assert_eq!(images.find("i"), Some(two));
+        // The next download makes use of what was freed.
+        let three = load(&mut images, "j", &[3; 10], false, 0);
+        assert_eq!((at(&images, two), at(&images, three)), (0x20_2000, 0x20_3000));
+        assert_eq!(images.bytes(two), [2; 10]);
+    }
+
+    #[test]
+    fn what_runs_is_not_found_and_comes_back_last() {
+        let mut memory = vec![0; 1 << 20];
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let first = load(&mut images, "a", b"#!ipxe\n", false, 0);
+        let second = load(&mut images, "a", b"#!ipxe\n", false, 0);
+        images.get_mut(first).unwrap().listed = false;
+        assert_eq!(images.find("a"), Some(second));
+        images.list_again(first);
+        assert_eq!(images.find("a"), Some(second));
+        images.selected = Some(second);
+        images.free(second);
+        assert_eq!((images.find("a"), images.selected), (Some(first), None));
+    }
+
+    #[test]
+    fn their_number_and_the_bytes_of_scripts_are_bounded() {
+        let mut memory = vec![0; 4 << 20];
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let script = [b"#!ipxe\n".to_vec(), vec![b'\n'; MAX_SCRIPT - 7]].concat();
+        load(&mut images, "a", &script, false, 0);
+        load(&mut images, "b", &script, false, 0);
+        let (at, room) = images.room(false, 0);
+        room[..7].copy_from_slice(b"#!ipxe\n");
+        assert_eq!(
+            images.add("c".into(), url(), at, 7, 0).unwrap_err().errno,
+            Errno::NO_MEMORY
+        );
+        for _ in 2..MAX_IMAGES {
+            load(&mut images, "d", b"x", false, 0);
+        }
+        assert!(images.add("e".into(), url(), 0, 1, 0).is_err());
+    }
+}

@@ -1,0 +1,403 @@
+//! A script's text: lines, continuations, labels, words, operators and `${…}` (<https://ipxe.org/scripting>).
+//!
+//! There is no quoting and no escaping. A line is cut into words first and each word expanded then, so a value with
+//! blanks in it stays one argument.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::errno::{Errno, Failure};
+use super::value::is_space;
+
+/// Bytes of a script.
+pub const MAX_SCRIPT: usize = 1024 * 1024;
+/// Bytes of a line, its continuations included.
+pub const MAX_LINE: usize = 64 * 1024;
+/// Bytes that a word may become.
+pub const MAX_WORD: usize = 64 * 1024;
+/// Settings replaced in one word: a value that names itself would go on for ever.
+pub const MAX_EXPANSIONS: usize = 1000;
+
+/// Whether `text` is a script: the magic, and white space behind it.
+pub fn is_script(text: &[u8]) -> bool {
+    text.strip_prefix(b"#!ipxe")
+        .or_else(|| text.strip_prefix(b"#!gpxe"))
+        .and_then(<[u8]>::first)
+        .is_some_and(|&byte| is_space(char::from(byte)))
+}
+
+/// A script and where its labels are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text {
+    bytes: Vec<u8>,
+    /// Name, and the place of its line.
+    labels: Vec<(String, Place)>,
+    /// Whether the last line has no end, because it ends in a backslash.
+    unfinished: bool,
+}
+
+/// The start of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Bytes before it.
+    pub offset: usize,
+    /// Lines before it.
+    pub line: usize,
+}
+
+/// A line, without its label and its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line<'t> {
+    /// What is to be run.
+    pub command: Cow<'t, str>,
+    /// The label in front of it.
+    pub label: Option<String>,
+    /// Where the next one begins.
+    pub next: Place,
+}
+
+/// Why there is no line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoLine {
+    /// The script is at its end.
+    End,
+    /// It ends inside a line.
+    Unfinished,
+    /// A line is longer than 64 KiB.
+    TooLong,
+}
+
+impl Text {
+    /// Reads where the labels are.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let mut text = Self {
+            bytes,
+            labels: Vec::new(),
+            unfinished: false,
+        };
+        let mut labels = Vec::new();
+        let mut place = Place::default();
+        text.unfinished = loop {
+            match text.line(place) {
+                Ok(line) => {
+                    labels.extend(line.label.map(|label| (label, place)));
+                    place = line.next;
+                }
+                Err(why) => break why == NoLine::Unfinished,
+            }
+        };
+        text.labels = labels;
+        text
+    }
+
+    /// The script as it arrived.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the first label of that name is.
+    pub fn label(&self, name: &str) -> Result<Place, Failure> {
+        let found = self.labels.iter().find(|(label, _)| label == name);
+        found.map(|(_, place)| *place).ok_or_else(|| {
+            let errno = if self.unfinished {
+                Errno::CONTINUATION
+            } else {
+                Errno::NO_LABEL
+            };
+            Failure::new(errno, alloc::format!("the script has no label :{name}"))
+        })
+    }
+
+    /// The line that begins at `place`.
+    pub fn line(&self, place: Place) -> Result<Line<'_>, NoLine> {
+        let mut next = place;
+        let mut whole: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+        loop {
+            let rest = self.bytes.get(next.offset..).unwrap_or_default();
+            if rest.is_empty() {
+                return Err(if next == place {
+                    NoLine::End
+                } else {
+                    NoLine::Unfinished
+                });
+            }
+            let end = rest.iter().position(|&byte| byte == b'\n');
+            let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+            next.offset = next.offset.saturating_add(part.len()).saturating_add(1);
+            next.line = next.line.saturating_add(1);
+            if whole.is_empty() {
+                whole = Cow::Borrowed(part);
+            } else {
+                whole.to_mut().extend_from_slice(part);
+            }
+            if whole.len() > MAX_LINE {
+                return Err(NoLine::TooLong);
+            }
+            // The carriage return goes first, as in iPXE.
+            cut(&mut whole, b'\r');
+            if !cut(&mut whole, b'\\') {
+                break;
+            }
+        }
+        let text = match whole {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        };
+        Ok(match labelled(&text) {
+            None => Line {
+                command: text,
+                label: None,
+                next,
+            },
+            Some((label, command)) => Line {
+                label: Some(label.into()),
+                command: Cow::Owned(command.into()),
+                next,
+            },
+        })
+    }
+}
+
+/// Takes `byte` off the end of `bytes`.
+fn cut(bytes: &mut Cow<'_, [u8]>, byte: u8) -> bool {
+    let Some((&last, rest)) = bytes.split_last() else {
+        return false;
+    };
+    if last != byte {
+        return false;
+    }
+    let len = rest.len();
+    match bytes {
+        Cow::Borrowed(bytes) => *bytes = bytes.get(..len).unwrap_or_default(),
+        Cow::Owned(bytes) => bytes.truncate(len),
+    }
+    true
+}
+
+/// A line's label and what follows it.
+fn labelled(line: &str) -> Option<(&str, &str)> {
+    let rest = line.trim_start_matches(is_space).strip_prefix(':')?;
+    Some(rest.split_once(is_space).unwrap_or((rest, "")))
+}
+
+/// What decides whether the next command of a line is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `&&`: after success.
+    And,
+    /// `||`: after failure.
+    Or,
+    /// `;`: always.
+    Then,
+}
+
+impl Operator {
+    /// Whether the next command is run.
+    pub fn goes_on(self, succeeded: bool) -> bool {
+        match self {
+            Self::And => succeeded,
+            Self::Or => !succeeded,
+            Self::Then => true,
+        }
+    }
+}
+
+/// The words of the first command in `line`, and the operator behind it with the rest of the line.
+pub fn command(line: &str) -> (Vec<&str>, Option<(Operator, &str)>) {
+    let mut words = Vec::new();
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches(is_space);
+        let (word, after) = match rest.find(is_space) {
+            Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
+            None => (rest, ""),
+        };
+        let operator = match word {
+            "" => return (words, None),
+            "||" => Operator::Or,
+            "&&" => Operator::And,
+            ";" => Operator::Then,
+            // A comment reaches to the end of the line.
+            _ if word.starts_with('#') => return (words, None),
+            _ => {
+                words.push(word);
+                rest = after;
+                continue;
+            }
+        };
+        return (words, Some((operator, after)));
+    }
+}
+
+/// `word` with every `${…}` replaced by what `value` says, the innermost and leftmost first, and what comes out looked
+/// at again.
+pub fn expand(word: &str, value: &mut dyn FnMut(&str) -> String) -> Result<String, Failure> {
+    let mut text = String::from(word);
+    // Nothing before this can hold a complete `${…}`, nor will it when what follows changes.
+    for _ in 0..MAX_EXPANSIONS {
+        let Some((start, end)) = innermost(&text) else {
+            return Ok(text);
+        };
+        let name = text.get(start.saturating_add(2)..end).unwrap_or_default();
+        let value = value(name);
+        if text.len().saturating_add(value.len()) > MAX_WORD {
+            return Err(Failure::new(
+                Errno::BOUND,
+                alloc::format!("a word expands to more than {MAX_WORD} bytes"),
+            ));
+        }
+        text.replace_range(start..=end, &value);
+    }
+    Err(Failure::new(
+        Errno::BOUND,
+        alloc::format!("a word needs more than {MAX_EXPANSIONS} expansions: does a setting name itself?"),
+    ))
+}
+
+/// Where the first `}` behind a `${` is, and the last `${` before it.
+fn innermost(text: &str) -> Option<(usize, usize)> {
+    let mut start = None;
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((at, byte)) = bytes.next() {
+        match (byte, start) {
+            (b'$', _) if bytes.peek().is_some_and(|(_, next)| *next == b'{') => start = Some(at),
+            (b'}', Some(start)) => return Some((start, at)),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> (Vec<(String, String)>, NoLine) {
+        let text = Text::new(text.as_bytes().to_vec());
+        let (mut lines, mut place) = (Vec::new(), Place::default());
+        loop {
+            match text.line(place) {
+                Ok(line) => {
+                    lines.push((line.label.unwrap_or_default(), line.command.into_owned()));
+                    place = line.next;
+                }
+                Err(why) => return (lines, why),
+            }
+        }
+    }
+
+    #[test]
+    fn the_magic_is_followed_by_white_space() {
+        for script in ["#!ipxe\n", "#!gpxe \n", "#!ipxe\r\necho", "#!ipxe\t"] {
+            assert!(is_script(script.as_bytes()), "{script:?}");
+        }
+        for other in ["#!ipxe", "#!ipxes\n", " #!ipxe\n", "#!/bin/sh\n", "", "#!IPXE\n"] {
+            assert!(!is_script(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_joined_stripped_and_labelled() {
+        let line = |label: &str, command: &str| (label.to_owned(), command.to_owned());
+        assert_eq!(
+            lines("echo a\r\nb\\\n  c \\\r\nd\n:x\n  :y echo  z\n::q\nlast"),
+            (
+                vec![
+                    line("", "echo a"),
+                    line("", "b  c d"),
+                    line("x", ""),
+                    line("y", "echo  z"),
+                    line(":q", ""),
+                    line("", "last")
+                ],
+                NoLine::End
+            )
+        );
+        // A backslash followed by a blank joins nothing.
+        assert_eq!(lines("a\\ \nb\n").0.len(), 2);
+        assert_eq!(lines("a\\\n"), (vec![], NoLine::Unfinished));
+        assert_eq!(lines("a\\"), (vec![], NoLine::Unfinished));
+        assert_eq!(lines(""), (vec![], NoLine::End));
+        assert_eq!(lines("\n\n").0.len(), 2);
+    }
+
+    #[test]
+    fn a_line_has_a_bound() {
+        let long = "x".repeat(MAX_LINE);
+        assert_eq!(lines(&long).0.len(), 1);
+        assert_eq!(lines(&format!("{long}x")).1, NoLine::TooLong);
+        assert_eq!(lines(&"x\\\n".repeat(MAX_LINE + 1)).1, NoLine::TooLong);
+    }
+
+    #[test]
+    fn labels_are_found_by_their_first_place_and_line() {
+        let text = Text::new(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n".to_vec());
+        assert_eq!(text.label("a"), Ok(Place { offset: 7, line: 1 }));
+        assert_eq!(text.label("bc"), Ok(Place { offset: 10, line: 2 }));
+        assert_eq!(text.label("b").unwrap_err().errno, Errno::NO_LABEL);
+        assert_eq!(
+            Text::new(b"x\\".to_vec()).label("b").unwrap_err().errno,
+            Errno::CONTINUATION
+        );
+    }
+
+    #[test]
+    fn operators_are_whole_words_and_comments_begin_one() {
+        for (line, words, operator) in [
+            ("", vec![], None),
+            ("  echo  a\tb ", vec!["echo", "a", "b"], None),
+            ("a && b || c", vec!["a"], Some((Operator::And, " b || c"))),
+            ("a ||", vec!["a"], Some((Operator::Or, ""))),
+            ("a ; b", vec!["a"], Some((Operator::Then, " b"))),
+            ("a;b c; d", vec!["a;b", "c;", "d"], None),
+            ("a | b & c", vec!["a", "|", "b", "&", "c"], None),
+            ("a #b && c", vec!["a"], None),
+            ("a b#c", vec!["a", "b#c"], None),
+            ("#!ipxe", vec![], None),
+            ("|| a", vec![], Some((Operator::Or, " a"))),
+            ("a \"b c\"", vec!["a", "\"b", "c\""], None),
+        ] {
+            assert_eq!(command(line), (words, operator), "{line}");
+        }
+    }
+
+    #[test]
+    fn expansion_is_innermost_first_and_looks_again() {
+        let mut value = |name: &str| {
+            String::from(match name {
+                "i" => "0",
+                "net0/mac" => "b8:27",
+                "ref" => "i",
+                "open" => "${",
+                "" => "empty",
+                _ => "",
+            })
+        };
+        for (word, expanded) in [
+            ("plain", "plain"),
+            ("${i}", "0"),
+            ("a${i}b${i}c", "a0b0c"),
+            ("${net${i}/mac}", "b8:27"),
+            ("${${ref}}", "0"),
+            ("${unset}", ""),
+            ("${}", "empty"),
+            ("${i", "${i"),
+            ("$i}", "$i}"),
+            ("}${i}", "}0"),
+            ("${open}i}", "0"),
+            ("$${i}", "$0"),
+            ("${a${b", "${a${b"),
+        ] {
+            assert_eq!(expand(word, &mut value).unwrap(), expanded, "{word}");
+        }
+    }
+
+    #[test]
+    fn expansion_has_bounds() {
+        let failure = expand("${x}", &mut |_| "${x}".into()).unwrap_err();
+        assert_eq!(failure.errno, Errno::BOUND);
+        let failure = expand("${x}", &mut |_| "a${x}${x}".repeat(40)).unwrap_err();
+        assert_eq!(failure.errno, Errno::BOUND);
+    }
+}

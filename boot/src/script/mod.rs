@@ -1,0 +1,630 @@
+//! iPXE scripts (<https://ipxe.org/scripting>): an interpreter that is a machine of frames, and what it may touch.
+//!
+//! `line` cuts the text into commands, `settings` and `value` are what `${…}` means, `images` is what was downloaded,
+//! and the `cmd_` files are the commands. Nothing recurses: a chained script is one more frame, and one whose caller
+//! has nothing left to do takes its caller's place, so that a script may chain to itself for as long as it likes.
+//! Everything that happens goes through [`World`], and everything worth knowing to [`World::event`].
+
+pub mod errno;
+pub mod images;
+pub mod line;
+pub mod settings;
+pub mod value;
+
+mod cmd_flow;
+mod cmd_images;
+mod cmd_menus;
+mod cmd_network;
+mod cmd_settings;
+mod commands;
+mod console;
+mod cpio;
+mod options;
+
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+
+use crate::fetch::{self, Request, Response};
+use crate::lease::Lease;
+use crate::load::Seeds;
+use crate::menu::{Chosen, Menu};
+use crate::resolve;
+use crate::url::Url;
+use crate::{Board, Handoff, Region};
+use errno::{Errno, Failure};
+use images::{Content, Id, Images};
+use line::{NoLine, Operator, Place, Text};
+use settings::{Facts, Settings};
+
+/// Scripts inside scripts, those not counted whose caller has nothing left to do.
+pub const MAX_DEPTH: usize = 32;
+/// Commands in a row without a download, a pause or a key.
+pub const MAX_IDLE_COMMANDS: u32 = 100_000;
+/// Commands between two looks at the network and the watchdog.
+const BREATHER: u32 = 64;
+/// Characters of a command that an error repeats.
+const MAX_SHOWN: usize = 120;
+
+/// What a script can do to the world, and what the world may know of a script.
+pub trait World {
+    /// Time since reset.
+    fn now(&self) -> Instant;
+    /// Rests until `deadline` at the latest, with the network and the watchdog looked after; a byte that was typed ends
+    /// it. A deadline in the past only looks after them.
+    fn key(&mut self, deadline: Instant) -> Option<u8>;
+    /// Writes to the terminal.
+    fn print(&mut self, text: &str);
+    /// Downloads into memory.
+    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
+    /// Shows a menu, and says what was chosen.
+    fn choose(&mut self, menu: &Menu) -> Chosen;
+    /// The lease, when there is one.
+    fn lease(&mut self) -> Option<Lease>;
+    /// Asks DHCP again and waits so long for an answer. A lease that is still fresh is one.
+    fn dhcp(&mut self, patience: Duration) -> bool;
+    /// The address of a host.
+    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
+    /// Hears what happens, in order.
+    fn event(&mut self, _event: &Event<'_>) {}
+}
+
+/// Something that happened. All text is as the script has it: it may hold anything.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A command is about to run.
+    Command {
+        /// The script; none at the prompt of `shell`.
+        script: Option<&'e Url>,
+        /// Its line, from 1.
+        line: usize,
+        /// The command and its arguments, expanded.
+        words: &'e [String],
+    },
+    /// A command failed.
+    Failed(&'e Failure),
+    /// A request was answered, or not.
+    Request {
+        /// What was asked.
+        request: &'e Request<'e>,
+        /// What came.
+        result: &'e Result<Response, fetch::Error>,
+    },
+    /// Text for the terminal.
+    Print(&'e str),
+    /// A menu was shown, and this was chosen.
+    Menu(&'e Menu, Chosen),
+    /// A kernel is about to be placed.
+    Boot(&'e Boot<'e>),
+}
+
+/// What boots: everything already downloaded.
+#[derive(Debug)]
+pub struct Boot<'e> {
+    /// Where the kernel came from, after redirects.
+    pub kernel: &'e Url,
+    /// Where the initial ramdisks came from, in order.
+    pub initrds: Vec<&'e Url>,
+    /// The command line, the firmware's arguments not in it.
+    pub command_line: &'e str,
+    /// Where the device tree came from; none for the firmware's.
+    pub device_tree: Option<&'e Url>,
+}
+
+/// Where a script leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// To a kernel.
+    Boot(Handoff),
+    /// To a reset of the board.
+    Reset,
+}
+
+/// Why a script led nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// It failed; the reason begins with the script and the line.
+    Failed(Failure),
+    /// It ended without booting anything, which is how servers say "the next boot device".
+    Ended(Url),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => write!(f, "script: {}", visible(&failure.reason)),
+            Self::Ended(url) => {
+                write!(
+                    f,
+                    "script: {url} ended without booting anything, and there is no other boot device"
+                )
+            }
+        }
+    }
+}
+
+/// `text` as a log line may hold it: control characters become `?`.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+/// Where commands come from.
+#[derive(Debug)]
+enum Source {
+    /// A script in memory, and the image that it is.
+    Script(Rc<Text>, Id, Url),
+    /// A person at the prompt of `shell`, since then.
+    Person(Instant),
+}
+
+/// A script that runs.
+#[derive(Debug)]
+struct Frame {
+    source: Source,
+    /// The line that comes next.
+    next: Place,
+    /// The number of the current line, from 1.
+    number: usize,
+    /// What is left of the current line; none when it is done.
+    rest: Option<String>,
+    /// What follows the command that runs.
+    pending: Option<(Operator, String)>,
+    /// Whether the next command is run.
+    runs: bool,
+    /// How the last command ended.
+    result: Result<(), Failure>,
+    /// The command that runs, for an error.
+    shown: String,
+    /// What relative URIs were relative to before.
+    cwuri: Option<Url>,
+    /// The image that takes this script's place when it ends.
+    replacement: Option<Id>,
+    /// When a command's time is to be told: the command and its start.
+    timed: Option<Instant>,
+}
+
+impl Frame {
+    fn new(source: Source, cwuri: Option<Url>) -> Self {
+        Self {
+            source,
+            next: Place::default(),
+            number: 0,
+            rest: None,
+            pending: None,
+            runs: true,
+            result: Ok(()),
+            shown: String::new(),
+            cwuri,
+            replacement: None,
+            timed: None,
+        }
+    }
+
+    /// Whether all that is left are blank lines and comments.
+    fn is_over(&self) -> bool {
+        let Source::Script(text, ..) = &self.source else {
+            return false;
+        };
+        let mut place = self.next;
+        while let Ok(line) = text.line(place) {
+            if line::command(&line.command) != (Vec::new(), None) {
+                return false;
+            }
+            place = line.next;
+        }
+        self.pending.is_none() && self.timed.is_none() && text.line(place) == Err(NoLine::End)
+    }
+}
+
+/// What a command leads to, other than failure.
+enum Step {
+    /// The next command.
+    Done,
+    /// Another line of the script.
+    Goto(Place),
+    /// The end of the script, with this result.
+    Exit(Result<(), Failure>),
+    /// An image that is executed.
+    Execute(Id),
+    /// The end of everything.
+    End(Outcome),
+    /// A prompt.
+    Shell,
+}
+
+/// A script's world and its state.
+struct Interpreter<'r, 'm> {
+    world: &'r mut dyn World,
+    board: &'r Board<'r>,
+    seeds: &'r Seeds,
+    settings: Settings,
+    images: Images<'m>,
+    frames: Vec<Frame>,
+    menus: Vec<cmd_menus::Form>,
+    parameters: Vec<cmd_network::Parameters>,
+    /// Whether images must be trusted, and whether that is for ever.
+    trust: (bool, bool),
+    /// Commands since something last took time.
+    idle: u32,
+    /// Downloads in a row that failed.
+    misses: u32,
+    /// Menu items and form fields, of all menus and forms.
+    items: usize,
+}
+
+/// A script that was downloaded.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its text.
+    pub text: Vec<u8>,
+}
+
+/// The value of `text` with every `${…}` in it replaced, for a boot file or a menu's URL that names settings.
+pub fn expand(text: &str, board: &Board<'_>, lease: &Lease) -> String {
+    if !text.contains("${") {
+        return text.into();
+    }
+    let settings = Settings::new(Facts::of(board, Some(lease.clone())));
+    line::expand(text, &mut |name| settings.text(name)).unwrap_or_else(|_| text.into())
+}
+
+/// Runs a script until something boots or nothing is left to do. What it downloads goes into `memory`.
+pub fn run(
+    script: Script,
+    memory: Region<'_>,
+    board: &Board<'_>,
+    seeds: &Seeds,
+    world: &mut dyn World,
+) -> Result<Outcome, Error> {
+    let facts = Facts::of(board, world.lease());
+    let url = script.url.clone();
+    let mut interpreter = Interpreter {
+        world,
+        board,
+        seeds,
+        settings: Settings::new(facts),
+        images: Images::new(memory),
+        frames: Vec::new(),
+        menus: Vec::new(),
+        parameters: Vec::new(),
+        trust: (false, false),
+        idle: 0,
+        misses: 0,
+        items: 0,
+    };
+    let id = interpreter.take_in(script).map_err(Error::Failed)?;
+    interpreter.execute(id).map_err(Error::Failed)?;
+    match interpreter.run() {
+        Ok(outcome) => Ok(outcome),
+        Err(Some(failure)) => Err(Error::Failed(failure)),
+        Err(None) => Err(Error::Ended(url)),
+    }
+}
+
+impl Interpreter<'_, '_> {
+    /// Makes the first script an image like any other.
+    fn take_in(&mut self, script: Script) -> Result<Id, Failure> {
+        let Script { url, text } = script;
+        let (at, room) = self.images.room(true, 0);
+        let space = room
+            .get_mut(..text.len())
+            .ok_or_else(|| Failure::new(Errno::NO_MEMORY, format!("{url}: no memory for it")))?;
+        space.copy_from_slice(&text);
+        let name = cmd_images::base_name(&url);
+        self.images.add(name, url, at, text.len(), 0)
+    }
+
+    /// Runs until there is no frame left. No failure means that all went well, and nothing booted.
+    fn run(&mut self) -> Result<Outcome, Option<Failure>> {
+        while let Some(frame) = self.frames.last_mut() {
+            let Some(rest) = frame.rest.take() else {
+                let left = self.next_line().and_then(|result| self.leave(result));
+                match left {
+                    Some(end) => return end,
+                    None => continue,
+                }
+            };
+            self.settings.facts.unixtime = self.world.now().secs() as u32;
+            let (words, tail) = line::command(&rest);
+            frame.pending = tail.map(|(operator, tail)| (operator, tail.to_string()));
+            if !frame.runs {
+                frame.go_on();
+                continue;
+            }
+            let mut expanded = Vec::with_capacity(words.len());
+            let mut result = Ok(Step::Done);
+            for word in words {
+                match line::expand(word, &mut |name| self.settings.text(name)) {
+                    Ok(word) => expanded.push(word),
+                    Err(failure) => {
+                        result = Err(failure);
+                        break;
+                    }
+                }
+            }
+            frame.shown = shown(&expanded);
+            if result.is_ok() {
+                result = self.command(&expanded);
+            }
+            if let Some(end) = self.took(result) {
+                return end;
+            }
+        }
+        Err(None)
+    }
+
+    /// Gets the next line of the top frame; a result when there is none.
+    fn next_line(&mut self) -> Option<Result<(), Failure>> {
+        let frame = self.frames.last_mut()?;
+        let line = match &frame.source {
+            Source::Script(..) if frame.result.is_err() => {
+                // Nobody provided for it, whatever it was.
+                let result = core::mem::replace(&mut frame.result, Ok(()));
+                return Some(result.map_err(|failure| Failure {
+                    expected: false,
+                    ..failure
+                }));
+            }
+            Source::Script(text, ..) => match text.line(frame.next) {
+                Ok(line) => {
+                    frame.number = frame.next.line.saturating_add(1);
+                    frame.next = line.next;
+                    line.command.into_owned()
+                }
+                Err(NoLine::End) => return Some(Ok(())),
+                Err(why) => {
+                    frame.number = frame.next.line.saturating_add(1);
+                    let failure = match why {
+                        NoLine::TooLong => {
+                            Failure::new(Errno::BOUND, format!("longer than {} bytes", line::MAX_LINE))
+                        }
+                        _ => Failure::new(Errno::CONTINUATION, "the script ends inside a line"),
+                    };
+                    return Some(Err(at_line(frame, failure)));
+                }
+            },
+            Source::Person(since) => {
+                let since = *since;
+                match self.read_command(since) {
+                    Ok(line) => line,
+                    Err(failure) => return Some(Err(failure)),
+                }
+            }
+        };
+        let frame = self.frames.last_mut()?;
+        frame.rest = Some(line);
+        frame.runs = true;
+        None
+    }
+
+    /// Runs one command.
+    fn command(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let Some(name) = words.first() else {
+            // Nothing is done, successfully.
+            return Ok(Step::Done);
+        };
+        self.idle = self.idle.saturating_add(1);
+        if self.idle.is_multiple_of(BREATHER) {
+            let now = self.world.now();
+            let _ = self.world.key(now);
+        }
+        let (script, line) = match self.frames.last() {
+            Some(Frame {
+                source: Source::Script(_, _, url),
+                number,
+                ..
+            }) => (Some(url), *number),
+            _ => (None, 0),
+        };
+        self.world.event(&Event::Command { script, line, words });
+        let Some(command) = commands::find(name) else {
+            return Err(Failure::new(Errno::NO_COMMAND, "command not found"));
+        };
+        command(self, words)
+    }
+
+    /// Goes where a command led. Something when that is the end of everything.
+    fn took(&mut self, result: Result<Step, Failure>) -> Option<Result<Outcome, Option<Failure>>> {
+        if self.idle > MAX_IDLE_COMMANDS {
+            let failure = Failure::new(
+                Errno::BOUND,
+                format!(
+                    "{MAX_IDLE_COMMANDS} commands without a download, a pause or a key: a loop that leads nowhere"
+                ),
+            );
+            let frame = self.frames.last();
+            return Some(Err(Some(match frame {
+                Some(frame) => at_line(frame, failure),
+                None => failure,
+            })));
+        }
+        let result = match result {
+            Ok(Step::Execute(id)) => match self.execute(id) {
+                // The new frame's result is the command's.
+                Ok(None) => return None,
+                Ok(Some(outcome)) => return Some(Ok(outcome)),
+                Err(failure) => Err(failure),
+            },
+            Ok(Step::Shell) => {
+                let cwuri = self.settings.facts.cwuri.clone();
+                let source = Source::Person(self.world.now());
+                self.frames.push(Frame::new(source, cwuri));
+                return None;
+            }
+            Ok(Step::End(outcome)) => return Some(Ok(outcome)),
+            Ok(Step::Exit(result)) => {
+                self.note(&result);
+                let result = match self.frames.last() {
+                    Some(frame) => result.map_err(|failure| at_line(frame, failure)),
+                    None => result,
+                };
+                return self.leave(result);
+            }
+            Ok(Step::Goto(place)) => {
+                if let Some(frame) = self.frames.last_mut() {
+                    (frame.next, frame.rest, frame.pending) = (place, None, None);
+                    frame.timed = None;
+                    frame.result = Ok(());
+                }
+                return None;
+            }
+            Ok(Step::Done) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        self.after(result);
+        None
+    }
+
+    /// Remembers a failure's number.
+    fn note(&mut self, result: &Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.settings.facts.errno = failure.errno.0;
+            self.world.event(&Event::Failed(failure));
+        }
+    }
+
+    /// The top frame's command has ended.
+    fn after(&mut self, result: Result<(), Failure>) {
+        self.note(&result);
+        let now = self.world.now();
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        let took = frame.timed.take().map(|start| (now - start).total_millis());
+        frame.result = result.map_err(|failure| at_line(frame, failure));
+        if let Err(failure) = &frame.result {
+            match &frame.source {
+                Source::Person(_) => {
+                    let line = format!("{}\n", visible(&failure.reason));
+                    self.print(&line);
+                }
+                Source::Script(..) if frame.pending.is_some() && !failure.expected => {
+                    warn!("script: {}", visible(&failure.reason));
+                }
+                Source::Script(..) => {}
+            }
+        }
+        if let Some(millis) = took {
+            self.print(&format!("{millis} ms\n"));
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.go_on();
+        }
+    }
+
+    /// Executes an image: a script in a frame of its own, a kernel for good.
+    fn execute(&mut self, id: Id) -> Result<Option<Outcome>, Failure> {
+        self.images.executable(id)?;
+        let Some(image) = self.images.get_mut(id) else {
+            return Err(Failure::new(Errno::NO_IMAGE, "no such image"));
+        };
+        if self.trust.0 && !image.trusted {
+            return Err(Failure::new(
+                Errno::UNTRUSTED,
+                "not trusted: imgtrust demands a signature, and imgverify has not seen one",
+            ));
+        }
+        let Content::Script(text) = &image.content else {
+            return self.boot(id).map(Some);
+        };
+        let source = Source::Script(text.clone(), id, image.url.clone());
+        image.listed = false;
+        let mut cwuri = self.settings.facts.cwuri.replace(image.url.clone());
+        // A caller that has nothing left to do makes room; its own caller hears what the new script leads to.
+        if let Some(over) = self.frames.pop_if(|frame| frame.is_over()) {
+            cwuri = over.cwuri;
+            if let Source::Script(_, caller, _) = over.source {
+                self.images.free(caller);
+            }
+        }
+        if self.frames.len() >= MAX_DEPTH {
+            self.settings.facts.cwuri = cwuri;
+            self.images.list_again(id);
+            return Err(Failure::new(
+                Errno::BOUND,
+                format!("scripts are nested more than {MAX_DEPTH} deep"),
+            ));
+        }
+        self.frames.push(Frame::new(source, cwuri));
+        Ok(None)
+    }
+
+    /// Ends the top frame. Something when it was the last.
+    fn leave(&mut self, result: Result<(), Failure>) -> Option<Result<Outcome, Option<Failure>>> {
+        let frame = self.frames.pop()?;
+        self.settings.facts.cwuri = frame.cwuri;
+        if let Source::Script(_, id, _) = frame.source {
+            let freed = self.images.get(id).is_none_or(|image| image.autofree);
+            if freed || frame.replacement.is_some() {
+                self.images.free(id);
+            } else {
+                self.images.list_again(id);
+            }
+        }
+        let mut result = result;
+        if let Some(next) = frame.replacement {
+            match self.execute(next) {
+                Ok(None) => return None,
+                Ok(Some(outcome)) => return Some(Ok(outcome)),
+                Err(failure) => result = Err(failure),
+            }
+        }
+        if self.frames.is_empty() {
+            return Some(Err(result.err()));
+        }
+        self.after(result);
+        None
+    }
+
+    /// Writes to the terminal.
+    fn print(&mut self, text: &str) {
+        self.world.event(&Event::Print(text));
+        self.world.print(text);
+    }
+
+    /// Something took time: whatever loops here is not only burning it.
+    fn progress(&mut self) {
+        self.idle = 0;
+    }
+}
+
+impl Frame {
+    /// Goes on with the line behind a command, or to the next line.
+    fn go_on(&mut self) {
+        if let Some((operator, rest)) = self.pending.take() {
+            self.runs = operator.goes_on(self.result.is_ok());
+            self.rest = Some(rest);
+        }
+    }
+}
+
+/// The failure with the place where it happened in front.
+fn at_line(frame: &Frame, failure: Failure) -> Failure {
+    let place = match &frame.source {
+        Source::Script(_, _, url) => format!("{url} line {}: ", frame.number),
+        Source::Person(_) => String::new(),
+    };
+    let gap = if frame.shown.is_empty() { "" } else { ": " };
+    Failure {
+        reason: format!("{place}{}{gap}{}", frame.shown, failure.reason),
+        ..failure
+    }
+}
+
+/// A command as an error repeats it.
+fn shown(words: &[String]) -> String {
+    let line = words.join(" ");
+    if line.chars().nth(MAX_SHOWN).is_none() {
+        return line;
+    }
+    line.chars().take(MAX_SHOWN).chain(['…']).collect()
+}
