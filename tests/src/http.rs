@@ -227,6 +227,8 @@ pub struct Request {
     pub path: String,
     /// The whole head.
     pub head: String,
+    /// What followed it.
+    pub body: String,
 }
 
 /// The server.
@@ -325,8 +327,17 @@ impl Http {
                     .windows(4)
                     .position(|four| four == b"\r\n\r\n")
             {
-                let head: Vec<u8> = connection.received.drain(..end + 4).collect();
-                let head = String::from_utf8_lossy(&head).into_owned();
+                let head = String::from_utf8_lossy(&connection.received[..end + 4]).into_owned();
+                let length = head
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Content-Length: "))
+                    .map_or(0, |length| length.trim().parse().expect("a length"));
+                if connection.received.len() < end + 4 + length {
+                    continue;
+                }
+                connection.received.drain(..end + 4);
+                let body: Vec<u8> = connection.received.drain(..length).collect();
+                let body = String::from_utf8_lossy(&body).into_owned();
                 let path = head.split(' ').nth(1).unwrap_or_default().to_string();
                 let reply = match self.routes.get_mut(&path) {
                     Some(replies) if replies.len() > 1 => replies.pop_front(),
@@ -337,7 +348,12 @@ impl Http {
                     Reply::status("404 Not Found", "<!DOCTYPE html><title>404</title>")
                         .header("Content-Type: text/html")
                 });
-                self.log.push(Request { at: now, path, head });
+                self.log.push(Request {
+                    at: now,
+                    path,
+                    head,
+                    body,
+                });
                 connection.sending = Some(reply.start(now));
                 moved = true;
             }

@@ -739,11 +739,14 @@ static void lan_handle_data(USBDevice *dev, USBPacket *p)
         p->status = USB_RET_IOERROR;
         return;
     }
-    /* What will be NAKed comes again and again: no fault for that */
-    if (halted == &s->halted_out ? s->tx_used < s->path.tx_fifo
-        : halted == &s->halted_in && !QSIMPLEQ_EMPTY(&s->rx) &&
-          !s->burst_open && lan_now() >= s->burst_due) {
-        *halted = *halted || lan_fault(s);
+    /* A NAKed packet comes again and again: no fault for those */
+    if (!*halted && p->status != USB_RET_NAK && halted == &s->halted_out &&
+        lan_fault(s)) {
+        *halted = true;
+    }
+    if (!*halted && halted == &s->halted_in && !QSIMPLEQ_EMPTY(&s->rx) &&
+        !s->burst_open && lan_now() >= s->burst_due && lan_fault(s)) {
+        *halted = true;
     }
     if (*halted) {
         p->status = USB_RET_STALL;

@@ -1,0 +1,465 @@
+//! What iPXE scripts do, rule by rule and command by command: cases with their expected traces, in `scripts/`.
+//!
+//! A case is a title, a script, what it finds, and its trace:
+//!
+//! ```text
+//! case a failing command ends the script
+//! | echo one
+//! | isset ${nothing}
+//! | echo two
+//! > print one
+//! > failed line 3: isset : not set
+//! ```
+//!
+//! `| ` begins a line of the script, behind a first line `#!ipxe` unless it has its own; `file /path` a file of the
+//! server, lines `+ ` behind it; `status /path 503` an answer, `redirect /path url` another; `key 500 \x02` a byte typed
+//! after so many milliseconds; `no lease` and `commands` say what their names say. `%` at the end of a script's
+//! or a trace's line stands for nothing, to keep a blank before it. Of the trace, `print` is a line on the terminal
+//! (`print-` one without its end), `7x line` stands for seven, and in the end's reason `http://h/dir/` is left out.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use boot::fetch::{Error, Reason, Request, Response};
+use boot::lease::{Lease, Options};
+use boot::load::Seeds;
+use boot::menu::{Action, Chosen, Menu};
+use boot::script::{self, Event, Outcome, Script, World};
+use boot::url::Url;
+use boot::{Board, Region, resolve};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+use tests::payload;
+
+/// Where the script under test comes from.
+const HOME: &str = "http://h/dir/test.ipxe";
+const BASE: u64 = 0x1000;
+
+#[derive(Debug, Default)]
+struct Case {
+    title: String,
+    script: Vec<String>,
+    files: BTreeMap<String, Vec<String>>,
+    status: BTreeMap<String, u16>,
+    redirects: BTreeMap<String, String>,
+    choices: VecDeque<String>,
+    keys: VecDeque<(i64, u8)>,
+    no_lease: bool,
+    commands: bool,
+    trace: Vec<String>,
+}
+
+/// Reads a file of cases.
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut file: Option<String> = None;
+    for (number, line) in text.lines().enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "case" {
+            cases.push(Case {
+                title: rest.into(),
+                ..Case::default()
+            });
+            file = None;
+            continue;
+        }
+        let case = cases.last_mut().expect("a file of cases begins with one");
+        match word {
+            "|" => {
+                case.script.push(rest.strip_suffix('%').unwrap_or(rest).into());
+            }
+            "+" => {
+                let file = file.as_ref().and_then(|path| case.files.get_mut(path));
+                file.expect("a file before its lines")
+                    .push(rest.replace("\\r", "\r"));
+            }
+            "file" => {
+                case.files.insert(rest.into(), Vec::new());
+                file = Some(rest.into());
+            }
+            "status" => {
+                let (path, code) = rest.split_once(' ').unwrap();
+                case.status.insert(path.into(), code.parse().unwrap());
+            }
+            "redirect" => {
+                let (path, to) = rest.split_once(' ').unwrap();
+                case.redirects.insert(path.into(), to.into());
+            }
+            "choose" => case.choices.push_back(rest.into()),
+            "key" => {
+                let (at, keys) = rest.split_once(' ').unwrap();
+                let keys = keys.replace("\\r", "\r").replace("\\e", "\x1b");
+                let keys = keys.replace("\\x02", "\x02").replace("\\x03", "\x03");
+                let keys = keys.replace("\\b", "\x08").replace("\\x15", "\x15");
+                let at = at.parse().unwrap();
+                case.keys.extend(keys.bytes().map(|key| (at, key)));
+            }
+            "no" => case.no_lease = true,
+            "commands" => case.commands = true,
+            ">" => {
+                let rest = rest.strip_suffix('%').unwrap_or(rest);
+                let repeated = rest
+                    .split_once("x ")
+                    .and_then(|(count, rest)| Some((count.parse().ok()?, rest.to_owned())));
+                let (count, line) = repeated.unwrap_or((1, rest.to_owned()));
+                case.trace.extend(std::iter::repeat_n(line, count));
+            }
+            other => panic!("line {}: what is {other}?", number + 1),
+        }
+    }
+    cases
+}
+
+/// What a case finds, and what it leaves behind.
+struct Bench {
+    case: Case,
+    now: i64,
+    trace: RefCell<Trace>,
+}
+
+#[derive(Default)]
+struct Trace {
+    lines: Vec<String>,
+    /// The line on the terminal that has no end yet.
+    open: String,
+}
+
+impl Trace {
+    fn say(&mut self, line: String) {
+        if !self.open.is_empty() {
+            let open = std::mem::take(&mut self.open);
+            self.lines.push(format!("print- {}", shown(&open)));
+        }
+        self.lines.push(line);
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\x1b' => "\\e".into(),
+            '\x08' => "\\b".into(),
+            '\r' => "\\r".into(),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+impl Bench {
+    fn answer(&self, path: &str) -> Result<Vec<u8>, u16> {
+        if let Some(code) = self.case.status.get(path) {
+            return Err(*code);
+        }
+        if let Some(lines) = self.case.files.get(path) {
+            return Ok(lines
+                .iter()
+                .flat_map(|line| format!("{line}\n").into_bytes())
+                .collect());
+        }
+        match path.split('?').next().unwrap().rsplit('/').next().unwrap() {
+            "vmlinuz" => Ok(payload::image(10_000)),
+            "vmlinuz.gz" => Ok(payload::gzip(&payload::image(20_000))),
+            "initrd" => Ok(payload::body(5000, 1)),
+            "initrd2" => Ok(payload::body(6000, 2)),
+            "archive.gz" => Ok(payload::gzip(&payload::body(5000, 3))),
+            "pi.dtb" => Ok(payload::device_tree()),
+            "page" => Ok(b"<!DOCTYPE html><title>x</title>".to_vec()),
+            "bzImage" => Ok([vec![0; 514], b"HdrS".to_vec(), vec![0; 2000]].concat()),
+            "hello" => Ok(b"hello\n".to_vec()),
+            _ => Err(404),
+        }
+    }
+}
+
+impl World for Bench {
+    fn now(&self) -> Instant {
+        Instant::from_millis(self.now)
+    }
+
+    fn key(&mut self, deadline: Instant) -> Option<u8> {
+        let deadline = deadline.total_millis();
+        match self.case.keys.front() {
+            Some((at, _)) if *at <= deadline => {
+                let (at, key) = self.case.keys.pop_front().unwrap();
+                self.now = self.now.max(at);
+                Some(key)
+            }
+            _ => {
+                self.now = self.now.max(deadline);
+                None
+            }
+        }
+    }
+
+    fn print(&mut self, _: &str) {}
+
+    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, Error> {
+        // A download takes time.
+        self.now += 1;
+        let mut url = request.url.clone();
+        if let Some(to) = self.case.redirects.get(url.target()) {
+            url = url.join(to).unwrap();
+        }
+        let fail = |reason| Error {
+            method: request.method,
+            url: url.clone(),
+            reason,
+        };
+        let unauthorized = url.path().starts_with("/private") && url.credentials().is_none();
+        let answer = if unauthorized {
+            Err(401)
+        } else {
+            self.answer(url.target())
+        };
+        let body = answer.map_err(|code| {
+            fail(Reason::Status {
+                code,
+                phrase: String::new(),
+            })
+        })?;
+        let space = into.len();
+        let Some(place) = into.get_mut(..body.len()) else {
+            let len = Some(body.len() as u64);
+            return Err(fail(Reason::TooLarge { len, space }));
+        };
+        place.copy_from_slice(&body);
+        let len = body.len();
+        Ok(Response { url, len })
+    }
+
+    fn choose(&mut self, menu: &Menu) -> Chosen {
+        let Some(choice) = self.case.choices.pop_front() else {
+            return match menu.timeout {
+                Some(_) => Chosen::Entry(menu.default.entry),
+                None => Chosen::Unattended,
+            };
+        };
+        if choice == "esc" {
+            return Chosen::Left;
+        }
+        let found = menu.entries.iter().position(|entry| entry.name == choice);
+        Chosen::Entry(found.expect("an item of that name"))
+    }
+
+    fn lease(&mut self) -> Option<Lease> {
+        (!self.case.no_lease).then(lease)
+    }
+
+    fn dhcp(&mut self, _: Duration) -> bool {
+        !self.case.no_lease
+    }
+
+    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
+        match host {
+            "boot" => Ok(Ipv4Address::new(192, 168, 7, 2)),
+            _ => Err(resolve::Error::NotFound(host.into())),
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let trace = self.trace.get_mut();
+        match event {
+            Event::Command { line, words, .. } if self.case.commands => {
+                trace.say(format!("command {line} {}", words.join("_")));
+            }
+            Event::Command { .. } | Event::Failed(_) => {}
+            Event::Print(text) => {
+                let mut parts = text.split('\n');
+                trace.open.push_str(parts.next().unwrap_or_default());
+                for part in parts {
+                    let line = std::mem::replace(&mut trace.open, part.into());
+                    trace.lines.push(format!("print {}", shown(&line)));
+                }
+            }
+            Event::Request { request, result } => {
+                let mut line = format!("{} {}", request.method, request.url);
+                if let Some(form) = request.form {
+                    let _ = write!(line, " [{form}]");
+                }
+                for (name, value) in request.headers {
+                    let _ = write!(line, " {{{name}: {value}}}");
+                }
+                if let Some(credentials) = request.url.credentials() {
+                    let _ = write!(line, " as {}", String::from_utf8_lossy(&credentials));
+                }
+                match result {
+                    Ok(response) if response.url != *request.url => {
+                        let _ = write!(line, " -> {}", response.url);
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        let _ = write!(line, " {}", error.reason);
+                    }
+                }
+                trace.say(line);
+            }
+            Event::Menu(menu, chosen) => {
+                let mut line = format!("menu {}:", menu.title.as_deref().unwrap_or_default());
+                for (index, entry) in menu.entries.iter().enumerate() {
+                    let mark = if index == menu.default.entry { "*" } else { "" };
+                    let key = entry
+                        .hot_key
+                        .map_or(String::new(), |key| format!("[{}]", char::from(key)));
+                    let _ = match entry.action {
+                        Action::Gap => write!(line, " -{}-", entry.shown()),
+                        _ => write!(line, " {key}{}={}{mark}", entry.name, entry.shown()),
+                    };
+                }
+                if let Some(timeout) = menu.timeout {
+                    let _ = write!(line, " ({} ms)", timeout.total_millis());
+                }
+                trace.say(format!(
+                    "{line} -> {}",
+                    match chosen {
+                        Chosen::Entry(entry) => menu.entries[*entry].name.clone(),
+                        Chosen::Left => "left".into(),
+                        Chosen::Unattended => "nobody".into(),
+                    }
+                ));
+            }
+            Event::Boot(boot) => {
+                let mut line = match boot.command_line {
+                    long if long.len() > 200 => format!("boot {} [{} bytes]", boot.kernel, long.len()),
+                    short => format!("boot {} [{short}]", boot.kernel),
+                };
+                for initrd in &boot.initrds {
+                    let _ = write!(line, " {initrd}");
+                }
+                if let Some(url) = boot.device_tree {
+                    let _ = write!(line, " fdt {url}");
+                }
+                trace.say(line);
+            }
+        }
+    }
+}
+
+fn lease() -> Lease {
+    let list = |options: &[(u8, &[u8])]| {
+        options
+            .iter()
+            .map(|(tag, value)| (*tag, value.to_vec()))
+            .collect()
+    };
+    Lease {
+        address: Ipv4Cidr::new(Ipv4Address::new(192, 168, 7, 100), 24),
+        server: Ipv4Address::new(192, 168, 7, 1),
+        router: Some(Ipv4Address::new(192, 168, 7, 254)),
+        dhcp: Options {
+            yiaddr: Ipv4Address::new(192, 168, 7, 100),
+            siaddr: Ipv4Address::new(192, 168, 7, 9),
+            list: list(&[
+                (1, &[255, 255, 255, 0]),
+                (3, &[192, 168, 7, 254]),
+                (6, &[192, 168, 7, 53, 9, 9, 9, 9]),
+                (12, b"node7"),
+                (15, b"lab.example"),
+                (17, b"nfs:/srv/root"),
+                (26, &[5, 220]),
+                (43, b"\x74\x05vlan5\xff"),
+                (54, &[192, 168, 7, 1]),
+                (67, b"boot.ipxe"),
+                (175, &[1, 1, 0xff, 0xb0, 1, 1]),
+                (209, b"cfg/${hostname}"),
+                (224, &[0xc3, 0xa9, 0]),
+            ]),
+        },
+        proxy: Some(Options {
+            siaddr: Ipv4Address::new(192, 168, 7, 8),
+            list: list(&[(54, &[192, 168, 7, 8]), (66, b"tftp"), (67, b"pxelinux.0")]),
+            ..Options::default()
+        }),
+        ..Lease::default()
+    }
+}
+
+/// Runs a case and returns its trace.
+fn run(case: Case) -> Vec<String> {
+    let mut text = case.script.join("\n");
+    if !text.starts_with("#!") {
+        text = format!("#!ipxe\n{text}\n");
+    }
+    let mut bench = Bench {
+        case,
+        now: 0,
+        trace: RefCell::default(),
+    };
+    let tree = payload::device_tree();
+    let board = Board {
+        model: "Raspberry Pi 4 Model B",
+        revision: 0x00c0_3130,
+        serial: 0x1000_0000_e0ff_06da,
+        mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
+        device_tree: Some(&tree),
+    };
+    let script = Script {
+        url: Url::parse(HOME).unwrap(),
+        text: text.into_bytes(),
+    };
+    let mut memory = vec![0; 12 << 20];
+    let region = Region::new(BASE, &mut memory).unwrap();
+    let result = script::run(script, region, &board, &Seeds::default(), &mut bench);
+    let mut trace = bench.trace.into_inner();
+    let end = match result {
+        Ok(Outcome::Boot(handoff)) => {
+            let kernel = &memory[(handoff.entry - BASE) as usize..];
+            assert_eq!(&kernel[56..60], b"ARM\x64", "a kernel at its entry");
+            "handoff".into()
+        }
+        Ok(Outcome::Reset) => "reset".into(),
+        Err(script::Error::Ended(_)) => "ended".into(),
+        Err(script::Error::Failed(failure)) => format!("failed {failure}").replace("http://h/dir/", ""),
+    };
+    trace.say(end);
+    trace.lines
+}
+
+/// Runs a file of cases: how many there are, and how many differ.
+fn check(name: &str) -> (usize, usize) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
+    let text = std::fs::read_to_string(&path).expect("the file of cases");
+    let cases = cases(&text);
+    let count = cases.len();
+    let mut wrong = 0;
+    for case in cases {
+        let (title, expected) = (case.title.clone(), case.trace.clone());
+        let trace = run(case);
+        if trace != expected {
+            wrong += 1;
+            println!("{name}: {title}");
+            for line in &expected {
+                println!("  expected > {line}");
+            }
+            for line in &trace {
+                println!("  got      > {line}");
+            }
+        }
+    }
+    (count, wrong)
+}
+
+#[test]
+fn every_rule_and_command_has_its_trace() {
+    let files = [
+        "language",
+        "expansion",
+        "settings",
+        "flow",
+        "images",
+        "menus",
+        "network",
+        "bounds",
+    ];
+    let (mut count, mut wrong) = (0, 0);
+    for name in files {
+        let (cases, differ) = check(&format!("{name}.txt"));
+        (count, wrong) = (count + cases, wrong + differ);
+    }
+    assert_eq!(wrong, 0, "{wrong} of {count} cases differ");
+    assert!(count >= 300, "only {count} cases");
+}
