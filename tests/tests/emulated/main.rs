@@ -26,6 +26,7 @@ macro_rules! require {
     };
 }
 
+mod conditions;
 mod debian;
 mod defmt;
 mod failures;
