@@ -178,6 +178,8 @@ struct State {
     answers: HashMap<String, Vec<Answer>>,
     root: Option<PathBuf>,
     requests: Vec<Request>,
+    /// By path: the bytes of bodies that went out.
+    sent: HashMap<String, u64>,
     connections: Vec<TcpStream>,
     stopped: bool,
 }
@@ -258,6 +260,12 @@ impl Server {
     pub fn requests(&self) -> Vec<Request> {
         self.shared.lock().requests.clone()
     }
+
+    /// How many bytes of bodies have gone out for `path`, all requests together; up to a few hundred KiB of them may still
+    /// be on their way.
+    pub fn sent(&self, path: &str) -> u64 {
+        self.shared.lock().sent.get(path).copied().unwrap_or(0)
+    }
 }
 
 impl Drop for Server {
@@ -312,7 +320,7 @@ fn converse(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Resul
             shared.answer(&path)
         };
         shared.lock().requests.push(request);
-        let keep = respond(stream, answer, head, shared)?;
+        let keep = respond(stream, &path, answer, head, shared)?;
         if close || too_long || !keep {
             return Ok(());
         }
@@ -366,7 +374,13 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
 }
 
 /// Sends `answer`; true when the connection can serve another request.
-fn respond(mut stream: &TcpStream, answer: Answer, head: bool, shared: &Shared) -> io::Result<bool> {
+fn respond(
+    mut stream: &TcpStream,
+    path: &str,
+    answer: Answer,
+    head: bool,
+    shared: &Shared,
+) -> io::Result<bool> {
     let (answer, mut body, length) = open(answer);
     if shared.pause(answer.delay) {
         return Ok(false);
@@ -415,6 +429,7 @@ fn respond(mut stream: &TcpStream, answer: Answer, head: bool, shared: &Shared) 
             Framing::Length | Framing::UntilClose => stream.write_all(part)?,
         }
         sent += want as u64;
+        *shared.lock().sent.entry(path.to_owned()).or_default() += want as u64;
     }
     match (answer.fault, answer.framing) {
         (Fault::Truncate(_), _) => Ok(false),
@@ -529,6 +544,10 @@ mod tests {
         assert_eq!(requests[0].target, "/a?x=1");
         assert_eq!(requests[0].header("host"), Some("h"));
         assert_eq!(requests[0].connection, requests[1].connection);
+        assert_eq!(
+            (server.sent("/a"), server.sent("/b"), server.sent("/c")),
+            (5, 6, 0)
+        );
     }
 
     #[test]

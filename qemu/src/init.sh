@@ -112,7 +112,8 @@ network() {
     ip link set "$nic" up
     carrier 1
     device=/sys/class/net/$nic
-    phy=$(basename "$(readlink "$device/phydev/driver")")
+    # Not $device/phydev: a driver that takes its PHY before the interface is there has no such link.
+    phy=$(basename "$(readlink /sys/bus/mdio_bus/devices/*/driver)")
     say "nic $(basename "$(readlink "$device/device/driver")") $(cat "$device/address") phy ${phy:-none}" \
         "at $(cat "$device/speed" 2>/dev/null) $(cat "$device/duplex" 2>/dev/null)"
     udhcpc -i "$nic" -s /udhcpc.sh -n -q -t 20 || say "no lease"

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -67,6 +68,13 @@ impl Net {
     pub fn tap(name: &str) -> Self {
         Self {
             netdev: format!("tap,id=net0,ifname={name},script=no,downscript=no"),
+        }
+    }
+
+    /// A wire whose frames are UDP datagrams between two ports of this host, QEMU's and another's.
+    pub fn udp(qemu: SocketAddr, other: SocketAddr) -> Self {
+        Self {
+            netdev: format!("socket,id=net0,localaddr={qemu},udp={other}"),
         }
     }
 

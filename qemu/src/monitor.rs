@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::Board;
+
+/// The system timer's counter below the peripherals: low word, then high word.
+const SYSTEM_TIMER_CLO: u64 = 0x3004;
+
 /// The longest line that is taken.
 const LONGEST: u64 = 1 << 20;
 
@@ -55,6 +60,16 @@ impl Monitor {
         let arguments = format!(r#"{{"path": "{path}", "property": "{property}", "value": {value}}}"#);
         self.ask("qom-set", &arguments)?;
         Ok(())
+    }
+
+    /// Guest time: the counter of the SoC's system timer (BCM2835 ARM peripherals, §12), microseconds since reset.
+    pub fn guest_time(&mut self, board: Board) -> Result<Duration> {
+        let counter = board.peripherals() + SYSTEM_TIMER_CLO;
+        let command = format!(r#"{{"command-line": "xp /2xw {counter:#x}"}}"#);
+        let answer = self.ask("human-monitor-command", &command)?;
+        words(&answer)
+            .map(Duration::from_micros)
+            .with_context(|| format!("monitor: system timer: {answer}"))
     }
 
     /// Holds the machine.
@@ -107,6 +122,15 @@ impl Monitor {
     }
 }
 
+/// Two words, the low one first, of what QEMU prints of memory: `"ADDRESS: 0xLOW 0xHIGH\r\n"`.
+fn words(answer: &str) -> Option<u64> {
+    let (_, words) = answer.trim_matches('"').split_once(": ")?;
+    let mut words = words.trim_end_matches("\\r\\n").split(' ');
+    let mut word = || u32::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let (low, high) = (word()?, word()?);
+    Some(u64::from(high) << 32 | u64::from(low))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +161,21 @@ mod tests {
             sent.contains(r#"{"execute": "set_link", "arguments": {"name": "net0", "up": false}}"#),
             "{sent}"
         );
+    }
+
+    #[test]
+    fn guest_time_is_read_from_the_system_timer() {
+        let answer = "{\"return\": \"00000000fe003004: 0x05f5e100 0x00000001\\r\\n\"}\r\n";
+        let (mut monitor, mut far) = answering(answer).unwrap();
+        let time = monitor.guest_time(Board::Pi4b).unwrap();
+        assert_eq!(time, Duration::from_micros(0x1_05f5_e100));
+        drop(monitor);
+        let mut sent = String::new();
+        far.read_to_string(&mut sent).unwrap();
+        assert!(sent.contains("xp /2xw 0xfe003004"), "{sent}");
+        for rubbish in ["\"\"", "\"x: 0x1\\r\\n\"", "\"x: 1 2\""] {
+            assert_eq!(words(rubbish), None);
+        }
     }
 
     #[test]

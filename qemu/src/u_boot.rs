@@ -40,6 +40,7 @@ impl UBoot {
     /// Asks for a lease, without the boot file that DHCP names.
     pub fn lease(&mut self) -> Result<Match> {
         self.ask("setenv autoload no", "")?;
-        self.ask("dhcp", "DHCP client bound to address ([0-9.]+)")
+        // With what follows the address, so that none is taken that has arrived in part.
+        self.ask("dhcp", r"DHCP client bound to address ([0-9.]+) \(")
     }
 }

@@ -15,6 +15,8 @@ use crate::station::mac_of;
 const PORT: u16 = 80;
 const CONNECTIONS: usize = 4;
 const SEND_BUFFER: usize = 64 * 1024;
+/// What of an Ethernet frame's 1500 bytes the headers of IP and TCP leave.
+const LONGEST_SEGMENT: usize = 1460;
 
 #[derive(Debug, Clone)]
 enum Framing {
@@ -42,6 +44,7 @@ pub struct Reply {
     stop_after: Option<usize>,
     end: End,
     pace: Option<(usize, Duration)>,
+    ramp: bool,
     delay: Duration,
 }
 
@@ -63,6 +66,7 @@ impl Reply {
             stop_after: None,
             end: End::KeepOpen,
             pace: None,
+            ramp: false,
             delay: Duration::ZERO,
         }
     }
@@ -135,6 +139,13 @@ impl Reply {
         self
     }
 
+    /// Sends the body in segments of 1 byte, 2, 3 and so on to the longest, and from 1 again, as far as the client's window
+    /// lets each leave by itself.
+    pub fn every_length(mut self) -> Self {
+        (self.pace, self.ramp) = (Some((1, Duration::from_micros(100))), true);
+        self
+    }
+
     /// Thinks before it answers.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
@@ -167,6 +178,7 @@ impl Reply {
             position: 0,
             end: self.end,
             pace: self.pace,
+            ramp: self.ramp,
             budget: self.pace.map_or(usize::MAX, |(bytes, _)| bytes),
             resume: now + self.delay,
         }
@@ -192,6 +204,8 @@ struct Sending {
     position: usize,
     end: End,
     pace: Option<(usize, Duration)>,
+    /// Each turn of the pace is a byte longer than the one before, up to a segment's most.
+    ramp: bool,
     budget: usize,
     resume: Instant,
 }
@@ -375,10 +389,15 @@ fn push(now: Instant, socket: &mut tcp::Socket<'_>, connection: &mut Connection)
         return false;
     }
     if sending.budget == 0
-        && let Some((bytes, _)) = sending.pace
+        && let Some((bytes, _)) = &mut sending.pace
     {
-        sending.budget = bytes;
+        if sending.ramp {
+            *bytes = *bytes % LONGEST_SEGMENT + 1;
+        }
+        sending.budget = *bytes;
     }
+    // Else a short segment would wait to leave in one with more.
+    socket.set_nagle_enabled(!sending.ramp);
     let mut moved = false;
     while socket.can_send() && !sending.rest().is_empty() {
         let Ok(sent) = socket.send_slice(sending.rest()) else {

@@ -1,4 +1,4 @@
-//! Sessions in virtual time: a simulated LAN, its servers, and a machine on it.
+//! Sessions in virtual time: a simulated LAN, its servers, and a machine on it; the same servers on a wire to QEMU.
 //!
 //! ```
 //! use tests::{Dhcp, Http, Lan, Node, Reply, payload};
@@ -24,6 +24,7 @@ mod random;
 pub mod site;
 mod station;
 mod trace;
+mod wire;
 
 pub use account::{as_boot, in_boot};
 pub use dhcp::{Dhcp, Message, Overload, Proxy};
@@ -36,3 +37,4 @@ pub use random::Random;
 pub use site::Site;
 pub use station::{Datagram, Service, Station};
 pub use trace::{Line, lines};
+pub use wire::Wire;

@@ -72,7 +72,11 @@ extern "C" fn report(entry: &Entry) -> ! {
     let initrd = tree::cells(summary.initrd_start).zip(tree::cells(summary.initrd_end));
     if let Some((start, end)) = initrd {
         uart.text("payload: initrd ").number(end.wrapping_sub(start));
-        uart.text(" bytes at ").hex(start).text("\n");
+        uart.text(" bytes at ").hex(start);
+        if let Some(initrd) = initrd_bytes(start, end) {
+            uart.text(", CRC-32 ").hex(u64::from(crc32(initrd)));
+        }
+        uart.text("\n");
     }
     uart.text("hello: built-in payload\n");
     power_off(peripherals)
@@ -92,6 +96,48 @@ fn device_tree(address: u64) -> &'static [u8] {
             _ => &[],
         }
     }
+}
+
+/// The initrd between these addresses; none when it is not in the first GiB, where every board has its memory.
+fn initrd_bytes(start: u64, end: u64) -> Option<&'static [u8]> {
+    let length = usize::try_from(end.checked_sub(start)?).ok()?;
+    if start < 0x1000 || end > 0x4000_0000 {
+        return None;
+    }
+    // SAFETY: memory on every board, one to one because the MMU is off, which nothing writes to: the boot loader says
+    // that the initrd is there.
+    Some(unsafe { core::slice::from_raw_parts(start as *const u8, length) })
+}
+
+/// The CRC-32 of gzip and Ethernet, with the CPU's own instructions, which every core of a Pi 3 or 4 has.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = !0_u32;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        // SAFETY: arithmetic on two registers.
+        unsafe {
+            core::arch::asm!(
+                ".arch_extension crc",
+                "crc32x {crc:w}, {crc:w}, {word}",
+                crc = inout(reg) crc,
+                word = in(reg) u64::from_le_bytes(*word),
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+    for byte in rest {
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!(
+                ".arch_extension crc",
+                "crc32b {crc:w}, {crc:w}, {byte:w}",
+                crc = inout(reg) crc,
+                byte = in(reg) u32::from(*byte),
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+    }
+    !crc
 }
 
 /// The power management block: partition 63 in RSTS, then a full reset through RSTC, is the firmware's halt; QEMU exits.
