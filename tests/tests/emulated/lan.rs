@@ -222,8 +222,16 @@ fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
         cmdline: cmdline.to_owned(),
         initrd,
         ethernet: true,
+        asked: vec![],
     };
     reaches_user_space(machine, &expected);
+    let mac = Firmware::default().mac_text();
+    let said = lan.said("dnsmasq");
+    let granted: Vec<&str> = said.lines().filter(|line| line.contains("DHCPACK(")).collect();
+    assert!(
+        !granted.is_empty() && granted.iter().all(|line| line.contains(&mac)),
+        "{mac}: {said}"
+    );
     let served = fs::read_to_string(lan.directory.join("access.log")).unwrap();
     for path in [&*format!("/{menu}"), "/boot/debian/vmlinuz", "/initrd"] {
         assert!(

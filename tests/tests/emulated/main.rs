@@ -3,13 +3,16 @@
 //! What a boot says is read from its console, as a person would. A test whose machine, image or program is missing is
 //! skipped with the reason.
 
+use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSymbol};
 use qemu::http::{Answer, Server};
 use qemu::{Board, Machine, Net, Payload, Qemu};
+use sha2::{Digest, Sha256};
 
 /// Gives what a test needs, or says why the test is skipped and returns from it.
 macro_rules! require {
@@ -31,10 +34,15 @@ mod debian;
 mod defmt;
 mod failures;
 mod faults;
+mod frames;
 mod lan;
+mod links;
+mod linux_drivers;
 mod no_network;
+mod ports;
 mod position;
 mod terminal;
+mod uboot;
 
 /// For each line that is waited for, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,18 +50,26 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The last line of the built-in payload.
 const HELLO: &str = "^hello: built-in payload$";
 
+/// What the built-in payload says of the initrd that it got: its length and CRC-32, in hexadecimal.
+const INITRD: &str = "^payload: initrd ([0-9]+) bytes at 0x[0-9a-f]{16}, CRC-32 0x0{8}([0-9a-f]{8})$";
+
 /// The release image.
 const RELEASE: &str = "kernel8.img";
 
 /// The image with assertions.
 const DEBUG: &str = "kernel8-debug.img";
 
-/// A board and an image to try on it.
+/// A board and an image of ours to try on it.
 fn machine(board: Board, image: &str) -> Result<Machine> {
+    on(board, qemu::image(image)?)
+}
+
+/// A board and any image.
+fn on(board: Board, image: impl Into<PathBuf>) -> Result<Machine> {
     if let Some(reason) = board.unavailable() {
         anyhow::bail!("{}: {reason}", board.name());
     }
-    Ok(Machine::new(board, qemu::image(image)?))
+    Ok(Machine::new(board, image))
 }
 
 /// The built-in payload, which says hello within a second.
@@ -63,7 +79,7 @@ fn tiny_payload() -> Result<PathBuf> {
 
 /// The address of a symbol of the image, from its base, for tests that look behind the console.
 fn symbol(elf: &str, name: &str) -> Result<u64> {
-    let bytes = std::fs::read(qemu::image(elf)?)?;
+    let bytes = fs::read(qemu::image(elf)?)?;
     let file = object::File::parse(&*bytes)?;
     let symbol = file
         .symbol_by_name(name)
@@ -90,6 +106,45 @@ fn boot_file(server: &Server, path: &str) -> Net {
 /// Debian's kernel and initrd.
 fn debian() -> Result<Payload> {
     Payload::find().context("Debian")
+}
+
+/// The SHA-256 of `bytes`, in the form of sha256sum.
+fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file or directory that goes when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A name that no other test takes, in this process or another.
+    fn path(name: &str) -> PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        std::env::temp_dir().join(format!("bramble-{}-{number}-{name}", std::process::id()))
+    }
+
+    /// A file with this content.
+    fn file(name: &str, content: &[u8]) -> Self {
+        let path = Self::path(name);
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    /// An empty directory.
+    fn directory(name: &str) -> Self {
+        let path = Self::path(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the system's directory for temporary files.
+        let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
+    }
 }
 
 /// The guest powers off or resets, and QEMU has nothing to complain about.

@@ -1,12 +1,11 @@
 //! The image runs wherever a loader puts it, wherever the device tree is, at EL2 and at EL1.
 
 use std::fs;
-use std::path::PathBuf;
 
 use qemu::{Board, Entry, Firmware, Machine};
 use regex::Regex;
 
-use crate::{DEBUG, HELLO, PATIENCE, RELEASE, boot_file, ends, machine, tiny_site};
+use crate::{DEBUG, HELLO, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, tiny_site};
 
 const BOARD: Board = Board::UsbNet3b;
 
@@ -155,28 +154,11 @@ fn el1_is_enough() {
     let mut file: Vec<u8> = TO_EL1.iter().flat_map(|word| word.to_le_bytes()).collect();
     file.resize(0x18_0000, 0);
     file.extend(fs::read(qemu::image(RELEASE).unwrap()).unwrap());
-    let image = Scratch::new("el1.img", &file);
+    let image = Scratch::file("el1.img", &file);
     let text = boots(Machine::new(BOARD, &image.0).entry(Entry::At(0x8_0000)));
     assert!(
         text.contains("loaded at 0x200000, running at 0x3b000000, EL1"),
         "{text}"
     );
     assert!(text.contains(" in EL1\n"), "the payload stays there: {text}");
-}
-
-/// A file that goes when the test ends.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, content: &[u8]) -> Self {
-        let path = std::env::temp_dir().join(format!("bramble-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -1,0 +1,135 @@
+//! Links that come late, that go and come back, and cables that nobody plugged: each ends in a boot.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use qemu::http::{Answer, Server};
+use qemu::{Board, Entry, capture};
+use tests::payload::body;
+
+use crate::{HELLO, INITRD, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, tiny_payload, tiny_site};
+
+/// A spanning tree keeps a switch's port shut for so long at most, twice its forward delay of 30 s.
+const SPANNING_TREE: Duration = Duration::from_secs(60);
+
+/// One instruction takes 256 ns of guest time, so that waiting costs few of them.
+const SLOW_GUEST: &str = "shift=8";
+
+/// Nothing is plugged in. After a line that says so and a minute of guest time, the cable is.
+fn boots_when_its_cable_is_plugged_in(board: Board) {
+    let site = tiny_site().unwrap();
+    let pcap = Scratch::file("pcap", b"");
+    let mut qemu = machine(board, RELEASE)
+        .unwrap()
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .net(boot_file(&site, "/menu"))
+        .capture(&pcap.0)
+        .argument("-icount")
+        .argument(SLOW_GUEST)
+        // Held until the cable is out.
+        .argument("-S")
+        .start()
+        .unwrap();
+    let mut cable = qemu.monitor().unwrap();
+    cable.set_link(false).unwrap();
+    cable.go_on().unwrap();
+    let console = qemu.console();
+    console
+        .expect(
+            "^nic: no link yet: is the cable plugged in, and the switch on\\?$",
+            PATIENCE,
+        )
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while cable.guest_time(board).unwrap() < SPANNING_TREE {
+        assert!(Instant::now() < deadline, "{}", console.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+    cable.set_link(true).unwrap();
+    console.expect("^nic: link up, ", PATIENCE).unwrap();
+    console.expect(HELLO, PATIENCE).unwrap();
+    ends(&mut qemu);
+    let frames = capture::frames(&pcap.0).unwrap();
+    assert!(frames[0].time > SPANNING_TREE, "{:?}", frames[0].time);
+}
+
+/// The link goes three times in the middle of a download of 64 MiB.
+fn survives_a_flapping_link(board: Board) {
+    let blob = body(64 << 20, 5);
+    let server = Server::start().unwrap();
+    server.put(
+        "/menu",
+        Answer::ok("LABEL tiny\n  LINUX payload.img\n  INITRD blob\n"),
+    );
+    server.put("/payload.img", Answer::file(tiny_payload().unwrap()));
+    server.put("/blob", Answer::ok(&blob));
+    let mut qemu = machine(board, RELEASE)
+        .unwrap()
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .net(boot_file(&server, "/menu"))
+        .start()
+        .unwrap();
+    let mut cable = qemu.monitor().unwrap();
+    let console = qemu.console();
+    for mebibytes in [1, 20, 50] {
+        let deadline = Instant::now() + PATIENCE;
+        while server.sent("/blob") < mebibytes << 20 {
+            assert!(Instant::now() < deadline, "{}", console.text());
+            thread::sleep(Duration::from_millis(2));
+        }
+        cable.set_link(false).unwrap();
+        console.expect("^nic: link down$", PATIENCE).unwrap();
+        cable.set_link(true).unwrap();
+        console.expect("^nic: link up, ", PATIENCE).unwrap();
+    }
+    let sum = console.expect(INITRD, PATIENCE).unwrap();
+    assert_eq!(
+        sum.groups,
+        [blob.len().to_string(), format!("{:08x}", crc32fast::hash(&blob))]
+    );
+    ends(&mut qemu);
+}
+
+#[test]
+fn a_4b_boots_when_its_cable_is_plugged_in() {
+    require!(tiny_site());
+    require!(machine(Board::Pi4b, RELEASE));
+    boots_when_its_cable_is_plugged_in(Board::Pi4b);
+}
+
+#[test]
+fn a_3b_boots_when_its_cable_is_plugged_in() {
+    require!(tiny_site());
+    require!(machine(Board::Pi3b, RELEASE));
+    boots_when_its_cable_is_plugged_in(Board::Pi3b);
+}
+
+#[test]
+fn a_3b_plus_boots_when_its_cable_is_plugged_in() {
+    require!(tiny_site());
+    require!(machine(Board::Pi3bPlus, RELEASE));
+    boots_when_its_cable_is_plugged_in(Board::Pi3bPlus);
+}
+
+#[test]
+fn a_4b_survives_a_flapping_link() {
+    require!(tiny_payload());
+    require!(machine(Board::Pi4b, RELEASE));
+    survives_a_flapping_link(Board::Pi4b);
+}
+
+#[test]
+fn a_3b_survives_a_flapping_link() {
+    require!(tiny_payload());
+    require!(machine(Board::Pi3b, RELEASE));
+    survives_a_flapping_link(Board::Pi3b);
+}
+
+#[test]
+fn a_3b_plus_survives_a_flapping_link() {
+    require!(tiny_payload());
+    require!(machine(Board::Pi3bPlus, RELEASE));
+    survives_a_flapping_link(Board::Pi3bPlus);
+}

@@ -1,0 +1,100 @@
+//! Debian's own drivers on the models of the boards' NICs, without Bramble: what they accept is what the chips do.
+
+use qemu::http::{Answer, Server};
+use qemu::{Board, Firmware, Machine, Payload};
+use tests::payload::body;
+
+use crate::{PATIENCE, Scratch, debian, digest, ends, on};
+
+/// What Linux downloads and sends back.
+const BYTES: usize = 32 << 20;
+
+/// What it downloads when the link is back.
+const AGAIN: usize = 1 << 20;
+
+/// Linux started by QEMU itself, with what its init is to do.
+fn linux(board: Board, payload: &Payload, initrd: &Scratch, words: &str) -> Machine {
+    let firmware = Firmware {
+        cmdline: format!("console=ttyAMA0,115200 quiet {words}"),
+        ..Firmware::default()
+    };
+    Machine::new(board, payload.kernel())
+        .device_tree(payload.device_tree(board).unwrap())
+        .firmware(firmware)
+        .initrd(&initrd.0)
+}
+
+/// DHCP, a download, an upload, the cable out and in again, another download; `link` is what the driver says of itself
+/// and of its PHY.
+fn drives_its_nic(board: Board, payload: &Payload, link: &str) {
+    let initrd = Scratch::file("initrd", &payload.initrd(board).unwrap());
+    let server = Server::start().unwrap();
+    let blob = body(BYTES, 1);
+    let again = body(AGAIN, 2);
+    server.put("/blob", Answer::ok(&blob));
+    server.put("/again", Answer::ok(&again));
+    server.put("/up", Answer::ok("thanks"));
+    let words = format!(
+        "bramble.get={} bramble.put={} bramble.carrier=0 bramble.carrier=1 bramble.get={}",
+        server.url("/blob"),
+        server.url("/up"),
+        server.url("/again"),
+    );
+    let mut qemu = linux(board, payload, &initrd, &words).start().unwrap();
+    let mut cable = qemu.monitor().unwrap();
+    let console = qemu.console();
+    for fact in [
+        "carrier 1".to_owned(),
+        link.replace("MAC", &Firmware::default().mac_text()),
+        "lease 10.0.2.15".to_owned(),
+        format!("get {BYTES} bytes sha256 {}", digest(&blob)),
+        format!("put {BYTES} bytes: HTTP/1.1 200 OK"),
+    ] {
+        console.expect(&format!("^hello: {fact}$"), PATIENCE).unwrap();
+    }
+    let requests = server.requests();
+    let uploaded = requests.iter().find(|request| request.target == "/up").unwrap();
+    // As a digest: a failure need not print 32 MiB.
+    assert_eq!(digest(&uploaded.body), digest(&blob));
+    cable.set_link(false).unwrap();
+    console.expect("^hello: carrier 0$", PATIENCE).unwrap();
+    cable.set_link(true).unwrap();
+    console.expect("^hello: carrier 1$", PATIENCE).unwrap();
+    let fact = format!("get {AGAIN} bytes sha256 {}", digest(&again));
+    console.expect(&format!("^hello: {fact}$"), PATIENCE).unwrap();
+    console.expect("^hello: user space$", PATIENCE).unwrap();
+    ends(&mut qemu);
+}
+
+#[test]
+fn bcmgenet_drives_the_4b() {
+    let payload = require!(debian());
+    require!(on(Board::Pi4b, payload.kernel()));
+    drives_its_nic(
+        Board::Pi4b,
+        &payload,
+        "nic bcmgenet MAC phy Broadcom BCM54210E at 1000 full",
+    );
+}
+
+#[test]
+fn smsc95xx_drives_the_3b() {
+    let payload = require!(debian());
+    require!(on(Board::Pi3b, payload.kernel()));
+    drives_its_nic(
+        Board::Pi3b,
+        &payload,
+        "nic smsc95xx MAC phy SMSC LAN8700 at 100 full",
+    );
+}
+
+#[test]
+fn lan78xx_drives_the_3b_plus() {
+    let payload = require!(debian());
+    require!(on(Board::Pi3bPlus, payload.kernel()));
+    drives_its_nic(
+        Board::Pi3bPlus,
+        &payload,
+        "nic lan78xx MAC phy Microchip LAN88xx at 1000 full",
+    );
+}
