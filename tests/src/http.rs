@@ -17,6 +17,8 @@ const CONNECTIONS: usize = 4;
 const SEND_BUFFER: usize = 64 * 1024;
 /// What of an Ethernet frame's 1500 bytes the headers of IP and TCP leave.
 const LONGEST_SEGMENT: usize = 1460;
+/// The bytes of one segment of each length.
+const EACH_LENGTH_ONCE: usize = LONGEST_SEGMENT * (LONGEST_SEGMENT + 1) / 2;
 
 #[derive(Debug, Clone)]
 enum Framing {
@@ -139,8 +141,8 @@ impl Reply {
         self
     }
 
-    /// Sends the body in segments of 1 byte, 2, 3 and so on to the longest, and from 1 again, as far as the client's window
-    /// lets each leave by itself.
+    /// Sends the reply in segments of 1 byte, 2, 3 and so on to the longest, and from 1 again. The first time each waits for
+    /// its acknowledgement, so that a lost one comes again as it was; after that, as the client's window lets them.
     pub fn every_length(mut self) -> Self {
         (self.pace, self.ramp) = (Some((1, Duration::from_micros(100))), true);
         self
@@ -398,6 +400,9 @@ fn push(now: Instant, socket: &mut tcp::Socket<'_>, connection: &mut Connection)
     }
     // Else a short segment would wait to leave in one with more.
     socket.set_nagle_enabled(!sending.ramp);
+    if sending.ramp && sending.position < EACH_LENGTH_ONCE && socket.send_queue() > 0 {
+        return false;
+    }
     let mut moved = false;
     while socket.can_send() && !sending.rest().is_empty() {
         let Ok(sent) = socket.send_slice(sending.rest()) else {
