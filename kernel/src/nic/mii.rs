@@ -3,6 +3,7 @@
 use core::fmt;
 
 use boot::{info, warn};
+use embedded_hal::delay::DelayNs as _;
 use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -57,6 +58,8 @@ const GBCR_1000_FULL: u16 = 1 << 9;
 /// GBSR: the same of the link partner.
 const GBSR_1000_FULL: u16 = 1 << 11;
 
+/// From power-down until writes are taken: Broadcom's PHYs need 40 µs.
+const POWER_UP_US: u32 = 100;
 /// Longest soft reset (802.3 §22.2.4.1.1).
 const RESET_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks at the link.
@@ -207,6 +210,9 @@ impl Phy {
     /// Out of any power-down, then soft reset: strapped defaults. `false` when that does not end in time.
     pub(crate) fn reset<M: Mdio>(&mut self, mdio: &mut M, clock: Clock) -> Result<bool, M::Error> {
         mdio.write(self.address, BMCR, BMCR_NEGOTIATE)?;
+        // A PHY that was powered down takes nothing at first: the reset would be lost.
+        let mut delay = clock;
+        delay.delay_us(POWER_UP_US);
         mdio.write(self.address, BMCR, BMCR_RESET)?;
         let mut failure = None;
         let done = clock.poll(RESET_PATIENCE, || match mdio.read(self.address, BMCR) {

@@ -38,6 +38,7 @@ mod frames;
 mod lan;
 mod links;
 mod linux_drivers;
+mod model_faults;
 mod no_network;
 mod ports;
 mod position;
