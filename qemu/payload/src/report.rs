@@ -1,7 +1,7 @@
 //! What the payload prints, and how it ends.
 
 use crate::print::Uart;
-use crate::tree;
+use crate::{selftest, tree};
 
 /// The registers at entry, as `entry.S` lays them on the stack.
 #[repr(C)]
@@ -77,6 +77,13 @@ extern "C" fn report(entry: &Entry) -> ! {
             uart.text(", CRC-32 ").hex(u64::from(crc32(initrd)));
         }
         uart.text("\n");
+    }
+    if summary
+        .bootargs
+        .split(|&byte| byte == b' ')
+        .any(|word| word == b"selftest")
+    {
+        selftest::report(uart, entry.start, entry.current_el >> 2 & 3);
     }
     uart.text("hello: built-in payload\n");
     power_off(peripherals)

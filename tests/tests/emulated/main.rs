@@ -29,6 +29,7 @@ macro_rules! require {
     };
 }
 
+mod assembly;
 mod conditions;
 mod debian;
 mod defmt;
