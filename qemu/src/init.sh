@@ -156,9 +156,12 @@ for word in $(cat /proc/cmdline); do
     bramble.wget=*)
         network
         began=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-        bytes=$(wget -q -O - "$value" | wc -c)
-        ended=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
-        say "wget $bytes bytes in $(((ended - began) * 10)) ms"
+        if wget -q -O /dev/null "$value"; then
+            ended=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+            say "wget in $(((ended - began) * 10)) ms"
+        else
+            say "wget $value failed"
+        fi
         ;;
     bramble.get=*) network && download "$value" ;;
     bramble.put=*) network && upload "$value" ;;

@@ -114,6 +114,7 @@ pub struct Machine {
     count_instructions: bool,
     count_blocks: bool,
     other_cores_rest: bool,
+    thread_for_each_core: bool,
     arguments: Vec<OsString>,
 }
 
@@ -140,6 +141,7 @@ impl Machine {
             count_instructions: false,
             count_blocks: false,
             other_cores_rest: false,
+            thread_for_each_core: false,
             arguments: vec![],
         }
     }
@@ -249,6 +251,13 @@ impl Machine {
         self
     }
 
+    /// Runs each core on a host thread of its own, for figures: who uses several gets several of the host's processors.
+    /// Cores that wait in WFE spin.
+    pub fn thread_for_each_core(mut self) -> Self {
+        self.thread_for_each_core = true;
+        self
+    }
+
     /// Adds one argument to QEMU's command line.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
@@ -328,7 +337,12 @@ impl Machine {
         command.args(["-machine", self.board.qemu_machine()]);
         // One host thread for all cores: with a thread each, those that wait in the stub's WFE loop spin, and take the
         // host's processors from the one that works.
-        command.args(["-accel", "tcg,thread=single"]);
+        let threads = if self.thread_for_each_core {
+            "multi"
+        } else {
+            "single"
+        };
+        command.args(["-accel", &format!("tcg,thread={threads}")]);
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
         // Ahead of the serial lines, whose opening tells that QEMU listens here too.
         let socket = option_value(&directory.join(MONITOR))?;

@@ -1,4 +1,5 @@
-//! The little of ELF that an image needs: its sections, and its loaded bytes as one flat file (ELF-64, gABI ch. 4, 5).
+//! The little of ELF that an image needs: its sections, its functions, and its loaded bytes as one flat file (ELF-64,
+//! gABI ch. 4, 5).
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,9 +18,20 @@ pub(crate) struct Section {
     pub(crate) stored: bool,
 }
 
+/// A function by its symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// As the linker knows it.
+    pub(crate) name: String,
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+}
+
 const PT_LOAD: u32 = 1;
+const SHT_SYMTAB: u32 = 2;
 const SHT_NOBITS: u32 = 8;
 const SHF_ALLOC: u64 = 2;
+const STT_FUNC: u64 = 2;
 
 /// No image of ours is larger; a wrong address would ask for gigabytes of padding.
 const FLAT_LIMIT: u64 = 64 << 20;
@@ -79,18 +91,45 @@ impl<'a> Elf<'a> {
             if section.u64(8)? & SHF_ALLOC == 0 {
                 continue;
             }
-            let name = names
-                .get(section.u32(0)? as usize..)
-                .context("elf: section name")?;
-            let name: Vec<u8> = name.iter().copied().take_while(|&byte| byte != 0).collect();
             sections.push(Section {
-                name: String::from_utf8_lossy(&name).into_owned(),
+                name: text(names, section.u32(0)?)?,
                 address: section.u64(16)?,
                 size: section.u64(32)?,
                 stored: section.u32(4)? != SHT_NOBITS,
             });
         }
         Ok(sections)
+    }
+
+    /// Every function that has a size, in the file's order; none in a stripped file.
+    pub(crate) fn functions(&self) -> Result<Vec<Function>> {
+        let headers = self.table(40, 58, 64)?;
+        let mut functions = Vec::new();
+        for header in &headers {
+            let section = Self { bytes: header };
+            if section.u32(4)? != SHT_SYMTAB {
+                continue;
+            }
+            let strings = headers
+                .get(section.u32(40)? as usize)
+                .context("elf: no symbol names")?;
+            let strings = Self { bytes: strings };
+            let names = self.slice(strings.u64(24)?, strings.u64(32)?)?;
+            let symbols = self.slice(section.u64(24)?, section.u64(32)?)?;
+            for symbol in symbols.chunks_exact(24) {
+                let symbol = Self { bytes: symbol };
+                let size = symbol.u64(16)?;
+                // The type is the low half of st_info, the byte behind the four of st_name.
+                if symbol.u64(0)? >> 32 & 0xf == STT_FUNC && size > 0 {
+                    functions.push(Function {
+                        name: text(names, symbol.u32(0)?)?,
+                        address: symbol.u64(8)?,
+                        size,
+                    });
+                }
+            }
+        }
+        Ok(functions)
     }
 
     /// A header table, from where the file header holds its offset, its entry size and count, and an entry's least size.
@@ -127,6 +166,13 @@ impl<'a> Elf<'a> {
     }
 }
 
+/// The string at `offset` of a string table.
+fn text(table: &[u8], offset: u32) -> Result<String> {
+    let bytes = table.get(offset as usize..).context("elf: a name")?;
+    let bytes: Vec<u8> = bytes.iter().copied().take_while(|&byte| byte != 0).collect();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +199,48 @@ mod tests {
     #[test]
     fn segments_flatten_with_their_gap() {
         assert_eq!(Elf::new(&sample()).unwrap().flat().unwrap(), b"ab\0\0c");
+    }
+
+    /// A header, a symbol table of a function and an object, and its names.
+    fn with_symbols() -> Vec<u8> {
+        let mut file = vec![0; 64];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[40] = 64;
+        file[58] = 64;
+        file[60] = 2;
+        for (kind, link, offset, size) in [(SHT_SYMTAB, 1, 192_u64, 48_u64), (3, 0, 240, 8)] {
+            let mut header = [0; 64];
+            header[4..8].copy_from_slice(&kind.to_le_bytes());
+            header[24..32].copy_from_slice(&offset.to_le_bytes());
+            header[32..40].copy_from_slice(&size.to_le_bytes());
+            header[40] = link;
+            file.extend_from_slice(&header);
+        }
+        for (name, kind, address) in [(1, 0x12, 0x80_u64), (5, 0x11, 0x100)] {
+            let mut symbol = [0; 24];
+            symbol[0] = name;
+            symbol[4] = kind;
+            symbol[8..16].copy_from_slice(&address.to_le_bytes());
+            symbol[16] = 12;
+            file.extend_from_slice(&symbol);
+        }
+        file.extend_from_slice(b"\0run\0it\0");
+        file
+    }
+
+    #[test]
+    fn functions_are_told_from_objects() {
+        let file = with_symbols();
+        let run = Function {
+            name: "run".to_owned(),
+            address: 0x80,
+            size: 12,
+        };
+        assert_eq!(Elf::new(&file).unwrap().functions().unwrap(), [run]);
+        for length in 0..file.len() - 3 {
+            let cut = Elf::new(&file[..length]).and_then(|elf| elf.functions());
+            assert!(cut.is_err(), "{length}");
+        }
     }
 
     #[test]

@@ -32,7 +32,10 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
     --trace-net F    write every frame to F, a pcap file
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
 cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
-cargo xtask bench    throughput beside Linux's, time and instructions to the first packet and to the payload
+cargo xtask bench    boot (default): throughput beside Linux's, time and instructions to the payload
+                     net: instructions for each byte and throughput, beside Linux's and U-Boot's, over each NIC
+    --board NAME     net: this board only; may be repeated
+    --functions      net: also where Bramble's instructions went
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask setup    what the others need; safe to repeat
@@ -79,10 +82,7 @@ fn run() -> Result<ExitCode> {
             nothing_more(&mut arguments)?;
             test::run()
         }
-        "bench" => {
-            nothing_more(&mut arguments)?;
-            bench::run()
-        }
+        "bench" => bench::run(&bench::Options::parse(&mut arguments)?),
         unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
     }
 }

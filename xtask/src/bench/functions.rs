@@ -1,0 +1,225 @@
+//! Where Bramble's instructions went: blocks that an emulator counted, by the functions of the image's ELF file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use qemu::profile::Block;
+
+use crate::elf::{Elf, Function};
+
+/// `wfe`, in which the image rests.
+const WFE: u32 = 0xd503_205f;
+
+/// The image's functions, as it is linked.
+pub(super) struct Functions {
+    /// By address, which is from the image's start.
+    by_address: Vec<Function>,
+    /// Where it rests.
+    rests: Vec<u64>,
+    /// How long the image is.
+    length: u64,
+}
+
+/// Instructions of one run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Profile {
+    /// How often the image rested.
+    pub(super) rests: u64,
+    /// Outside the image: by the stub before it, and by the payload behind it, which reads all of its initrd.
+    pub(super) elsewhere: u64,
+    /// In `memcpy` and `memmove`.
+    pub(super) copies: u64,
+    /// In the sums over packets.
+    pub(super) checksums: u64,
+    /// By the functions' names.
+    pub(super) by_function: BTreeMap<String, u64>,
+}
+
+impl Functions {
+    /// Those of the ELF file beside the image.
+    pub(super) fn read(elf: &Path) -> Result<Self> {
+        let bytes = fs::read(elf).with_context(|| format!("bench: {}", elf.display()))?;
+        let elf = Elf::new(&bytes)?;
+        let mut by_address = elf.functions()?;
+        by_address.sort_by_key(|function| function.address);
+        let flat = elf.flat()?;
+        let rests: Vec<u64> = by_address
+            .iter()
+            .flat_map(|function| rests(&flat, function))
+            .collect();
+        let length = flat.len() as u64;
+        let functions = Self {
+            by_address,
+            rests,
+            length,
+        };
+        ensure!(!functions.rests.is_empty(), "bench: the image never rests");
+        for known in [is_copy, is_checksum] {
+            let found = functions.by_address.iter().any(|function| known(&function.name));
+            ensure!(
+                found,
+                "bench: the image's copies or checksums are no functions of their own"
+            );
+        }
+        Ok(functions)
+    }
+
+    /// Attributes `blocks` to the functions of an image that runs at `base`.
+    pub(super) fn profile(&self, base: u64, blocks: &[Block]) -> Profile {
+        let mut profile = Profile::default();
+        for block in blocks {
+            let rests = self.rests.iter().filter(|&&rest| block.covers(base + rest));
+            profile.rests += block.executions * rests.count() as u64;
+            let executed = block.executed();
+            if block.address.wrapping_sub(base) >= self.length {
+                profile.elsewhere += executed;
+                continue;
+            }
+            let name = self.name(block.address.wrapping_sub(base));
+            if is_copy(name) {
+                profile.copies += executed;
+            } else if is_checksum(name) {
+                profile.checksums += executed;
+            }
+            *profile.by_function.entry(plain(name)).or_default() += executed;
+        }
+        profile
+    }
+
+    /// The function at this address.
+    fn name(&self, address: u64) -> &str {
+        let behind = self
+            .by_address
+            .partition_point(|function| function.address <= address);
+        behind
+            .checked_sub(1)
+            .and_then(|index| self.by_address.get(index))
+            .filter(|function| address - function.address < function.size)
+            .map_or("(no function)", |function| &function.name)
+    }
+}
+
+/// The addresses at which `function` rests.
+fn rests(flat: &[u8], function: &Function) -> Vec<u64> {
+    let offsets = (0..function.size)
+        .step_by(4)
+        .map(|offset| function.address + offset);
+    let word = |address: &u64| {
+        let at = usize::try_from(*address).ok()?;
+        Some(u32::from_le_bytes(
+            flat.get(at..at.checked_add(4)?)?.try_into().ok()?,
+        ))
+    };
+    offsets.filter(|address| word(address) == Some(WFE)).collect()
+}
+
+fn is_copy(name: &str) -> bool {
+    name == "memcpy" || name == "memmove" || name.contains("7memmove")
+}
+
+fn is_checksum(name: &str) -> bool {
+    // smoltcp::wire::ip::checksum::data and kernel::nic::checksum, in either of Rust's manglings.
+    name.contains("8checksum4data") || name.contains("3nic8checksum")
+}
+
+/// The path in a mangled name (`_ZN`, a length and a part each, a hash last), or the name as it is.
+fn plain(name: &str) -> String {
+    let Some(mut rest) = name.strip_prefix("_ZN") else {
+        return name.to_owned();
+    };
+    let mut parts = Vec::new();
+    while let Some(digits) = rest
+        .find(|byte: char| !byte.is_ascii_digit())
+        .filter(|&end| end > 0)
+    {
+        let part = rest.get(..digits).and_then(|length| {
+            let end = digits.checked_add(length.parse().ok()?)?;
+            Some((rest.get(digits..end)?, rest.get(end..)?))
+        });
+        let Some((part, behind)) = part else {
+            return name.to_owned();
+        };
+        parts.push(part);
+        rest = behind;
+    }
+    if parts.len() > 1 {
+        parts.pop();
+    }
+    parts.join("::")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn functions() -> Functions {
+        let function = |name: &str, address, size| Function {
+            name: name.to_owned(),
+            address,
+            size,
+        };
+        Functions {
+            by_address: vec![
+                function("_ZN4boot3net4wait17h0123456789abcdefE", 0x100, 0x40),
+                function("memcpy", 0x140, 0x20),
+                function(
+                    "_ZN7smoltcp4wire2ip8checksum4data17h0123456789abcdefE",
+                    0x160,
+                    0x20,
+                ),
+            ],
+            rests: vec![0x108],
+            length: 0x200,
+        }
+    }
+
+    #[test]
+    fn blocks_go_to_their_functions() {
+        let block = |address, instructions, executions| Block {
+            address,
+            instructions,
+            executions,
+        };
+        let blocks = [
+            block(0x1100, 4, 10),
+            // The same instructions, reached by a jump.
+            block(0x1108, 2, 5),
+            block(0x110c, 1, 100),
+            block(0x1144, 3, 7),
+            block(0x1160, 1, 9),
+            block(0x1190, 2, 1),
+            block(0x1200, 3, 1),
+            block(0xfff, 1, 1),
+        ];
+        let profile = functions().profile(0x1000, &blocks);
+        assert_eq!(profile.rests, 15);
+        assert_eq!(profile.copies, 21);
+        assert_eq!(profile.checksums, 9);
+        assert_eq!(profile.by_function["boot::net::wait"], 40 + 10 + 100);
+        assert_eq!(profile.by_function["(no function)"], 2);
+        assert_eq!(profile.elsewhere, 4);
+    }
+
+    #[test]
+    fn rests_are_found_in_the_image() {
+        let mut flat = vec![0; 12];
+        flat[8..].copy_from_slice(&WFE.to_le_bytes());
+        let function = |address, size| Function {
+            name: String::new(),
+            address,
+            size,
+        };
+        assert_eq!(rests(&flat, &function(4, 8)), [8]);
+        // Behind the image's end there is nothing.
+        assert!(rests(&flat, &function(12, 8)).is_empty());
+    }
+
+    #[test]
+    fn names_lose_their_mangling() {
+        assert_eq!(plain("memcpy"), "memcpy");
+        assert_eq!(plain("_ZN4boot3net4wait17h0123456789abcdefE"), "boot::net::wait");
+        assert_eq!(plain("_ZN9999boot"), "_ZN9999boot");
+    }
+}

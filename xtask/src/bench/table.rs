@@ -1,0 +1,262 @@
+//! The figures of `bench net`, its one table, and the bars that they must meet.
+
+use anyhow::{Result, ensure};
+
+use super::verdict;
+
+/// GENET: at most so many instructions for each byte.
+const MOST: f64 = 8.0;
+
+/// Linux's throughput is to be exceeded so many times.
+const FASTER: f64 = 2.0;
+
+/// What one program showed on one NIC.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Figures {
+    /// Instructions for each byte.
+    pub(super) per_byte: f64,
+    /// Bytes a second.
+    pub(super) rate: f64,
+    /// Instructions a second, all cores together, while a download hangs.
+    pub(super) waiting: Option<f64>,
+    /// What of it had to be.
+    pub(super) parts: Option<Parts>,
+}
+
+/// Instructions for each byte, in parts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Parts {
+    /// To copy it.
+    pub(super) copies: f64,
+    /// To sum it up.
+    pub(super) checksums: f64,
+    /// In polls that ended at rest, which are in no other figure.
+    pub(super) rests: f64,
+}
+
+/// One NIC.
+pub(super) struct Port {
+    /// The NIC's and the board's name.
+    pub(super) name: String,
+    pub(super) demands: Demands,
+    pub(super) bramble: Result<Figures>,
+    pub(super) linux: Result<Figures>,
+    /// By the command that downloads.
+    pub(super) u_boot: Vec<(&'static str, Result<Figures>)>,
+}
+
+/// How few instructions Bramble may need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demands {
+    /// At most [`MOST`], half of Linux's, and a third of U-Boot's with `tftpboot`.
+    Genet,
+    /// At most Linux's.
+    Usb,
+}
+
+/// The slope between two downloads, which is free of what a boot takes.
+pub(super) fn slope(small: (f64, f64), large: (f64, f64)) -> Result<f64> {
+    let (bytes, figure) = (large.0 - small.0, large.1 - small.1);
+    ensure!(
+        bytes > 0.0 && figure > 0.0,
+        "bench: {figure:.0} more for {bytes:.0} more: the two runs were too different"
+    );
+    Ok(figure / bytes)
+}
+
+/// Prints everything; whether every bar was met.
+pub(super) fn print(ports: &[Port]) -> bool {
+    println!();
+    println!(
+        "{:<16} {:<18} {:>12} {:>8} {:>9} {:>11} {:>8} {:>8} {:>14}",
+        "NIC",
+        "downloader",
+        "instr./byte",
+        "copies",
+        "checksum",
+        "above these",
+        "MB/s",
+        "at rest",
+        "idle, M/s"
+    );
+    for port in ports {
+        let mut name = port.name.as_str();
+        let rows = [("Bramble", &port.bramble), ("Linux wget", &port.linux)];
+        let u_boot = port.u_boot.iter().map(|(command, figures)| (*command, figures));
+        for (downloader, figures) in rows.into_iter().chain(u_boot) {
+            println!("{}", row(name, downloader, figures));
+            name = "";
+        }
+    }
+    println!();
+    let mut met = true;
+    for port in ports {
+        for bar in bars(port) {
+            println!("{}: {}", port.name, bar.line());
+            met &= bar.met();
+        }
+    }
+    met
+}
+
+fn row(name: &str, downloader: &str, figures: &Result<Figures>) -> String {
+    let figures = match figures {
+        Ok(figures) => figures,
+        Err(reason) => return format!("{name:<16} {downloader:<18} not measured: {reason:#}"),
+    };
+    let number = |figure: Option<f64>| figure.map_or(String::new(), |figure| format!("{figure:.2}"));
+    let parts = figures.parts;
+    let row = format!(
+        "{name:<16} {downloader:<18} {:>12.2} {:>8} {:>9} {:>11} {:>8.2} {:>8} {:>14}",
+        figures.per_byte,
+        number(parts.map(|parts| parts.copies)),
+        number(parts.map(|parts| parts.checksums)),
+        number(parts.map(|parts| figures.per_byte - parts.copies - parts.checksums)),
+        figures.rate / 1e6,
+        number(parts.map(|parts| parts.rests)),
+        number(figures.waiting.map(|waiting| waiting / 1e6)),
+    );
+    row.trim_end().to_owned()
+}
+
+/// One thing that must hold.
+struct Bar {
+    text: String,
+    /// What was measured and its bound, unless one is missing.
+    figures: Option<(f64, f64)>,
+    at_least: bool,
+}
+
+impl Bar {
+    fn met(&self) -> bool {
+        self.figures.is_some_and(|(figure, bound)| match self.at_least {
+            true => figure >= bound,
+            false => figure <= bound,
+        })
+    }
+
+    fn line(&self) -> String {
+        let figures = self.figures.map_or("not measured".to_owned(), |(figure, bound)| {
+            format!("{figure:.2}, bar {bound:.2}")
+        });
+        format!("{}: {figures}: {}", self.text, verdict(self.met()))
+    }
+}
+
+fn bars(port: &Port) -> Vec<Bar> {
+    let bramble = port.bramble.as_ref().ok();
+    let linux = port.linux.as_ref().ok();
+    let u_boot = port.u_boot.first().and_then(|(_, figures)| figures.as_ref().ok());
+    let at_most = |text: &str, bound: Option<f64>| Bar {
+        text: format!("instructions for each byte, at most {text}"),
+        figures: bramble.map(|figures| figures.per_byte).zip(bound),
+        at_least: false,
+    };
+    let mut bars = match port.demands {
+        Demands::Genet => vec![
+            at_most("8", Some(MOST)),
+            at_most("half of Linux's", linux.map(|figures| figures.per_byte / 2.0)),
+            at_most(
+                "a third of U-Boot's",
+                u_boot.map(|figures| figures.per_byte / 3.0),
+            ),
+        ],
+        Demands::Usb => vec![at_most("Linux's", linux.map(|figures| figures.per_byte))],
+    };
+    bars.push(Bar {
+        text: "MB/s, at least twice Linux's".to_owned(),
+        figures: bramble
+            .map(|figures| figures.rate / 1e6)
+            .zip(linux.map(|figures| figures.rate / 1e6 * FASTER)),
+        at_least: true,
+    });
+    bars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(per_byte: f64, rate: f64) -> Result<Figures> {
+        Ok(Figures {
+            per_byte,
+            rate,
+            waiting: None,
+            parts: None,
+        })
+    }
+
+    fn met(
+        demands: Demands,
+        bramble: Result<Figures>,
+        linux: Result<Figures>,
+        u_boot: Result<Figures>,
+    ) -> bool {
+        print(&[Port {
+            name: "NIC".to_owned(),
+            demands,
+            bramble,
+            linux,
+            u_boot: vec![("tftpboot", u_boot)],
+        }])
+    }
+
+    fn absent() -> Result<Figures> {
+        Err(anyhow::anyhow!("absent"))
+    }
+
+    #[test]
+    fn each_missed_bar_fails_genet() {
+        let genet = |bramble, linux, u_boot| met(Demands::Genet, bramble, linux, u_boot);
+        assert!(genet(figures(8.0, 2e6), figures(16.0, 1e6), figures(24.0, 1e6)));
+        assert!(!genet(figures(8.1, 2e6), figures(99.0, 1e6), figures(99.0, 1e6)));
+        assert!(!genet(figures(8.0, 2e6), figures(15.9, 1e6), figures(99.0, 1e6)));
+        assert!(!genet(figures(8.0, 2e6), figures(16.0, 1e6), figures(23.9, 1e6)));
+        assert!(!genet(
+            figures(8.0, 1.9e6),
+            figures(16.0, 1e6),
+            figures(24.0, 1e6)
+        ));
+        assert!(!genet(absent(), figures(16.0, 1e6), figures(24.0, 1e6)));
+        assert!(!genet(figures(8.0, 2e6), absent(), figures(24.0, 1e6)));
+        assert!(!genet(figures(8.0, 2e6), figures(16.0, 1e6), absent()));
+    }
+
+    #[test]
+    fn usb_nics_are_held_against_linux_alone() {
+        let usb = |bramble, linux| met(Demands::Usb, bramble, linux, absent());
+        assert!(usb(figures(40.0, 2e6), figures(40.0, 1e6)));
+        assert!(!usb(figures(40.1, 2e6), figures(40.0, 1e6)));
+        assert!(!usb(figures(40.0, 1.9e6), figures(40.0, 1e6)));
+        assert!(!usb(figures(40.0, 2e6), absent()));
+    }
+
+    #[test]
+    fn what_is_above_the_limit_is_the_rest() {
+        let figures = Figures {
+            per_byte: 7.5,
+            rate: 12.5e6,
+            waiting: Some(14_500_000.0),
+            parts: Some(Parts {
+                copies: 1.25,
+                checksums: 2.0,
+                rests: 0.5,
+            }),
+        };
+        let row = row("GENET (4b)", "Bramble", &Ok(figures));
+        let columns: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            columns,
+            [
+                "GENET", "(4b)", "Bramble", "7.50", "1.25", "2.00", "4.25", "12.50", "0.50", "14.50"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_slope_needs_a_difference() {
+        assert_eq!(slope((16.0, 100.0), (64.0, 196.0)).unwrap(), 2.0);
+        assert!(slope((16.0, 100.0), (16.0, 196.0)).is_err());
+        assert!(slope((16.0, 100.0), (64.0, 99.0)).is_err());
+    }
+}
