@@ -34,7 +34,7 @@ impl Monitor {
         let mut monitor = Self {
             stream: BufReader::new(stream),
         };
-        let greeting = monitor.line()?;
+        let greeting = monitor.message()?;
         ensure!(greeting.starts_with("{\"QMP\": "), "monitor: {greeting}");
         monitor.ask("qmp_capabilities", "{}")?;
         Ok(monitor)
@@ -97,19 +97,24 @@ impl Monitor {
             .get_mut()
             .write_all(line.as_bytes())
             .with_context(|| format!("monitor: {command}"))?;
+        let message = self.message()?;
+        let value = message
+            .strip_prefix("{\"return\": ")
+            .and_then(|rest| rest.strip_suffix('}'));
+        match value {
+            Some(value) => Ok(value.to_owned()),
+            None => bail!("monitor: {command} {arguments}: {message}"),
+        }
+    }
+
+    /// The next line that is no event: those are told to whoever is connected, even before the greeting.
+    fn message(&mut self) -> Result<String> {
         loop {
             let line = self.line()?;
-            // QEMU writes an object's members in one fixed order. Events are told to whoever listens.
-            if line.starts_with("{\"timestamp\": ") {
-                continue;
+            // QEMU writes an object's members in one fixed order.
+            if !line.starts_with("{\"timestamp\": ") {
+                return Ok(line);
             }
-            let value = line
-                .strip_prefix("{\"return\": ")
-                .and_then(|rest| rest.strip_suffix('}'));
-            return match value {
-                Some(value) => Ok(value.to_owned()),
-                None => bail!("monitor: {command} {arguments}: {line}"),
-            };
         }
     }
 
@@ -161,6 +166,16 @@ mod tests {
             sent.contains(r#"{"execute": "set_link", "arguments": {"name": "net0", "up": false}}"#),
             "{sent}"
         );
+    }
+
+    #[test]
+    fn an_event_may_come_before_the_greeting() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let event = "{\"timestamp\": {\"seconds\": 1}, \"event\": \"SHUTDOWN\"}\r\n";
+        far.write_all(format!("{event}{GREETING}{{\"return\": 7}}\r\n").as_bytes())
+            .unwrap();
+        let mut monitor = Monitor::greet(near).unwrap();
+        assert_eq!(monitor.number("/machine/x", "y").unwrap(), 7);
     }
 
     #[test]
