@@ -358,8 +358,8 @@ fn is_host(host: &str) -> bool {
     labels_fit && (!numeric || host.parse::<core::net::Ipv4Addr>().is_ok())
 }
 
-/// What an error repeats of a refused text: user information hidden, control characters visible, short.
-fn shown(text: &str) -> String {
+/// `text`, which may be a URL, with its user information hidden: passwords are not for consoles.
+pub(crate) fn without_userinfo(text: &str) -> String {
     let after_slashes = text
         .split_once('/')
         .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix('/')?)));
@@ -368,15 +368,19 @@ fn shown(text: &str) -> String {
         None => (String::new(), text),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let rest = match authority.rsplit_once('@') {
+    match authority.rsplit_once('@') {
         Some((userinfo, _)) => {
             let after = rest.strip_prefix(userinfo).unwrap_or(rest);
-            format!("***{after}")
+            format!("{scheme}***{after}")
         }
-        None => rest.to_string(),
-    };
+        None => text.to_string(),
+    }
+}
+
+/// What an error repeats of a refused text: user information hidden, control characters visible, short.
+fn shown(text: &str) -> String {
     let mut shown = String::new();
-    for c in scheme.chars().chain(rest.chars()).take(MAX_SHOWN) {
+    for c in without_userinfo(text).chars().take(MAX_SHOWN) {
         if c.is_control() {
             shown.extend(c.escape_default());
         } else {

@@ -2,7 +2,7 @@
 //! known of each server's dialect and manners.
 
 use smoltcp::time::Duration;
-use tests::{Http, Proxy, Random, Reply, Site, lines, payload};
+use tests::{Http, Random, Reply, Site, lines, payload};
 
 fn millis(at: u64) -> Duration {
     Duration::from_millis(at)
@@ -425,153 +425,345 @@ chain ${builtin/buildarch}.ipxe || exit 1
 }
 
 #[test]
-fn autoexec_on_the_next_server_comes_before_the_search_path() {
-    let mut site = site(9, "");
-    site.dhcp.borrow_mut().next_server = [192, 168, 7, 2].into();
+fn foreman_sends_a_script_with_its_404_that_is_not_run() {
+    let mut site = site(20, "http://192.168.7.2/unattended/iPXE?bootstrap=1");
     site.route(
-        "/autoexec.ipxe",
+        "/unattended/iPXE?bootstrap=1",
         [Reply::ok(
-            "#!ipxe\ninitrd /boot/initrd.img\nkernel /boot/Image auto\nboot\n",
+            r"#!gpxe
+
+set attempt:int32 0
+:loop_mac
+isset ${net0/mac} || goto no_nic
+chain http://192.168.7.2/unattended/iPXE?mac=${net0/mac} || goto next
+exit 0
+:next
+inc attempt
+iseq ${attempt} 3 && goto chainload_failed ||
+sleep 5
+goto loop_mac
+:no_nic
+echo No interface
+:chainload_failed
+echo Unknown to the server, on to the next boot device
+exit 1
+",
         )],
     );
-    assert!(site.boots().bootargs.contains("auto"));
-    assert_eq!(
-        asked(&site),
-        ["/autoexec.ipxe", "/boot/initrd.img", "/boot/Image"]
+    // What a browser would show, and what a client that ran it would wait at for ever.
+    let unknown = "#!gpxe\necho ERROR: unable to find the host\nshell\n";
+    site.route(
+        "/unattended/iPXE?mac=b8:27:eb:01:02:03",
+        [
+            Reply::status("404 Not Found", unknown),
+            Reply::status("404 Not Found", unknown),
+            Reply::ok(
+                "#!gpxe\nkernel http://192.168.7.2/boot/Image ks=http://192.168.7.2/unattended/provision?token=7 \
+                 ksdevice=${net0/mac} BOOTIF=01-${net0/mac:hexhyp}\n\
+                 initrd http://192.168.7.2/boot/initrd.img\nimgstat\nsleep 2\nboot\n",
+            ),
+        ],
     );
+    let loaded = site.boots();
+    assert!(
+        loaded
+            .bootargs
+            .contains(&format!("ksdevice=b8:27:eb:01:02:03 BOOTIF=01-{HEXHYP}"))
+    );
+    assert!(site.errors().is_empty());
+    assert!(!site.node.screen().contains("unable to find the host"));
+    assert_eq!(asked(&site).len(), 6);
 }
 
 #[test]
-fn a_proxy_and_the_dhcp_server_are_told_apart() {
-    let mut site = site(10, "");
-    site.lan
-        .serve([192, 168, 7, 3], Proxy::new("http://192.168.7.2/proxy.ipxe"));
+fn maas_survives_that_its_first_name_is_absent() {
+    let mut site = site(21, "http://192.168.7.2/ipxe.cfg");
     site.route(
-        "/proxy.ipxe",
+        "/ipxe.cfg",
         [Reply::ok(
-            "#!ipxe\nkernel /boot/Image dhcp=${net0.dhcp/dhcp-server} proxy=${proxydhcp/dhcp-server}\n\
-             initrd /boot/initrd.img\nboot\n",
+            "#!ipxe\nchain ipxe.cfg-${mac} ||\nchain ipxe.cfg-default-amd64\n",
         )],
+    );
+    site.route(
+        "/ipxe.cfg-default-amd64",
+        [Reply::ok(
+            "#!ipxe\necho Commissioning\nkernel /images/sha256/ga/boot-kernel nomodeset\n\
+             initrd /images/sha256/ga/boot-initrd\n\
+             imgargs boot-kernel nomodeset ro root=squash:http://192.168.7.2/squashfs ip=::::node:BOOTIF \
+             cloud-config-url=http://192.168.7.2/?op=get_preseed cc:{'datasource_list':['MAAS']}end_cc BOOTIF=01-${mac}\n\
+             boot || goto error\n:error\nprompt --timeout 5000\n",
+        )],
+    );
+    site.route(
+        "/images/sha256/ga/boot-kernel",
+        [Reply::ok(payload::gzip(&site.kernel))],
+    );
+    site.route("/images/sha256/ga/boot-initrd", [Reply::ok(site.initrd.clone())]);
+    let bootargs = site.boots().bootargs;
+    assert!(
+        bootargs.contains("nomodeset ro root=squash:http://192.168.7.2/squashfs ip=::::node:BOOTIF"),
+        "imgargs replaces what kernel said: {bootargs}"
+    );
+    assert!(bootargs.contains("cc:{'datasource_list':['MAAS']}end_cc BOOTIF=01-b8:27:eb:01:02:03"));
+    assert_eq!(asked(&site)[..2], ["/ipxe.cfg", "/ipxe.cfg-b8:27:eb:01:02:03"]);
+}
+
+#[test]
+fn ironic_falls_through_its_interfaces_and_tries_a_slow_image_server_again() {
+    let mut site = site(22, "http://192.168.7.2/boot.ipxe");
+    site.route(
+        "/boot.ipxe",
+        [Reply::ok(
+            r"#!ipxe
+isset ${mac:hexhyp} && goto boot_system ||
+chain ipa_fallback.ipxe
+
+:boot_system
+chain pxelinux.cfg/${mac:hexhyp} || goto inspector_ipa
+
+:inspector_ipa
+set netid:int32 -1
+:loop
+inc netid || chain pxelinux.cfg/${mac:hexhyp} | goto old_rom
+isset ${net${netid}/mac} || goto loop_done
+echo Attempting to boot from MAC ${net${netid}/mac:hexhyp}
+chain inspector/${net${netid}/mac:hexhyp} || goto loop
+:loop_done
+echo PXE boot failed, no configuration found for any interface
+sleep 10
+reboot
+:old_rom
+exit
+",
+        )],
+    );
+    site.route(
+        &format!("/inspector/{HEXHYP}"),
+        [Reply::ok(
+            r"#!ipxe
+set attempts:int32 3
+set i:int32 0
+goto deploy
+:deploy
+imgfree
+kernel --timeout 10000 http://192.168.7.2/k selinux=0 systemd.journald.forward_to_console=yes BOOTIF=${mac} initrd=ramdisk || goto retry
+initrd --name ramdisk --timeout 10000 http://192.168.7.2/i || goto retry
+boot
+:retry
+iseq ${i} ${attempts} && goto fail ||
+inc i
+echo No response, attempt ${i} of ${attempts}
+sleep 2
+goto deploy
+:fail
+echo Failed
+exit 1
+",
+        )],
+    );
+    // Ten seconds without a byte are too long for the script, not for the node.
+    site.route(
+        "/k",
+        [
+            Reply::ok(site.kernel.clone()).stalled(20_000),
+            Reply::ok(site.kernel.clone()),
+        ],
+    );
+    site.route("/i", [Reply::ok(site.initrd.clone())]);
+    let bootargs = site.boots().bootargs;
+    assert!(bootargs.contains("BOOTIF=b8:27:eb:01:02:03 initrd=ramdisk"));
+    assert!(site.errors().is_empty());
+    assert!(site.node.screen().contains("No response, attempt 1 of 3"));
+}
+
+#[test]
+fn cobbler_answers_nothing_until_the_system_is_there() {
+    let path = "/cblr/svc/op/ipxe/system/node7";
+    let mut site = site(23, &format!("http://192.168.7.2{path}"));
+    site.route(
+        path,
+        [
+            Reply::ok(""),
+            Reply::ok(
+                "#!ipxe\n:rocky9-aarch64\nkernel /images/rocky9-aarch64/vmlinuz   inst.ks=http://192.168.7.2/cblr/svc/op/autoinstall/system/node7\n\
+                 initrd /images/rocky9-aarch64/initrd.img\nboot\n",
+            ),
+        ],
+    );
+    site.route("/images/rocky9-aarch64/vmlinuz", [Reply::ok(site.kernel.clone())]);
+    site.route(
+        "/images/rocky9-aarch64/initrd.img",
+        [Reply::ok(site.initrd.clone())],
+    );
+    let bootargs = site.boots().bootargs;
+    assert!(bootargs.contains("inst.ks=http://192.168.7.2/cblr/svc/op/autoinstall/system/node7"));
+    let errors = site.errors();
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].text.contains("got an empty file"), "{}", errors[0].text);
+}
+
+#[test]
+fn xcat_loads_by_the_old_names_of_the_commands() {
+    let mut site = site(24, "http://${next-server}/tftpboot/xcat/xnba/nodes/node7");
+    site.dhcp.borrow_mut().next_server = [192, 168, 7, 2].into();
+    site.route(
+        "/tftpboot/xcat/xnba/nodes/node7",
+        [Reply::ok(
+            "#!gpxe\n#netboot rocky9-aarch64-compute\n\
+             imgfetch -n kernel http://${next-server}/tftpboot/xcat/osimage/kernel\n\
+             imgload kernel\n\
+             imgargs kernel imgurl=http://${next-server}:80/install/rootimg.cpio.gz XCAT=${next-server}:3001 \
+             NODE=node7 BOOTIF=01-${netX/machyp} ifname=eth0:${netX/mac}\n\
+             imgfetch -n nbfs http://${next-server}/tftpboot/xcat/osimage/initrd-stateless.gz\n\
+             imgexec kernel\n",
+        )],
+    );
+    site.route("/tftpboot/xcat/osimage/kernel", [Reply::ok(site.kernel.clone())]);
+    site.route(
+        "/tftpboot/xcat/osimage/initrd-stateless.gz",
+        [Reply::ok(site.initrd.clone())],
     );
     let bootargs = site.boots().bootargs;
     assert!(
-        bootargs.contains("dhcp=192.168.7.1 proxy=192.168.7.3"),
-        "{bootargs}"
+        bootargs.contains("XCAT=192.168.7.2:3001 NODE=node7 BOOTIF=01- ifname=eth0:b8:27:eb:01:02:03"),
+        "machyp is no setting of iPXE's: {bootargs}"
     );
 }
 
-#[test]
-fn a_script_may_ask_dhcp_again_and_hears_the_new_answer() {
-    let mut site = site(11, "http://192.168.7.2/first.ipxe");
-    site.route(
-        "/first.ipxe",
-        [Reply::ok(
-            "#!ipxe\ndhcp && echo at once ${unixtime}\nsleep 60\n:retry dhcp || goto retry\n\
-             echo ${filename}\nkernel /boot/Image ip=${ip}\ninitrd /boot/initrd.img\nboot\n",
-        )],
-    );
-    site.boots();
-    let asked = site.dhcp.borrow().count(1);
-    assert_eq!(asked, 2, "a fresh lease is an answer, an old one is not");
-}
+const SIDERO: &str = r"#!ipxe
+goto init
+:init
+set attempts:int32 10
+set i:int32 0
+ifclose
+:next_round
+set idx:int32 0
+:loop isset ${net${idx}/mac} || goto loop_done
+echo Trying net${idx}
+iflinkwait --timeout 5000 net${idx} || goto next_interface
+dhcp net${idx} || goto next_interface
+goto boot
+:next_interface
+ifclose net${idx} && inc idx && goto loop
+:loop_done
+iseq ${i} ${attempts} && goto give_up ||
+inc i
+sleep 1
+goto next_round
+:give_up
+reboot
+:boot
+route
+chain --replace http://192.168.7.2/ipxe?uuid=${uuid}&mac=${net${idx}/mac:hexhyp}&domain=${domain}&hostname=${hostname}&serial=${serial}&arch=${buildarch}
+";
 
 #[test]
-fn reboot_resets_without_another_attempt() {
-    let mut site = site(12, "http://192.168.7.2/r.ipxe");
-    site.route("/r.ipxe", [Reply::ok("#!ipxe\nsleep 1\nreboot\n")]);
-    assert_eq!(site.boot().unwrap_err(), boot::Error::Reset);
-    assert_eq!(asked(&site), ["/r.ipxe"]);
-}
-
-#[test]
-fn a_script_that_ends_without_booting_is_tried_again() {
-    let mut site = site(13, "http://192.168.7.2/e.ipxe");
-    site.route(
-        "/e.ipxe",
+fn sidero_is_not_ready_then_allocates_the_node_then_sends_it_to_its_disk() {
+    let path = format!("/ipxe?uuid={UUID}&mac={HEXHYP}&domain=&hostname=&serial=5eadbeef&arch=arm64");
+    let agent = "#!ipxe\nkernel /env/agent-arm64/vmlinuz initrd=initramfs.xz talos.platform=metal\n\
+                 initrd /env/agent-arm64/initramfs.xz\nboot\n";
+    let mut allocated = site(25, "http://192.168.7.2/boot.ipxe");
+    allocated.route("/boot.ipxe", [Reply::ok(SIDERO)]);
+    allocated.route(
+        &path,
         [
-            Reply::ok("#!ipxe\nexit\n"),
-            Reply::ok("#!ipxe\nexit 1\n"),
-            Reply::ok("#!ipxe\nshell\n"),
-            Reply::ok("#!ipxe\nkernel boot/Image\ninitrd boot/initrd.img\nboot\n"),
+            Reply::status("412 Precondition Failed", "not ready"),
+            Reply::ok(agent),
         ],
     );
-    site.boots();
-    let errors: Vec<String> = site.errors().into_iter().map(|line| line.text).collect();
-    assert_eq!(
-        errors,
-        [
-            "script: http://192.168.7.2/e.ipxe ended without booting anything, and there is no other boot device",
-            "script: http://192.168.7.2/e.ipxe line 2: exit 1: status 0x1",
-            "script: http://192.168.7.2/e.ipxe line 2: shell: nobody typed a line in time",
-        ]
+    allocated.route("/env/agent-arm64/vmlinuz", [Reply::ok(allocated.kernel.clone())]);
+    allocated.route(
+        "/env/agent-arm64/initramfs.xz",
+        [Reply::ok(allocated.initrd.clone())],
     );
+    allocated.boots();
+    let errors = allocated.errors();
+    assert_eq!(errors.len(), 1, "the attempt before it was ready");
+    assert!(errors[0].text.contains("412"), "{}", errors[0].text);
+
+    // Installed: the disk, which is said plainly to be out of reach, and asked again for ever.
+    for reply in [
+        Reply::ok("#!ipxe\nexit\n"),
+        Reply::ok("#!ipxe\nsanboot --no-describe --drive 0x80\n"),
+        Reply::status("404 Not Found", "boot from disk"),
+    ] {
+        let mut installed = site(26, "http://192.168.7.2/boot.ipxe");
+        installed.route("/boot.ipxe", [Reply::ok(SIDERO)]);
+        installed.route(&path, [reply]);
+        installed.boot_attempts(2).unwrap_err();
+        assert_eq!(asked(&installed).len(), 4);
+        assert_eq!(installed.errors().len(), 2);
+    }
 }
 
 #[test]
-fn random_scripts_end_one_way_or_another() {
-    let words = [
-        "set",
-        "x",
-        "${x}",
-        "goto",
-        ":x",
-        "chain",
-        "r.ipxe",
-        "||",
-        "&&",
-        ";",
-        "inc",
-        "item",
-        "menu",
-        "choose",
-        "--timeout",
-        "1",
-        "echo",
-        "\n",
-        "\n",
-        "\n",
-        "isset",
-        "kernel",
-        "Image",
-        "boot",
-        "imgfree",
-        "sleep",
-        "exit",
-        "prompt",
-        "params",
-        "r.ipxe##params",
-        "param",
-        "iseq",
-        "${net${x}/mac}",
-        "--",
-        "\\\n",
-        "#",
-        "${",
-        "}",
-        "show",
-        "time",
-        "imgargs",
-        "imgstat",
-        "initrd",
-        "clear",
-        "form",
-        "present",
-        "fdt",
-        "--name",
-        "shell",
-    ];
-    let mut random = Random::new(5);
-    for round in 0..60 {
-        let mut text = String::from("#!ipxe\n");
-        for _ in 0..200 {
-            let mut byte = [0];
-            random.fill(&mut byte);
-            text.push_str(words[usize::from(byte[0]) % words.len()]);
-            text.push(' ');
-        }
-        let mut site = site(100 + round, "http://192.168.7.2/boot/r.ipxe");
-        site.route("/boot/r.ipxe", [Reply::ok(text)]);
-        // A session that lets the watchdog starve, panics or never ends fails the rig.
-        let _ = site.boot_attempts(1);
-    }
+fn nix_netboot_serve_redirects_streams_its_kernel_and_thinks_long() {
+    let mut site = site(27, "http://192.168.7.2/dispatch/hostname/node7");
+    site.route(
+        "/dispatch/hostname/node7",
+        [Reply::redirect(
+            302,
+            "/boot/abc-nixos-system-node7-23.11/netboot.ipxe",
+        )],
+    );
+    let boot = "/boot/abc-nixos-system-node7-23.11";
+    site.route(
+        &format!("{boot}/netboot.ipxe"),
+        [Reply::ok(
+            "#!ipxe\necho Booting, the initrd may stay before 0% for a minute or two\n\
+             kernel bzImage rdinit=/init console=ttyS0 init=/nix/store/abc/init\ninitrd initrd\nboot\n",
+        )],
+    );
+    site.route(
+        &format!("{boot}/bzImage"),
+        [Reply::ok(site.kernel.clone()).chunked(4096)],
+    );
+    site.route(
+        &format!("{boot}/initrd"),
+        [Reply::ok(site.initrd.clone()).after(Duration::from_secs(110))],
+    );
+    let bootargs = site.boots().bootargs;
+    assert!(bootargs.contains("rdinit=/init console=ttyS0 init=/nix/store/abc/init"));
+    assert!(site.errors().is_empty());
+    assert_eq!(asked(&site).len(), 4, "nothing was asked for twice");
+}
+
+#[test]
+fn an_image_factory_takes_its_password_from_the_url_and_another_host_never_hears_it() {
+    let mut site = site(
+        28,
+        "http://node:s3cret@192.168.7.2/pxe/376567988ad3/v1.10.0/metal-arm64",
+    );
+    site.route(
+        "/pxe/376567988ad3/v1.10.0/metal-arm64",
+        [Reply::ok(
+            "#!ipxe\nimgfree\nkernel http://node:s3cret@192.168.7.2/image/kernel-arm64 talos.platform=metal\n\
+             initrd http://node:s3cret@192.168.7.2/image/initramfs-arm64.xz\nboot\n",
+        )],
+    );
+    site.route(
+        "/image/kernel-arm64",
+        [Reply::redirect(
+            302,
+            "http://192.168.7.3/store/kernel?X-Signature=abc%2Fdef",
+        )],
+    );
+    site.route("/image/initramfs-arm64.xz", [Reply::ok(site.initrd.clone())]);
+    let store = site.lan.attach(Http::new([192, 168, 7, 3]));
+    store.borrow_mut().route(
+        "/store/kernel?X-Signature=abc%2Fdef",
+        [Reply::ok(site.kernel.clone()).until_close()],
+    );
+    site.boots();
+    let basic = |head: &str| head.contains("Authorization: Basic bm9kZTpzM2NyZXQ=\r\n");
+    assert!(site.http.borrow().log.iter().all(|request| basic(&request.head)));
+    let store = store.borrow();
+    assert!(
+        store
+            .log
+            .iter()
+            .all(|request| !request.head.contains("Authorization"))
+    );
+    assert_eq!(store.log.len(), 1);
+    assert!(lines().iter().all(|line| !line.text.contains("s3cret")));
 }

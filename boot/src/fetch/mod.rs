@@ -28,8 +28,9 @@ use crate::net::Net;
 use crate::resolve::{self, resolve};
 use crate::url::{self, Url};
 
-/// How long a server may think before its answer's head is complete: some build an image on demand.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may think before its answer's head is complete: some build an image on demand, which takes them
+/// a minute or two. A server that is gone is noticed much sooner.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 /// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer. Two hours
 /// are enough for a gigabyte at 1 Mb/s, and a server cannot hold a node for longer.
 const BODY_PACE: Pace = Pace {

@@ -13,7 +13,7 @@ use core::fmt;
 
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
-use crate::Board;
+use crate::{Board, url};
 
 pub(crate) use client::Client;
 #[cfg(test)]
@@ -225,7 +225,7 @@ impl fmt::Display for Lease {
             ("boot file", &self.boot_file),
         ] {
             if let Some(value) = value {
-                write!(f, ", {name} {value}")?;
+                write!(f, ", {name} {}", url::without_userinfo(value))?;
             }
         }
         Ok(())
