@@ -2,7 +2,7 @@
 //! between boots. The main job itself is in `ports.rs`.
 
 use qemu::http::{Answer, Server};
-use qemu::{Board, Firmware, Machine, Uart};
+use qemu::{Board, Firmware, Machine, Qemu, Uart};
 use tests::payload::gzip;
 
 use crate::{DEBUG, PATIENCE, RELEASE, boot_file, debian, digest, ends, machine};
@@ -18,8 +18,13 @@ pub(crate) struct Expected {
     pub(crate) asked: Vec<String>,
 }
 
-/// Waits for user space and compares what it sees with what was served.
+/// Starts the machine, waits for user space and compares what it sees with what was served.
 pub(crate) fn reaches_user_space(machine: Machine, expected: &Expected) {
+    sees_what_was_served(&mut machine.start().unwrap(), expected);
+}
+
+/// The same on a machine that has been started.
+pub(crate) fn sees_what_was_served(qemu: &mut Qemu, expected: &Expected) {
     let Expected {
         firmware,
         cmdline,
@@ -27,7 +32,6 @@ pub(crate) fn reaches_user_space(machine: Machine, expected: &Expected) {
         ethernet,
         asked,
     } = expected;
-    let mut qemu = machine.start().unwrap();
     let console = qemu.console();
     let mut facts = vec![
         "cpus 4 online 0-3".to_owned(),
@@ -43,7 +47,7 @@ pub(crate) fn reaches_user_space(machine: Machine, expected: &Expected) {
         console.expect(&format!("^hello: {fact}$"), PATIENCE).unwrap();
     }
     // Linux powers off through the watchdog block that we left alone.
-    ends(&mut qemu);
+    ends(qemu);
 }
 
 /// The other console, the other profile, the NIC behind a hub, a compressed kernel, two initrds, PXELINUX's variables.

@@ -43,6 +43,7 @@ mod model_faults;
 mod no_network;
 mod ports;
 mod position;
+mod script;
 mod terminal;
 mod uboot;
 
