@@ -13,6 +13,7 @@
 //! ```
 
 mod account;
+pub mod cases;
 mod dhcp;
 mod dns;
 mod http;

@@ -1,26 +1,7 @@
 //! What iPXE scripts do, rule by rule and command by command: cases with their expected traces, in `scripts/`.
-//!
-//! A case is a title, a script, what it finds, and its trace:
-//!
-//! ```text
-//! case a failing command ends the script
-//! | echo one
-//! | isset ${nothing}
-//! | echo two
-//! > print one
-//! > failed line 3: isset : not set
-//! ```
-//!
-//! `| ` begins a line of the script, behind a first line `#!ipxe` unless it has its own; `file /path` a file of the
-//! server, lines `+ ` behind it; `status /path 503` an answer, `redirect /path url` another; `key 500 \x02` a byte typed
-//! after so many milliseconds; `no lease` and `commands` say what their names say. `%` at the end of a script's
-//! or a trace's line stands for nothing, to keep a blank before it. Of the trace, `print` is a line on the terminal
-//! (`print-` one without its end), `7x line` stands for seven, and in the end's reason `http://h/dir/` is left out.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
-use std::path::Path;
 
 use boot::fetch::{Error, Reason, Request, Response};
 use boot::lease::{Lease, Options};
@@ -31,89 +12,12 @@ use boot::url::Url;
 use boot::{Board, Region, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+use tests::cases::{self, Case};
 use tests::payload;
 
 /// Where the script under test comes from.
 const HOME: &str = "http://h/dir/test.ipxe";
 const BASE: u64 = 0x1000;
-
-#[derive(Debug, Default)]
-struct Case {
-    title: String,
-    script: Vec<String>,
-    files: BTreeMap<String, Vec<String>>,
-    status: BTreeMap<String, u16>,
-    redirects: BTreeMap<String, String>,
-    choices: VecDeque<String>,
-    keys: VecDeque<(i64, u8)>,
-    no_lease: bool,
-    commands: bool,
-    trace: Vec<String>,
-}
-
-/// Reads a file of cases.
-fn cases(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    let mut file: Option<String> = None;
-    for (number, line) in text.lines().enumerate() {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if word == "case" {
-            cases.push(Case {
-                title: rest.into(),
-                ..Case::default()
-            });
-            file = None;
-            continue;
-        }
-        let case = cases.last_mut().expect("a file of cases begins with one");
-        match word {
-            "|" => {
-                case.script.push(rest.strip_suffix('%').unwrap_or(rest).into());
-            }
-            "+" => {
-                let file = file.as_ref().and_then(|path| case.files.get_mut(path));
-                file.expect("a file before its lines")
-                    .push(rest.replace("\\r", "\r"));
-            }
-            "file" => {
-                case.files.insert(rest.into(), Vec::new());
-                file = Some(rest.into());
-            }
-            "status" => {
-                let (path, code) = rest.split_once(' ').unwrap();
-                case.status.insert(path.into(), code.parse().unwrap());
-            }
-            "redirect" => {
-                let (path, to) = rest.split_once(' ').unwrap();
-                case.redirects.insert(path.into(), to.into());
-            }
-            "choose" => case.choices.push_back(rest.into()),
-            "key" => {
-                let (at, keys) = rest.split_once(' ').unwrap();
-                let keys = keys.replace("\\r", "\r").replace("\\e", "\x1b");
-                let keys = keys.replace("\\x02", "\x02").replace("\\x03", "\x03");
-                let keys = keys.replace("\\b", "\x08").replace("\\x15", "\x15");
-                let at = at.parse().unwrap();
-                case.keys.extend(keys.bytes().map(|key| (at, key)));
-            }
-            "no" => case.no_lease = true,
-            "commands" => case.commands = true,
-            ">" => {
-                let rest = rest.strip_suffix('%').unwrap_or(rest);
-                let repeated = rest
-                    .split_once("x ")
-                    .and_then(|(count, rest)| Some((count.parse().ok()?, rest.to_owned())));
-                let (count, line) = repeated.unwrap_or((1, rest.to_owned()));
-                case.trace.extend(std::iter::repeat_n(line, count));
-            }
-            other => panic!("line {}: what is {other}?", number + 1),
-        }
-    }
-    cases
-}
 
 /// What a case finds, and what it leaves behind.
 struct Bench {
@@ -148,32 +52,6 @@ fn shown(text: &str) -> String {
             c => c.to_string(),
         })
         .collect()
-}
-
-impl Bench {
-    fn answer(&self, path: &str) -> Result<Vec<u8>, u16> {
-        if let Some(code) = self.case.status.get(path) {
-            return Err(*code);
-        }
-        if let Some(lines) = self.case.files.get(path) {
-            return Ok(lines
-                .iter()
-                .flat_map(|line| format!("{line}\n").into_bytes())
-                .collect());
-        }
-        match path.split('?').next().unwrap().rsplit('/').next().unwrap() {
-            "vmlinuz" => Ok(payload::image(10_000)),
-            "vmlinuz.gz" => Ok(payload::gzip(&payload::image(20_000))),
-            "initrd" => Ok(payload::body(5000, 1)),
-            "initrd2" => Ok(payload::body(6000, 2)),
-            "archive.gz" => Ok(payload::gzip(&payload::body(5000, 3))),
-            "pi.dtb" => Ok(payload::device_tree()),
-            "page" => Ok(b"<!DOCTYPE html><title>x</title>".to_vec()),
-            "bzImage" => Ok([vec![0; 514], b"HdrS".to_vec(), vec![0; 2000]].concat()),
-            "hello" => Ok(b"hello\n".to_vec()),
-            _ => Err(404),
-        }
-    }
 }
 
 impl World for Bench {
@@ -214,7 +92,7 @@ impl World for Bench {
         let answer = if unauthorized {
             Err(401)
         } else {
-            self.answer(url.target())
+            self.case.answer(url.target())
         };
         let body = answer.map_err(|code| {
             fail(Reason::Status {
@@ -380,10 +258,7 @@ fn lease() -> Lease {
 
 /// Runs a case and returns its trace.
 fn run(case: Case) -> Vec<String> {
-    let mut text = case.script.join("\n");
-    if !text.starts_with("#!") {
-        text = format!("#!ipxe\n{text}\n");
-    }
+    let text = case.text();
     let mut bench = Bench {
         case,
         now: 0,
@@ -421,9 +296,7 @@ fn run(case: Case) -> Vec<String> {
 
 /// Runs a file of cases: how many there are, and how many differ.
 fn check(name: &str) -> (usize, usize) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
-    let text = std::fs::read_to_string(&path).expect("the file of cases");
-    let cases = cases(&text);
+    let cases = cases::file(name);
     let count = cases.len();
     let mut wrong = 0;
     for case in cases {
@@ -431,7 +304,7 @@ fn check(name: &str) -> (usize, usize) {
         let trace = run(case);
         if trace != expected {
             wrong += 1;
-            println!("{name}: {title}");
+            println!("{name}.txt: {title}");
             for line in &expected {
                 println!("  expected > {line}");
             }
@@ -457,7 +330,7 @@ fn every_rule_and_command_has_its_trace() {
     ];
     let (mut count, mut wrong) = (0, 0);
     for name in files {
-        let (cases, differ) = check(&format!("{name}.txt"));
+        let (cases, differ) = check(name);
         (count, wrong) = (count + cases, wrong + differ);
     }
     assert_eq!(wrong, 0, "{wrong} of {count} cases differ");
