@@ -32,7 +32,7 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         board,
         platform,
     } = machine;
-    let mut net = Net::new(nic, clock, platform, entropy, Identity::of(board));
+    let mut net = Net::new(nic, clock, platform, entropy, Identity::of(board, settings));
     // Its socket lives in `net`: one for all attempts.
     let mut fetcher = Fetcher::new();
     let mut failures: u32 = 0;
@@ -94,7 +94,7 @@ fn attempt<N: Device>(
                 fetcher,
                 console,
             };
-            return match script::run(script, memory, board, &seeds, &mut world)? {
+            return match script::run(script, memory, board, settings, &seeds, &mut world)? {
                 Outcome::Boot(handoff) => Ok(handoff),
                 Outcome::Reset => Err(Error::Reset),
             };

@@ -65,7 +65,7 @@ impl Site {
         let mut nic = self.lan.nic();
         let mut watchdog = Watchdog(self.lan.clone());
         let mut generator = Generator(Random::new(1));
-        let identity = Identity::of(&board);
+        let identity = Identity::of(&board, &boot::Settings::default());
         let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
         net.lease();
         let mut fetcher = Fetcher::new();

@@ -278,7 +278,14 @@ fn run(case: Case) -> Vec<String> {
     };
     let mut memory = vec![0; 12 << 20];
     let region = Region::new(BASE, &mut memory).unwrap();
-    let result = script::run(script, region, &board, &Seeds::default(), &mut bench);
+    let result = script::run(
+        script,
+        region,
+        &board,
+        &boot::Settings::default(),
+        &Seeds::default(),
+        &mut bench,
+    );
     let mut trace = bench.trace.into_inner();
     let end = match result {
         Ok(Outcome::Boot(handoff)) => {

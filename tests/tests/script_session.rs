@@ -164,3 +164,30 @@ fn random_scripts_end_one_way_or_another() {
         let _ = site.boot_attempts(1);
     }
 }
+
+#[test]
+fn what_servers_and_scripts_are_told_follows_the_settings() {
+    let settings = boot::Settings::from_bootargs(
+        "bramble.platform=pcbios bramble.user-class=Tinkerbell bramble.ipxe-features=0 bramble.attempts=1",
+    );
+    for (settings, class, features, path) in [
+        (boot::Settings::default(), &b"iPXE"[..], true, "/boot/efi"),
+        (settings, b"Tinkerbell", false, "/boot/pcbios"),
+    ] {
+        let mut site = site(14, "http://192.168.7.2/boot/${platform}");
+        site.route(
+            path,
+            [Reply::ok(
+                "#!ipxe\nkernel Image for=${platform}\ninitrd initrd.img\nboot\n",
+            )],
+        );
+        let handoff = site.boot_with(&settings).unwrap();
+        let platform = path.rsplit('/').next().unwrap();
+        let bootargs = site.inspect(&handoff).bootargs;
+        assert!(bootargs.contains(&format!("for={platform}")), "{bootargs}");
+        for message in &site.dhcp.borrow().log {
+            assert_eq!(message.options[&77], class);
+            assert_eq!(message.options.contains_key(&175), features);
+        }
+    }
+}

@@ -13,7 +13,7 @@ use core::fmt;
 
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
-use crate::{Board, url};
+use crate::{Board, Settings, url};
 
 pub(crate) use client::Client;
 #[cfg(test)]
@@ -33,13 +33,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of `board`: user class `iPXE` and its features, so that servers answer with scripts.
-    pub fn of(board: &Board<'_>) -> Self {
+    /// The identity of `board`: user class `iPXE` and its features, so that servers answer with scripts, unless the
+    /// settings say otherwise.
+    pub fn of(board: &Board<'_>, settings: &Settings) -> Self {
         Self {
             mac: board.mac,
             uuid: Uuid::of(board),
-            user_class: "iPXE".to_owned(),
-            ipxe_features: true,
+            user_class: settings.user_class.as_deref().unwrap_or("iPXE").to_owned(),
+            ipxe_features: settings.ipxe_features.unwrap_or(true),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Place {
 /// search path. Boot files that are programs for other clients are not fetched, but their directory is searched.
 pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
     if let Some(setting) = &settings.url {
-        return match Url::parse(&script::expand(setting, board, lease)) {
+        return match Url::parse(&script::expand(setting, board, settings, lease)) {
             Ok(url) if url.target().ends_with('/') => Place::search("bramble.url", &url, lease, board).into(),
             url => vec![Place::one("bramble.url", url)],
         };
@@ -84,7 +84,7 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
 
     // Servers for iPXE write `${mac}` and the like.
     let boot_file = lease.boot_file.as_deref().unwrap_or_default();
-    let boot_file = &*script::expand(boot_file, board, lease);
+    let boot_file = &*script::expand(boot_file, board, settings, lease);
     let boot_url = if boot_file.is_empty() {
         None
     } else {

@@ -921,7 +921,7 @@ mod tests {
             manners: Manners::Syslinux,
         };
         let (mut nic, mut platform) = (Unplugged, Nothing);
-        let identity = crate::lease::Identity::of(&board());
+        let identity = crate::lease::Identity::of(&board(), &Settings::default());
         let mut net = Net::new(&mut nic, &clock, &mut platform, &mut Nothing, identity);
         let payload = choose(&mut net, &mut console, &menu, &lease(), &board());
         let kernel = payload.map(|payload| payload.kernel.to_string());

@@ -269,11 +269,11 @@ pub struct Script {
 }
 
 /// The value of `text` with every `${…}` in it replaced, for a boot file or a menu's URL that names settings.
-pub fn expand(text: &str, board: &Board<'_>, lease: &Lease) -> String {
+pub fn expand(text: &str, board: &Board<'_>, boot: &crate::Settings, lease: &Lease) -> String {
     if !text.contains("${") {
         return text.into();
     }
-    let settings = Settings::new(Facts::of(board, Some(lease.clone())));
+    let settings = Settings::new(Facts::of(board, boot, Some(lease.clone())));
     line::expand(text, &mut |name| settings.text(name)).unwrap_or_else(|_| text.into())
 }
 
@@ -282,10 +282,11 @@ pub fn run(
     script: Script,
     memory: Region<'_>,
     board: &Board<'_>,
+    boot: &crate::Settings,
     seeds: &Seeds,
     world: &mut dyn World,
 ) -> Result<Outcome, Error> {
-    let facts = Facts::of(board, world.lease());
+    let facts = Facts::of(board, boot, world.lease());
     let url = script.url.clone();
     let mut interpreter = Interpreter {
         world,

@@ -148,6 +148,7 @@ pub struct Facts {
     model: String,
     serial: u64,
     revision: u32,
+    platform: String,
     /// What DHCP says now.
     pub lease: Option<Lease>,
     /// The number of the last failure.
@@ -160,7 +161,7 @@ pub struct Facts {
 
 impl Facts {
     /// The facts of `board`.
-    pub fn of(board: &Board<'_>, lease: Option<Lease>) -> Self {
+    pub fn of(board: &Board<'_>, boot: &crate::Settings, lease: Option<Lease>) -> Self {
         let EthernetAddress(mac) = board.mac;
         Self {
             mac,
@@ -168,6 +169,8 @@ impl Facts {
             model: board.model.into(),
             serial: board.serial,
             revision: board.revision,
+            // Menus ask it to pick arm64 images, and on a PC's BIOS there are none.
+            platform: boot.platform.as_deref().unwrap_or("efi").into(),
             lease,
             ..Self::default()
         }
@@ -180,8 +183,7 @@ impl Facts {
         match (block, &*name.name) {
             ("builtin", "errno") => Some(self.errno.to_be_bytes().to_vec()),
             ("builtin", "buildarch") => text("arm64"),
-            // Menus ask it to pick arm64 images, and there is no other way to boot them.
-            ("builtin", "platform") => text("efi"),
+            ("builtin", "platform") => text(&self.platform),
             ("builtin", "version") => text(env!("CARGO_PKG_VERSION")),
             ("builtin", "unixtime") => Some(self.unixtime.to_be_bytes().to_vec()),
             ("builtin", "cwuri") => text(&self.cwuri.as_ref()?.to_string()),
