@@ -177,7 +177,7 @@ impl World for Bench {
                 trace.say(line);
             }
             Event::Menu(menu, chosen) => {
-                let mut line = format!("menu {}:", menu.title.as_deref().unwrap_or_default());
+                let mut line = format!("menu {}:", menu.title().unwrap_or_default());
                 for (index, entry) in menu.entries.iter().enumerate() {
                     let mark = if index == menu.default.entry { "*" } else { "" };
                     let key = entry

@@ -19,7 +19,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::fetch::{Get, Response};
-use crate::menu::Payload;
+use crate::menu::{DeviceTree, Payload};
 use crate::url::Url;
 use crate::verify::{Expected, Fetched, Verified, verify};
 use crate::{Board, Handoff, Region};
@@ -139,9 +139,13 @@ pub fn load(
     let no_slot = no_memory(Expected::DeviceTree, &free);
     let (mut slot, free) = place::device_tree_slot(free).ok_or(no_slot)?;
     let served = match &payload.device_tree {
-        Some(url) => Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?),
-        None => None,
+        DeviceTree::Served(url) => Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?),
+        DeviceTree::FirstOf(urls) => first_of(urls, slot.reborrow(), get)?,
+        DeviceTree::Firmware => None,
     };
+    if !payload.overlays.is_empty() {
+        warn!("load: device tree overlays are not supported: booting without them");
+    }
     let trees = Trees::choose(served.as_ref(), firmware)?;
     let initrd = load_initrds(&payload.initrds, free, get)?;
     let boot = fixups::Boot {
@@ -305,6 +309,31 @@ fn fetch<'m>(
     Ok(verify(Fetched { url, room, len }, expected)?)
 }
 
+/// Downloads the first device tree that is there; none when the server has none of them.
+fn first_of<'m>(
+    urls: &[Url],
+    room: Region<'m>,
+    get: &mut Get<'_>,
+) -> Result<Option<Verified<'m>>, crate::Error> {
+    let mut room = room;
+    for url in urls {
+        match get(url, room.bytes_mut()) {
+            Ok(Response { url, len }) => {
+                return Ok(Some(verify(Fetched { url, room, len }, Expected::DeviceTree)?));
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let (Some(first), Some(last)) = (urls.first(), urls.last()) {
+        warn!(
+            "load: no device tree for this board from {} to {}; taking the firmware's",
+            first, last
+        );
+    }
+    Ok(None)
+}
+
 /// Makes a kernel at a 2 MiB boundary ready to run there. Returns the addresses that it occupies, its entry first, and
 /// the memory behind it.
 fn place_kernel(file: Verified<'_>) -> Result<(Range<u64>, Region<'_>), crate::Error> {
@@ -404,9 +433,11 @@ mod tests {
     fn payload(initrds: &[&str], device_tree: Option<&str>) -> Payload {
         Payload {
             kernel: url("/kernel"),
+            configuration: None,
             initrds: initrds.iter().map(|path| url(path)).collect(),
+            device_tree: device_tree.map_or(DeviceTree::Firmware, |path| DeviceTree::Served(url(path))),
+            overlays: Vec::new(),
             command_line: "quiet root=/dev/nfs".into(),
-            device_tree: device_tree.map(url),
         }
     }
 

@@ -4,12 +4,13 @@
 //! that to whoever holds the serial terminal, and the entry picked becomes a [`Payload`].
 
 mod find;
+mod model;
+mod password;
 mod pxelinux;
 mod screen;
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
@@ -24,63 +25,14 @@ use crate::url::{self, Url};
 use crate::{Board, Console, Settings, script};
 use screen::Choice;
 
+pub use model::{Action, Boot, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts};
+pub use password::Password;
+
 /// The most initial ramdisks that one entry may name.
 const MAX_INITRDS: usize = 32;
 
 /// How long the console is left alone while a menu waits; the network is polled meanwhile.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
-
-/// A menu, whatever language it was written in. It has at least one entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Menu {
-    /// Where it came from, after redirects.
-    pub url: Url,
-    /// What the names in it are relative to.
-    pub base: Url,
-    /// What stands above the entries.
-    pub title: Option<String>,
-    /// What can be chosen, in the menu's order.
-    pub entries: Vec<Entry>,
-    /// What is selected first, and boots when nobody is asked.
-    pub default: Pick,
-    /// What boots when the time is up.
-    pub on_timeout: Pick,
-    /// How long to wait for a key; `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// Whether anybody is asked.
-    pub display: Display,
-    /// Lines for the person at the console.
-    pub messages: Vec<String>,
-    /// Whose menu it is.
-    pub manners: Manners,
-}
-
-/// What keys and the clock do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manners {
-    /// Syslinux's: a hot key selects, the clock boots [`Menu::on_timeout`].
-    Syslinux,
-    /// iPXE's: a hot key (any byte, case counts) chooses, Esc leaves, the clock chooses what is selected.
-    Script(Hold),
-}
-
-/// How long a script's menu stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
-    /// The time that starts again with each key; a minute when the script does not say.
-    pub after_key: Option<Duration>,
-    /// How long after the last key a menu without any timeout is given up.
-    pub unattended: Duration,
-}
-
-impl Manners {
-    fn hold(self) -> Option<Hold> {
-        match self {
-            Self::Syslinux => None,
-            Self::Script(hold) => Some(hold),
-        }
-    }
-}
 
 /// How a script's menu ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,67 +45,6 @@ pub enum Chosen {
     Unattended,
 }
 
-/// Whether a menu is shown before something boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Display {
-    /// Shown, with a countdown.
-    Shown,
-    /// Not shown, but the countdown runs; a documented key shows it.
-    Hidden,
-    /// The default boots at once, unless a documented key was already pressed.
-    AtOnce,
-}
-
-/// One line of a menu.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// What the menu's own text calls it.
-    pub name: String,
-    /// What the person reads, if not the name. As the server sent it: it may hold anything.
-    pub label: Option<String>,
-    /// The key that selects it: a lower-case ASCII letter or a digit; in a script's menu, any byte.
-    pub hot_key: Option<u8>,
-    /// What choosing it does.
-    pub action: Action,
-}
-
-impl Entry {
-    /// What the person reads.
-    pub fn shown(&self) -> &str {
-        self.label.as_deref().unwrap_or(&self.name)
-    }
-}
-
-/// What choosing an entry does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// It boots.
-    Boot(Boot),
-    /// It cannot be done here.
-    Unsupported(Unsupported),
-    /// The script that shows the menu goes on with its name.
-    Answer,
-    /// It cannot be chosen: a heading, or room between entries.
-    Gap,
-}
-
-/// What to boot, as the menu names it: references, resolved against [`Menu::base`] only when chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Boot {
-    /// The kernel.
-    pub kernel: String,
-    /// What stands after the kernel's name, before what is appended.
-    pub arguments: String,
-    /// The command line, often shared by all entries. `initrd=` in it counts when `initrds` is empty, and stays in it.
-    pub append: Rc<str>,
-    /// Initial ramdisks, separated by commas.
-    pub initrds: String,
-    /// A device tree instead of the firmware's.
-    pub device_tree: Option<String>,
-    /// Which facts about this node to add to the command line (SYSAPPEND bits).
-    pub sysappend: u32,
-}
-
 /// Why an entry cannot be booted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsupported {
@@ -163,8 +54,6 @@ pub enum Unsupported {
     PcProgram(String),
     /// A keyword other than KERNEL and LINUX that starts something on a PC.
     Keyword(&'static str),
-    /// A configuration inside a FIT image (`file#configuration`).
-    Fit,
 }
 
 impl fmt::Display for Unsupported {
@@ -173,26 +62,6 @@ impl fmt::Display for Unsupported {
             Self::LocalBoot => f.write_str("booting a local disk is not supported"),
             Self::PcProgram(name) => write!(f, "{} is a program for x86 PCs", screen::printable(name)),
             Self::Keyword(keyword) => write!(f, "{keyword} starts something that only exists on x86 PCs"),
-            Self::Fit => f.write_str("FIT images are not supported"),
-        }
-    }
-}
-
-/// An entry that was picked, and what to add to its command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pick {
-    /// Index into [`Menu::entries`].
-    pub entry: usize,
-    /// What stands after the label in DEFAULT or ONTIMEOUT; usually empty.
-    pub arguments: String,
-}
-
-impl Pick {
-    /// The entry, as it is.
-    pub fn plain(entry: usize) -> Self {
-        Self {
-            entry,
-            arguments: String::new(),
         }
     }
 }
@@ -200,14 +69,29 @@ impl Pick {
 /// What an entry boots: everything resolved, nothing left to expand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// The kernel.
+    /// The kernel, or a FIT image.
     pub kernel: Url,
+    /// Which configuration of a FIT image; none is its default.
+    pub configuration: Option<String>,
     /// Initial ramdisks in order; they are concatenated.
     pub initrds: Vec<Url>,
+    /// Where the device tree comes from.
+    pub device_tree: DeviceTree,
+    /// Device tree overlays, to be applied in order.
+    pub overlays: Vec<Url>,
     /// The entry's command line, SYSAPPEND already in it; the firmware's bootargs not yet.
     pub command_line: String,
-    /// A device tree from the server instead of the firmware's.
-    pub device_tree: Option<Url>,
+}
+
+/// Where a device tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceTree {
+    /// The firmware passed it (or a FIT image holds one).
+    Firmware,
+    /// The server has it.
+    Served(Url),
+    /// The server may have it: the first of these that is there, else the firmware's.
+    FirstOf(Vec<Url>),
 }
 
 /// Why there is no payload.
@@ -456,8 +340,14 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
     let boot = match &entry.action {
         Action::Boot(boot) => boot,
         Action::Unsupported(why) => return Err(Error::Unsupported(shown(), why.clone())),
+        Action::Local(_) => return Err(Error::Unsupported(shown(), Unsupported::LocalBoot)),
+        Action::Page(_)
+        | Action::Load(_)
+        | Action::Text(_)
+        | Action::Quit
         // Only scripts make such entries, and they ask elsewhere.
-        Action::Answer | Action::Gap => return Err(Error::NoSource),
+        | Action::Answer
+        | Action::Gap => return Err(Error::NoSource),
     };
     let url = |name: &str| resolve(&menu.base, name).map_err(|e| Error::Reference(shown(), e));
     let mut command_line = String::new();
@@ -487,10 +377,23 @@ fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result
     if initrds.clone().nth(MAX_INITRDS).is_some() {
         return Err(Error::TooManyInitrds(shown()));
     }
+    let (kernel, configuration) = match boot.kernel.split_once('#') {
+        Some((file, configuration)) => (file, Some(configuration.to_string())),
+        None => (&*boot.kernel, None),
+    };
     Ok(Payload {
-        kernel: url(&boot.kernel)?,
+        kernel: url(kernel)?,
+        configuration,
         initrds: initrds.map(url).collect::<Result<_, _>>()?,
-        device_tree: boot.device_tree.as_deref().map(url).transpose()?,
+        device_tree: match boot.device_tree.as_deref() {
+            Some(name) => DeviceTree::Served(url(name)?),
+            None => DeviceTree::Firmware,
+        },
+        overlays: boot
+            .overlays
+            .split_ascii_whitespace()
+            .map(url)
+            .collect::<Result<_, _>>()?,
         command_line,
     })
 }
@@ -591,34 +494,16 @@ mod tests {
     }
 
     fn boot() -> Boot {
-        Boot {
-            kernel: "Image".into(),
-            arguments: String::new(),
-            append: "".into(),
-            initrds: String::new(),
-            device_tree: None,
-            sysappend: 0,
-        }
+        Boot::of("Image")
     }
 
     fn payload_of(boot: Boot, arguments: &str) -> Result<Payload, Error> {
         let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").unwrap();
+        let base = base_of(&url);
+        let entry = Entry::new("a\x07b", Action::Boot(boot));
         let menu = Menu {
-            base: base_of(&url),
-            url,
-            title: None,
-            entries: vec![Entry {
-                name: "a\x07b".into(),
-                label: None,
-                hot_key: None,
-                action: Action::Boot(boot),
-            }],
-            default: Pick::plain(0),
-            on_timeout: Pick::plain(0),
-            timeout: None,
-            display: Display::AtOnce,
-            messages: Vec::new(),
-            manners: Manners::Syslinux,
+            base,
+            ..Menu::flat(url, None, vec![entry], Manners::Syslinux)
         };
         let pick = Pick {
             entry: 0,
@@ -688,10 +573,8 @@ mod tests {
             initrds,
             ["http://192.0.2.1/pi/ucode.img", "http://192.0.2.1/initrd.gz"]
         );
-        assert_eq!(
-            payload.device_tree.unwrap().to_string(),
-            "http://192.0.2.1/dtb/pi.dtb"
-        );
+        let tree = Url::parse("http://192.0.2.1/dtb/pi.dtb").unwrap();
+        assert_eq!(payload.device_tree, DeviceTree::Served(tree));
         assert_eq!(
             payload.command_line,
             "ro root=/dev/nfs quiet ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
@@ -892,33 +775,17 @@ mod tests {
             shown: Vec::new(),
         };
         let url = Url::parse("http://192.0.2.1/menu").unwrap();
-        let entry = |name: &str, action| Entry {
-            name: name.into(),
-            label: None,
-            hot_key: None,
-            action,
-        };
-        let kernel = |name: &str| {
-            Action::Boot(Boot {
-                kernel: name.into(),
-                ..boot()
-            })
-        };
+        let kernel = |name: &str| Action::Boot(Boot::of(name));
+        let entries = vec![
+            Entry::new("Disk", Action::Local(0)),
+            Entry::new("One", kernel("one")),
+            Entry::new("Two", kernel("two")),
+        ];
         let menu = Menu {
-            base: url.clone(),
-            url,
-            title: None,
-            entries: vec![
-                entry("Disk", Action::Unsupported(Unsupported::LocalBoot)),
-                entry("One", kernel("one")),
-                entry("Two", kernel("two")),
-            ],
-            default: Pick::plain(0),
             on_timeout: Pick::plain(1),
             timeout: Some(Duration::from_secs(5)),
-            display: Display::Shown,
-            messages: Vec::new(),
-            manners: Manners::Syslinux,
+            total: Some(Duration::from_secs(600)),
+            ..Menu::flat(url, None, entries, Manners::Syslinux)
         };
         let (mut nic, mut platform) = (Unplugged, Nothing);
         let identity = crate::lease::Identity::of(&board(), &Settings::default());

@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 
 use super::{
-    Action, Boot, Bound, Content, Display, Entry, Fault, Menu, Pick, Unsupported, base_of, resolve, screen,
+    Action, Boot, Bound, Content, Display, Entry, Fault, Manners, Menu, Pick, Unsupported, base_of, resolve,
+    screen,
 };
 use crate::fetch::{Get, Response};
 use crate::url::Url;
@@ -31,6 +32,8 @@ const MAX_MESSAGES: usize = 16;
 
 /// TIMEOUT when the menu has none. Syslinux would wait for ever, which strands an unattended node.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long keys can hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
+const LONGEST: Duration = Duration::from_secs(600);
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
 
@@ -203,6 +206,7 @@ struct Label {
     sysappend: u32,
     initrds: String,
     device_tree: Option<String>,
+    local: Option<i32>,
     unsupported: Option<Unsupported>,
 }
 
@@ -310,6 +314,7 @@ impl Parser {
             sysappend: self.sysappend,
             initrds: String::new(),
             device_tree: None,
+            local: None,
             unsupported: None,
         });
         self.in_label = true;
@@ -378,17 +383,21 @@ impl Parser {
             _ if asks => Display::Shown,
             _ => Display::AtOnce,
         };
-        (!entries.is_empty()).then_some(Menu {
-            url,
+        // At once, the clock has no say.
+        let on_timeout = if display == Display::AtOnce {
+            default.clone()
+        } else {
+            on_timeout
+        };
+        (!entries.is_empty()).then(|| Menu {
             base,
-            title: self.title,
-            entries,
             default,
             on_timeout,
             timeout,
+            total: timeout.map(|timeout| timeout.max(LONGEST)),
             display,
             messages: self.messages,
-            manners: super::Manners::Syslinux,
+            ..Menu::flat(url, self.title, entries, Manners::Syslinux)
         })
     }
 }
@@ -400,7 +409,7 @@ impl Label {
         if is("kernel") || is("linux") {
             self.kernel = non_empty(rest);
             self.linux = is("linux");
-            self.unsupported = None;
+            (self.local, self.unsupported) = (None, None);
         } else if is("initrd") {
             let comma = if self.initrds.is_empty() { "" } else { "," };
             self.initrds.push_str(comma);
@@ -408,7 +417,7 @@ impl Label {
         } else if is("fdt") || is("devicetree") {
             self.device_tree = non_empty(rest);
         } else if is("localboot") {
-            self.unsupported = Some(Unsupported::LocalBoot);
+            self.local = Some(word(rest).0.parse().unwrap_or(0));
         } else if let Some(&keyword) = PC_KEYWORDS.iter().find(|&&name| is(name)) {
             self.unsupported = Some(Unsupported::Keyword(keyword));
         } else {
@@ -424,25 +433,24 @@ impl Label {
         };
         let action = if let Some(why) = self.unsupported {
             Action::Unsupported(why)
+        } else if let Some(kind) = self.local {
+            Action::Local(kind)
         } else if !self.linux && is_pc_program(kernel) {
             Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
-        } else if kernel.as_bytes().contains(&b'#') {
-            Action::Unsupported(Unsupported::Fit)
         } else {
             Action::Boot(Boot {
-                kernel: kernel.to_owned(),
                 arguments: arguments.to_owned(),
                 append: self.append,
                 initrds: self.initrds,
                 device_tree: self.device_tree,
                 sysappend: self.sysappend,
+                ..Boot::of(kernel)
             })
         };
         Entry {
-            name: self.name,
             label: self.label,
             hot_key: self.hot_key,
-            action,
+            ..Entry::new(self.name, action)
         }
     }
 }
@@ -610,7 +618,7 @@ LABEL local\r
     #[test]
     fn an_installer_menu_in_the_style_of_debian() {
         let menu = menu(INSTALLER);
-        assert_eq!(menu.title.as_deref(), Some("Debian 12"));
+        assert_eq!(menu.title(), Some("Debian 12"));
         assert_eq!(menu.base.to_string(), "http://192.0.2.1/pi/");
         assert_eq!(menu.messages, ["Hello"]);
         assert_eq!(
@@ -631,29 +639,21 @@ LABEL local\r
         assert_eq!(
             *boot(&menu, 0),
             Boot {
-                kernel: "debian/linux".into(),
-                arguments: String::new(),
                 append: "priority=low ---".into(),
                 initrds: "debian/initrd.gz".into(),
-                device_tree: None,
-                sysappend: 0,
+                ..Boot::of("debian/linux")
             }
         );
         assert_eq!(
             *boot(&menu, 1),
             Boot {
-                kernel: "debian/linux".into(),
                 arguments: "rescue/enable=true".into(),
-                append: "".into(),
                 initrds: "debian/initrd.gz,debian/more.gz,debian/firmware.cpio.gz".into(),
                 device_tree: Some("/dtb/broadcom/bcm2711-rpi-4-b.dtb".into()),
-                sysappend: 0,
+                ..Boot::of("debian/linux")
             }
         );
-        assert_eq!(
-            menu.entries[2].action,
-            Action::Unsupported(Unsupported::LocalBoot)
-        );
+        assert_eq!(menu.entries[2].action, Action::Local(-1));
     }
 
     #[test]
@@ -774,7 +774,7 @@ LABEL local\r
 
     #[test]
     fn default_and_ontimeout_can_add_arguments() {
-        let menu = menu("DEFAULT a  single 3\nONTIMEOUT a quiet\nLABEL a\nLINUX k\n");
+        let menu = menu("PROMPT 1\nDEFAULT a  single 3\nONTIMEOUT a quiet\nLABEL a\nLINUX k\n");
         assert_eq!(
             (
                 menu.default.arguments.as_str(),
@@ -799,7 +799,7 @@ LABEL local\r
     }
 
     #[test]
-    fn programs_for_pcs_and_fit_images_are_unsupported_but_linux_takes_any_name() {
+    fn programs_for_pcs_are_unsupported_but_linux_takes_any_name() {
         let menu = menu(
             "LABEL a\nCOM32 chain.c32\nLABEL b\nKERNEL memdisk.C32\nLABEL c\nKERNEL pxelinux.0\nLABEL d\nLINUX k.0\nLABEL e\nKERNEL f.itb#conf-1\n",
         );
@@ -818,7 +818,7 @@ LABEL local\r
                 Some(Unsupported::PcProgram("memdisk.C32".into())),
                 Some(Unsupported::PcProgram("pxelinux.0".into())),
                 None,
-                Some(Unsupported::Fit),
+                None,
             ]
         );
     }

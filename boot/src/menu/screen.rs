@@ -17,7 +17,7 @@ use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::{Action, Display, Hold, Manners, Menu, Pick};
+use super::{Action, Display, Entry, Hold, Manners, Menu, Page, Pick};
 
 /// How long a key holds the countdown at least.
 const PER_KEY: Duration = Duration::from_secs(60);
@@ -60,8 +60,11 @@ pub(super) enum Choice {
 /// The menu as shown, and what was typed.
 pub(super) struct Screen<'m> {
     menu: &'m Menu,
+    /// The page in view.
+    page: usize,
+    /// The line of it that is selected.
     selected: usize,
-    /// The first entry in view.
+    /// The first line in view.
     top: usize,
     visible: bool,
     /// When the default boots; none when only a person can choose.
@@ -79,19 +82,21 @@ impl<'m> Screen<'m> {
     /// Starts the countdown and draws what is to be seen into `out`.
     pub(super) fn new(menu: &'m Menu, now: Instant, out: &mut String) -> Self {
         let wait = match menu.display {
-            Display::Shown | Display::Hidden => menu.timeout,
+            Display::Shown | Display::Hidden => menu.timeout.or(menu.total),
             Display::AtOnce if menu.timeout == Some(Duration::ZERO) || menu.entries.len() < 2 => {
                 Some(Duration::ZERO)
             }
             Display::AtOnce => Some(GRACE),
         };
+        let latest = now + menu.total.unwrap_or(ATTENDED);
         let mut screen = Self {
             menu,
-            selected: menu.default.entry,
+            page: menu.start,
+            selected: 0,
             top: 0,
             visible: menu.display == Display::Shown,
-            deadline: wait.map(|wait| now + wait),
-            latest: now + wait.unwrap_or(ATTENDED).max(ATTENDED),
+            deadline: wait.map(|wait| (now + wait).min(latest)),
+            latest,
             abandoned: menu.manners.hold().map(|hold| now + hold.unattended),
             burst: Burst {
                 bytes: Vec::new(),
@@ -99,6 +104,9 @@ impl<'m> Screen<'m> {
             },
             status: String::new(),
         };
+        screen.selected = screen.page().map_or(0, |page| page.selected);
+        let default = screen.lines().iter().position(|&line| line == menu.default.entry);
+        screen.selected = default.unwrap_or(screen.selected);
         screen.scroll();
         if screen.visible {
             screen.draw(now, out);
@@ -146,6 +154,27 @@ impl<'m> Screen<'m> {
         self.visible = false;
     }
 
+    fn page(&self) -> Option<&'m Page> {
+        self.menu.pages.get(self.page)
+    }
+
+    /// The entries of the page, as indexes.
+    fn lines(&self) -> &'m [usize] {
+        self.page().map_or(&[], |page| &page.lines)
+    }
+
+    fn entry(&self, line: usize) -> Option<&'m Entry> {
+        self.menu.entries.get(*self.lines().get(line)?)
+    }
+
+    /// Shows another page.
+    fn open(&mut self, page: usize, now: Instant, out: &mut String) {
+        (self.page, self.top) = (page, 0);
+        self.selected = self.page().map_or(0, |page| page.selected);
+        self.scroll();
+        self.draw(now, out);
+    }
+
     fn key(&mut self, key: Key, now: Instant, out: &mut String) -> Option<Choice> {
         if !self.visible {
             if matches!(key, Key::Escape | Key::Character(b'm' | b'M')) {
@@ -155,7 +184,7 @@ impl<'m> Screen<'m> {
             }
             return None;
         }
-        let last = self.menu.entries.len().saturating_sub(1);
+        let last = self.lines().len().saturating_sub(1);
         let script = self.menu.manners.hold().is_some();
         let (target, down) = match key {
             Key::Up => (self.selected.saturating_sub(1), false),
@@ -172,24 +201,29 @@ impl<'m> Screen<'m> {
             }
             Key::Character(c) => (self.hot(c)?, true),
             Key::Escape if script => return Some(Choice::Left),
-            Key::Escape => return None,
+            Key::Escape => {
+                if let Some(parent) = self.page().and_then(|page| page.parent) {
+                    self.attended(now);
+                    self.open(parent, now, out);
+                }
+                return None;
+            }
         };
         let target = self.past_gaps(target, down);
         self.attended(now);
+        let entry = self.entry(target).filter(|entry| entry.selectable());
         let chosen = match key {
-            Key::Enter => true,
+            Key::Enter => entry.is_some(),
             // A gap's key only leads behind the gap.
-            Key::Character(c) => {
-                script
-                    && self
-                        .menu
-                        .entries
-                        .get(target)
-                        .is_some_and(|e| e.hot_key == Some(c))
-            }
+            Key::Character(c) => entry.is_some_and(|entry| entry.immediate && entry.hot_key == Some(c)),
             _ => false,
         };
+        if let (true, Some(&Action::Page(page))) = (chosen, entry.map(|entry| &entry.action)) {
+            self.open(page, now, out);
+            return None;
+        }
         if chosen {
+            let target = self.lines().get(target).copied().unwrap_or(target);
             // The default keeps the arguments that DEFAULT gave it.
             let default = &self.menu.default;
             let pick = if target == default.entry {
@@ -208,10 +242,8 @@ impl<'m> Screen<'m> {
 
     /// The nearest entry that can be selected, first in the direction of the key.
     fn past_gaps(&self, target: usize, down: bool) -> usize {
-        let entries = self.menu.entries.iter().enumerate();
-        let mut real = entries
-            .filter(|(_, entry)| entry.action != Action::Gap)
-            .map(|(i, _)| i);
+        let lines = (0..self.lines().len()).filter(|&line| self.entry(line).is_some_and(Entry::selectable));
+        let mut real = lines;
         let below = real.clone().find(|&i| i >= target);
         let above = real.rfind(|&i| i <= target);
         let (first, second) = if down { (below, above) } else { (above, below) };
@@ -220,10 +252,9 @@ impl<'m> Screen<'m> {
 
     /// What boots when the time is up.
     fn unattended(&self) -> Pick {
-        match (self.menu.display, self.menu.manners) {
-            (_, Manners::Script(_)) => Pick::plain(self.selected),
-            (Display::AtOnce, _) => self.menu.default.clone(),
-            (Display::Shown | Display::Hidden, _) => self.menu.on_timeout.clone(),
+        match self.menu.manners {
+            Manners::Script(_) => Pick::plain(self.selected),
+            Manners::Syslinux => self.menu.on_timeout.clone(),
         }
     }
 
@@ -241,10 +272,8 @@ impl<'m> Screen<'m> {
             Manners::Syslinux => key.to_ascii_lowercase(),
             Manners::Script(_) => key,
         };
-        let entries = self.menu.entries.iter().enumerate();
-        let mut hot = entries
-            .filter(|(_, entry)| entry.hot_key == Some(key))
-            .map(|(i, _)| i);
+        let is_hot = |&line: &usize| self.entry(line).is_some_and(|entry| entry.hot_key == Some(key));
+        let mut hot = (0..self.lines().len()).filter(is_hot);
         let first = hot.clone().next();
         hot.find(|&i| i > self.selected).or(first)
     }
@@ -294,7 +323,7 @@ impl<'m> Screen<'m> {
 
     /// How many entries are in view.
     fn rows(&self) -> usize {
-        self.menu.entries.len().min(ROWS)
+        self.lines().len().min(ROWS)
     }
 
     fn status_row(&self) -> usize {
@@ -305,7 +334,8 @@ impl<'m> Screen<'m> {
     /// Draws everything, line by line, so that a terminal that ignores control sequences shows it too. The rows below
     /// the status scroll by themselves: log lines go there and leave the menu in place.
     fn draw(&mut self, now: Instant, out: &mut String) {
-        let title = self.menu.title.as_deref().unwrap_or("Boot menu");
+        let title = self.page().and_then(|page| page.title.as_deref());
+        let title = title.unwrap_or("Boot menu");
         put(
             out,
             format_args!("\x1b[r\x1b[2J\x1b[H{}\r\n\r\n", printable(title)),
@@ -324,7 +354,7 @@ impl<'m> Screen<'m> {
     }
 
     fn draw_entry(&self, index: usize, out: &mut String) {
-        let Some(entry) = self.menu.entries.get(index) else {
+        let Some(entry) = self.entry(index) else {
             return;
         };
         let (mark, on, off) = if index == self.selected {
@@ -475,7 +505,7 @@ impl Burst {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Entry, Unsupported};
+    use super::super::{Action, Entry};
     use super::*;
     use crate::url::Url;
 
@@ -566,26 +596,20 @@ mod tests {
 
     fn entry(label: &str, hot_key: Option<u8>) -> Entry {
         Entry {
-            name: "name".into(),
             label: Some(label.into()),
             hot_key,
-            action: Action::Unsupported(Unsupported::LocalBoot),
+            ..Entry::new("name", Action::Local(0))
         }
     }
 
     fn menu(entries: Vec<Entry>, display: Display, timeout: Option<u64>) -> Menu {
         let url = Url::parse("http://192.0.2.1/menu").unwrap();
         Menu {
-            base: url.clone(),
-            url,
-            title: Some("Rack 7".into()),
-            entries,
-            default: Pick::plain(0),
-            on_timeout: Pick::plain(1),
+            on_timeout: Pick::plain(if display == Display::AtOnce { 0 } else { 1 }),
             timeout: timeout.map(Duration::from_secs),
+            total: timeout.map(|seconds| Duration::from_secs(seconds.max(600))),
             display,
-            messages: Vec::new(),
-            manners: Manners::Syslinux,
+            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
         }
     }
 
@@ -799,7 +823,7 @@ mod tests {
         let label = format!("F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d} {}", "x".repeat(200));
         assert!(printable(&label).starts_with("F\u{fc}r ?[2J??31m? xxx"));
         let mut menu = menu(vec![entry(&label, None)], Display::Shown, Some(86_400));
-        (menu.title, menu.on_timeout) = (Some(label.clone()), Pick::plain(0));
+        (menu.pages[0].title, menu.on_timeout) = (Some(label.clone()), Pick::plain(0));
         menu.messages = vec![label];
         let (mut out, mut terminal) = (String::new(), Terminal::new());
         Screen::new(&menu, at(0), &mut out);
@@ -831,7 +855,8 @@ mod tests {
             (1000, false),
         ] {
             for display in [Display::Shown, Display::Hidden, Display::AtOnce] {
-                let menu = three(display, Some(5));
+                let mut menu = three(display, Some(5));
+                menu.on_timeout = Pick::plain(1);
                 let (mut out, mut terminal) = (String::new(), Terminal::new());
                 let (mut random, mut millis) = (Random(7), 0);
                 let mut screen = Screen::new(&menu, at(0), &mut out);

@@ -9,7 +9,7 @@ use super::console::{Echo, UNATTENDED};
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec, number};
 use super::{Event, Interpreter, Step};
-use crate::menu::{Action, Chosen, Display, Entry, Hold, Manners, Menu, Pick};
+use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
 
 /// Items of all menus and forms together.
 const MAX_ITEMS: usize = 4096;
@@ -155,28 +155,24 @@ impl Interpreter<'_, '_> {
             .rposition(|item| item.name.is_some() && is_default(item))
             .unwrap_or(first);
         let entries = form.items.iter().map(|item| Entry {
-            name: item.name.clone().unwrap_or_default(),
             label: Some(item.text.clone()),
             hot_key: u8::try_from(item.key).ok().filter(|key| *key > 0),
-            action: match item.name {
-                Some(_) => Action::Answer,
-                None => Action::Gap,
-            },
+            immediate: true,
+            ..match &item.name {
+                Some(name) => Entry::new(name.clone(), Action::Answer),
+                None => Entry::new("", Action::Gap),
+            }
+        });
+        let title = Some(form.title.clone()).filter(|title| !title.is_empty());
+        let manners = Manners::Script(Hold {
+            after_key: hold,
+            unattended: UNATTENDED,
         });
         let menu = Menu {
-            url: url.clone(),
-            base: url.clone(),
-            title: Some(form.title.clone()).filter(|title| !title.is_empty()),
-            entries: entries.collect(),
             default: Pick::plain(default),
             on_timeout: Pick::plain(default),
             timeout,
-            display: Display::Shown,
-            messages: Vec::new(),
-            manners: Manners::Script(Hold {
-                after_key: hold,
-                unattended: UNATTENDED,
-            }),
+            ..Menu::flat(url.clone(), title, entries.collect(), manners)
         };
         let chosen = self.world.choose(&menu);
         self.progress();

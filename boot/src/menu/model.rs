@@ -1,0 +1,397 @@
+//! The model behind every menu language: entries, the pages that show them, and what keys and the clock may do.
+
+use alloc::rc::Rc;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use smoltcp::time::Duration;
+
+use super::Unsupported;
+use super::password::Password;
+use crate::url::Url;
+
+/// A menu, whatever language it was written in. It has at least one entry and at least one page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Menu {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// What the names in it are relative to.
+    pub base: Url,
+    /// Everything that can be booted or shown, in the text's order; what a page shows of it is the page's to say.
+    pub entries: Vec<Entry>,
+    /// The menu itself, then its submenus.
+    pub pages: Vec<Page>,
+    /// The page that is shown first: index into [`Menu::pages`].
+    pub start: usize,
+    /// What is selected first.
+    pub default: Pick,
+    /// What boots when nobody is asked, or when the time is up. Never a page, nor what needs a password.
+    pub on_timeout: Pick,
+    /// What is tried when an entry that the clock chose fails.
+    pub on_error: Option<Pick>,
+    /// How long to wait for a key; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// How long the menu can be held in all, whatever keys come; `None` only when [`Menu::timeout`] is, too.
+    pub total: Option<Duration>,
+    /// Whether anybody is asked.
+    pub display: Display,
+    /// Lines for the person at the console.
+    pub messages: Vec<String>,
+    /// Its own words for what the screen says.
+    pub texts: Texts,
+    /// Text files that F1 to F12 show, references like those of an entry.
+    pub function_keys: [Option<String>; 12],
+    /// What else can be picked while the menu is hidden, each by a key.
+    pub hidden_keys: Vec<(Key, Pick)>,
+    /// Who may change a command line before it boots, or type one.
+    pub editing: Editing,
+    /// Whether a person may leave the menu.
+    pub leaves: bool,
+    /// Whether the screen is cleared when the menu ends.
+    pub clears: bool,
+    /// The password that opens everything.
+    pub master: Option<Password>,
+    /// Whose menu it is.
+    pub manners: Manners,
+}
+
+/// A menu or a submenu, as it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// What stands above the entries.
+    pub title: Option<String>,
+    /// What is shown, from the top: indexes into [`Menu::entries`].
+    pub lines: Vec<usize>,
+    /// What is selected when it is opened: index into [`Page::lines`].
+    pub selected: usize,
+    /// The page that Esc leads back to; none for the menu itself.
+    pub parent: Option<usize>,
+}
+
+/// A key that a menu names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// What sends this byte.
+    Byte(u8),
+    /// F1 to F12.
+    Function(u8),
+}
+
+/// Who may change command lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Editing {
+    /// Everybody; who knows [`Menu::master`], when there is one.
+    #[default]
+    Allowed,
+    /// Nobody (ALLOWOPTIONS 0).
+    Forbidden,
+}
+
+/// A menu's own words; none where the screen has to find its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// For the countdown: `#` stands for the seconds, `{one,several}` for a word that depends on them.
+    pub countdown: Option<String>,
+    /// For how to edit an entry; empty when nothing is to be said.
+    pub editing: Option<String>,
+    /// Before a password.
+    pub password: Option<String>,
+}
+
+impl Texts {
+    /// The countdown's line in the menu's own words.
+    pub fn countdown(&self, seconds: u64) -> Option<String> {
+        self.countdown.as_deref().map(|text| counted(text, seconds))
+    }
+}
+
+/// `text` with `#` replaced by `count`, and each `{one,several}` or `{one,two,several}` by what fits it.
+fn counted(text: &str, count: u64) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((forms, after)) = after.split_once('}') else {
+            break;
+        };
+        let last = forms.split(',').count().saturating_sub(1);
+        let wanted = usize::try_from(count.saturating_sub(1)).unwrap_or(last).min(last);
+        // Nothing is counted like several.
+        let wanted = if count == 0 { last } else { wanted };
+        out.push_str(before);
+        out.push_str(forms.split(',').nth(wanted).unwrap_or_default());
+        rest = after;
+    }
+    out.push_str(rest);
+    out.replace('#', &count.to_string())
+}
+
+/// What keys and the clock do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manners {
+    /// Syslinux's: a hot key selects, the clock boots [`Menu::on_timeout`].
+    Syslinux,
+    /// iPXE's: a hot key is any byte, case counts; Esc leaves; the clock chooses what is selected.
+    Script(Hold),
+}
+
+/// How long a script's menu stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// The time that starts again with each key; a minute when the script does not say.
+    pub after_key: Option<Duration>,
+    /// How long after the last key a menu without any timeout is given up.
+    pub unattended: Duration,
+}
+
+impl Manners {
+    pub(super) fn hold(self) -> Option<Hold> {
+        match self {
+            Self::Syslinux => None,
+            Self::Script(hold) => Some(hold),
+        }
+    }
+}
+
+/// Whether a menu is shown before something boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// Shown, with a countdown.
+    Shown,
+    /// Not shown, but the countdown runs; a documented key shows it.
+    Hidden,
+    /// What boots without anybody boots at once, unless a documented key was already pressed.
+    AtOnce,
+}
+
+/// Something that can be booted, or a line of a menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What the menu's own text calls it.
+    pub name: String,
+    /// What the person reads, if not the name. As the server sent it: it may hold anything.
+    pub label: Option<String>,
+    /// Lines that explain it while it is selected.
+    pub help: Vec<String>,
+    /// Columns to the right.
+    pub indent: u8,
+    /// The key that selects it: a lower-case ASCII letter or a digit; in a script's menu, any byte.
+    pub hot_key: Option<u8>,
+    /// Whether that key also chooses it.
+    pub immediate: bool,
+    /// Whether it is shown without being for choice.
+    pub disabled: bool,
+    /// What a person must know to choose it.
+    pub password: Option<Password>,
+    /// What choosing it does.
+    pub action: Action,
+}
+
+impl Entry {
+    /// An entry that does this, and is nothing special.
+    pub fn new(name: impl Into<String>, action: Action) -> Self {
+        Self {
+            name: name.into(),
+            label: None,
+            help: Vec::new(),
+            indent: 0,
+            hot_key: None,
+            immediate: false,
+            disabled: false,
+            password: None,
+            action,
+        }
+    }
+
+    /// What the person reads.
+    pub fn shown(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether a person can select it.
+    pub fn selectable(&self) -> bool {
+        !self.disabled && self.action != Action::Gap
+    }
+}
+
+/// What choosing an entry does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It boots.
+    Boot(Boot),
+    /// Another page of this menu is shown: index into [`Menu::pages`].
+    Page(usize),
+    /// Another menu takes the place of this one.
+    Load(Load),
+    /// A text file is shown: a reference like those of an entry.
+    Text(String),
+    /// The disk of this board boots, in the way of this number (LOCALBOOT's type: -1 is what the firmware does next).
+    Local(i32),
+    /// The menu is left.
+    Quit,
+    /// It cannot be done here.
+    Unsupported(Unsupported),
+    /// The script that shows the menu goes on with its name.
+    Answer,
+    /// It cannot be chosen: a heading, or room between entries.
+    Gap,
+}
+
+/// A menu in other files, as the menu names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// References to its files, which are read as one; `~` is the file that this menu came from.
+    pub files: Vec<String>,
+    /// What the names in it are relative to, when not to the same as here.
+    pub directory: Option<String>,
+}
+
+/// What to boot, as the menu names it: references, resolved against [`Menu::base`] only when chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// The kernel; what follows a `#` is a configuration of a FIT image.
+    pub kernel: String,
+    /// What stands after the kernel's name, before what is appended.
+    pub arguments: String,
+    /// The command line, often shared by all entries. `initrd=` in it counts when `initrds` is empty, and stays in it.
+    pub append: Rc<str>,
+    /// Initial ramdisks, separated by commas.
+    pub initrds: String,
+    /// A device tree instead of the firmware's.
+    pub device_tree: Option<String>,
+    /// A directory with device trees for many boards; counts without `device_tree`.
+    pub device_trees: Option<String>,
+    /// Device tree overlays, separated by blanks.
+    pub overlays: String,
+    /// Which facts about this node to add to the command line (SYSAPPEND bits).
+    pub sysappend: u32,
+}
+
+impl Boot {
+    /// A kernel alone.
+    pub fn of(kernel: impl Into<String>) -> Self {
+        Self {
+            kernel: kernel.into(),
+            arguments: String::new(),
+            append: Rc::from(""),
+            initrds: String::new(),
+            device_tree: None,
+            device_trees: None,
+            overlays: String::new(),
+            sysappend: 0,
+        }
+    }
+}
+
+/// An entry that was picked, and what to add to its command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pick {
+    /// Index into [`Menu::entries`].
+    pub entry: usize,
+    /// What stands after the label in DEFAULT or ONTIMEOUT; usually empty.
+    pub arguments: String,
+}
+
+impl Pick {
+    /// The entry, as it is.
+    pub fn plain(entry: usize) -> Self {
+        Self {
+            entry,
+            arguments: String::new(),
+        }
+    }
+}
+
+impl Menu {
+    /// A shown menu of one page without a clock, in which the first entry is the default.
+    pub fn flat(url: Url, title: Option<String>, entries: Vec<Entry>, manners: Manners) -> Self {
+        let page = Page {
+            title,
+            lines: (0..entries.len()).collect(),
+            ..Page::default()
+        };
+        Self {
+            base: url.clone(),
+            url,
+            entries,
+            pages: alloc::vec![page],
+            start: 0,
+            default: Pick::plain(0),
+            on_timeout: Pick::plain(0),
+            on_error: None,
+            timeout: None,
+            total: None,
+            display: Display::Shown,
+            messages: Vec::new(),
+            texts: Texts::default(),
+            function_keys: Default::default(),
+            hidden_keys: Vec::new(),
+            editing: Editing::default(),
+            leaves: true,
+            clears: false,
+            master: None,
+            manners,
+        }
+    }
+
+    /// The title of the menu itself.
+    pub fn title(&self) -> Option<&str> {
+        self.pages.first()?.title.as_deref()
+    }
+
+    /// Whether `typed` opens `entry`: it has no password, or this is its own or the menu's.
+    pub fn opens(&self, entry: &Entry, typed: &str) -> bool {
+        let is = |password: &Option<Password>| password.as_ref().is_some_and(|p| p.is(typed));
+        entry.password.is_none() || is(&entry.password) || is(&self.master)
+    }
+
+    /// Whether `typed` lets a person change command lines.
+    pub fn lets_edit(&self, typed: &str) -> bool {
+        self.editing == Editing::Allowed && self.master.as_ref().is_none_or(|master| master.is(typed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_countdown_in_the_menus_own_words() {
+        let texts = Texts {
+            countdown: Some("Start in # second{,s}, # Sekunde{,n}".into()),
+            ..Texts::default()
+        };
+        let at = |seconds| texts.countdown(seconds).unwrap();
+        assert_eq!(at(1), "Start in 1 second, 1 Sekunde");
+        assert_eq!(at(2), "Start in 2 seconds, 2 Sekunden");
+        assert_eq!(at(0), "Start in 0 seconds, 0 Sekunden");
+        assert_eq!(Texts::default().countdown(3), None);
+        for (text, one, two, nine) in [
+            ("{a,b,c}", "a", "b", "c"),
+            ("{a", "{a", "{a", "{a"),
+            ("}{}", "}", "}", "}"),
+            ("", "", "", ""),
+        ] {
+            let all = (counted(text, 1), counted(text, 2), counted(text, 9));
+            assert_eq!(all, (one.into(), two.into(), nine.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_opens_for_its_own_password_and_for_the_menus() {
+        let url = Url::parse("http://192.0.2.1/menu").unwrap();
+        let mut open = Entry::new("open", Action::Answer);
+        let mut menu = Menu::flat(url, None, Vec::new(), Manners::Syslinux);
+        assert!(menu.opens(&open, "") && menu.lets_edit(""));
+        open.password = Some(Password::new("one"));
+        menu.master = Some(Password::new("all"));
+        for (typed, opens, edits) in [("", false, false), ("one", true, false), ("all", true, true)] {
+            assert_eq!(
+                (menu.opens(&open, typed), menu.lets_edit(typed)),
+                (opens, edits),
+                "{typed}"
+            );
+        }
+        menu.editing = Editing::Forbidden;
+        assert!(!menu.lets_edit("all"));
+    }
+}
