@@ -25,6 +25,7 @@ mod error;
 mod machine;
 mod memory;
 mod settings;
+mod udp;
 
 pub mod fetch;
 pub mod lease;

@@ -1,4 +1,4 @@
-//! `http` URLs: parsing and reference resolution (RFC 3986), as far as netbooting needs them.
+//! `http` and `tftp` URLs: parsing and reference resolution (RFC 3986), as far as netbooting needs them.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -12,13 +12,46 @@ pub const MAX_LEN: usize = 2048;
 /// How much of a refused text an error repeats, in characters.
 const MAX_SHOWN: usize = 160;
 
-/// An absolute `http` URL in the form in which it is sent: host in lower case, dot segments removed, no
+/// How what a URL names is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP over TCP; port 80 unless written.
+    Http,
+    /// TFTP over UDP; port 69 unless written (RFC 3617).
+    Tftp,
+}
+
+impl Scheme {
+    fn named(name: &str) -> Option<Self> {
+        [Self::Http, Self::Tftp]
+            .into_iter()
+            .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
+    }
+
+    /// As URLs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tftp => "tftp",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Tftp => 69,
+        }
+    }
+}
+
+/// An absolute `http` or `tftp` URL in the form in which it is sent: host in lower case, dot segments removed, no
 /// fragment, and everything that RFC 3986 does not allow in a path or query percent-encoded (a space becomes
 /// `%20`, a `%` that starts no escape `%25`). Control characters, so CR and LF too, were refused.
 ///
 /// `Display` hides the user information, and so does `Debug`: URLs are printed on consoles.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
+    scheme: Scheme,
     /// `user:password` as written, percent-encoded.
     userinfo: Option<Box<str>>,
     host: String,
@@ -37,7 +70,7 @@ pub enum Error {
     Control(String),
     /// A reference where an absolute URL is needed.
     Relative(String),
-    /// A scheme other than `http`.
+    /// A scheme other than `http` and `tftp`.
     Scheme(String),
     /// An IPv6 literal as host.
     Ipv6(String),
@@ -51,17 +84,20 @@ impl Url {
     /// Parses an absolute URL.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = checked(text)?;
-        match split_scheme(text) {
-            Some(("http", rest)) => Self::from_authority(text, rest),
-            Some(_) => Err(Error::Scheme(shown(text))),
-            None => Err(Error::Relative(shown(text))),
-        }
+        let (scheme, rest) = split_scheme(text).ok_or_else(|| Error::Relative(shown(text)))?;
+        let scheme = Scheme::named(scheme).ok_or_else(|| Error::Scheme(shown(text)))?;
+        Self::from_authority(scheme, text, rest)
     }
 
-    /// The URL of `path` (with or without its leading slash, query allowed) on `host` (`name` or `name:port`).
+    /// The `http` URL of `path` (with or without its leading slash, query allowed) on `host` (`name` or `name:port`).
     pub fn http(host: impl fmt::Display, path: &str) -> Result<Self, Error> {
+        Self::on(Scheme::Http, host, path)
+    }
+
+    /// The same for any scheme.
+    pub fn on(scheme: Scheme, host: impl fmt::Display, path: &str) -> Result<Self, Error> {
         let slash = if path.starts_with('/') { "" } else { "/" };
-        Self::parse(&format!("http://{host}{slash}{path}"))
+        Self::parse(&format!("{}://{host}{slash}{path}", scheme.name()))
     }
 
     /// Resolves a reference (a full URL, `//host/path`, an absolute path, a relative path or only a query)
@@ -75,7 +111,7 @@ impl Url {
             return Self::parse(reference);
         }
         if let Some(rest) = reference.strip_prefix("//") {
-            return Self::from_authority(reference, rest);
+            return Self::from_authority(self.scheme, reference, rest);
         }
         let (base_path, base_query) = split_query(&self.target);
         let (path, query) = split_query(reference);
@@ -94,12 +130,17 @@ impl Url {
         joined.bounded()
     }
 
+    /// How it is fetched.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// The DNS name or the dotted IPv4 address.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The TCP port; 80 unless written.
+    /// The TCP or UDP port; the scheme's own unless written.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -114,9 +155,15 @@ impl Url {
         split_query(&self.target).0
     }
 
-    /// Whether `other` is on the same host and port, so that a connection and credentials serve both.
+    /// The path as TFTP's request names the file: one slash in front taken off, escapes decoded. A query is no part of it.
+    pub fn file(&self) -> Vec<u8> {
+        let path = self.path();
+        percent_decoded(path.strip_prefix('/').unwrap_or(path))
+    }
+
+    /// Whether `other` is on the same host and port by the same scheme, so that a connection and credentials serve both.
     pub fn same_origin(&self, other: &Self) -> bool {
-        self.port == other.port && self.host == other.host
+        self.scheme == other.scheme && self.port == other.port && self.host == other.host
     }
 
     /// `user:password` with its escapes decoded, as Basic authentication wants it (RFC 7617).
@@ -156,7 +203,7 @@ impl Url {
     }
 
     /// `rest` is what follows the two slashes of `text`.
-    fn from_authority(text: &str, rest: &str) -> Result<Self, Error> {
+    fn from_authority(scheme: Scheme, text: &str, rest: &str) -> Result<Self, Error> {
         let (authority, after) = match rest.find(['/', '?']) {
             Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
             None => (rest, ""),
@@ -169,7 +216,7 @@ impl Url {
             return Err(Error::Ipv6(shown(text)));
         }
         let (host, port) = match host_port.split_once(':') {
-            None | Some((_, "")) => (host_port.trim_end_matches(':'), 80),
+            None | Some((_, "")) => (host_port.trim_end_matches(':'), scheme.port()),
             Some((host, port)) => {
                 let digits = port.bytes().all(|b| b.is_ascii_digit());
                 match port.parse() {
@@ -183,6 +230,7 @@ impl Url {
         }
         let (path, query) = split_query(after);
         let url = Self {
+            scheme,
             userinfo,
             host: host.to_ascii_lowercase(),
             port,
@@ -203,8 +251,8 @@ impl Url {
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = if self.userinfo.is_some() { "***@" } else { "" };
-        write!(f, "http://{hidden}{}", self.host)?;
-        if self.port != 80 {
+        write!(f, "{}://{hidden}{}", self.scheme.name(), self.host)?;
+        if self.port != self.scheme.port() {
             write!(f, ":{}", self.port)?;
         }
         f.write_str(&self.target)
@@ -223,7 +271,7 @@ impl fmt::Display for Error {
             Self::TooLong(len) => write!(f, "a URL of {len} bytes is too long, at most {MAX_LEN}"),
             Self::Control(text) => write!(f, "{text}: a URL cannot hold a control character"),
             Self::Relative(text) => write!(f, "{text}: not a full URL, expected http://…"),
-            Self::Scheme(text) => write!(f, "{text}: scheme not supported, only http"),
+            Self::Scheme(text) => write!(f, "{text}: scheme not supported, only http and tftp"),
             Self::Ipv6(text) => write!(f, "{text}: IPv6 addresses are not supported"),
             Self::Host(text) => write!(f, "{text}: no valid host name or IPv4 address"),
             Self::Port(text) => write!(f, "{text}: the port is not a number from 1 to 65535"),
@@ -244,7 +292,7 @@ fn checked(text: &str) -> Result<&str, Error> {
     Ok(text.split_once('#').map_or(text, |(before, _)| before))
 }
 
-/// `http://rest` → `("http", "rest")`, whatever the scheme; `HTTP` counts as `http`.
+/// `http://rest` → `("http", "rest")`, whatever the scheme.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let rest = rest.strip_prefix("//")?;
@@ -252,9 +300,6 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
         && scheme
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    if scheme.eq_ignore_ascii_case("http") {
-        return Some(("http", rest));
-    }
     valid.then_some((scheme, rest))
 }
 
@@ -422,6 +467,22 @@ mod tests {
         assert_eq!(Url::http("a", "/x").unwrap().to_string(), "http://a/x");
     }
 
+    #[test]
+    fn tftp_names_its_files_without_the_first_slash() {
+        let url = Url::parse("TFTP://10.0.0.1/pi/menu%20a.cfg?x=1").unwrap();
+        assert_eq!((url.scheme(), url.port()), (Scheme::Tftp, 69));
+        assert_eq!(url.file(), b"pi/menu a.cfg");
+        assert_eq!(url.to_string(), "tftp://10.0.0.1/pi/menu%20a.cfg?x=1");
+        assert_eq!(joined("tftp://srv:6969/a/b", "c"), "tftp://srv:6969/a/c");
+        assert_eq!(joined("tftp://srv:6969/a/b", "//other/c"), "tftp://other/c");
+        assert_eq!(joined("tftp://srv/a/b", "http://srv/c"), "http://srv/c");
+        let root = Url::on(Scheme::Tftp, "10.0.0.1", "/").unwrap();
+        assert_eq!(root.join("/initrd").unwrap().file(), b"initrd");
+        assert_eq!(Url::parse("tftp://a//srv/tftp/x").unwrap().file(), b"/srv/tftp/x");
+        assert!(!url.same_origin(&Url::parse("http://10.0.0.1:69/").unwrap()));
+        assert_eq!(Url::parse("tftp://a:80/").unwrap().to_string(), "tftp://a:80/");
+    }
+
     /// RFC 3986 §5.4.1 and §5.4.2, as far as they have an authority.
     #[test]
     fn references_of_the_rfc() {
@@ -527,7 +588,8 @@ mod tests {
             ("a:b", Relative(String::new())),
             ("://a/", Relative(String::new())),
             ("https://a/b", Scheme(String::new())),
-            ("tftp://a/b", Scheme(String::new())),
+            ("ftp://a/b", Scheme(String::new())),
+            ("tftps://a/b", Scheme(String::new())),
             ("http://[::1]/", Ipv6(String::new())),
             ("http://u@[fe80::1]:80/", Ipv6(String::new())),
             ("http:///x", Host(String::new())),
@@ -556,7 +618,7 @@ mod tests {
         let line = |text: &str| Url::parse(text).unwrap_err().to_string();
         assert_eq!(
             line("https://me:secret@b.example/x"),
-            "https://***@b.example/x: scheme not supported, only http"
+            "https://***@b.example/x: scheme not supported, only http and tftp"
         );
         assert_eq!(
             line("http://me:sec@ret@b:0/@x"),

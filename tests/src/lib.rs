@@ -24,6 +24,7 @@ pub mod payload;
 mod random;
 pub mod site;
 mod station;
+mod tftp;
 mod trace;
 mod wire;
 
@@ -37,5 +38,6 @@ pub use node::{MAC, Node, SERIAL};
 pub use random::Random;
 pub use site::Site;
 pub use station::{Datagram, Service, Station};
+pub use tftp::Tftp;
 pub use trace::{Line, lines};
 pub use wire::Wire;

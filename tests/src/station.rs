@@ -36,6 +36,16 @@ pub trait Service {
         address: Ipv4Address,
         datagram: &Datagram,
     ) -> Vec<(Duration, Datagram)>;
+
+    /// Does what is due now without a datagram.
+    fn due(&mut self, _now: Instant) -> Vec<Datagram> {
+        Vec::new()
+    }
+
+    /// When that is next.
+    fn next(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Nothing but ARP: the stranger who already has an address.
@@ -93,6 +103,10 @@ impl<S: Service> Host for Station<S> {
     }
 
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        if self.service.borrow().next().is_some_and(|at| at <= now) {
+            let due = self.service.borrow_mut().due(now);
+            due.iter().for_each(|datagram| send(emit(self.mac, datagram)));
+        }
         for (at, frame) in std::mem::take(&mut self.pending) {
             if at <= now {
                 send(frame);
@@ -103,7 +117,8 @@ impl<S: Service> Host for Station<S> {
     }
 
     fn next(&mut self, _: Instant) -> Option<Instant> {
-        self.pending.iter().map(|(at, _)| *at).min()
+        let pending = self.pending.iter().map(|(at, _)| *at).min();
+        pending.into_iter().chain(self.service.borrow().next()).min()
     }
 }
 

@@ -234,7 +234,7 @@ fn redirects_end() {
     site.route("/tls", [Reply::redirect(301, "https://other.example/z")]);
     assert_eq!(
         site.get("http://192.168.7.2/tls", 9).unwrap_err().to_string(),
-        "fetch: GET http://192.168.7.2/tls: redirected to https://other.example/z: scheme not supported, only http"
+        "fetch: GET http://192.168.7.2/tls: redirected to https://other.example/z: scheme not supported, only http and tftp"
     );
 }
 

@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
-use boot::fetch::{Error, Reason, Request, Response};
+use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Lease, Options};
 use boot::load::Seeds;
 use boot::menu::{Action, Chosen, Menu};
 use boot::script::{self, Event, Outcome, Script, World};
-use boot::url::Url;
+use boot::url::{Scheme, Url};
 use boot::{Board, Region, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
@@ -95,9 +95,20 @@ impl World for Bench {
             self.case.answer(url.target())
         };
         let body = answer.map_err(|code| {
-            fail(Reason::Status {
-                code,
-                phrase: String::new(),
+            fail(match (url.scheme(), code) {
+                (Scheme::Tftp, 404) => Reason::Tftp(TftpError::Server {
+                    code: 1,
+                    text: String::new(),
+                }),
+                (Scheme::Tftp, 408) => Reason::Tftp(TftpError::NoAnswer),
+                (Scheme::Tftp, code) => Reason::Tftp(TftpError::Server {
+                    code,
+                    text: String::new(),
+                }),
+                (Scheme::Http, code) => Reason::Status {
+                    code,
+                    phrase: String::new(),
+                },
             })
         })?;
         let space = into.len();

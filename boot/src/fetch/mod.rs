@@ -1,9 +1,11 @@
 //! HTTP/1.1 straight into place (RFC 9110, 9112): keep-alive, chunked, redirects, resumed; every bound written here.
+//! TFTP, for those who have nothing else, is next door.
 
 mod body;
 mod connection;
 mod head;
 mod request;
+mod tftp;
 
 use alloc::string::String;
 use alloc::vec;
@@ -18,6 +20,7 @@ pub use self::body::Error as BodyError;
 pub use self::connection::{ConnectError, Lost};
 pub use self::head::Error as HeadError;
 pub use self::request::{Method, Request};
+pub use self::tftp::Error as TftpError;
 
 use self::body::Body;
 use self::connection::{Connection, Received};
@@ -26,7 +29,7 @@ use self::request::Rest;
 pub(crate) use self::request::base64;
 use crate::net::Net;
 use crate::resolve::{self, resolve};
-use crate::url::{self, Url};
+use crate::url::{self, Scheme, Url};
 
 /// How long a server may think before its answer's head is complete: some build an image on demand, which takes them
 /// a minute or two. A server that is gone is noticed much sooner.
@@ -121,6 +124,8 @@ pub enum Reason {
     },
     /// The body is malformed.
     Body(BodyError),
+    /// What only a TFTP server can do wrong.
+    Tftp(TftpError),
     /// The rest was asked for, and another part of the file came.
     WrongPart,
     /// The body ended early, and asking for the rest did not help.
@@ -146,7 +151,16 @@ impl Error {
     /// Whether the server answered that there is no such file.
     pub fn is_absent(&self) -> bool {
         // Object stores answer 403 for what does not exist, when listing is not allowed.
-        matches!(self.status(), Some(403 | 404 | 410))
+        let absent = matches!(self.status(), Some(403 | 404 | 410));
+        absent || matches!(&self.reason, Reason::Tftp(error) if error.is_absent())
+    }
+
+    /// Whether nobody is there to ask, so that asking for another file is in vain.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Resolve(_) | Reason::Connect(..) | Reason::Tftp(TftpError::Refused | TftpError::NoAnswer)
+        )
     }
 }
 
@@ -185,6 +199,7 @@ impl fmt::Display for Reason {
                 write!(f, "longer than the {space} bytes free for it")
             }
             Self::Body(error) => error.fmt(f),
+            Self::Tftp(error) => error.fmt(f),
             Self::WrongPart => f.write_str("the server sent another part than asked for"),
             Self::Interrupted { how, got, of } => {
                 f.write_str(match how {
@@ -305,6 +320,9 @@ impl Fetcher {
         transfer: &mut Transfer<'_>,
     ) -> Result<Option<Url>, Reason> {
         let url = request.url;
+        if url.scheme() == Scheme::Tftp {
+            return self.read(net, request, transfer).map(|()| None);
+        }
         let mut head = self.ask(net, request, transfer.rest())?;
         if request.method == Method::Head {
             head.framing = Framing::Length(0);
@@ -354,6 +372,29 @@ impl Fetcher {
         })
     }
 
+    /// Reads a file over TFTP, from its start.
+    fn read<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        request: &Request<'_>,
+        transfer: &mut Transfer<'_>,
+    ) -> Result<(), Reason> {
+        let host = request.url.host();
+        let address = self.address(net, host)?;
+        transfer.done = 0;
+        tftp::read(net, address, request, transfer)?;
+        self.resolved = Some((host.into(), address));
+        Ok(())
+    }
+
+    /// The address of `host`; the last one is remembered, and to be stored again once it has proved right.
+    fn address<N: Device>(&mut self, net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Address, Reason> {
+        match self.resolved.take() {
+            Some((known, address)) if host == known => Ok(address),
+            _ => resolve(net, host).map_err(Reason::Resolve),
+        }
+    }
+
     /// Sends `request` and reads the answer's head, over the open connection when it serves `url`, and over a fresh one
     /// when that turns out to be closed: servers drop idle connections without asking.
     fn ask<N: Device>(
@@ -372,10 +413,7 @@ impl Fetcher {
                 result => return result,
             }
         }
-        let address = match self.resolved.take() {
-            Some((host, address)) if host == url.host() => address,
-            _ => resolve(net, url.host()).map_err(Reason::Resolve)?,
-        };
+        let address = self.address(net, url.host())?;
         self.connection
             .open(net, url, address)
             .map_err(|error| Reason::Connect(address, error))?;
@@ -451,30 +489,23 @@ impl Fetcher {
     ) -> Result<(), Broken> {
         let mut body = Body::new(head.framing);
         let mut written: usize = 0;
-        // The bytes by which the pace is measured next, and until when.
-        let mut due = pace.bytes;
-        let start = net.now();
-        let end = start + pace.in_all;
-        let mut deadline = (start + pace.window).min(end);
+        let mut due = Due::new(pace, net.now());
         let result = loop {
             if body.is_done() {
                 break Ok(());
             }
             let free = into.get_mut(written..).unwrap_or_default();
-            let received = self
-                .connection
-                .receive(net, deadline, |input| match body.decode(input, free) {
-                    Ok((consumed, wrote)) => (consumed, Ok(wrote)),
-                    Err(error) => (input.len(), Err(error)),
-                });
+            let received =
+                self.connection
+                    .receive(net, due.deadline, |input| match body.decode(input, free) {
+                        Ok((consumed, wrote)) => (consumed, Ok(wrote)),
+                        Err(error) => (input.len(), Err(error)),
+                    });
             match received {
                 Ok(Received::Data(Ok(wrote))) => {
                     written = written.saturating_add(wrote);
                     let now = net.now();
-                    if written >= due {
-                        due = written.saturating_add(pace.bytes);
-                        deadline = (now + pace.window).min(end);
-                    }
+                    due.arrived(now, written);
                     arrived(now, written);
                 }
                 Ok(Received::Data(Err(error))) => break Err(Broken::Body(error)),
@@ -511,6 +542,34 @@ impl Pace {
         Self {
             window: self.window.min(patience.unwrap_or(self.window)),
             ..self
+        }
+    }
+}
+
+/// A pace that is kept to: by how many bytes it is measured next, and until when they must have come.
+struct Due {
+    pace: Pace,
+    bytes: usize,
+    end: Instant,
+    deadline: Instant,
+}
+
+impl Due {
+    fn new(pace: Pace, start: Instant) -> Self {
+        let end = start + pace.in_all;
+        Self {
+            pace,
+            bytes: pace.bytes,
+            end,
+            deadline: (start + pace.window).min(end),
+        }
+    }
+
+    /// So many bytes have come in all.
+    fn arrived(&mut self, now: Instant, bytes: usize) {
+        if bytes >= self.bytes {
+            self.bytes = bytes.saturating_add(self.pace.bytes);
+            self.deadline = (now + self.pace.window).min(self.end);
         }
     }
 }
@@ -586,6 +645,14 @@ impl Transfer<'_> {
                 reason,
                 Reason::Interrupted { .. } | Reason::NoAnswer(_) | Reason::Connect(..) | Reason::Resolve(_)
             )
+    }
+
+    /// Tells how far it is, when it is time to.
+    fn tell(&mut self, now: Instant) {
+        if now - self.reported >= PROGRESS_INTERVAL {
+            self.reported = now;
+            (self.progress)(self.done as u64, self.total);
+        }
     }
 
     fn report(&mut self) {
@@ -718,7 +785,7 @@ mod tests {
         );
         assert_eq!(
             line(Reason::Redirect(Url::parse("https://b/x").unwrap_err())),
-            "redirected to https://b/x: scheme not supported, only http"
+            "redirected to https://b/x: scheme not supported, only http and tftp"
         );
         assert_eq!(
             line(Reason::TooLarge {

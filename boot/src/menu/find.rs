@@ -1,8 +1,8 @@
 //! Where a menu can be: `bramble.url`, DHCP's boot file, options 209 and 210 (RFC 5071), `autoexec.ipxe`, the PXELINUX
 //! search path.
 //!
-//! Syslinux `doc/pxelinux.txt` gives the search path. TFTP paths stand for paths from the root of an HTTP server on
-//! the same host.
+//! Syslinux `doc/pxelinux.txt` gives the search path. A path in DHCP is looked for over HTTP, from the root of the server,
+//! and then over TFTP: whoever has a web server beside the TFTP server gets its speed without a change of DHCP.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -19,7 +19,7 @@ use crate::script::{
     self, Script,
     line::{MAX_SCRIPT, is_script},
 };
-use crate::url::{self, Url};
+use crate::url::{self, Scheme, Url};
 use crate::{Board, Settings};
 
 /// Bytes of a script or a menu.
@@ -38,7 +38,12 @@ pub(super) struct Place {
     pub(super) urls: Vec<Result<Url, url::Error>>,
     /// What names in the menu are relative to, when that is not told by where it is.
     pub(super) base: Option<Url>,
+    /// Whether DHCP gave a path, which leaves open whether the server speaks HTTP, TFTP or both.
+    pub(super) guess: bool,
 }
+
+/// A URL and whether its scheme is a guess.
+type Guess = (Result<Url, url::Error>, bool);
 
 impl Place {
     fn one(source: &'static str, url: Result<Url, url::Error>) -> Self {
@@ -46,19 +51,26 @@ impl Place {
             source,
             urls: vec![url],
             base: None,
+            guess: false,
         }
     }
 
     /// `autoexec.ipxe` in `directory`, as iPXE looks for it, then the PXELINUX search path below.
-    fn search(source: &'static str, directory: &Url, lease: &Lease, board: &Board<'_>) -> [Self; 2] {
+    fn search(
+        source: &'static str,
+        directory: &Url,
+        guess: bool,
+        lease: &Lease,
+        board: &Board<'_>,
+    ) -> [Self; 2] {
         let urls = search_path(lease, board);
-        let urls = urls.iter().map(|name| directory.join(name)).collect();
-        let path = Self {
+        let path = urls.iter().map(|name| directory.join(name)).collect();
+        [vec![directory.join("autoexec.ipxe")], path].map(|urls| Self {
             source,
             urls,
             base: None,
-        };
-        [Self::one(source, directory.join("autoexec.ipxe")), path]
+            guess,
+        })
     }
 }
 
@@ -69,73 +81,106 @@ impl Place {
 pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
     if let Some(setting) = &settings.url {
         return match Url::parse(&script::expand(setting, board, settings, lease)) {
-            Ok(url) if url.target().ends_with('/') => Place::search("bramble.url", &url, lease, board).into(),
+            Ok(url) if url.target().ends_with('/') => {
+                Place::search("bramble.url", &url, false, lease, board).into()
+            }
             url => vec![Place::one("bramble.url", url)],
         };
     }
     let mut places = Vec::new();
-    let server = server_root(lease);
-    // What a path in DHCP is relative to; none when DHCP names no server at all.
-    let on_server = |path: &str| match &server {
-        Some(Ok(root)) => Some(root.join(path)),
-        Some(Err(e)) => Some(Err(e.clone())),
-        None => is_url(path).then(|| Url::parse(path)),
+    let roots = server_roots(lease);
+    // What a name in DHCP may mean; nothing when it is a path and DHCP names no server at all.
+    let on_server = |name: &str| -> Vec<Guess> {
+        if is_url(name) {
+            return vec![(Url::parse(name), false)];
+        }
+        let urls = roots.iter().map(|root| match root {
+            Ok(root) => (root.join(name), true),
+            Err(e) => (Err(e.clone()), true),
+        });
+        urls.collect()
     };
 
     // Servers for iPXE write `${mac}` and the like.
     let boot_file = lease.boot_file.as_deref().unwrap_or_default();
     let boot_file = &*script::expand(boot_file, board, settings, lease);
-    let boot_url = if boot_file.is_empty() {
-        None
+    let boot_urls = if boot_file.is_empty() {
+        Vec::new()
     } else {
         on_server(boot_file)
     };
-    if let Some(url) = &boot_url {
-        if is_for_others(boot_file) {
-            info!(
-                "menu: boot file {} is for other clients, only its directory counts",
-                boot_file
-            );
-        } else if (is_url(boot_file) && !boot_file.ends_with('/')) || names_a_menu(boot_file) {
-            places.push(Place::one("boot file", url.clone()));
-        }
-    }
-
-    let prefix = lease.path_prefix.as_deref().and_then(|prefix| {
-        let slash = if prefix.ends_with('/') { "" } else { "/" };
-        on_server(&format!("{prefix}{slash}"))
-    });
-    let directory = boot_url.map(|url| url.and_then(|url| url.join("./")));
-    if let Some(name) = &lease.config_file {
-        let base = match (&prefix, &directory) {
-            (Some(Ok(base)), _) | (None, Some(Ok(base))) => Some(base.clone()),
-            _ => None,
-        };
-        let url = match &base {
-            Some(base) => Some(base.join(name)),
-            None => on_server(name),
-        };
-        places.extend(url.map(|url| Place {
-            // A full URL in option 209 says itself where it is.
-            base: base.filter(|_| !is_url(name)),
-            ..Place::one("option 209", url)
+    if boot_urls.is_empty() {
+        // Nothing to say about it.
+    } else if is_for_others(boot_file) {
+        info!(
+            "menu: boot file {} is for other clients, only its directory counts",
+            boot_file
+        );
+    } else if (is_url(boot_file) && !boot_file.ends_with('/')) || names_a_menu(boot_file) {
+        places.extend(boot_urls.iter().cloned().map(|(url, guess)| Place {
+            guess,
+            ..Place::one("boot file", url)
         }));
     }
 
+    let prefixes = lease.path_prefix.as_deref().map(|prefix| {
+        let slash = if prefix.ends_with('/') { "" } else { "/" };
+        on_server(&format!("{prefix}{slash}"))
+    });
+    let prefixes = prefixes.unwrap_or_default();
+    let directories: Vec<Guess> = boot_urls
+        .into_iter()
+        .map(|(url, guess)| (url.and_then(|url| url.join("./")), guess))
+        .collect();
+    if let Some(name) = &lease.config_file {
+        let bases = if prefixes.is_empty() {
+            &directories
+        } else {
+            &prefixes
+        };
+        let bases = bases
+            .iter()
+            .filter_map(|(url, guess)| Some((url.as_ref().ok()?, *guess)));
+        let based: Vec<Place> = bases
+            .map(|(base, guess)| Place {
+                // A full URL in option 209 says itself where it is.
+                base: (!is_url(name)).then(|| base.clone()),
+                guess,
+                ..Place::one("option 209", base.join(name))
+            })
+            .collect();
+        let unbased = || {
+            on_server(name).into_iter().map(|(url, guess)| Place {
+                guess,
+                ..Place::one("option 209", url)
+            })
+        };
+        match based.is_empty() {
+            true => places.extend(unbased()),
+            // The same full URL against every base is one place.
+            false if is_url(name) => places.extend(based.into_iter().take(1)),
+            false => places.extend(based),
+        }
+    }
+
     let mut searched: Vec<Url> = Vec::new();
-    let roots = [
-        ("option 210", prefix),
-        ("search path", directory),
-        ("search path", server.clone()),
+    let roots = roots.iter().cloned().map(|root| (root, true));
+    let searches = [
+        ("option 210", prefixes),
+        ("search path", directories),
+        ("search path", roots.collect()),
     ];
-    for (source, directory) in roots {
+    for (source, (directory, guess)) in searches
+        .into_iter()
+        .flat_map(|(source, guesses)| guesses.into_iter().map(move |guess| (source, guess)))
+    {
         match directory {
-            Some(Ok(directory)) if !searched.contains(&directory) => {
-                places.extend(Place::search(source, &directory, lease, board));
+            Ok(directory) if !searched.contains(&directory) => {
+                places.extend(Place::search(source, &directory, guess, lease, board));
                 searched.push(directory);
             }
             // An unusable URL is worth a line of its own only where nothing else was made of it.
-            Some(Err(e)) if places.iter().all(|place| !place.urls.contains(&Err(e.clone()))) => {
+            Err(e) if places.iter().all(|place| !place.urls.contains(&Err(e.clone()))) => {
                 places.push(Place::one(source, Err(e)));
             }
             _ => {}
@@ -148,13 +193,21 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
 ///
 /// An absent file (404 and the like) lets the next name be tried. Anything else, a server that does not answer or a
 /// file that is no menu, ends its place: the names that follow are more general, and must not be booted in its stead
-/// because of a hiccup.
+/// because of a hiccup. Of a server that nobody answers for, nothing else is asked by the same protocol; and where that
+/// was a guess, it says nothing as long as the other protocol knows better.
 pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
     let mut fault: Option<Fault> = None;
     let mut absence: Option<Fault> = None;
+    let mut silence: Option<Fault> = None;
+    let mut dead: Vec<Url> = Vec::new();
     for place in places {
         for url in &place.urls {
+            if let Ok(url) = url
+                && dead.iter().any(|dead| dead.same_origin(url))
+            {
+                break;
+            }
             tried.extend(url);
             match menu_at(url, place.base.as_ref(), scratch, get) {
                 Ok(found) => {
@@ -174,6 +227,16 @@ pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> 
                     return Ok(found);
                 }
                 Err(Fault::Fetch(error)) if error.is_absent() => absence = Some(Fault::Fetch(error)),
+                Err(Fault::Fetch(error)) if error.is_unreachable() => {
+                    dead.push(error.url.clone());
+                    if place.guess {
+                        info!("menu: {}", error);
+                        silence.get_or_insert(Fault::Fetch(error));
+                    } else {
+                        fault.get_or_insert(Fault::Fetch(error));
+                    }
+                    break;
+                }
                 Err(error) if fault.is_none() => {
                     fault = Some(error);
                     break;
@@ -186,7 +249,7 @@ pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> 
         }
     }
     let url = |url: Option<&&Url>| url.map(|url| url.to_string()).unwrap_or_default();
-    Err(match fault.or(absence) {
+    Err(match fault.or(absence).or(silence) {
         None => Error::NoSource,
         Some(fault) => Error::NotFound {
             tried: tried.len(),
@@ -217,19 +280,24 @@ fn menu_at(
     pxelinux::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
 }
 
-/// The root of the HTTP server that stands in for the TFTP server; none when DHCP names neither server nor file.
-fn server_root(lease: &Lease) -> Option<Result<Url, url::Error>> {
-    if let Some(address) = lease.next_server {
-        return Some(Url::http(address, "/"));
-    }
-    if let Some(name) = &lease.tftp_server_name {
-        return Some(Url::http(name, "/"));
-    }
-    // A path without a server is on the server that named it.
+/// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file.
+fn server_roots(lease: &Lease) -> Vec<Result<Url, url::Error>> {
     let is_path = |name: &Option<String>| name.as_deref().is_some_and(|name| !is_url(name));
     let relative = is_path(&lease.config_file) && lease.path_prefix.is_none();
-    (is_path(&lease.boot_file) || is_path(&lease.path_prefix) || relative)
-        .then(|| Url::http(lease.server, "/"))
+    let host = if let Some(address) = lease.next_server {
+        address.to_string()
+    } else if let Some(name) = &lease.tftp_server_name {
+        name.clone()
+    } else if is_path(&lease.boot_file) || is_path(&lease.path_prefix) || relative {
+        // A path without a server is on the server that named it.
+        lease.server.to_string()
+    } else {
+        return Vec::new();
+    };
+    match Url::on(Scheme::Http, &host, "/") {
+        Ok(root) => vec![Ok(root), Url::on(Scheme::Tftp, &host, "/")],
+        error => vec![error],
+    }
 }
 
 /// The names that PXELINUX asks for, most specific first: the UUID, the hardware address, the IP address in upper-case
@@ -368,7 +436,8 @@ mod tests {
             [
                 "http://a/boot/menu?mac=1",
                 "http://a/boot/*",
-                "http://192.0.2.2/*"
+                "http://192.0.2.2/*",
+                "tftp://192.0.2.2/*"
             ]
         );
         assert_eq!(from_dhcp("http://a/boot/", "", "", false), ["http://a/boot/*"]);
@@ -380,16 +449,22 @@ mod tests {
             from_dhcp("pi/menu.cfg", "", "", true),
             [
                 "http://192.0.2.2/pi/menu.cfg",
+                "tftp://192.0.2.2/pi/menu.cfg",
                 "http://192.0.2.2/pi/*",
-                "http://192.0.2.2/*"
+                "tftp://192.0.2.2/pi/*",
+                "http://192.0.2.2/*",
+                "tftp://192.0.2.2/*"
             ]
         );
         assert_eq!(
             from_dhcp("/pxelinux.cfg/default", "", "", false),
             [
                 "http://192.0.2.1/pxelinux.cfg/default",
+                "tftp://192.0.2.1/pxelinux.cfg/default",
                 "http://192.0.2.1/pxelinux.cfg/*",
-                "http://192.0.2.1/*"
+                "tftp://192.0.2.1/pxelinux.cfg/*",
+                "http://192.0.2.1/*",
+                "tftp://192.0.2.1/*"
             ]
         );
     }
@@ -411,14 +486,22 @@ mod tests {
             let found = from_dhcp(&format!("tftp/{program}"), "", "", true);
             assert_eq!(
                 found,
-                ["http://192.0.2.2/tftp/*", "http://192.0.2.2/*"],
+                [
+                    "http://192.0.2.2/tftp/*",
+                    "tftp://192.0.2.2/tftp/*",
+                    "http://192.0.2.2/*",
+                    "tftp://192.0.2.2/*"
+                ],
                 "{program}"
             );
             let found = from_dhcp(&format!("http://a/b/{program}"), "", "", false);
             assert_eq!(found, ["http://a/b/*"], "{program}");
         }
         // A name that says nothing is a program when it is a path, and may be anything when it is a URL.
-        assert_eq!(from_dhcp("kernel", "", "", false), ["http://192.0.2.1/*"]);
+        assert_eq!(
+            from_dhcp("kernel", "", "", false),
+            ["http://192.0.2.1/*", "tftp://192.0.2.1/*"]
+        );
         assert_eq!(
             from_dhcp("http://a/kernel", "", "", false),
             ["http://a/kernel", "http://a/*"]
@@ -439,17 +522,30 @@ mod tests {
             from_dhcp("x/pxelinux.0", "pi.cfg", "", true),
             [
                 "http://192.0.2.2/x/pi.cfg in http://192.0.2.2/x/",
+                "tftp://192.0.2.2/x/pi.cfg in tftp://192.0.2.2/x/",
                 "http://192.0.2.2/x/*",
-                "http://192.0.2.2/*"
+                "tftp://192.0.2.2/x/*",
+                "http://192.0.2.2/*",
+                "tftp://192.0.2.2/*"
             ]
         );
         assert_eq!(
             from_dhcp("", "", "/tftpboot/", true),
-            ["http://192.0.2.2/tftpboot/*", "http://192.0.2.2/*"]
+            [
+                "http://192.0.2.2/tftpboot/*",
+                "tftp://192.0.2.2/tftpboot/*",
+                "http://192.0.2.2/*",
+                "tftp://192.0.2.2/*"
+            ]
         );
         assert_eq!(
             from_dhcp("", "pi.cfg", "", false),
-            ["http://192.0.2.1/pi.cfg", "http://192.0.2.1/*"]
+            [
+                "http://192.0.2.1/pi.cfg",
+                "tftp://192.0.2.1/pi.cfg",
+                "http://192.0.2.1/*",
+                "tftp://192.0.2.1/*"
+            ]
         );
         assert_eq!(from_dhcp("", "http://b/pi.cfg", "", false), ["http://b/pi.cfg"]);
     }
@@ -460,7 +556,10 @@ mod tests {
             tftp_server_name: Some("boot.example".into()),
             ..lease()
         };
-        assert_eq!(lines(&Settings::default(), &named), ["http://boot.example/*"]);
+        assert_eq!(
+            lines(&Settings::default(), &named),
+            ["http://boot.example/*", "tftp://boot.example/*"]
+        );
         assert_eq!(from_dhcp("", "", "", false), [""; 0]);
     }
 
@@ -475,7 +574,7 @@ mod tests {
         assert_eq!(lines(&set("http://b/pi/"), &other), ["http://b/pi/*"]);
         assert_eq!(
             lines(&set("https://b/menu"), &other),
-            ["error https://b/menu: scheme not supported, only http"]
+            ["error https://b/menu: scheme not supported, only http and tftp"]
         );
     }
 
@@ -484,13 +583,15 @@ mod tests {
         assert_eq!(
             from_dhcp("https://a/menu", "", "", true),
             [
-                "error https://a/menu: scheme not supported, only http",
-                "http://192.0.2.2/*"
+                "error https://a/menu: scheme not supported, only http and tftp",
+                "http://192.0.2.2/*",
+                "tftp://192.0.2.2/*"
             ]
         );
+        assert_eq!(from_dhcp("tftp://a/pxelinux.0", "", "", false), ["tftp://a/*"]);
         assert_eq!(
-            from_dhcp("tftp://a/pxelinux.0", "", "", false),
-            ["error tftp://a/pxelinux.0: scheme not supported, only http"]
+            from_dhcp("tftp://a/x.ipxe", "", "", false),
+            ["tftp://a/x.ipxe", "tftp://a/*"]
         );
     }
 
@@ -503,6 +604,58 @@ mod tests {
                 phrase: "Phrase".into(),
             },
         }
+    }
+
+    /// Looks for a menu where only some origins answer, and those with 404.
+    fn knock(lease: &Lease, alive: &[&str]) -> (String, Vec<String>) {
+        let mut asked = Vec::new();
+        let places = places(&Settings::default(), lease, &board());
+        let error = first(&places, &mut [0; 64], &mut |url, _| {
+            asked.push(url.to_string());
+            let mut error = failed(url, 404);
+            if !alive.iter().any(|origin| url.to_string().starts_with(origin)) {
+                let address = Ipv4Address::new(192, 0, 2, 2);
+                error.reason = match url.scheme() {
+                    Scheme::Http => fetch::Reason::Connect(address, fetch::ConnectError::Refused),
+                    Scheme::Tftp => fetch::Reason::Tftp(fetch::TftpError::NoAnswer),
+                };
+            }
+            Err(error)
+        });
+        (error.unwrap_err().to_string(), asked)
+    }
+
+    #[test]
+    fn a_dead_port_is_knocked_on_once() {
+        let lease = dhcp("pi/menu.cfg", "", "", true);
+        let (line, asked) = knock(&lease, &["tftp://"]);
+        assert_eq!(asked.len(), 1 + 25, "{asked:?}");
+        assert!(
+            line.ends_with("fetch: GET tftp://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
+            "{line}"
+        );
+        let (line, asked) = knock(&lease, &["http://"]);
+        assert_eq!(asked.len(), 25 + 1, "{asked:?}");
+        assert!(
+            line.ends_with("fetch: GET http://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
+            "{line}"
+        );
+        let (line, asked) = knock(&lease, &[]);
+        assert_eq!(
+            asked,
+            ["http://192.0.2.2/pi/menu.cfg", "tftp://192.0.2.2/pi/menu.cfg"]
+        );
+        assert!(
+            line.ends_with("menu.cfg: 192.0.2.2: connection refused"),
+            "{line}"
+        );
+        // What DHCP itself says is no guess.
+        let (line, asked) = knock(&dhcp("http://a/menu", "", "", true), &["tftp://"]);
+        assert_eq!(asked.len(), 2 + 12, "{asked:?}");
+        assert!(
+            line.ends_with("fetch: GET http://a/menu: 192.0.2.2: connection refused"),
+            "{line}"
+        );
     }
 
     fn base(found: Result<Found, Error>) -> String {
@@ -600,17 +753,17 @@ mod tests {
             &dhcp("http://a/boot.ipxe", "", "", true),
             &[("http://a/boot.ipxe", Ok("<html>"))],
         );
-        assert_eq!(asked.len(), 25);
+        assert_eq!(asked.len(), 37);
         assert_eq!(
             menu.unwrap_err().to_string(),
-            "menu: none in 25 places, from http://a/boot.ipxe to http://192.0.2.2/pxelinux.cfg/default; \
+            "menu: none in 37 places, from http://a/boot.ipxe to tftp://192.0.2.2/pxelinux.cfg/default; \
              http://a/boot.ipxe: expected an iPXE script or a PXELINUX menu, got an HTML page"
         );
         assert_eq!(look(&lease(), &[]).0.unwrap_err(), Error::NoSource);
         let (menu, _) = look(&dhcp("https://a/menu", "", "", false), &[]);
         assert_eq!(
             menu.unwrap_err().to_string(),
-            "menu: https://a/menu: scheme not supported, only http"
+            "menu: https://a/menu: scheme not supported, only http and tftp"
         );
     }
 

@@ -411,7 +411,7 @@ fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
         .and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?)))
     {
         Some(("", path)) => base.join(&format!("/{}", path.trim_start_matches('/'))),
-        Some((host, path)) if !host.contains(['/', ':']) => Url::http(host, path),
+        Some((host, path)) if !host.contains(['/', ':']) => Url::on(base.scheme(), host, path),
         _ => base.join(name),
     }
 }
@@ -623,7 +623,7 @@ mod tests {
             (many, "menu: cannot boot \"a?b\": more than 32 initial ramdisks"),
             (
                 https,
-                "menu: cannot boot \"a?b\": https://a/Image: scheme not supported, only http",
+                "menu: cannot boot \"a?b\": https://a/Image: scheme not supported, only http and tftp",
             ),
         ] {
             assert_eq!(payload_of(boot, "").unwrap_err().to_string(), line);

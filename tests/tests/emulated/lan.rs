@@ -1,4 +1,4 @@
-//! A LAN of the real servers: dnsmasq for DHCP and DNS, nginx for HTTP, on a tap device in a network namespace.
+//! A LAN of the real servers: dnsmasq for DHCP, DNS and TFTP, nginx for HTTP, on a tap device in a network namespace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -189,27 +189,31 @@ fn run(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Debian from nginx, with what dnsmasq's `options` say of the menu that stands at `menu`.
-fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
-    let board = Board::UsbNet3b;
+/// The command line of Debian in these tests.
+const CMDLINE: &str = "console=ttyAMA0,115200 quiet retain_initrd";
+
+/// Puts the menu at `menu`, the kernel at `boot/debian/vmlinuz` and the initrd at `initrd`, in the directory `root`.
+fn furnish(root: &Path, menu: &str) {
     let payload = debian().unwrap();
-    lan.nginx();
-    lan.dnsmasq(options);
-    let file = lan.www().join(menu);
+    let file = root.join(menu);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
-    let cmdline = "console=ttyAMA0,115200 quiet retain_initrd";
     fs::write(
         file,
         format!(
-            "DEFAULT debian\nLABEL debian\n  LINUX debian/vmlinuz\n  INITRD /initrd\n  APPEND {cmdline}\n"
+            "DEFAULT debian\nLABEL debian\n  LINUX debian/vmlinuz\n  INITRD /initrd\n  APPEND {CMDLINE}\n"
         ),
     )
     .unwrap();
-    let kernel = lan.www().join("boot/debian");
+    let kernel = root.join("boot/debian");
     fs::create_dir_all(&kernel).unwrap();
     fs::copy(payload.kernel(), kernel.join("vmlinuz")).unwrap();
-    let initrd = payload.initrd(board).unwrap();
-    fs::write(lan.www().join("initrd"), &initrd).unwrap();
+    fs::write(root.join("initrd"), payload.initrd(Board::UsbNet3b).unwrap()).unwrap();
+}
+
+/// Boots on the LAN up to user space, and checks what dnsmasq says of the board.
+fn debian_boots(lan: &Lan) {
+    let board = Board::UsbNet3b;
+    let payload = debian().unwrap();
     let firmware = Firmware::default();
     let machine = machine(board, RELEASE)
         .unwrap()
@@ -219,8 +223,8 @@ fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
         .net(Net::tap(TAP));
     let expected = Expected {
         firmware,
-        cmdline: cmdline.to_owned(),
-        initrd,
+        cmdline: CMDLINE.to_owned(),
+        initrd: payload.initrd(board).unwrap(),
         ethernet: true,
         asked: vec![],
     };
@@ -232,6 +236,14 @@ fn debian_boots(lan: &mut Lan, options: &[&str], menu: &str) {
         !granted.is_empty() && granted.iter().all(|line| line.contains(&mac)),
         "{mac}: {said}"
     );
+}
+
+/// Debian from nginx, with what dnsmasq's `options` say of the menu that stands at `menu`.
+fn debian_boots_from_nginx(lan: &mut Lan, options: &[&str], menu: &str) {
+    lan.nginx();
+    lan.dnsmasq(options);
+    furnish(&lan.www(), menu);
+    debian_boots(lan);
     let served = fs::read_to_string(lan.directory.join("access.log")).unwrap();
     for path in [&*format!("/{menu}"), "/boot/debian/vmlinuz", "/initrd"] {
         assert!(
@@ -246,7 +258,7 @@ fn dnsmasq_names_a_boot_file_url_on_a_host_that_it_resolves() {
     require!(machine(Board::UsbNet3b, RELEASE));
     require!(debian());
     let mut lan = require!(Lan::new());
-    debian_boots(
+    debian_boots_from_nginx(
         &mut lan,
         &["--dhcp-boot=http://boot.bramble.test/boot/menu"],
         "boot/menu",
@@ -262,5 +274,24 @@ fn dnsmasq_gives_options_209_and_210() {
         "--dhcp-option=209,nodes/pi.cfg",
         "--dhcp-option=210,http://192.168.77.1/boot/",
     ];
-    debian_boots(&mut lan, &options, "boot/nodes/pi.cfg");
+    debian_boots_from_nginx(&mut lan, &options, "boot/nodes/pi.cfg");
+}
+
+/// What a PC's netboot has had for decades, unchanged: no web server, one path in DHCP.
+#[test]
+fn dnsmasq_alone_serves_a_pxelinux_tree_over_tftp() {
+    require!(machine(Board::UsbNet3b, RELEASE));
+    require!(debian());
+    let mut lan = require!(Lan::new());
+    let root = lan.directory.join("tftp");
+    furnish(&root, "boot/pxelinux.cfg/default");
+    let tftp = format!("--tftp-root={}", root.display());
+    lan.dnsmasq(&["--enable-tftp", &tftp, "--dhcp-boot=boot/pxelinux.0"]);
+    debian_boots(&lan);
+    let said = lan.said("dnsmasq");
+    for file in ["boot/pxelinux.cfg/default", "boot/debian/vmlinuz", "initrd"] {
+        let sent = format!("sent {}", root.join(file).display());
+        assert!(said.contains(&sent), "{sent}: {said}");
+    }
+    assert!(!said.contains("failed sending"), "{said}");
 }

@@ -1,0 +1,727 @@
+//! TFTP straight into place (RFC 1350; options of RFC 2347, 2348, 2349 and 7440): the reader's side.
+//!
+//! A lost datagram costs a quarter of a second, because a lone reader cannot know whether the server is slow; windows make
+//! that rare. A block that came twice is never acknowledged twice at once: two peers that both answer every datagram
+//! double their traffic for ever (RFC 1123 §4.2.3.1).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use smoltcp::phy::Device;
+use smoltcp::time::Duration;
+use smoltcp::wire::Ipv4Address;
+
+use super::{BODY_PACE, Due, Lost, Method, Reason, Request, Transfer};
+use crate::net::Net;
+use crate::udp::Conversation;
+
+/// How long a server may take to answer at all.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first pause before a request or an acknowledgement is repeated; it doubles up to the longest.
+const REQUEST_PAUSE: Duration = Duration::from_millis(500);
+const BLOCK_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word.
+const ECHO: Duration = Duration::from_millis(100);
+/// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
+const WINDOW: u16 = 16;
+/// The block size without options.
+const PLAIN_BLOCK: usize = 512;
+/// The smallest block size that a server may choose (RFC 2348).
+const LEAST_BLOCK: usize = 8;
+/// What IPv4, UDP and TFTP put before a block.
+const HEADERS: u16 = 20 + 8 + 4;
+/// An Ethernet frame carries so much, and nobody puts fragments together here.
+const ETHERNET_MTU: u16 = 1500;
+/// Characters of a server's error that are repeated.
+const MAX_TEXT: usize = 64;
+/// Options that one answer may hold.
+const MAX_OPTIONS: usize = 16;
+
+const READ: u16 = 1;
+const DATA: u16 = 3;
+const ACK: u16 = 4;
+const ERROR: u16 = 5;
+const OPTIONS: u16 = 6;
+
+/// No such file.
+const NOT_FOUND: u16 = 1;
+/// Access violation: what servers also say of paths outside of what they serve.
+const NO_ACCESS: u16 = 2;
+const DISK_FULL: u16 = 3;
+const ILLEGAL: u16 = 4;
+const UNKNOWN_ID: u16 = 5;
+const BAD_OPTION: u16 = 8;
+
+/// What is wrong with a TFTP server or its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Nobody listens on that port.
+    Refused,
+    /// Nothing came within 10 s.
+    NoAnswer,
+    /// The server says no.
+    Server {
+        /// Its error code.
+        code: u16,
+        /// Its reason: printable ASCII, at most 64 bytes.
+        text: String,
+    },
+    /// It acknowledged an option that was not asked for, or a value that cannot be.
+    Option,
+    /// A block is longer than was agreed.
+    Block,
+}
+
+impl Error {
+    /// Whether the server answered that there is no such file.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(
+            self,
+            Self::Server {
+                code: NOT_FOUND | NO_ACCESS,
+                ..
+            }
+        )
+    }
+
+    /// What to tell the server: code and text.
+    fn told(&self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::Option => Some((BAD_OPTION, "not what was asked for")),
+            Self::Block => Some((ILLEGAL, "longer than agreed")),
+            Self::Refused | Self::NoAnswer | Self::Server { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("nobody listens on that port"),
+            Self::NoAnswer => write!(f, "no answer within {} s", ANSWER_TIMEOUT.secs()),
+            Self::Server { code, text } => {
+                let gap = if text.is_empty() { "" } else { ": " };
+                match *code {
+                    NOT_FOUND => f.write_str("file not found"),
+                    NO_ACCESS => f.write_str("access violation"),
+                    code => write!(f, "TFTP error {code}"),
+                }?;
+                write!(f, "{gap}{text}")
+            }
+            Self::Option => f.write_str("the server answered with an option that was not asked for"),
+            Self::Block => f.write_str("the server sent a longer block than agreed"),
+        }
+    }
+}
+
+/// What a datagram leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// Nothing.
+    Nothing,
+    /// More blocks are to come before anything is said.
+    Taken,
+    /// The time to acknowledge.
+    Acknowledge,
+    /// A block that is here already.
+    Again,
+    /// The request is to be made again, without options.
+    Plain,
+    /// Somebody else's conversation, on this port of the server.
+    Stray(u16),
+    /// The last block, to be acknowledged.
+    End,
+}
+
+/// The state of one read, without sockets and clocks.
+#[derive(Debug)]
+struct Reader {
+    file: Vec<u8>,
+    /// The largest block to ask for; none when no options are asked for (any more).
+    asks: Option<usize>,
+    /// Whether only the size is wanted.
+    only_size: bool,
+    /// The server's end of the conversation, once it has answered.
+    port: Option<u16>,
+    block: usize,
+    window: u16,
+    /// The last block that came in order; 0 before the first.
+    number: u16,
+    /// Bytes that are in place.
+    done: usize,
+    /// The length of the file, when the server told it.
+    total: Option<u64>,
+    /// Blocks taken since the last acknowledgement.
+    unsaid: u16,
+    /// A block is missing, and the server knows.
+    gap: bool,
+}
+
+impl Reader {
+    fn new(file: Vec<u8>, block: usize, only_size: bool) -> Self {
+        Self {
+            file,
+            asks: Some(block),
+            only_size,
+            port: None,
+            block: PLAIN_BLOCK,
+            window: 1,
+            number: 0,
+            done: 0,
+            total: None,
+            unsaid: 0,
+            gap: false,
+        }
+    }
+
+    /// The request, with every option that a reader can use. Servers skip those that they do not know.
+    fn request(&self) -> Vec<u8> {
+        let mut packet = READ.to_be_bytes().to_vec();
+        // A zero would end the name.
+        packet.extend(self.file.iter().filter(|byte| **byte != 0));
+        packet.extend(b"\0octet\0");
+        if let Some(block) = self.asks {
+            let options = format!("tsize\x000\0blksize\0{block}\0timeout\x001\0windowsize\0{WINDOW}\0");
+            packet.extend(options.as_bytes());
+        }
+        packet
+    }
+
+    fn acknowledgement(&self) -> Vec<u8> {
+        [ACK.to_be_bytes(), self.number.to_be_bytes()].concat()
+    }
+
+    /// Takes a datagram of the server in; a block goes to its place in `into`.
+    fn hear(&mut self, port: u16, packet: &[u8], into: &mut [u8]) -> Result<Heard, Reason> {
+        let Some((opcode, rest)) = word(packet) else {
+            return Ok(Heard::Nothing);
+        };
+        match opcode {
+            DATA | OPTIONS if self.port.is_some_and(|own| own != port) => Ok(Heard::Stray(port)),
+            _ if self.port.is_some_and(|own| own != port) => Ok(Heard::Nothing),
+            DATA => self.data(port, rest, into),
+            OPTIONS => self.options(port, rest, into.len()),
+            ERROR => self.error(rest),
+            _ => Ok(Heard::Nothing),
+        }
+    }
+
+    fn data(&mut self, port: u16, packet: &[u8], into: &mut [u8]) -> Result<Heard, Reason> {
+        let Some((number, data)) = word(packet) else {
+            return Ok(Heard::Nothing);
+        };
+        if self.port.is_none() {
+            // No options, then: block and window are the plain ones.
+            if number != 1 {
+                return Ok(Heard::Nothing);
+            }
+            self.port = Some(port);
+        }
+        if self.only_size {
+            return Ok(Heard::End);
+        }
+        if data.len() > self.block {
+            return Err(Reason::Tftp(Error::Block));
+        }
+        // Some servers count from 1 again after 65535. Where blocks come one by one, there is no mistaking that.
+        let starts_over = self.number == u16::MAX && number == 1 && self.window == 1;
+        match number.wrapping_sub(self.number) {
+            1 => {}
+            _ if starts_over => {}
+            0 | 0x8000.. => return Ok(Heard::Again),
+            ahead if ahead > self.window || self.gap => return Ok(Heard::Nothing),
+            _ => {
+                // The server goes back to what we have.
+                (self.gap, self.unsaid) = (true, 0);
+                return Ok(Heard::Acknowledge);
+            }
+        }
+        let space = into.len();
+        let end = self.done.saturating_add(data.len());
+        let place = into.get_mut(self.done..end).ok_or(Reason::TooLarge {
+            len: self.total,
+            space,
+        })?;
+        place.copy_from_slice(data);
+        (self.number, self.done, self.gap) = (number, end, false);
+        if data.len() < self.block {
+            return match self.total {
+                // The file was changed or cut while it was sent.
+                Some(total) if total != self.done as u64 => Err(Reason::Interrupted {
+                    how: Lost::Closed,
+                    got: self.done as u64,
+                    of: Some(total),
+                }),
+                _ => Ok(Heard::End),
+            };
+        }
+        self.unsaid = self.unsaid.saturating_add(1);
+        if self.unsaid < self.window {
+            return Ok(Heard::Taken);
+        }
+        self.unsaid = 0;
+        Ok(Heard::Acknowledge)
+    }
+
+    /// An answer to our options: those that the server goes along with, and its values for them.
+    fn options(&mut self, port: u16, packet: &[u8], space: usize) -> Result<Heard, Reason> {
+        let Some(asked) = self.asks else {
+            return Ok(Heard::Nothing);
+        };
+        if self.port.is_some() {
+            // It missed our acknowledgement.
+            return Ok(if self.number == 0 {
+                Heard::Again
+            } else {
+                Heard::Nothing
+            });
+        }
+        let bad = || Reason::Tftp(Error::Option);
+        let mut texts = packet
+            .strip_suffix(b"\0")
+            .unwrap_or(packet)
+            .split(|byte| *byte == 0);
+        for _ in 0..MAX_OPTIONS {
+            let Some(name) = texts.next().filter(|name| !name.is_empty()) else {
+                break;
+            };
+            let value = texts.next().and_then(decimal).ok_or_else(bad)?;
+            match name.to_ascii_lowercase().as_slice() {
+                b"blksize" => {
+                    let block = usize::try_from(value).map_err(|_| bad())?;
+                    if !(LEAST_BLOCK..=asked).contains(&block) {
+                        return Err(bad());
+                    }
+                    self.block = block;
+                }
+                b"windowsize" => {
+                    let window = u16::try_from(value).map_err(|_| bad())?;
+                    if !(1..=WINDOW).contains(&window) {
+                        return Err(bad());
+                    }
+                    self.window = window;
+                }
+                // Zero is what was asked with: a server that does not know says it again.
+                b"tsize" => self.total = (value > 0).then_some(value),
+                b"timeout" => {}
+                _ => return Err(bad()),
+            }
+        }
+        self.port = Some(port);
+        if self.only_size {
+            return Ok(Heard::End);
+        }
+        match self.total {
+            Some(len) if len > space as u64 => Err(Reason::TooLarge {
+                len: Some(len),
+                space,
+            }),
+            _ => Ok(Heard::Acknowledge),
+        }
+    }
+
+    fn error(&mut self, packet: &[u8]) -> Result<Heard, Reason> {
+        let Some((code, text)) = word(packet) else {
+            return Ok(Heard::Nothing);
+        };
+        // Some old servers take options for a mistake.
+        if self.port.is_none() && matches!(code, 0 | ILLEGAL | BAD_OPTION) && self.asks.take().is_some() {
+            return Ok(Heard::Plain);
+        }
+        let text = text.iter().take_while(|byte| **byte != 0).take(MAX_TEXT);
+        let text = text
+            .map(|byte| match byte {
+                b' '..=b'~' => char::from(*byte),
+                _ => '?',
+            })
+            .collect();
+        Err(Reason::Tftp(Error::Server { code, text }))
+    }
+}
+
+/// The first two bytes as a number, and the rest.
+fn word(packet: &[u8]) -> Option<(u16, &[u8])> {
+    let (word, rest) = packet.split_first_chunk()?;
+    Some((u16::from_be_bytes(*word), rest))
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let digits = core::str::from_utf8(digits).ok()?;
+    // `parse` would take a sign.
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    digits.parse().ok()
+}
+
+fn error_packet(code: u16, text: &str) -> Vec<u8> {
+    [
+        &ERROR.to_be_bytes()[..],
+        &code.to_be_bytes(),
+        text.as_bytes(),
+        b"\0",
+    ]
+    .concat()
+}
+
+/// Reads the file that `request` names from the server at `address`.
+pub(super) fn read<N: Device>(
+    net: &mut Net<'_, N>,
+    address: Ipv4Address,
+    request: &Request<'_>,
+    transfer: &mut Transfer<'_>,
+) -> Result<(), Reason> {
+    let mtu = net
+        .lease_now()
+        .and_then(|lease| lease.mtu)
+        .unwrap_or(ETHERNET_MTU);
+    let block = usize::from(mtu.min(ETHERNET_MTU).saturating_sub(HEADERS)).max(PLAIN_BLOCK);
+    let only_size = request.method == Method::Head;
+    let mut reader = Reader::new(request.url.file(), block, only_size);
+    // Two windows: one that is repeated may follow on the heels of the first.
+    let datagrams = usize::from(WINDOW).saturating_mul(2);
+    let talk = Conversation::open(net, address, datagrams, block.saturating_add(4));
+    let result = converse(net, &talk, request, &mut reader, transfer);
+    let farewell = match &result {
+        Ok(()) if only_size => Some((0, "only the size was wanted")),
+        Ok(()) => None,
+        Err(Reason::Tftp(error)) => error.told(),
+        Err(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
+        Err(_) => Some((0, "given up")),
+    };
+    if let Some(((code, text), port)) = farewell.zip(reader.port) {
+        talk.send(net, port, &error_packet(code, text));
+    }
+    talk.close(net);
+    result
+}
+
+fn converse<N: Device>(
+    net: &mut Net<'_, N>,
+    talk: &Conversation,
+    request: &Request<'_>,
+    reader: &mut Reader,
+    transfer: &mut Transfer<'_>,
+) -> Result<(), Reason> {
+    let start = net.now();
+    let first = request.patience.unwrap_or(ANSWER_TIMEOUT).min(ANSWER_TIMEOUT);
+    let mut due = Due::new(BODY_PACE.within(request.patience), start);
+    talk.send(net, request.url.port(), &reader.request());
+    let mut said = start;
+    let mut pause = REQUEST_PAUSE;
+    let mut repeat_at = start + pause;
+    loop {
+        let deadline = if reader.port.is_some() {
+            due.deadline
+        } else {
+            start + first
+        };
+        let into = &mut *transfer.into;
+        let heard = net.wait(repeat_at.min(deadline), |net| {
+            let mut last = None;
+            // All that has come, up to the first that wants a word.
+            while matches!(last, None | Some(Ok(Heard::Taken))) {
+                match talk.receive(net, |port, packet| reader.hear(port, packet, into)) {
+                    Some(heard) => last = Some(heard),
+                    None => break,
+                }
+            }
+            if last.is_none() && reader.port.is_none() && talk.refused(net) {
+                last = Some(Err(Reason::Tftp(Error::Refused)));
+            }
+            last
+        });
+        let now = net.now();
+        if reader.done > transfer.done {
+            due.arrived(now, reader.done);
+        }
+        (transfer.done, transfer.total) = (reader.done, reader.total);
+        transfer.tell(now);
+        let word = match heard.transpose()? {
+            Some(Heard::End) => {
+                if let Some(port) = reader.port.filter(|_| !reader.only_size) {
+                    talk.send(net, port, &reader.acknowledgement());
+                }
+                return Ok(());
+            }
+            Some(Heard::Acknowledge) => {
+                pause = BLOCK_PAUSE;
+                true
+            }
+            Some(Heard::Plain) => {
+                info!("fetch: {}: the server takes no options", request.url);
+                pause = REQUEST_PAUSE;
+                true
+            }
+            Some(Heard::Again) => now >= said + ECHO,
+            Some(Heard::Taken) => {
+                pause = BLOCK_PAUSE;
+                repeat_at = now + pause;
+                false
+            }
+            Some(Heard::Stray(port)) => {
+                talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
+                false
+            }
+            Some(Heard::Nothing) | None => false,
+        };
+        // Chatter does not move the deadline, so it cannot hold a node.
+        if now >= deadline {
+            return Err(match reader.port {
+                None => Reason::Tftp(Error::NoAnswer),
+                Some(_) => Reason::Interrupted {
+                    how: Lost::Stalled,
+                    got: reader.done as u64,
+                    of: reader.total,
+                },
+            });
+        }
+        let late = now >= repeat_at;
+        if late && !word {
+            pause = (pause + pause).min(LONGEST_PAUSE);
+        }
+        if word || late {
+            // Two requests would be two conversations.
+            if !talk.waits(net) {
+                match reader.port {
+                    Some(port) => talk.send(net, port, &reader.acknowledgement()),
+                    None => talk.send(net, request.url.port(), &reader.request()),
+                };
+            }
+            said = now;
+            repeat_at = now + pause;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: u16 = 4000;
+
+    fn reader() -> Reader {
+        Reader::new(b"pi/menu".to_vec(), 1468, false)
+    }
+
+    fn data(number: u16, bytes: &[u8]) -> Vec<u8> {
+        [&DATA.to_be_bytes()[..], &number.to_be_bytes(), bytes].concat()
+    }
+
+    fn options(text: &str) -> Vec<u8> {
+        [&OPTIONS.to_be_bytes()[..], text.as_bytes()].concat()
+    }
+
+    fn hears(reader: &mut Reader, packet: &[u8], into: &mut [u8]) -> Heard {
+        reader.hear(SERVER, packet, into).unwrap()
+    }
+
+    #[test]
+    fn the_request_names_the_file_and_the_options() {
+        let mut reader = reader();
+        assert_eq!(
+            reader.request(),
+            b"\0\x01pi/menu\0octet\0tsize\x000\0blksize\x001468\0timeout\x001\0windowsize\x0016\0"
+        );
+        reader.asks = None;
+        assert_eq!(reader.request(), b"\0\x01pi/menu\0octet\0");
+    }
+
+    #[test]
+    fn without_options_blocks_of_512_are_acknowledged_one_by_one() {
+        let (mut reader, mut into) = (reader(), [0; 600]);
+        assert_eq!(hears(&mut reader, &data(2, &[7; 512]), &mut into), Heard::Nothing);
+        assert_eq!(
+            hears(&mut reader, &data(1, &[7; 512]), &mut into),
+            Heard::Acknowledge
+        );
+        assert_eq!(reader.acknowledgement(), [0, 4, 0, 1]);
+        assert_eq!(hears(&mut reader, &data(1, &[9; 512]), &mut into), Heard::Again);
+        assert_eq!(hears(&mut reader, &data(2, &[8; 88]), &mut into), Heard::End);
+        assert_eq!((reader.done, into[0], into[599]), (600, 7, 8));
+    }
+
+    #[test]
+    fn a_window_is_acknowledged_at_its_end_and_at_its_first_gap() {
+        let (mut reader, mut into) = (reader(), [0; 4096]);
+        let answer = options("BLKSIZE\08\0windowsize\x004\0tsize\x001000\0");
+        assert_eq!(hears(&mut reader, &answer, &mut into), Heard::Acknowledge);
+        assert_eq!(reader.acknowledgement(), [0, 4, 0, 0]);
+        assert_eq!(hears(&mut reader, &answer, &mut into), Heard::Again);
+        let mut block = |number| hears(&mut reader, &data(number, &[0; 8]), &mut into);
+        assert_eq!(
+            [1, 2, 3].map(&mut block),
+            [Heard::Taken, Heard::Taken, Heard::Taken]
+        );
+        assert_eq!(block(4), Heard::Acknowledge);
+        // 6 and 7 come without 5: the server is told once. It begins again with 5.
+        assert_eq!([6, 7].map(&mut block), [Heard::Acknowledge, Heard::Nothing]);
+        assert_eq!(
+            [5, 5, 6, 7].map(&mut block),
+            [Heard::Taken, Heard::Again, Heard::Taken, Heard::Taken]
+        );
+        assert_eq!(block(8), Heard::Acknowledge);
+        assert_eq!(block(13), Heard::Nothing, "beyond the window");
+        assert_eq!(reader.acknowledgement(), [0, 4, 0, 8]);
+    }
+
+    #[test]
+    fn block_numbers_roll_over_to_zero_or_to_one() {
+        for after in [0, 1] {
+            let (mut reader, mut into) = (reader(), [0; 4096]);
+            hears(&mut reader, &options("blksize\08\0"), &mut into);
+            reader.number = u16::MAX;
+            assert_eq!(
+                hears(&mut reader, &data(after, &[1; 8]), &mut into),
+                Heard::Acknowledge
+            );
+            assert_eq!(reader.acknowledgement(), [0, 4, 0, after as u8]);
+            assert_eq!(
+                hears(&mut reader, &data(after + 1, &[1; 8]), &mut into),
+                Heard::Acknowledge
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_servers_own_port_counts_once_it_has_answered() {
+        let (mut reader, mut into) = (reader(), [0; 4096]);
+        hears(&mut reader, &options("tsize\09\0"), &mut into);
+        assert_eq!(reader.hear(5, &data(1, b"x"), &mut into), Ok(Heard::Stray(5)));
+        assert_eq!(
+            reader.hear(5, &error_packet(1, "no"), &mut into),
+            Ok(Heard::Nothing),
+            "errors are never answered"
+        );
+        assert_eq!(hears(&mut reader, &data(1, b"123456789"), &mut into), Heard::End);
+    }
+
+    #[test]
+    fn lengths_that_cannot_be() {
+        let mut into = [0; 100];
+        assert_eq!(
+            reader().hear(SERVER, &options("tsize\x00101\0"), &mut into),
+            Err(Reason::TooLarge {
+                len: Some(101),
+                space: 100
+            })
+        );
+        assert_eq!(
+            reader().hear(SERVER, &data(1, &[0; 101]), &mut into),
+            Err(Reason::TooLarge {
+                len: None,
+                space: 100
+            })
+        );
+        assert_eq!(
+            reader().hear(SERVER, &data(1, &[0; 513]), &mut [0; 4096]),
+            Err(Reason::Tftp(Error::Block))
+        );
+        let mut cut = reader();
+        hears(&mut cut, &options("tsize\x0050\0"), &mut into);
+        assert_eq!(
+            cut.hear(SERVER, &data(1, &[0; 49]), &mut into),
+            Err(Reason::Interrupted {
+                how: Lost::Closed,
+                got: 49,
+                of: Some(50)
+            })
+        );
+    }
+
+    #[test]
+    fn options_that_were_not_asked_for_are_refused() {
+        for text in [
+            "blksize\x007\0",
+            "blksize\x001469\0",
+            "blksize\0+99\0",
+            "blksize\0",
+            "blksize",
+            "windowsize\x000\0",
+            "windowsize\x0017\0",
+            "windowsize\x0065552\0",
+            "tsize\0-1\0",
+            "tsize\099999999999999999999\0",
+            "multicast\0,,1\0",
+        ] {
+            assert_eq!(
+                reader().hear(SERVER, &options(text), &mut [0; 9]),
+                Err(Reason::Tftp(Error::Option)),
+                "{text:?}"
+            );
+        }
+        // Zero is no size, and an empty answer agrees to nothing.
+        for text in ["tsize\x000\0", "", "\0"] {
+            let mut reader = reader();
+            assert_eq!(
+                hears(&mut reader, &options(text), &mut []),
+                Heard::Acknowledge,
+                "{text:?}"
+            );
+            assert_eq!((reader.total, reader.block, reader.window), (None, 512, 1));
+        }
+    }
+
+    #[test]
+    fn errors_are_told_apart_and_made_printable() {
+        let error = |code, text: &str| match reader().hear(SERVER, &error_packet(code, text), &mut []) {
+            Err(Reason::Tftp(error)) => (error.is_absent(), format!("{error}")),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(error(1, ""), (true, "file not found".into()));
+        assert_eq!(
+            error(2, "no\r\nway\u{e9}"),
+            (true, "access violation: no??way??".into())
+        );
+        assert_eq!(
+            error(3, &"x".repeat(99)),
+            (false, format!("TFTP error 3: {}", "x".repeat(64)))
+        );
+        for code in [0, 4, 8] {
+            let mut reader = reader();
+            let error = error_packet(code, "options?");
+            assert_eq!(hears(&mut reader, &error, &mut []), Heard::Plain, "{code}");
+            assert!(
+                reader.hear(SERVER, &error, &mut []).is_err(),
+                "asked without options already"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_size() {
+        let mut reader = Reader::new(b"x".to_vec(), 1468, true);
+        assert_eq!(
+            hears(&mut reader, &options("tsize\x001000000\0"), &mut []),
+            Heard::End
+        );
+        assert_eq!(reader.total, Some(1_000_000));
+        let mut plain = Reader::new(b"x".to_vec(), 1468, true);
+        assert_eq!(hears(&mut plain, &data(1, &[0; 512]), &mut []), Heard::End);
+    }
+
+    /// Every truncation and every changed byte of an answer: never a panic, never a byte outside of its place.
+    #[test]
+    fn mutations() {
+        for golden in [
+            data(1, &[1; 20]),
+            options("blksize\x001024\0windowsize\x004\0tsize\x001000\0"),
+            error_packet(1, "File not found"),
+        ] {
+            for at in 0..golden.len() {
+                for byte in 0..=u8::MAX {
+                    let mut packet = golden.clone();
+                    packet[at] = byte;
+                    for packet in [&packet[..], &golden[..at]] {
+                        let mut reader = reader();
+                        let _ = reader.hear(SERVER, packet, &mut [0; 64]);
+                        let _ = reader.hear(SERVER, packet, &mut [0; 64]);
+                        assert!(reader.done <= 64 && (LEAST_BLOCK..=1468).contains(&reader.block));
+                        assert!((1..=WINDOW).contains(&reader.window));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A UDP conversation with one host (RFC 768), and the ICMP errors that answer it (RFC 792).
+
+use alloc::vec;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::phy::Device;
+use smoltcp::socket::{icmp, udp};
+use smoltcp::wire::{IpAddress, IpListenEndpoint, Ipv4Address};
+
+use crate::net::Net;
+
+/// Room for what we send: a request or two.
+const SEND_BUFFER: usize = 4 * 1024;
+/// An ICMP error repeats the datagram it is about.
+const ERROR_BUFFER: usize = 2 * 1024;
+/// ICMP's "destination unreachable", "port unreachable".
+const PORT_UNREACHABLE: [u8; 2] = [3, 3];
+
+/// Two sockets of the set: the conversation's own, and the one that hears its errors. It ends by [`Self::close`].
+pub(crate) struct Conversation {
+    peer: Ipv4Address,
+    udp: SocketHandle,
+    errors: SocketHandle,
+}
+
+impl Conversation {
+    /// With `peer`, from a port of its own, with room for so many datagrams of at most so many bytes between two looks.
+    pub(crate) fn open<N: Device>(
+        net: &mut Net<'_, N>,
+        peer: Ipv4Address,
+        datagrams: usize,
+        size: usize,
+    ) -> Self {
+        let mut socket = udp::Socket::new(
+            udp::PacketBuffer::new(
+                vec![udp::PacketMetadata::EMPTY; datagrams],
+                vec![0; datagrams.saturating_mul(size)],
+            ),
+            udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 16], vec![0; SEND_BUFFER]),
+        );
+        let mut errors = icmp::Socket::new(
+            icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 2], vec![0; ERROR_BUFFER]),
+            icmp::PacketBuffer::new(vec![], vec![]),
+        );
+        // Dynamic ports (RFC 6335); never 0, and the socket is new, so neither call fails.
+        let port = 0xc000 | (net.random() as u16);
+        let _ = socket.bind(port);
+        let _ = errors.bind(icmp::Endpoint::Udp(IpListenEndpoint::from(port)));
+        let sockets = net.sockets().1;
+        Self {
+            peer,
+            udp: sockets.add(socket),
+            errors: sockets.add(errors),
+        }
+    }
+
+    /// Sends to `port` of the peer; `false` when there is no room, or the peer has no address that can be sent to.
+    pub(crate) fn send<N: Device>(&self, net: &mut Net<'_, N>, port: u16, payload: &[u8]) -> bool {
+        let socket = net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp);
+        socket
+            .send_slice(payload, (IpAddress::Ipv4(self.peer), port))
+            .is_ok()
+    }
+
+    /// Whether something that was sent is still here: smoltcp asks for one neighbour a second, and until that answers.
+    pub(crate) fn waits<N: Device>(&self, net: &mut Net<'_, N>) -> bool {
+        net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp).send_queue() > 0
+    }
+
+    /// Shows the next datagram from the peer, and the port it is from, to `read`. Those of other hosts are dropped.
+    pub(crate) fn receive<N: Device, T>(
+        &self,
+        net: &mut Net<'_, N>,
+        read: impl FnOnce(u16, &[u8]) -> T,
+    ) -> Option<T> {
+        let socket = net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp);
+        while let Ok((payload, from)) = socket.recv() {
+            if from.endpoint.addr == IpAddress::Ipv4(self.peer) {
+                return Some(read(from.endpoint.port, payload));
+            }
+        }
+        None
+    }
+
+    /// Whether the peer has answered that nobody listens on the port that was sent to.
+    pub(crate) fn refused<N: Device>(&self, net: &mut Net<'_, N>) -> bool {
+        let socket = net.sockets().1.get_mut::<icmp::Socket<'_>>(self.errors);
+        while let Ok((error, from)) = socket.recv() {
+            if from == IpAddress::Ipv4(self.peer) && error.starts_with(&PORT_UNREACHABLE) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends it, once what was sent last has left.
+    pub(crate) fn close<N: Device>(self, net: &mut Net<'_, N>) {
+        // One round of the poll loop sends it.
+        let now = net.now();
+        let _: Option<()> = net.wait(now, |_| None);
+        let sockets = net.sockets().1;
+        sockets.remove(self.udp);
+        sockets.remove(self.errors);
+    }
+}

@@ -1,0 +1,417 @@
+//! Downloads over TFTP on the simulated LAN: good servers and bad ones, good links and bad ones, and boots from them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, TftpError};
+use boot::lease::Identity;
+use boot::net::Net;
+use boot::url::Url;
+use boot::{Board, Clock, Entropy, Platform};
+use smoltcp::time::Duration;
+use tests::{Dhcp, Http, Lan, Link, MAC, Random, Reply, SERIAL, Site, Tftp, payload, site};
+
+const SERVER: [u8; 4] = [192, 168, 7, 2];
+const FILE: &str = "tftp://192.168.7.2/pi/file";
+
+struct Generator(Random);
+
+impl Entropy for Generator {
+    fn fill(&mut self, bytes: &mut [u8]) -> bool {
+        self.0.fill(bytes);
+        true
+    }
+}
+
+struct Watchdog(Lan);
+
+impl Platform for Watchdog {
+    fn kick_watchdog(&mut self) {
+        self.0.kick();
+    }
+}
+
+/// A LAN with a TFTP server that has `pi/file`.
+struct Bench {
+    lan: Lan,
+    tftp: Rc<RefCell<Tftp>>,
+    file: Vec<u8>,
+}
+
+impl Bench {
+    fn new(seed: u64, bytes: usize) -> Self {
+        let lan = Lan::new(seed);
+        lan.serve([192, 168, 7, 1], Dhcp::new());
+        let file = payload::body(bytes, 5);
+        let tftp = lan.serve(SERVER, Tftp::new().file("pi/file", file.clone()));
+        Self { lan, tftp, file }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Tftp)) -> Self {
+        change(&mut self.tftp.borrow_mut());
+        self
+    }
+
+    /// Sends a request from a node that has just got its lease; what came, and how long that took.
+    fn ask(&self, method: Method, url: &str, space: usize) -> (Result<Vec<u8>, Error>, Duration) {
+        const GUARD: u8 = 0xa5;
+        let board = Board {
+            model: "Raspberry Pi 3 Model B",
+            revision: 0x00a0_2082,
+            serial: SERIAL,
+            mac: MAC,
+            device_tree: None,
+        };
+        let mut nic = self.lan.nic();
+        let mut watchdog = Watchdog(self.lan.clone());
+        let mut generator = Generator(Random::new(1));
+        let identity = Identity::of(&board, &boot::Settings::default());
+        let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
+        net.lease();
+        let mut memory = vec![GUARD; space + 16];
+        let url = Url::parse(url).unwrap();
+        let start = self.lan.now();
+        let mut last = (0, None);
+        let request = Request {
+            method,
+            ..Request::get(&url)
+        };
+        let result = Fetcher::new().send(&mut net, &request, &mut memory[..space], &mut |done, total| {
+            last = (done, total);
+        });
+        let took = self.lan.now() - start;
+        // What was sent last arrives.
+        let soon = self.lan.now() + Duration::from_millis(10);
+        let _: Option<()> = net.wait(soon, |_| None);
+        assert!(
+            memory[space..].iter().all(|byte| *byte == GUARD),
+            "beyond the end"
+        );
+        if let Ok(response) = &result {
+            assert_eq!(last.0, response.len as u64);
+            assert_eq!(method == Method::Head, response.len == 0 && last.1 > Some(0));
+        }
+        let result = result.map(|response| {
+            memory.truncate(response.len);
+            memory
+        });
+        (result, took)
+    }
+
+    fn get(&self) -> (Result<Vec<u8>, Error>, Duration) {
+        self.ask(Method::Get, FILE, self.file.len())
+    }
+
+    fn gets(&self) -> Duration {
+        let (result, took) = self.get();
+        assert!(result.unwrap() == self.file, "other bytes");
+        took
+    }
+
+    fn fails(&self) -> (Reason, Duration) {
+        let (result, took) = self.get();
+        (result.unwrap_err().reason, took)
+    }
+}
+
+#[test]
+fn files_of_every_length_around_a_block() {
+    for bytes in [
+        0,
+        1,
+        511,
+        512,
+        513,
+        1467,
+        1468,
+        1469,
+        1468 * 16,
+        1468 * 16 + 1,
+        1468 * 32,
+    ] {
+        Bench::new(1, bytes).gets();
+        Bench::new(1, bytes).with(|tftp| tftp.options = false).gets();
+    }
+}
+
+#[test]
+fn options_are_asked_for_and_windows_keep_the_line_busy() {
+    let bench = Bench::new(1, 4 << 20);
+    let windowed = bench.gets();
+    assert_eq!(
+        bench.tftp.borrow().log,
+        ["pi/file blksize=1468 timeout=1 tsize=0 windowsize=16"]
+    );
+    let lone = Bench::new(1, 4 << 20).with(|tftp| tftp.window = 0).gets();
+    assert!(lone > windowed * 8, "{lone} and {windowed}");
+    assert_eq!(bench.tftp.borrow().sent, (4 << 20) / 1468 + 1);
+}
+
+#[test]
+fn servers_that_know_no_options_or_dislike_them() {
+    for code in [0, 4, 8] {
+        let bench = Bench::new(1, 10_000).with(|tftp| tftp.refuses_options = Some(code));
+        bench.gets();
+        assert_eq!(bench.tftp.borrow().log[1], "pi/file");
+    }
+    for (block, window) in [(8, 1), (8, 4), (600, 0), (1428, 7)] {
+        let bench = Bench::new(1, 10_000).with(|tftp| (tftp.block, tftp.window) = (block, window));
+        bench.gets();
+    }
+    let refused = Bench::new(1, 10_000).with(|tftp| tftp.more_options = b"multicast\x00224.0.0.9,1758,1\0");
+    assert_eq!(refused.fails().0, Reason::Tftp(TftpError::Option));
+}
+
+#[test]
+fn block_numbers_roll_over() {
+    let bytes = 8 * 70_000 + 3;
+    for (window, after_last) in [(0, 0), (0, 1), (16, 0)] {
+        let bench = Bench::new(1, bytes).with(|tftp| {
+            (tftp.block, tftp.window, tftp.after_last) = (8, window, after_last);
+        });
+        bench.gets();
+        assert_eq!(bench.tftp.borrow().sent, 70_001, "{window} {after_last}");
+    }
+}
+
+#[test]
+fn any_link_delivers_the_same_bytes() {
+    for seed in 0..12 {
+        for window in [0, 16] {
+            let bench = Bench::new(seed, 300_000).with(|tftp| {
+                tftp.window = window;
+                // One that repeats by itself need not, and often does not, answer what it has answered.
+                tftp.answers_again = seed % 2 == 0;
+                tftp.repeats = (seed % 3 != 0 || seed % 2 != 0).then(|| Duration::from_secs(1));
+            });
+            bench.lan.at(Duration::from_millis(900), {
+                let lan = bench.lan.clone();
+                move || {
+                    lan.link(Link {
+                        loss: 0.03,
+                        duplication: 0.03,
+                        reordering: 0.1,
+                        corruption: 0.01,
+                        ..Link::default()
+                    });
+                }
+            });
+            bench.gets();
+        }
+    }
+}
+
+/// Sorcerer's apprentice: with a server that answers every acknowledgement, a doubled block must not start a second stream.
+#[test]
+fn a_doubled_block_is_not_acknowledged_twice() {
+    for window in [0, 16] {
+        let bench = Bench::new(1, 400_000).with(|tftp| tftp.window = window);
+        bench.lan.link(Link {
+            duplication: 0.2,
+            ..Link::default()
+        });
+        bench.gets();
+        let blocks = 400_000 / 1468 + 1;
+        let sent = bench.tftp.borrow().sent;
+        // Acknowledgements are doubled by the network, too, and this server answers both.
+        assert!(sent < blocks * 2, "{sent} for {blocks}");
+        let stuttering = Bench::new(1, 400_000).with(|tftp| (tftp.stutters, tftp.window) = (true, window));
+        stuttering.gets();
+        assert_eq!(stuttering.tftp.borrow().sent, blocks * 2);
+    }
+}
+
+#[test]
+fn blocks_from_another_port_are_refused_and_do_no_harm() {
+    let bench = Bench::new(1, 20_000).with(|tftp| tftp.stranger = true);
+    // The very first packet decides whose conversation it is, so options protect it.
+    bench.gets();
+    let tftp = bench.tftp.borrow();
+    assert!(
+        tftp.errors.len() >= 13 && tftp.errors.iter().all(|(code, _)| *code == 5),
+        "{:?}",
+        tftp.errors
+    );
+}
+
+#[test]
+fn absent_files_and_other_errors() {
+    let bench = Bench::new(1, 100);
+    let (result, took) = bench.ask(Method::Get, "tftp://192.168.7.2/nothing", 100);
+    let error = result.unwrap_err();
+    assert!(error.is_absent() && took < Duration::from_millis(10));
+    assert_eq!(
+        error.to_string(),
+        "fetch: GET tftp://192.168.7.2/nothing: file not found: no such file"
+    );
+    let failing = Bench::new(1, 100_000).with(|tftp| tftp.fails = Some((20, 3, "disk on fire")));
+    let (reason, _) = failing.fails();
+    assert_eq!(reason.to_string(), "TFTP error 3: disk on fire");
+    assert!(failing.tftp.borrow().errors.is_empty(), "errors are not answered");
+}
+
+#[test]
+fn a_file_too_large_is_refused_before_it_is_sent_when_the_size_is_told() {
+    let bench = Bench::new(1, 100_000);
+    let (result, _) = bench.ask(Method::Get, FILE, 99_999);
+    let reason = result.unwrap_err().reason;
+    assert_eq!(
+        reason,
+        Reason::TooLarge {
+            len: Some(100_000),
+            space: 99_999
+        }
+    );
+    assert_eq!(bench.tftp.borrow().errors, [(3, "no room for it".to_owned())]);
+    assert_eq!(bench.tftp.borrow().sent, 0);
+    let plain = Bench::new(1, 100_000).with(|tftp| tftp.options = false);
+    let (result, _) = plain.ask(Method::Get, FILE, 99_999);
+    assert!(matches!(
+        result.unwrap_err().reason,
+        Reason::TooLarge { len: None, .. }
+    ));
+}
+
+#[test]
+fn a_size_that_was_not_true() {
+    let cut = Bench::new(1, 10_000).with(|tftp| tftp.size = Some(9_999));
+    let of = Some(9_999);
+    assert_eq!(
+        cut.fails().0,
+        Reason::Interrupted {
+            how: Lost::Closed,
+            got: 10_000,
+            of
+        }
+    );
+    Bench::new(1, 10_000).with(|tftp| tftp.size = Some(0)).gets();
+}
+
+#[test]
+fn silence_ends_in_time() {
+    let silent = Bench::new(1, 100_000).with(|tftp| tftp.falls_silent = Some(30));
+    let (reason, took) = silent.fails();
+    assert!(matches!(
+        reason,
+        Reason::Interrupted {
+            how: Lost::Stalled,
+            of: Some(100_000),
+            ..
+        }
+    ));
+    assert!((15..17).contains(&took.secs()), "{took}");
+    assert_eq!(silent.tftp.borrow().errors.len(), 1);
+    // A host that is there and has no such server.
+    let deaf = Bench::new(1, 100);
+    deaf.lan.serve([192, 168, 7, 9], ());
+    let (result, took) = deaf.ask(Method::Get, "tftp://192.168.7.9/x", 100);
+    assert_eq!(result.unwrap_err().reason, Reason::Tftp(TftpError::NoAnswer));
+    assert!((10..11).contains(&took.secs()), "{took}");
+    // One that says so.
+    deaf.lan.attach(Http::new([192, 168, 7, 10]));
+    let (result, took) = deaf.ask(Method::Get, "tftp://192.168.7.10/x", 100);
+    assert_eq!(result.unwrap_err().reason, Reason::Tftp(TftpError::Refused));
+    assert!(took < Duration::from_millis(100), "{took}");
+}
+
+#[test]
+fn a_trickle_is_no_transfer() {
+    let bench = Bench::new(1, 100_000).with(|tftp| {
+        (tftp.block, tftp.window, tftp.answers_again) = (8, 0, false);
+        tftp.repeats = Some(Duration::from_millis(500));
+        // Eight bytes at a time, and only when it repeats itself.
+        tftp.stutters = false;
+    });
+    // Every acknowledgement is lost on its way, as if the server were so slow; it hears the reader's repeats.
+    bench.lan.at(Duration::from_millis(900), {
+        let lan = bench.lan.clone();
+        move || {
+            lan.link(Link {
+                latency: Duration::from_millis(200),
+                ..Link::default()
+            });
+        }
+    });
+    let (reason, took) = bench.fails();
+    assert!(
+        matches!(
+            reason,
+            Reason::Interrupted {
+                how: Lost::Stalled,
+                ..
+            }
+        ),
+        "{reason}"
+    );
+    assert!(took < Duration::from_secs(60), "{took}");
+}
+
+#[test]
+fn only_the_size_can_be_asked_for() {
+    let bench = Bench::new(1, 100_000);
+    let (result, _) = bench.ask(Method::Head, FILE, 0);
+    assert_eq!(result.unwrap(), []);
+    assert_eq!(bench.tftp.borrow().sent, 0);
+}
+
+/// A site whose TFTP server is all there is.
+fn tftp_site() -> (Site, Rc<RefCell<Tftp>>) {
+    let site = Site::new(1);
+    let tftp = Tftp::new()
+        .file("pi/Image", site.kernel.clone())
+        .file("pi/initrd.img", site.initrd.clone());
+    let tftp = site.lan.serve([192, 168, 7, 5], tftp);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = String::from("pi/pxelinux.0");
+    dhcp.next_server = [192, 168, 7, 5].into();
+    drop(dhcp);
+    (site, tftp)
+}
+
+#[test]
+fn a_menu_of_the_search_path_with_everything_over_tftp() {
+    let (mut site, tftp) = tftp_site();
+    tftp.borrow_mut()
+        .files
+        .insert("pi/pxelinux.cfg/default".into(), site::MENU_TEXT.into());
+    site.boots();
+    let log = &tftp.borrow().log;
+    assert_eq!(log.len(), 1 + 11 + 2, "{log:?}");
+    assert!(log[0].starts_with("pi/autoexec.ipxe "));
+    // No web server on that host: one try, and a whole boot all the same.
+    assert_eq!(site.lan.connections(), 1);
+}
+
+#[test]
+fn a_script_over_tftp_names_its_files_relative_to_itself() {
+    let (mut site, tftp) = tftp_site();
+    let script = "#!ipxe\nkernel Image root=/dev/ram0 console=ttyS1,115200\ninitrd initrd.img\nboot\n";
+    tftp.borrow_mut()
+        .files
+        .insert("pi/boot.ipxe".into(), script.into());
+    site.dhcp.borrow_mut().file = "tftp://192.168.7.5/pi/boot.ipxe".into();
+    site.boots();
+    assert_eq!(site.lan.connections(), 0);
+}
+
+/// The stack asks for one neighbour a second, so a request may wait for longer than it takes to repeat it.
+#[test]
+fn a_web_menu_may_name_files_over_tftp_and_asks_for_each_once() {
+    let (mut site, tftp) = tftp_site();
+    site.dhcp.borrow_mut().file = site::MENU.into();
+    let menu = site::MENU_TEXT.replace("Image", "tftp://192.168.7.5/pi/Image");
+    site.route("/boot/menu", [Reply::ok(menu)]);
+    site.boots();
+    assert_eq!(tftp.borrow().log.len(), 1);
+}
+
+#[test]
+fn where_both_are_served_http_is_first() {
+    let (mut site, tftp) = tftp_site();
+    site.dhcp.borrow_mut().next_server = site::HTTP.into();
+    site.route("/pi/pxelinux.cfg/default", [Reply::ok(site::MENU_TEXT)]);
+    site.route("/pi/Image", [Reply::ok(site.kernel.clone())]);
+    site.route("/pi/initrd.img", [Reply::ok(site.initrd.clone())]);
+    site.boots();
+    assert!(tftp.borrow().log.is_empty());
+}
