@@ -72,7 +72,10 @@ pub enum Error {
     /// More than 32 levels of nodes.
     TooDeep,
     /// Too many nodes and properties.
-    TooComplex,
+    TooComplex {
+        /// The bytes of heap that it may take.
+        heap: usize,
+    },
     /// More than 512 ranges of memory.
     Ranges,
     /// No node names any memory, so Linux would find none.
@@ -91,22 +94,58 @@ impl fmt::Display for Error {
             Self::Structure { at } => write!(f, "is corrupt at offset {at} of its structure"),
             Self::Name { at } => write!(f, "is corrupt: bad name at offset {at} of its structure"),
             Self::TooDeep => write!(f, "is nested more than {DEPTH_LIMIT} levels deep"),
-            Self::TooComplex => write!(f, "would take more than {HEAP_LIMIT} bytes unpacked"),
+            Self::TooComplex { heap } => write!(f, "would take more than {heap} bytes unpacked"),
             Self::Ranges => write!(f, "names more than {RANGE_LIMIT} ranges of memory"),
             Self::NoMemory => f.write_str("names no memory"),
         }
     }
 }
 
+/// What a tree may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Its size in bytes.
+    size: usize,
+    /// Bytes of heap, once it is unpacked.
+    heap: usize,
+    /// Whether the properties' values count among these.
+    values: bool,
+}
+
 /// A device tree that passed [`Tree::check`].
 #[derive(Debug, Clone, Copy)]
 pub struct Tree<'a> {
     fdt: Fdt<'a>,
+    heap: usize,
 }
 
 impl<'a> Tree<'a> {
     /// Proves that `bytes` begin with a well-formed tree. What follows it is ignored.
     pub fn check(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::check_within(bytes, HEAP_LIMIT)
+    }
+
+    /// The same for a tree that may take no more than `heap` bytes when unpacked.
+    pub fn check_within(bytes: &'a [u8], heap: usize) -> Result<Self, Error> {
+        let limits = Limits {
+            size: SIZE_LIMIT,
+            heap,
+            values: true,
+        };
+        Self::prove(bytes, &limits)
+    }
+
+    /// The same for a tree of any size that carries whole files and is never unpacked.
+    pub(super) fn check_container(bytes: &'a [u8]) -> Result<Self, Error> {
+        let limits = Limits {
+            size: usize::MAX,
+            heap: HEAP_LIMIT,
+            values: false,
+        };
+        Self::prove(bytes, &limits)
+    }
+
+    fn prove(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
         if u32_at(bytes, 0) != Some(MAGIC) {
             return Err(Error::Magic);
         }
@@ -121,7 +160,7 @@ impl<'a> Tree<'a> {
         };
         let [size, structure_at, strings_at, reservations_at] = [word(4)?, word(8)?, word(12)?, word(16)?];
         let [version, compatible, strings_len, structure_len] = [word(20)?, word(24)?, word(32)?, word(36)?];
-        if size > SIZE_LIMIT {
+        if size > limits.size {
             return Err(Error::TooBig { len: size });
         }
         let bytes = bytes.get(..size).ok_or(truncated(size))?;
@@ -147,15 +186,26 @@ impl<'a> Tree<'a> {
             .take(RESERVATION_LIMIT)
             .find(|entry| **entry == [0; 16])
             .ok_or(Error::Reservations)?;
-        check_structure(structure, strings)?;
+        let heap = check_structure(structure, strings, limits)?;
         let tree = Self {
             fdt: Fdt::new_unchecked(bytes),
+            heap,
         };
         let ranges = tree.memory().chain(tree.reservations());
         if ranges.take(RANGE_LIMIT.saturating_add(1)).count() > RANGE_LIMIT {
             return Err(Error::Ranges);
         }
         Ok(tree)
+    }
+
+    /// The most bytes of heap that it takes once it is unpacked.
+    pub(super) fn heap(&self) -> usize {
+        self.heap
+    }
+
+    /// Its size in bytes, by its header.
+    pub(super) fn size(&self) -> usize {
+        self.fdt.data().len()
     }
 
     /// The tree for reading with `dtoolkit`.
@@ -255,7 +305,7 @@ pub(super) fn is_memory<N: Node>(node: &N) -> bool {
         .is_some_and(|p| p.value() == b"memory\0")
 }
 
-fn property<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a [u8]> {
+pub(super) fn property<'a>(node: &FdtNode<'a>, name: &str) -> Option<&'a [u8]> {
     // `Property::value` would tie the bytes to the property instead of the tree.
     let bytes: Option<&'a [u8]> = node.properties().find(|p| p.name() == name)?.value_as().ok();
     bytes
@@ -342,8 +392,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Walks the structure block once: every token, name and value in bounds, properties before child nodes, one root,
-/// nothing too deep or too much.
-fn check_structure(structure: &[u8], strings: &[u8]) -> Result<(), Error> {
+/// nothing too deep or too much. Returns the bytes of heap that it takes.
+fn check_structure(structure: &[u8], strings: &[u8], limits: &Limits) -> Result<usize, Error> {
     let mut at: usize = 0;
     let mut depth: u32 = 0;
     // Bit n: the open node at depth n has had a child, after which `dtoolkit` expects no property.
@@ -402,15 +452,15 @@ fn check_structure(structure: &[u8], strings: &[u8]) -> Result<(), Error> {
                 at = aligned(end);
                 PROPERTY_COST
                     .saturating_add(name.len().saturating_mul(2))
-                    .saturating_add(len)
+                    .saturating_add(if limits.values { len } else { 0 })
             }
             NOP => 0,
-            END if depth == 0 && has_root => return Ok(()),
+            END if depth == 0 && has_root => return Ok(heap),
             _ => return Err(wrong),
         };
         heap = heap.saturating_add(cost);
-        if heap > HEAP_LIMIT {
-            return Err(Error::TooComplex);
+        if heap > limits.heap {
+            return Err(Error::TooComplex { heap: limits.heap });
         }
     }
 }
@@ -839,7 +889,10 @@ pub(super) mod tests {
             tokens.extend([BEGIN_NODE, A, END_NODE]);
         }
         tokens.extend([END_NODE, END]);
-        assert_eq!(Tree::check(&raw(&tokens, b"")).unwrap_err(), Error::TooComplex);
+        assert_eq!(
+            Tree::check(&raw(&tokens, b"")).unwrap_err(),
+            Error::TooComplex { heap: HEAP_LIMIT }
+        );
         // Half a million properties that share one long name would be slow to read, not only big.
         let mut tokens = vec![BEGIN_NODE, 0];
         for _ in 0..150_000 {
@@ -848,7 +901,10 @@ pub(super) mod tests {
         tokens.extend([END_NODE, END]);
         let mut name = vec![b'n'; 127];
         name.push(0);
-        assert_eq!(Tree::check(&raw(&tokens, &name)).unwrap_err(), Error::TooComplex);
+        assert_eq!(
+            Tree::check(&raw(&tokens, &name)).unwrap_err(),
+            Error::TooComplex { heap: HEAP_LIMIT }
+        );
         name.insert(0, b'n');
         assert_eq!(
             Tree::check(&raw(&tokens, &name)).unwrap_err(),

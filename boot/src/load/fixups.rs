@@ -12,6 +12,7 @@ use dtoolkit::{Node, Property, ToPropertyValue};
 
 use super::Seeds;
 use super::device_tree::{Cells, ETHERNET, Error, Tree, is_memory, text};
+use super::overlay::{self, Overlay};
 use crate::Board;
 
 /// What this boot adds to the tree.
@@ -71,14 +72,15 @@ const FROM_FIRMWARE: &[(&str, &[&str], When)] = &[
     ("/clocks/clk-uart", &["clock-frequency"], When::SameLength),
 ];
 
-/// The tree for Linux: `base` as this `boot` and the board need it. `firmware` is the firmware's own tree when `base`
-/// is another one.
+/// The tree for Linux: `base` with `overlays` on it, as this `boot` and the board need it. `firmware` is the firmware's
+/// own tree when `base` is another one.
 pub(super) fn for_linux(
     base: &Tree<'_>,
+    overlays: &[Overlay<'_>],
     firmware: Option<&Tree<'_>>,
     boot: &Boot<'_>,
 ) -> Result<Vec<u8>, Error> {
-    let mut tree = DeviceTree::from_fdt(&base.fdt());
+    let mut tree = overlay::merged(base, overlays);
     if let Some(firmware) = firmware {
         for (node, properties, when) in FROM_FIRMWARE {
             copy(&mut tree.root, firmware, node, properties, when);
@@ -215,19 +217,19 @@ fn copy_memory(root: &mut DeviceTreeNode, firmware: &Tree<'_>) {
     set(memory, "reg", reg);
 }
 
-fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
+pub(super) fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
     node.add_property(DeviceTreeProperty::new_unchecked(name, value));
 }
 
 /// The child of that name, made when it is missing. Like Linux's reader it takes the first one whose name is the
 /// same without a unit address, so that what is written here is what will be read.
-fn child<'n>(node: &'n mut DeviceTreeNode, name: &str) -> &'n mut DeviceTreeNode {
+pub(super) fn child<'n>(node: &'n mut DeviceTreeNode, name: &str) -> &'n mut DeviceTreeNode {
     let name = (*node).child(name).map_or(name, |child| child.name()).to_owned();
     node.add_child_mut(DeviceTreeNode::new_unchecked(name))
 }
 
 /// The node at a path whose unit addresses may be left out.
-fn find<'n>(root: &'n mut DeviceTreeNode, path: &str) -> Option<&'n mut DeviceTreeNode> {
+pub(super) fn find<'n>(root: &'n mut DeviceTreeNode, path: &str) -> Option<&'n mut DeviceTreeNode> {
     let mut node = root;
     for component in path.split('/').filter(|name| !name.is_empty()) {
         let name = (*node).child(component)?.name().to_owned();
@@ -236,7 +238,7 @@ fn find<'n>(root: &'n mut DeviceTreeNode, path: &str) -> Option<&'n mut DeviceTr
     Some(node)
 }
 
-fn alias(root: &DeviceTreeNode, name: &str) -> Option<String> {
+pub(super) fn alias(root: &DeviceTreeNode, name: &str) -> Option<String> {
     text(root.child("aliases")?.property(name)?.value()).map(ToOwned::to_owned)
 }
 
@@ -327,7 +329,7 @@ mod tests {
             seeds,
             board: &BOARD,
         };
-        let dtb = for_linux(&Tree::check(&base).unwrap(), firmware.as_ref(), &boot)?;
+        let dtb = for_linux(&Tree::check(&base).unwrap(), &[], firmware.as_ref(), &boot)?;
         Ok(DeviceTree::from_fdt(&Tree::check(&dtb).unwrap().fdt()))
     }
 
@@ -395,7 +397,7 @@ mod tests {
             seeds: &Seeds::default(),
             board: &BOARD,
         };
-        let dtb = for_linux(&Tree::check(&base).unwrap(), None, &boot).unwrap();
+        let dtb = for_linux(&Tree::check(&base).unwrap(), &[], None, &boot).unwrap();
         let tree = DeviceTree::from_fdt(&Tree::check(&dtb).unwrap().fdt());
         assert_eq!(value(&tree, "/chosen", "linux,initrd-start"), None);
         assert_eq!(value(&tree, "/chosen", "linux,initrd-end"), None);
@@ -544,7 +546,7 @@ mod tests {
         };
         let run = |base: &[u8], own: &[u8]| {
             if let (Ok(base), Ok(own)) = (Tree::check(base), Tree::check(own))
-                && let Ok(dtb) = for_linux(&base, Some(&own), &boot)
+                && let Ok(dtb) = for_linux(&base, &[], Some(&own), &boot)
             {
                 let tree = Tree::check(&dtb).unwrap();
                 assert_eq!(tree.bootargs(), Some("quiet"));

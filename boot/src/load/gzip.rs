@@ -21,6 +21,11 @@ const RESERVED: u8 = 0b1110_0000;
 /// gzip's CRC-32. One table of 1 KiB: unpacking is slower by far, and the faster ways cost 10 KB of image and more.
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
+/// The CRC-32 that gzip and U-Boot's images use.
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
+    CRC32.checksum(bytes)
+}
+
 /// Blocks that are free, and bytes of output that allow one more. Compressors make blocks of 10 KB and longer.
 const FREE_BLOCKS: usize = 1024;
 const BYTES_A_BLOCK: usize = 2048;
@@ -114,7 +119,7 @@ pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
             .and_then(|t| t.split_first_chunk::<8>())
             .ok_or(Error::Truncated)?;
         let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-        if CRC32.checksum(unpacked) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        if crc32(unpacked) != u32::from_le_bytes([c0, c1, c2, c3]) {
             return Err(Error::Checksum);
         }
         // ISIZE counts modulo 2^32.
@@ -160,7 +165,7 @@ fn skip_header(member: &[u8]) -> Result<&[u8], Error> {
             .get(..member.len().saturating_sub(rest.len()))
             .unwrap_or_default();
         let (sum, after) = rest.split_first_chunk::<2>().ok_or(Error::Truncated)?;
-        if CRC32.checksum(header) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
+        if crc32(header) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
             return Err(Error::Header);
         }
         rest = after;

@@ -1,18 +1,22 @@
 //! Kernel, initrds and device tree to where they will run: [`Fetched`] → [`Verified`] → placed → [`Handoff`].
 //!
-//! Every download goes straight to its place. The one that moves is a compressed kernel: its bytes go to the end of
-//! memory, once, and are unpacked from there to where the kernel runs.
+//! Every download goes straight to its place. The one that moves is a compressed kernel or a FIT image: its bytes go to
+//! the end of memory, once, and are unpacked from there to where the kernel runs.
 
 pub mod arrange;
 pub mod bootargs;
 pub mod device_tree;
+pub mod fit;
 pub mod gzip;
 pub mod image;
+pub mod overlay;
 pub mod place;
+pub mod uimage;
 
 mod fixups;
+mod kernel;
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -24,7 +28,10 @@ use crate::url::Url;
 use crate::verify::{Expected, Fetched, Verified, verify};
 use crate::{Board, Handoff, Region};
 use device_tree::Tree;
+use kernel::{Bundle, Kernel};
+use overlay::{MAX_OVERLAYS, Overlay};
 use place::Address;
+use uimage::Kind;
 
 /// Random bytes for Linux's `/chosen`.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +74,29 @@ pub enum Error {
         /// Why it cannot.
         why: gzip::Error,
     },
+    /// A FIT image cannot be used.
+    Fit {
+        /// Where it came from.
+        url: Url,
+        /// Why it cannot.
+        why: fit::Error,
+    },
+    /// The entry names a configuration of a FIT image, and this is none.
+    NoFit {
+        /// Where it came from.
+        url: Url,
+        /// The configuration's name.
+        configuration: String,
+    },
+    /// U-Boot's wrapper around a file cannot be taken off.
+    Uimage {
+        /// What is in it.
+        kind: Kind,
+        /// Where it came from.
+        url: Url,
+        /// Why it cannot.
+        why: uimage::Error,
+    },
     /// The kernel takes more memory than there is.
     KernelTooBig {
         /// Where it came from.
@@ -101,6 +131,12 @@ impl fmt::Display for Error {
         match self {
             Self::Image { url, why } => write!(f, "load: kernel {url}: {why}"),
             Self::Gzip { url, why } => write!(f, "load: kernel {url}: {why}"),
+            Self::Fit { url, why } => write!(f, "load: {url}: {why}"),
+            Self::NoFit { url, configuration } => write!(
+                f,
+                "load: kernel {url} is no FIT image; it has no configuration \"{configuration}\""
+            ),
+            Self::Uimage { kind, url, why } => write!(f, "load: {kind} {url}: {why}"),
             Self::KernelTooBig { url, needed, free } => {
                 write!(
                     f,
@@ -134,28 +170,38 @@ pub fn load(
     let command_line = command_line(&payload.command_line, firmware.as_ref())?;
     let no_room = no_memory(Expected::Kernel, &memory);
     let room = place::kernel_room(memory).ok_or(no_room)?;
-    let kernel = fetch(&payload.kernel, room, Expected::Kernel, get)?;
-    let (kernel, free) = place_kernel(kernel)?;
-    let no_slot = no_memory(Expected::DeviceTree, &free);
-    let (mut slot, free) = place::device_tree_slot(free).ok_or(no_slot)?;
-    let served = match &payload.device_tree {
-        DeviceTree::Served(url) => Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?),
+    let file = fetch(&payload.kernel, room, Expected::Kernel, get)?;
+    let kernel = kernel::place(file, payload.configuration.as_deref())?;
+    let (mut slot, free) = slot(kernel.free)?;
+    let bundle = kernel.bundle;
+    let fetched = match &payload.device_tree {
+        // As in U-Boot, a FIT image named once more stands for what is in it.
+        DeviceTree::Served(url) if !(bundle.is_some() && *url == payload.kernel) => {
+            Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?)
+        }
         DeviceTree::FirstOf(urls) => first_of(urls, slot.reborrow(), get)?,
-        DeviceTree::Firmware => None,
+        DeviceTree::Served(_) | DeviceTree::Firmware => None,
     };
-    if !payload.overlays.is_empty() {
-        warn!("load: device tree overlays are not supported: booting without them");
-    }
-    let trees = Trees::choose(served.as_ref(), firmware)?;
-    let initrd = load_initrds(&payload.initrds, free, get)?;
+    let served = match &fetched {
+        Some(fetched) => Some(Served::file(fetched)),
+        None => Served::bundled(bundle.as_ref(), &mut slot)?,
+    };
+    let is_apart = |url: &&Url| bundle.is_none() || **url != payload.kernel;
+    let (initrd, free) = load_initrds(payload.initrds.iter().filter(is_apart), free, get)?;
+    let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
+    let (initrd, free) = match ramdisk.filter(|_| initrd.is_none()) {
+        Some(ramdisk) => place_ramdisk(ramdisk, free).map(|(placed, free)| (Some(placed), free))?,
+        None => (initrd, free),
+    };
+    let overlays = load_overlays(&payload.overlays, free, get)?;
     let boot = fixups::Boot {
         command_line: &command_line,
         initrd,
         seeds,
         board,
     };
-    let dtb = make_tree(trees, &boot)?;
-    finish(&dtb, kernel, slot, &boot)
+    let dtb = make_tree(served, &overlays, firmware, &boot)?;
+    finish(&dtb, kernel.placed, slot, &boot)
 }
 
 /// What a script has downloaded, each file where it may stay.
@@ -181,24 +227,45 @@ pub fn start(
     let firmware = board.device_tree.map(Tree::check);
     let command_line = command_line(arguments, firmware.as_ref())?;
     for (file, expected) in files.initrds {
-        verify(file, expected)?;
+        let (url, mut room, len) = verify(file, expected)?.into_parts();
+        // Linux could not read it, and has no use for zeros behind it either.
+        if expected == Expected::Initrd {
+            let unwrapped = unwrap_initrd(&url, room.bytes_mut(), len)?;
+            if let Some(rest) = room.bytes_mut().get_mut(unwrapped..len) {
+                rest.fill(0);
+            }
+        }
     }
-    let served = files
+    let fetched = files
         .device_tree
         .map(|file| verify(file, Expected::DeviceTree))
         .transpose()?;
-    let (kernel, free) = place_kernel(verify(files.kernel, Expected::Kernel)?)?;
-    let no_slot = no_memory(Expected::DeviceTree, &free);
-    let (slot, _) = place::device_tree_slot(free).ok_or(no_slot)?;
-    let trees = Trees::choose(served.as_ref(), firmware)?;
+    let file = verify(files.kernel, Expected::Kernel)?;
+    let Kernel { placed, free, bundle } = kernel::place(file, None)?;
+    let (mut slot, free) = slot(free)?;
+    let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
+    let initrd = match ramdisk.filter(|_| files.initrd.is_none()) {
+        Some(ramdisk) => Some(place_ramdisk(ramdisk, free)?.0),
+        None => files.initrd,
+    };
     let boot = fixups::Boot {
         command_line: &command_line,
-        initrd: files.initrd,
+        initrd,
         seeds,
         board,
     };
-    let dtb = make_tree(trees, &boot)?;
-    finish(&dtb, kernel, slot, &boot)
+    let served = match &fetched {
+        Some(fetched) => Some(Served::file(fetched)),
+        None => Served::bundled(bundle.as_ref(), &mut slot)?,
+    };
+    let dtb = make_tree(served, &[], firmware, &boot)?;
+    finish(&dtb, placed, slot, &boot)
+}
+
+/// The device tree's slot, and the memory behind it.
+fn slot(free: Region<'_>) -> Result<(Region<'_>, Region<'_>), Error> {
+    let no_slot = no_memory(Expected::DeviceTree, &free);
+    place::device_tree_slot(free).ok_or(no_slot)
 }
 
 /// The command line for Linux: the entry's, and what only the firmware knows.
@@ -213,12 +280,6 @@ fn command_line(
     bootargs::merge(entry, bootargs).map_err(Error::CommandLine)
 }
 
-/// The device tree that Linux gets.
-fn make_tree(trees: Trees<'_>, boot: &fixups::Boot<'_>) -> Result<Vec<u8>, Error> {
-    fixups::for_linux(&trees.base, trees.firmware.as_ref(), boot)
-        .map_err(|why| Error::DeviceTree { url: trees.url, why })
-}
-
 /// Puts the device tree into its slot, and says what was done.
 fn finish(
     dtb: &[u8],
@@ -230,10 +291,8 @@ fn finish(
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
-    // It may hold bytes of a damaged device tree, and a terminal would obey them.
-    let visible = |c| if matches!(c, ' '..='~') { c } else { '?' };
-    let shown: String = boot.command_line.chars().map(visible).collect();
-    info!("load: command line \"{}\"", shown);
+    // It may hold bytes of a damaged device tree.
+    info!("load: command line \"{}\"", visible(boot.command_line));
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(boot.initrd.clone());
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
@@ -247,41 +306,77 @@ fn finish(
     })
 }
 
-/// The device trees that a boot is made from.
-struct Trees<'a> {
-    /// Where the base comes from; none for the firmware.
-    url: Option<Url>,
-    /// The tree that Linux gets, before the fix-ups.
-    base: Tree<'a>,
-    /// The firmware's tree, when the base is another one.
-    firmware: Option<Tree<'a>>,
+/// A device tree from the server.
+struct Served<'a> {
+    url: &'a Url,
+    bytes: &'a [u8],
+    /// The FIT image that it came in, whose overlays are for it.
+    bundle: Option<&'a Bundle<'a>>,
 }
 
-impl<'a> Trees<'a> {
-    /// The served tree is the base when there is one; then an unusable one of the firmware's is only worth a warning.
-    fn choose(
-        served: Option<&'a Verified<'_>>,
-        firmware: Option<Result<Tree<'a>, device_tree::Error>>,
-    ) -> Result<Self, Error> {
-        let url = served.map(|served| served.url().clone());
-        let (base, firmware) = match (served, firmware) {
-            (None, None) => return Err(Error::NoDeviceTree),
-            (None, Some(firmware)) => (firmware, None),
-            (Some(served), None) => (Tree::check(served.bytes()), None),
-            (Some(served), Some(Ok(firmware))) => (Tree::check(served.bytes()), Some(firmware)),
-            (Some(served), Some(Err(why))) => {
-                warn!(
-                    "load: the firmware's device tree {}; only the served one is used",
-                    why
-                );
-                (Tree::check(served.bytes()), None)
-            }
-        };
-        match base {
-            Ok(base) => Ok(Self { url, base, firmware }),
-            Err(why) => Err(Error::DeviceTree { url, why }),
+impl<'a> Served<'a> {
+    fn file(file: &'a Verified<'_>) -> Self {
+        Self {
+            url: file.url(),
+            bytes: file.bytes(),
+            bundle: None,
         }
     }
+
+    /// The one that came with the kernel, unpacked into `slot` if that is needed.
+    fn bundled(bundle: Option<&'a Bundle<'a>>, slot: &'a mut Region<'_>) -> Result<Option<Self>, Error> {
+        let Some(bundle) = bundle else {
+            return Ok(None);
+        };
+        let tree = bundle.device_tree(slot.bytes_mut())?;
+        Ok(tree.map(|bytes| Self {
+            url: &bundle.url,
+            bytes,
+            bundle: Some(bundle),
+        }))
+    }
+}
+
+/// The device tree that Linux gets: the served one, else the firmware's, with the overlays and what this boot and board
+/// add. With a served one, an unusable one of the firmware's is only worth a warning.
+fn make_tree(
+    served: Option<Served<'_>>,
+    overlays: &[Verified<'_>],
+    firmware: Option<Result<Tree<'_>, device_tree::Error>>,
+    boot: &fixups::Boot<'_>,
+) -> Result<Vec<u8>, Error> {
+    let (base, firmware) = match (&served, firmware) {
+        (None, None) => return Err(Error::NoDeviceTree),
+        (None, Some(firmware)) => (firmware, None),
+        (Some(served), None) => (Tree::check(served.bytes), None),
+        (Some(served), Some(Ok(firmware))) => (Tree::check(served.bytes), Some(firmware)),
+        (Some(served), Some(Err(why))) => {
+            warn!(
+                "load: the firmware's device tree {}; only the served one is used",
+                why
+            );
+            (Tree::check(served.bytes), None)
+        }
+    };
+    let names: Vec<String> = overlays.iter().map(|overlay| overlay.url().to_string()).collect();
+    let bundled = served.as_ref().and_then(|served| served.bundle);
+    let bundled = bundled
+        .into_iter()
+        .flat_map(Bundle::overlays)
+        .map(|bytes| Overlay {
+            name: "of the FIT image",
+            bytes,
+        });
+    let own = names.iter().zip(overlays).map(|(name, overlay)| Overlay {
+        name,
+        bytes: overlay.bytes(),
+    });
+    let overlays: Vec<Overlay<'_>> = bundled.chain(own).collect();
+    base.and_then(|base| fixups::for_linux(&base, &overlays, firmware.as_ref(), boot))
+        .map_err(|why| Error::DeviceTree {
+            url: served.map(|served| served.url.clone()),
+            why,
+        })
 }
 
 /// Copies `bytes` to the start of `room` and returns their addresses; `None` when they do not fit.
@@ -289,6 +384,13 @@ fn write(bytes: &[u8], mut room: Region<'_>) -> Option<Range<u64>> {
     room.bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
     let (placed, _) = room.split_at(bytes.len())?;
     Some(placed.range())
+}
+
+/// Text that a server may have chosen, for a line that people read: a terminal would obey control characters.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
+        .collect()
 }
 
 fn no_memory(what: Expected, free: &Region<'_>) -> Error {
@@ -334,67 +436,70 @@ fn first_of<'m>(
     Ok(None)
 }
 
-/// Makes a kernel at a 2 MiB boundary ready to run there. Returns the addresses that it occupies, its entry first, and
-/// the memory behind it.
-fn place_kernel(file: Verified<'_>) -> Result<(Range<u64>, Region<'_>), crate::Error> {
-    let (url, mut room, len) = file.into_parts();
-    let len = if gzip::is_gzip(room.bytes()) {
-        unpack(room.bytes_mut(), len).map_err(|why| Error::Gzip {
-            url: url.clone(),
-            why,
-        })?
-    } else {
-        len
-    };
-    let file = room.bytes().get(..len).unwrap_or_default();
-    let image = image::parse(file).map_err(|why| Error::Image {
+/// Takes U-Boot's wrapper off an initrd at the start of `room`, when it has one, and returns its length.
+fn unwrap_initrd(url: &Url, room: &mut [u8], len: usize) -> Result<usize, Error> {
+    uimage::unwrap(room, len, Kind::Ramdisk).map_err(|why| Error::Uimage {
+        kind: Kind::Ramdisk,
         url: url.clone(),
         why,
-    })?;
-    let needed = image.text_offset.saturating_add(image.size);
-    let too_big = Error::KernelTooBig {
-        url,
-        needed,
-        free: room.len() as u64,
-    };
-    let (offset, end) = match (usize::try_from(image.text_offset), usize::try_from(needed)) {
-        (Ok(offset), Ok(end)) if end <= room.len() => (offset, end),
-        _ => return Err(too_big.into()),
-    };
-    // Only kernels before Linux 5.8 have a text offset, so only they pay for this copy.
-    if offset != 0 {
-        room.bytes_mut().copy_within(..len, offset);
-    }
-    let (placed, rest) = room.split_at(end).ok_or(too_big)?;
-    let start = placed.range().start.saturating_add(image.text_offset);
-    Ok((start..placed.range().end, rest))
+    })
 }
 
-/// Unpacks the gzip file in the first `len` bytes of `room` to the start of `room`, at the cost of one copy of the
-/// compressed bytes, and returns how many came out.
-fn unpack(room: &mut [u8], len: usize) -> Result<usize, gzip::Error> {
-    let at = room.len().saturating_sub(len);
-    room.copy_within(..len.min(room.len()), at);
-    let (output, file) = room.split_at_mut_checked(at).unwrap_or_default();
-    gzip::unpack(file, output)
-}
-
-/// Downloads the initrds one behind the other and returns the addresses from the first to the last byte.
-fn load_initrds(
-    urls: &[Url],
-    mut free: Region<'_>,
+/// Downloads the initrds one behind the other. Returns the addresses from the first to the last byte, and the memory
+/// behind.
+fn load_initrds<'m, 'u>(
+    urls: impl Iterator<Item = &'u Url>,
+    mut free: Region<'m>,
     get: &mut Get<'_>,
-) -> Result<Option<Range<u64>>, crate::Error> {
+) -> Result<(Option<Range<u64>>, Region<'m>), crate::Error> {
     let mut all: Option<Range<u64>> = None;
     for url in urls {
         let no_room = no_memory(Expected::Initrd, &free);
         let room = place::initrd_room(free).ok_or(no_room)?;
-        let (_, room, len) = fetch(url, room, Expected::Initrd, get)?.into_parts();
+        let (url, mut room, len) = fetch(url, room, Expected::Initrd, get)?.into_parts();
+        let len = unwrap_initrd(&url, room.bytes_mut(), len)?;
         let no_room = no_memory(Expected::Initrd, &room);
         let (placed, rest) = room.split_at(len).ok_or(no_room)?;
         let start = all.map_or(placed.range().start, |before| before.start);
         all = Some(start..placed.range().end);
         free = rest;
+    }
+    Ok((all, free))
+}
+
+/// Copies the initial ramdisk of a FIT image to its place. Returns its addresses and the memory behind.
+fn place_ramdisk<'m>(ramdisk: &[u8], free: Region<'m>) -> Result<(Range<u64>, Region<'m>), Error> {
+    let no_room = no_memory(Expected::Initrd, &free);
+    let room = place::initrd_room(free).ok_or(no_room)?;
+    let no_room = no_memory(Expected::Initrd, &room);
+    let (mut placed, rest) = room.split_at(ramdisk.len()).ok_or(no_room)?;
+    placed.bytes_mut().copy_from_slice(ramdisk);
+    Ok((placed.range(), rest))
+}
+
+/// Downloads overlays one behind the other. One that is not there is left out: the node boots without it. One that
+/// could not be fetched for another reason fails the attempt, since the next may get it.
+fn load_overlays<'m>(
+    urls: &[Url],
+    mut free: Region<'m>,
+    get: &mut Get<'_>,
+) -> Result<Vec<Verified<'m>>, crate::Error> {
+    let mut all = Vec::new();
+    for url in urls.iter().take(MAX_OVERLAYS.saturating_add(1)) {
+        let Response { url, len } = match get(url, free.bytes_mut()) {
+            Err(error) if error.is_absent() => {
+                warn!("load: no overlay: {}", error);
+                continue;
+            }
+            result => result?,
+        };
+        let no_room = no_memory(Expected::DeviceTree, &free);
+        let (room, rest) = free.split_at(len).ok_or(no_room)?;
+        free = rest;
+        match verify(Fetched { url, room, len }, Expected::DeviceTree) {
+            Ok(overlay) => all.push(overlay),
+            Err(error) => warn!("{}; it is no overlay", error),
+        }
     }
     Ok(all)
 }
@@ -402,6 +507,7 @@ fn load_initrds(
 #[cfg(test)]
 mod tests {
     use dtoolkit::fdt::Fdt;
+    use dtoolkit::model::DeviceTree;
     use dtoolkit::{Node, Property};
     use smoltcp::wire::EthernetAddress;
 
@@ -564,6 +670,131 @@ mod tests {
         let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
         assert_eq!(handoff.written[0], 0x28_0000..0x38_0000);
         assert_eq!(at(&bytes, 0x28_0000, kernel.len()), kernel);
+    }
+
+    #[test]
+    fn uboots_wrappers_come_off_kernel_and_initrds() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let packed = gzip::tests::member(&kernel);
+        for (compression, data) in [(0, &kernel), (1, &packed)] {
+            let server = Server(vec![
+                ("/kernel", uimage::tests::wrapped(Kind::Kernel, compression, data)),
+                ("/first", uimage::tests::wrapped(Kind::Ramdisk, 1, &[1; 5000])),
+                ("/second", vec![2; 10]),
+            ]);
+            let payload = payload(&["/first", "/second"], None);
+            let (handoff, bytes) = run(&server, &payload, Some(&firmware())).unwrap();
+            assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
+            let mut initrd = vec![1; 5000];
+            initrd.resize(8192, 0);
+            initrd.extend([2; 10]);
+            assert_eq!(at(&bytes, handoff.written[2].start, 8202), initrd);
+        }
+        let server = Server(vec![
+            ("/kernel", kernel.clone()),
+            ("/initrd", uimage::tests::wrapped(Kind::Kernel, 0, b"x")),
+        ]);
+        assert_eq!(
+            run(&server, &payload(&["/initrd"], None), Some(&firmware())).unwrap_err(),
+            "load: initrd http://boot/initrd: is a uImage with a kernel, not with an initrd"
+        );
+    }
+
+    /// A FIT image with everything in it, the kernel and the device tree packed or not.
+    fn fit_image(kernel: &[u8], packed: bool) -> Vec<u8> {
+        let pack = |data: &[u8]| {
+            if packed {
+                gzip::tests::member(data)
+            } else {
+                data.to_vec()
+            }
+        };
+        let mut addition = DeviceTree::new();
+        addition.root = device_tree::tests::node(
+            "",
+            &[],
+            vec![device_tree::tests::node(
+                "fragment@0",
+                &[("target-path", &"/chosen")],
+                vec![device_tree::tests::node(
+                    "__overlay__",
+                    &[("marker", &"overlaid")],
+                    vec![],
+                )],
+            )],
+        );
+        let mut image = fit::tests::golden(
+            &[
+                ("kernel", "kernel", &pack(kernel)),
+                ("tree", "flat_dt", &pack(&firmware())),
+                ("addition", "flat_dt", &addition.to_dtb()),
+                ("initrd", "ramdisk", &[7; 9000]),
+            ],
+            &[(
+                "pi",
+                &[
+                    ("kernel", &"kernel"),
+                    ("fdt", &b"tree\0addition\0".as_slice()),
+                    ("ramdisk", &"initrd"),
+                ],
+            )],
+            Some("pi"),
+        );
+        for name in ["/images/kernel", "/images/tree"] {
+            let node = image.find_node_mut(name).unwrap();
+            fixups::set(node, "compression", if packed { "gzip" } else { "none" });
+        }
+        image.to_dtb()
+    }
+
+    #[test]
+    fn a_fit_image_brings_everything() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        for packed in [false, true] {
+            let server = Server(vec![
+                ("/kernel", fit_image(&kernel, packed)),
+                ("/own", vec![5; 100]),
+                ("/dtb", firmware()),
+            ]);
+            let (handoff, bytes) = run(&server, &payload(&[], None), None).unwrap();
+            assert_eq!(handoff.written[0], 0x20_0000..0x50_0000);
+            assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
+            assert_eq!(chosen(&handoff, &bytes, "marker").unwrap(), b"overlaid\0");
+            assert_eq!(handoff.written[2], 0x80_0000..0x80_0000 + 9000);
+            assert_eq!(at(&bytes, 0x80_0000, 9000), [7; 9000]);
+            // What the entry names wins over what came with the kernel, and the overlay was for that tree.
+            let (handoff, bytes) = run(&server, &payload(&["/own"], Some("/dtb")), None).unwrap();
+            assert_eq!(at(&bytes, handoff.written[2].start, 100), [5; 100]);
+            assert_eq!(chosen(&handoff, &bytes, "marker"), None);
+        }
+    }
+
+    #[test]
+    fn a_fit_image_that_fills_memory_is_refused() {
+        let mut kernel = image::tests::golden(0, 0x30_0000);
+        kernel.resize(8 << 20, 3);
+        let server = Server(vec![("/kernel", fit_image(&kernel, false))]);
+        let line = run(&server, &payload(&[], None), None).unwrap_err();
+        assert!(
+            line.starts_with("load: kernel http://boot/kernel needs 8388608 bytes of memory; "),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_fit_image_is_an_error_or_a_sound_handoff() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let golden = fit_image(&kernel, false);
+        let firmware = firmware();
+        // The structure, and the kernel's header behind it.
+        for at in 0..400 {
+            for flip in [1, 0x80] {
+                let mut file = golden.clone();
+                file[at] ^= flip;
+                let server = Server(vec![("/kernel", file)]);
+                let _ = run(&server, &payload(&[], None), Some(&firmware));
+            }
+        }
     }
 
     #[test]

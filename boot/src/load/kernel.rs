@@ -1,0 +1,180 @@
+//! A kernel's file to a kernel that can run: unwrapped, unpacked, at its text offset (Linux `booting.rst`).
+//!
+//! What is packed moves to the end of memory, once, and is unpacked from there to where the kernel runs. A FIT image
+//! stays there as long as its other parts are needed; the memory that everything else gets ends where it begins.
+
+use core::ops::Range;
+
+use super::fit::{self, Contents};
+use super::uimage::{self, Kind};
+use super::{Error, gzip, image, visible};
+use crate::Region;
+use crate::url::Url;
+use crate::verify::Verified;
+
+/// A kernel in its place.
+#[derive(Debug)]
+pub(super) struct Kernel<'m> {
+    /// The addresses that it occupies, its entry first.
+    pub(super) placed: Range<u64>,
+    /// The memory behind it.
+    pub(super) free: Region<'m>,
+    /// The FIT image that it came in.
+    pub(super) bundle: Option<Bundle<'m>>,
+}
+
+/// A FIT image at the end of memory.
+#[derive(Debug)]
+pub(super) struct Bundle<'m> {
+    /// Where it came from.
+    pub(super) url: Url,
+    file: Region<'m>,
+    contents: Contents,
+}
+
+impl Bundle<'_> {
+    /// Its device tree, unpacked into `scratch` if that is needed.
+    pub(super) fn device_tree<'b>(&'b self, scratch: &'b mut [u8]) -> Result<Option<&'b [u8]>, Error> {
+        let Some(range) = &self.contents.device_tree else {
+            return Ok(None);
+        };
+        let bytes = self.part(range);
+        if !gzip::is_gzip(bytes) {
+            return Ok(Some(bytes));
+        }
+        let len = gzip::unpack(bytes, scratch).map_err(|why| Error::Gzip {
+            url: self.url.clone(),
+            why,
+        })?;
+        Ok(scratch.get(..len))
+    }
+
+    /// Its overlays, in order.
+    pub(super) fn overlays(&self) -> impl Iterator<Item = &[u8]> {
+        self.contents.overlays.iter().map(|range| self.part(range))
+    }
+
+    /// Its initial ramdisk.
+    pub(super) fn ramdisk(&self) -> Option<&[u8]> {
+        self.contents.ramdisk.as_ref().map(|range| self.part(range))
+    }
+
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        self.file.bytes().get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// Makes a kernel's file at a 2 MiB boundary ready to run there. Of a FIT image it takes that `configuration`, else the
+/// default one.
+pub(super) fn place<'m>(file: Verified<'m>, configuration: Option<&str>) -> Result<Kernel<'m>, Error> {
+    let (url, mut room, len) = file.into_parts();
+    if fit::is_fit(room.bytes()) {
+        return place_fit(url, room, len, configuration);
+    }
+    if let Some(name) = configuration {
+        return Err(Error::NoFit {
+            url,
+            configuration: visible(name),
+        });
+    }
+    let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel).map_err(|why| Error::Uimage {
+        kind: Kind::Kernel,
+        url: url.clone(),
+        why,
+    })?;
+    let len = if gzip::is_gzip(room.bytes()) {
+        unpack(room.bytes_mut(), len).map_err(|why| Error::Gzip {
+            url: url.clone(),
+            why,
+        })?
+    } else {
+        len
+    };
+    let (placed, free) = settle(url, room, len)?;
+    Ok(Kernel {
+        placed,
+        free,
+        bundle: None,
+    })
+}
+
+fn place_fit<'m>(
+    url: Url,
+    mut room: Region<'m>,
+    len: usize,
+    configuration: Option<&str>,
+) -> Result<Kernel<'m>, Error> {
+    let file = room.bytes().get(..len).unwrap_or_default();
+    let contents = fit::open(file, configuration).map_err(|why| Error::Fit {
+        url: url.clone(),
+        why,
+    })?;
+    let at = room.len().saturating_sub(len);
+    room.bytes_mut().copy_within(..len, at);
+    let too_big = |needed: usize, free: usize| Error::KernelTooBig {
+        url: url.clone(),
+        needed: needed as u64,
+        free: free as u64,
+    };
+    let (mut room, file) = room.split_at(at).ok_or_else(|| too_big(len, at))?;
+    let bundle = Bundle {
+        url: url.clone(),
+        file,
+        contents,
+    };
+    let kernel = bundle.part(&bundle.contents.kernel);
+    let len = if gzip::is_gzip(kernel) {
+        gzip::unpack(kernel, room.bytes_mut()).map_err(|why| Error::Gzip {
+            url: url.clone(),
+            why,
+        })?
+    } else {
+        room.bytes_mut()
+            .get_mut(..kernel.len())
+            .ok_or_else(|| too_big(kernel.len(), at))?
+            .copy_from_slice(kernel);
+        kernel.len()
+    };
+    let (placed, free) = settle(url, room, len)?;
+    Ok(Kernel {
+        placed,
+        free,
+        bundle: Some(bundle),
+    })
+}
+
+/// Moves an `Image` at a 2 MiB boundary to its text offset. Returns the addresses that it occupies, its entry first, and
+/// the memory behind it.
+fn settle(url: Url, mut room: Region<'_>, len: usize) -> Result<(Range<u64>, Region<'_>), Error> {
+    let file = room.bytes().get(..len).unwrap_or_default();
+    let image = image::parse(file).map_err(|why| Error::Image {
+        url: url.clone(),
+        why,
+    })?;
+    let needed = image.text_offset.saturating_add(image.size);
+    let too_big = Error::KernelTooBig {
+        url,
+        needed,
+        free: room.len() as u64,
+    };
+    let (offset, end) = match (usize::try_from(image.text_offset), usize::try_from(needed)) {
+        (Ok(offset), Ok(end)) if end <= room.len() => (offset, end),
+        _ => return Err(too_big),
+    };
+    // Only kernels before Linux 5.8 have a text offset, so only they pay for this copy.
+    if offset != 0 {
+        room.bytes_mut().copy_within(..len, offset);
+    }
+    let (placed, rest) = room.split_at(end).ok_or(too_big)?;
+    let start = placed.range().start.saturating_add(image.text_offset);
+    Ok((start..placed.range().end, rest))
+}
+
+/// Unpacks the gzip file in the first `len` bytes of `room` to the start of `room`, at the cost of one copy of the
+/// compressed bytes, and returns how many came out.
+fn unpack(room: &mut [u8], len: usize) -> Result<usize, gzip::Error> {
+    let at = room.len().saturating_sub(len);
+    room.copy_within(..len.min(room.len()), at);
+    let (output, file) = room.split_at_mut_checked(at).unwrap_or_default();
+    gzip::unpack(file, output)
+}
