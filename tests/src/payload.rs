@@ -37,6 +37,83 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     member
 }
 
+/// U-Boot's legacy wrapper around `bytes` for arm64 Linux, of a kind as `mkimage` counts them: 2 a kernel, 3 a ramdisk.
+pub fn uimage(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut header = [0; 64];
+    header[0..4].copy_from_slice(&0x2705_1956_u32.to_be_bytes());
+    header[12..16].copy_from_slice(&(bytes.len() as u32).to_be_bytes());
+    header[24..28].copy_from_slice(&crc32fast::hash(bytes).to_be_bytes());
+    header[28..32].copy_from_slice(&[5, 22, kind, 0]);
+    let sum = crc32fast::hash(&header);
+    header[4..8].copy_from_slice(&sum.to_be_bytes());
+    [&header, bytes].concat()
+}
+
+/// A FIT image of images (name, type, data), each with its CRC-32, and configurations (name, kernel, device trees,
+/// ramdisk), the first of which is the default.
+pub fn fit(images: &[(&str, &str, &[u8])], configurations: &[(&str, &str, &[&str], &str)]) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    property(&mut tree.root, "description", "made by a test");
+    let mut all = node("images");
+    for (name, kind, data) in images {
+        let mut image = node(name);
+        for (name, value) in [
+            ("type", *kind),
+            ("arch", "arm64"),
+            ("os", "linux"),
+            ("compression", "none"),
+        ] {
+            property(&mut image, name, value);
+        }
+        property(&mut image, "data", *data);
+        let mut hash = node("hash-1");
+        property(&mut hash, "algo", "crc32");
+        property(&mut hash, "value", crc32fast::hash(data));
+        image.add_child(hash);
+        all.add_child(image);
+    }
+    tree.root.add_child(all);
+    let mut all = node("configurations");
+    if let Some((first, ..)) = configurations.first() {
+        property(&mut all, "default", *first);
+    }
+    for (name, kernel, trees, ramdisk) in configurations {
+        let mut configuration = node(name);
+        property(&mut configuration, "kernel", *kernel);
+        if !trees.is_empty() {
+            property(&mut configuration, "fdt", *trees);
+        }
+        if !ramdisk.is_empty() {
+            property(&mut configuration, "ramdisk", *ramdisk);
+        }
+        all.add_child(configuration);
+    }
+    tree.root.add_child(all);
+    tree.to_dtb()
+}
+
+/// An overlay that gives the device tree's `/soc/ethernet@1`, by its label, and `/chosen`, by its path, a property
+/// `overlaid` of this value.
+pub fn overlay(value: &str) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    for index in 0..2 {
+        let mut fragment = node(&format!("fragment@{index}"));
+        if index == 0 {
+            property(&mut fragment, "target", u32::MAX);
+        } else {
+            property(&mut fragment, "target-path", "/chosen");
+        }
+        let mut addition = node("__overlay__");
+        property(&mut addition, "overlaid", value);
+        fragment.add_child(addition);
+        tree.root.add_child(fragment);
+    }
+    let mut fixups = node("__fixups__");
+    property(&mut fixups, "ethernet", "/fragment@0:target:0");
+    tree.root.add_child(fixups);
+    tree.to_dtb()
+}
+
 /// A small flattened device tree with what Bramble must keep: identity, memory, aliases, a reservation of page 0,
 /// and the firmware's own bootargs.
 pub fn device_tree() -> Vec<u8> {
@@ -63,9 +140,13 @@ pub fn device_tree() -> Vec<u8> {
     let mut ethernet = node("ethernet@1");
     property(&mut ethernet, "compatible", "usb424,ec00");
     property(&mut ethernet, "reg", 1_u32);
+    property(&mut ethernet, "phandle", 1_u32);
     property(&mut ethernet, "local-mac-address", MAC.0);
     soc.add_child(ethernet);
     tree.root.add_child(soc);
+    let mut symbols = node("__symbols__");
+    property(&mut symbols, "ethernet", "/soc/ethernet@1");
+    tree.root.add_child(symbols);
     tree.to_dtb()
 }
 

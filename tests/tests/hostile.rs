@@ -394,6 +394,86 @@ fn payload_parsers_changed() {
     }
 }
 
+/// The same for U-Boot's formats.
+#[test]
+fn uboot_parsers_changed() {
+    let image = payload::image(600);
+    let wrapped = payload::uimage(2, &image);
+    let all = |len: usize| {
+        Mutation::cuts(len)
+            .chain(Mutation::flips(len))
+            .chain(Mutation::random(2_000))
+    };
+    let unwrapped = |file: &[u8]| {
+        let contents = load::uimage::contents(file, load::uimage::Kind::Kernel);
+        contents.map(|range| file[range].to_vec())
+    };
+    for mutation in all(wrapped.len()) {
+        let file = mutation.apply(&wrapped);
+        if let Ok(contents) = bounded(|| tests::as_boot(|| unwrapped(&file))) {
+            assert_eq!(contents, image, "{mutation:?}");
+        }
+    }
+    let fit = payload::fit(
+        &[
+            ("kernel", "kernel", &image),
+            ("tree", "flat_dt", &[1; 50]),
+            ("initrd", "ramdisk", &[2; 50]),
+        ],
+        &[("one", "kernel", &["tree"], "initrd"), ("two", "kernel", &[], "")],
+    );
+    for mutation in all(fit.len()) {
+        let file = mutation.apply(&fit);
+        for configuration in [None, Some("two")] {
+            if let Ok(contents) = bounded(|| tests::as_boot(|| load::fit::open(&file, configuration))) {
+                let parts = [Some(contents.kernel), contents.device_tree, contents.ramdisk];
+                for part in parts.into_iter().flatten() {
+                    assert!(
+                        file.get(part.clone()).is_some_and(|part| !part.is_empty()),
+                        "{mutation:?}"
+                    );
+                }
+            }
+        }
+    }
+    let (tree, overlay) = (payload::device_tree(), payload::overlay("x"));
+    let base = load::device_tree::Tree::check(&tree).unwrap();
+    let mut changed = 0;
+    for mutation in all(overlay.len()) {
+        let bytes = mutation.apply(&overlay);
+        let overlay = load::overlay::Overlay {
+            name: "x",
+            bytes: &bytes,
+        };
+        let result = bounded(|| tests::as_boot(|| load::overlay::merged(&base, &[overlay]).to_dtb()));
+        load::device_tree::Tree::check(&result).unwrap_or_else(|error| panic!("{mutation:?}: {error}"));
+        changed += usize::from(result != tree);
+    }
+    assert!(changed > 0);
+}
+
+/// A FIT image in whole sessions.
+#[test]
+fn fit_image_mutated() {
+    let kernel = payload::image(600);
+    let golden = payload::fit(
+        &[
+            ("kernel", "kernel", &kernel),
+            ("tree", "flat_dt", &payload::device_tree()),
+            ("more", "flat_dt", &payload::overlay("x")),
+            ("initrd", "ramdisk", &payload::body(100, 77)),
+        ],
+        &[("one", "kernel", &["tree", "more"], "initrd")],
+    );
+    let mut tally = Tally::default();
+    for mutation in Mutation::random(300).chain((0..golden.len()).step_by(7).map(Mutation::Cut)) {
+        let mut site = small_site();
+        site.route("/boot/menu", [Reply::ok("LABEL a\nLINUX Image\n")]);
+        site.route("/boot/Image", [Reply::ok(mutation.apply(&golden))]);
+        tally.count(&survives(&mut site));
+    }
+}
+
 #[test]
 fn a_gzip_bomb_is_refused() {
     let mut site = small_site();

@@ -151,7 +151,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 16] = [
+const PACKAGES: [Package; 18] = [
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
@@ -227,6 +227,17 @@ const PACKAGES: [Package; 16] = [
     Package {
         name: "dnsmasq-base",
         proof: "dnsmasq",
+        goal: Goal::Test,
+    },
+    // Writes and applies overlays, to compare.
+    Package {
+        name: "device-tree-compiler",
+        proof: "fdtoverlay",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "u-boot-tools",
+        proof: "mkimage",
         goal: Goal::Test,
     },
     Package {
@@ -346,6 +357,8 @@ mod tests {
                 "needs the program patch (Debian: patch)",
                 "needs the program ip (Debian: iproute2)",
                 "needs the program dnsmasq (Debian: dnsmasq-base)",
+                "needs the program fdtoverlay (Debian: device-tree-compiler)",
+                "needs the program mkimage (Debian: u-boot-tools)",
                 "needs the program nginx (Debian: nginx-light)",
             ]
         );

@@ -3,6 +3,7 @@
 //! What is packed moves to the end of memory, once, and is unpacked from there to where the kernel runs. A FIT image
 //! stays there as long as its other parts are needed; the memory that everything else gets ends where it begins.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 
 use super::fit::{self, Contents};
@@ -107,7 +108,7 @@ fn place_fit<'m>(
     let file = room.bytes().get(..len).unwrap_or_default();
     let contents = fit::open(file, configuration).map_err(|why| Error::Fit {
         url: url.clone(),
-        why,
+        why: Box::new(why),
     })?;
     let at = room.len().saturating_sub(len);
     room.bytes_mut().copy_within(..len, at);

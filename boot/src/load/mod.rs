@@ -16,6 +16,7 @@ pub mod uimage;
 mod fixups;
 mod kernel;
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -79,7 +80,7 @@ pub enum Error {
         /// Where it came from.
         url: Url,
         /// Why it cannot.
-        why: fit::Error,
+        why: Box<fit::Error>,
     },
     /// The entry names a configuration of a FIT image, and this is none.
     NoFit {
@@ -209,6 +210,8 @@ pub fn load(
 pub struct Files<'m> {
     /// The kernel, at a 2 MiB boundary; its room ends where the initrds begin.
     pub kernel: Fetched<'m>,
+    /// The configuration of the kernel's FIT image; the default one without.
+    pub configuration: Option<String>,
     /// Files for the initial ramdisk, one behind the other.
     pub initrds: Vec<(Fetched<'m>, Expected)>,
     /// The addresses from the first to the last byte of those.
@@ -241,7 +244,7 @@ pub fn start(
         .map(|file| verify(file, Expected::DeviceTree))
         .transpose()?;
     let file = verify(files.kernel, Expected::Kernel)?;
-    let Kernel { placed, free, bundle } = kernel::place(file, None)?;
+    let Kernel { placed, free, bundle } = kernel::place(file, files.configuration.as_deref())?;
     let (mut slot, free) = slot(free)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| files.initrd.is_none()) {

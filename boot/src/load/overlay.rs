@@ -87,7 +87,7 @@ pub struct Overlay<'a> {
 
 /// `base` with the overlays on it, in order. One that cannot be applied leaves no trace but a warning: a node that boots
 /// without it can be reached and mended.
-pub(super) fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
+pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
     let mut wanted: Vec<&Overlay<'_>> = overlays.iter().take(MAX_OVERLAYS).collect();
     for left_out in overlays.iter().skip(MAX_OVERLAYS) {
         warn!(

@@ -18,8 +18,8 @@ use super::value::{Type, uri_encoded};
 use super::{Boot, Event, Interpreter, Outcome, Step, cpio};
 use crate::fetch::{Method, Reason, Request};
 use crate::load::arrange::{Piece, arrange};
-use crate::load::gzip;
 use crate::load::place::PAGE;
+use crate::load::{fit, gzip};
 use crate::url::{self, Url};
 use crate::verify::{Expected, Fetched};
 use crate::{Region, load};
@@ -348,6 +348,7 @@ impl Interpreter<'_, '_> {
             Some((uri, list)) => (uri, self.claim_parameters(list.strip_prefix('='))),
             None => (uri, None),
         };
+        let fragment = uri.split_once('#').map(|(_, fragment)| fragment);
         let mut url = self.resolve_uri(uri)?;
         let mut asked_again = false;
         loop {
@@ -384,7 +385,13 @@ impl Interpreter<'_, '_> {
                 Ok(response) => {
                     self.misses = 0;
                     let name = base_name(&url);
-                    return self.images.add(name, response.url, at, response.len, front);
+                    let id = self.images.add(name, response.url, at, response.len, front)?;
+                    let is_fit = fit::is_fit(self.images.bytes(id));
+                    let configuration = fragment.filter(|name| is_fit && !name.is_empty());
+                    if let Some(image) = self.images.get_mut(id) {
+                        image.configuration = configuration.map(Into::into);
+                    }
+                    return Ok(id);
                 }
                 Err(error) => {
                     let unauthorized = matches!(error.reason, Reason::Status { code: 401, .. });
@@ -521,6 +528,7 @@ impl Interpreter<'_, '_> {
             }
         };
         let (kernel_url, kernel) = found(id)?;
+        let configuration = self.images.get(id)?.configuration.clone();
         let rest: Vec<(Id, Url, Piece)> = files
             .iter()
             .map(|&id| found(id).map(|(url, piece)| (id, url, piece)))
@@ -538,6 +546,7 @@ impl Interpreter<'_, '_> {
                 room,
                 len: kernel.len,
             },
+            configuration,
             initrds: Vec::new(),
             initrd: None,
             device_tree: None,

@@ -13,9 +13,8 @@ use super::errno::{Errno, Failure};
 use super::line::{MAX_SCRIPT, Text, is_script};
 use crate::Region;
 use crate::load::arrange::{Piece, aligned};
-use crate::load::gzip;
-use crate::load::image;
 use crate::load::place::{BLOCK, PAGE};
+use crate::load::{fit, gzip, image, uimage};
 use crate::url::Url;
 
 /// Images at a time.
@@ -52,6 +51,8 @@ pub struct Image {
     pub url: Url,
     /// Its command line.
     pub arguments: Option<String>,
+    /// The configuration asked for, when it is a FIT image: what stood behind the `#` of its URI.
+    pub configuration: Option<String>,
     /// What it is.
     pub content: Content,
     /// Whether it is freed once it was executed.
@@ -257,6 +258,7 @@ impl<'m> Images<'m> {
             name,
             url,
             arguments: None,
+            configuration: None,
             content,
             autofree: false,
             trusted: false,
@@ -300,12 +302,22 @@ impl<'m> Images<'m> {
     /// Whether an image can be executed, or why not.
     pub fn executable(&self, id: Id) -> Result<(), Failure> {
         let bytes = self.bytes(id);
+        let refusal = |why: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}"));
         if is_script(bytes) || gzip::is_gzip(bytes) {
             return Ok(());
         }
+        if uimage::is_uimage(bytes) {
+            let contents = uimage::contents(bytes, uimage::Kind::Kernel);
+            return contents.map(|_| ()).map_err(|why| refusal(&why));
+        }
+        if fit::is_fit(bytes) {
+            let configuration = self.get(id).and_then(|image| image.configuration.as_deref());
+            let contents = fit::open(bytes, configuration);
+            return contents.map(|_| ()).map_err(|why| refusal(&why));
+        }
         image::parse(bytes)
             .map(|_| ())
-            .map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}, nor a script")))
+            .map_err(|why| refusal(&format_args!("{why}, nor a script")))
     }
 }
 
