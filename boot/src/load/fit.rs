@@ -367,6 +367,9 @@ pub(super) mod tests {
 
     type Hashes<'a> = &'a [(&'a str, &'a dyn Fn(&[u8]) -> Vec<u8>)];
 
+    /// The properties of a configuration.
+    type Parts<'a> = &'a [(&'a str, &'a dyn Value)];
+
     /// An image of a FIT with these hashes.
     fn image(name: &str, kind: &str, data: &[u8], hashes: Hashes<'_>) -> DeviceTreeNode {
         let hashes = hashes.iter().enumerate().map(|(n, (algorithm, sum))| {
@@ -397,7 +400,7 @@ pub(super) mod tests {
     /// A FIT image of images, each with its name, type and data, and configurations, each with its name and parts.
     pub(crate) fn golden(
         images: &[(&str, &str, &[u8])],
-        configurations: &[(&str, &[(&str, &dyn Value)])],
+        configurations: &[(&str, Parts<'_>)],
         default: Option<&str>,
     ) -> DeviceTree {
         let images = images

@@ -510,11 +510,12 @@ fn load_overlays<'m>(
 #[cfg(test)]
 mod tests {
     use dtoolkit::fdt::Fdt;
-    use dtoolkit::model::DeviceTree;
+    use dtoolkit::model;
     use dtoolkit::{Node, Property};
     use smoltcp::wire::EthernetAddress;
 
     use super::*;
+    use crate::fetch;
 
     /// A server with these files, each beside its URL.
     struct Server(Vec<(&'static str, Vec<u8>)>);
@@ -522,7 +523,19 @@ mod tests {
     impl Server {
         fn get(&self, url: &Url, into: &mut [u8]) -> Result<Response, crate::fetch::Error> {
             let name = url.to_string();
-            let (_, file) = self.0.iter().find(|(path, _)| name.ends_with(path)).unwrap();
+            let status = |code| fetch::Error {
+                method: fetch::Method::Get,
+                url: url.clone(),
+                reason: fetch::Reason::Status {
+                    code,
+                    phrase: String::new(),
+                },
+            };
+            if name.ends_with("/busy") {
+                return Err(status(503));
+            }
+            let file = self.0.iter().find(|(path, _)| name.ends_with(path));
+            let (_, file) = file.ok_or_else(|| status(404))?;
             into[..file.len()].copy_from_slice(file);
             Ok(Response {
                 url: url.clone(),
@@ -703,6 +716,51 @@ mod tests {
         );
     }
 
+    /// An overlay that gives `/chosen` a property `marker` of this value.
+    fn marker(value: &str) -> Vec<u8> {
+        let node = device_tree::tests::node;
+        let mut tree = model::DeviceTree::new();
+        let addition = node("__overlay__", &[("marker", &value)], vec![]);
+        tree.root = node(
+            "",
+            &[],
+            vec![node("fragment@0", &[("target-path", &"/chosen")], vec![addition])],
+        );
+        tree.to_dtb()
+    }
+
+    #[test]
+    fn overlays_are_applied_in_order_to_either_tree_and_those_that_are_not_there_are_left_out() {
+        let server = Server(vec![
+            ("/kernel", image::tests::golden(0, 0x30_0000)),
+            ("/initrd", vec![4; 100]),
+            ("/dtb", firmware()),
+            ("/one", marker("one")),
+            ("/two", marker("two")),
+            ("/page", b"<html>".to_vec()),
+            ("/tree", firmware()),
+        ]);
+        for tree in [None, Some("/dtb")] {
+            let mut payload = payload(&["/initrd"], tree);
+            let last = |payload: &Payload| {
+                let (handoff, bytes) = run(&server, payload, Some(&firmware())).unwrap();
+                assert_eq!(at(&bytes, handoff.written[2].start, 100), [4; 100]);
+                chosen(&handoff, &bytes, "marker")
+            };
+            assert_eq!(last(&payload), None);
+            payload.overlays = ["/one", "/absent", "/page", "/two", "/tree"].map(url).to_vec();
+            assert_eq!(last(&payload).unwrap(), b"two\0");
+            payload.overlays = ["/two", "/one"].map(url).to_vec();
+            assert_eq!(last(&payload).unwrap(), b"one\0");
+            // The next attempt may get this one.
+            payload.overlays = ["/one", "/busy"].map(url).to_vec();
+            assert_eq!(
+                run(&server, &payload, Some(&firmware())).unwrap_err(),
+                "fetch: GET http://boot/busy: 503"
+            );
+        }
+    }
+
     /// A FIT image with everything in it, the kernel and the device tree packed or not.
     fn fit_image(kernel: &[u8], packed: bool) -> Vec<u8> {
         let pack = |data: &[u8]| {
@@ -712,25 +770,11 @@ mod tests {
                 data.to_vec()
             }
         };
-        let mut addition = DeviceTree::new();
-        addition.root = device_tree::tests::node(
-            "",
-            &[],
-            vec![device_tree::tests::node(
-                "fragment@0",
-                &[("target-path", &"/chosen")],
-                vec![device_tree::tests::node(
-                    "__overlay__",
-                    &[("marker", &"overlaid")],
-                    vec![],
-                )],
-            )],
-        );
         let mut image = fit::tests::golden(
             &[
                 ("kernel", "kernel", &pack(kernel)),
                 ("tree", "flat_dt", &pack(&firmware())),
-                ("addition", "flat_dt", &addition.to_dtb()),
+                ("addition", "flat_dt", &marker("overlaid")),
                 ("initrd", "ramdisk", &[7; 9000]),
             ],
             &[(
@@ -770,6 +814,28 @@ mod tests {
             assert_eq!(at(&bytes, handoff.written[2].start, 100), [5; 100]);
             assert_eq!(chosen(&handoff, &bytes, "marker"), None);
         }
+    }
+
+    #[test]
+    fn a_fit_image_named_again_stands_for_what_is_in_it_and_a_configuration_must_be_there() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let server = Server(vec![("/kernel", fit_image(&kernel, false))]);
+        let mut named = payload(&["/kernel"], Some("/kernel"));
+        let (handoff, bytes) = run(&server, &named, None).unwrap();
+        assert_eq!(at(&bytes, handoff.written[2].start, 9000), [7; 9000]);
+        assert_eq!(chosen(&handoff, &bytes, "marker").unwrap(), b"overlaid\0");
+        named.configuration = Some("pi".into());
+        run(&server, &named, None).unwrap();
+        named.configuration = Some("pi5".into());
+        assert_eq!(
+            run(&server, &named, None).unwrap_err(),
+            "load: http://boot/kernel: FIT image has no configuration \"pi5\"; it has pi"
+        );
+        let server = Server(vec![("/kernel", kernel)]);
+        assert_eq!(
+            run(&server, &named, None).unwrap_err(),
+            "load: kernel http://boot/kernel is no FIT image; it has no configuration \"pi5\""
+        );
     }
 
     #[test]
