@@ -22,6 +22,7 @@ extern crate alloc;
 mod log;
 
 mod error;
+mod event;
 mod machine;
 mod memory;
 mod settings;
@@ -44,6 +45,7 @@ mod session;
 #[cfg(not(feature = "defmt"))]
 pub use ::log as log_text;
 pub use error::Error;
+pub use event::{Boot, Event, Exchange};
 pub use handoff::Handoff;
 pub use machine::{Board, Clock, Console, Entropy, Mac, Machine, Platform};
 pub use memory::Region;

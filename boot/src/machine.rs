@@ -7,7 +7,8 @@ use smoltcp::phy::Device;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use crate::Region;
+use crate::url::Url;
+use crate::{Event, Region};
 
 /// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
 pub struct Machine<'m, N: Device> {
@@ -57,6 +58,15 @@ pub trait Platform {
     /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
     /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.
     fn kick_watchdog(&mut self);
+
+    /// Hears what happens, in order. A board does not listen.
+    fn event(&mut self, _event: &Event<'_>) {}
+
+    /// Whether the rest of a download of `len` bytes is wanted that begins with `first`, about 4 KiB. A board wants it; a
+    /// dry run may know enough. What is left out counts as downloaded, and what is in memory in its place as its bytes.
+    fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
+        true
+    }
 }
 
 /// A MAC address as people write it, `b8:27:eb:01:02:03` (smoltcp prints dashes).

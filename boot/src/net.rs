@@ -9,7 +9,8 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::lease::{Client, Identity, Lease};
-use crate::{Clock, Entropy, Platform};
+use crate::url::Url;
+use crate::{Clock, Entropy, Event, Platform};
 
 /// Frames taken in before anything is sent or looked at again: one acknowledgement answers them all, and a flood
 /// cannot keep the loop from its deadlines.
@@ -108,6 +109,16 @@ impl<'m, N: Device> Net<'m, N> {
         let now = self.now();
         self.client.ask_again(now);
         self.configure();
+    }
+
+    /// Tells whoever listens what happens.
+    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        self.platform.event(event);
+    }
+
+    /// Whether the rest of a file of `len` bytes is wanted that begins with `first`.
+    pub(crate) fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
+        self.platform.wants(url, first, len)
     }
 
     /// A random number, for ports and jitter.

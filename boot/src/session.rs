@@ -1,6 +1,7 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use smoltcp::phy::Device;
 use smoltcp::time::{Duration, Instant};
@@ -9,11 +10,12 @@ use smoltcp::wire::Ipv4Address;
 use crate::fetch::{self, Fetcher, Request, Response};
 use crate::lease::{Identity, Lease};
 use crate::load::{self, Seeds};
-use crate::menu::{self, Chosen, Found, Menu};
+use crate::menu::{self, Chosen, DeviceTree, Found, Menu};
 use crate::net::Net;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
-use crate::{Board, Console, Entropy, Error, Handoff, Machine, Region, Settings};
+use crate::url::Url;
+use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
 
 /// How often a long download says how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -101,9 +103,33 @@ fn attempt<N: Device>(
         }
     };
     let payload = menu::choose(net, console, &menu, &lease, board)?;
-    load::load(&payload, memory, board, &seeds, &mut |url, into| {
-        download(net, fetcher, &Request::get(url), into)
-    })
+    let mut sources: Vec<(Url, Url)> = Vec::new();
+    let handoff = load::load(&payload, memory, board, &seeds, &mut |url, into| {
+        let response = download(net, fetcher, &Request::get(url), into)?;
+        sources.push((url.clone(), response.url.clone()));
+        Ok(response)
+    })?;
+    // Where they came from, after redirects.
+    let source = |url| {
+        let found = sources.iter().find(|(asked, _)| asked == url);
+        found.map_or(url, |(_, source)| source)
+    };
+    net.tell(&Event::Boot(&Boot {
+        kernel: source(&payload.kernel),
+        initrds: payload.initrds.iter().map(source).collect(),
+        command_line: &payload.command_line,
+        device_tree: match &payload.device_tree {
+            DeviceTree::Firmware => None,
+            DeviceTree::Served(url) => Some(source(url)),
+            DeviceTree::FirstOf(urls) => {
+                let mut sources = sources.iter();
+                sources
+                    .find(|(asked, _)| urls.contains(asked))
+                    .map(|(_, source)| source)
+            }
+        },
+    }));
+    Ok(handoff)
 }
 
 /// Downloads, and says now and then how far it is.
@@ -204,6 +230,10 @@ impl<N: Device> World for Live<'_, '_, N> {
 
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
         resolve::resolve(self.net, host)
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        self.net.tell(event);
     }
 }
 

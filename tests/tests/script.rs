@@ -7,9 +7,9 @@ use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Lease, Options};
 use boot::load::Seeds;
 use boot::menu::{Action, Chosen, Menu};
-use boot::script::{self, Event, Outcome, Script, World};
+use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
-use boot::{Board, Region, resolve};
+use boot::{Board, Event, Region, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 use tests::cases::{self, Case};
@@ -54,29 +54,8 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-impl World for Bench {
-    fn now(&self) -> Instant {
-        Instant::from_millis(self.now)
-    }
-
-    fn key(&mut self, deadline: Instant) -> Option<u8> {
-        let deadline = deadline.total_millis();
-        match self.case.keys.front() {
-            Some((at, _)) if *at <= deadline => {
-                let (at, key) = self.case.keys.pop_front().unwrap();
-                self.now = self.now.max(at);
-                Some(key)
-            }
-            _ => {
-                self.now = self.now.max(deadline);
-                None
-            }
-        }
-    }
-
-    fn print(&mut self, _: &str) {}
-
-    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, Error> {
+impl Bench {
+    fn download(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, Error> {
         // A download takes time.
         self.now += 1;
         let mut url = request.url.clone();
@@ -121,7 +100,7 @@ impl World for Bench {
         Ok(Response { url, len })
     }
 
-    fn choose(&mut self, menu: &Menu) -> Chosen {
+    fn pick(&mut self, menu: &Menu) -> Chosen {
         let Some(choice) = self.case.choices.pop_front() else {
             return match menu.timeout {
                 Some(_) => Chosen::Entry(menu.default.entry),
@@ -133,6 +112,91 @@ impl World for Bench {
         }
         let found = menu.entries.iter().position(|entry| entry.name == choice);
         Chosen::Entry(found.expect("an item of that name"))
+    }
+
+    /// What a request led to, as the trace has it.
+    fn record_request(&mut self, request: &Request<'_>, result: &Result<Response, Error>) {
+        let mut line = format!("{} {}", request.method, request.url);
+        if let Some(form) = request.form {
+            let _ = write!(line, " [{form}]");
+        }
+        for (name, value) in request.headers {
+            let _ = write!(line, " {{{name}: {value}}}");
+        }
+        if let Some(credentials) = request.url.credentials() {
+            let _ = write!(line, " as {}", String::from_utf8_lossy(&credentials));
+        }
+        match result {
+            Ok(response) if response.url != *request.url => {
+                let _ = write!(line, " -> {}", response.url);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let _ = write!(line, " {}", error.reason);
+            }
+        }
+        self.trace.get_mut().say(line);
+    }
+
+    /// What a menu led to.
+    fn record_menu(&mut self, menu: &Menu, chosen: Chosen) {
+        let mut line = format!("menu {}:", menu.title().unwrap_or_default());
+        for (index, entry) in menu.entries.iter().enumerate() {
+            let mark = if index == menu.default.entry { "*" } else { "" };
+            let key = entry
+                .hot_key
+                .map_or(String::new(), |key| format!("[{}]", char::from(key)));
+            let _ = match entry.action {
+                Action::Gap => write!(line, " -{}-", entry.shown()),
+                _ => write!(line, " {key}{}={}{mark}", entry.name, entry.shown()),
+            };
+        }
+        if let Some(timeout) = menu.timeout {
+            let _ = write!(line, " ({} ms)", timeout.total_millis());
+        }
+        self.trace.get_mut().say(format!(
+            "{line} -> {}",
+            match chosen {
+                Chosen::Entry(entry) => menu.entries[entry].name.clone(),
+                Chosen::Left => "left".into(),
+                Chosen::Unattended => "nobody".into(),
+            }
+        ));
+    }
+}
+
+impl World for Bench {
+    fn now(&self) -> Instant {
+        Instant::from_millis(self.now)
+    }
+
+    fn key(&mut self, deadline: Instant) -> Option<u8> {
+        let deadline = deadline.total_millis();
+        match self.case.keys.front() {
+            Some((at, _)) if *at <= deadline => {
+                let (at, key) = self.case.keys.pop_front().unwrap();
+                self.now = self.now.max(at);
+                Some(key)
+            }
+            _ => {
+                self.now = self.now.max(deadline);
+                None
+            }
+        }
+    }
+
+    fn print(&mut self, _: &str) {}
+
+    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, Error> {
+        let result = self.download(request, into);
+        self.record_request(request, &result);
+        result
+    }
+
+    fn choose(&mut self, menu: &Menu) -> Chosen {
+        let chosen = self.pick(menu);
+        self.record_menu(menu, chosen);
+        chosen
     }
 
     fn lease(&mut self) -> Option<Lease> {
@@ -165,52 +229,6 @@ impl World for Bench {
                     trace.lines.push(format!("print {}", shown(&line)));
                 }
             }
-            Event::Request { request, result } => {
-                let mut line = format!("{} {}", request.method, request.url);
-                if let Some(form) = request.form {
-                    let _ = write!(line, " [{form}]");
-                }
-                for (name, value) in request.headers {
-                    let _ = write!(line, " {{{name}: {value}}}");
-                }
-                if let Some(credentials) = request.url.credentials() {
-                    let _ = write!(line, " as {}", String::from_utf8_lossy(&credentials));
-                }
-                match result {
-                    Ok(response) if response.url != *request.url => {
-                        let _ = write!(line, " -> {}", response.url);
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        let _ = write!(line, " {}", error.reason);
-                    }
-                }
-                trace.say(line);
-            }
-            Event::Menu(menu, chosen) => {
-                let mut line = format!("menu {}:", menu.title().unwrap_or_default());
-                for (index, entry) in menu.entries.iter().enumerate() {
-                    let mark = if index == menu.default.entry { "*" } else { "" };
-                    let key = entry
-                        .hot_key
-                        .map_or(String::new(), |key| format!("[{}]", char::from(key)));
-                    let _ = match entry.action {
-                        Action::Gap => write!(line, " -{}-", entry.shown()),
-                        _ => write!(line, " {key}{}={}{mark}", entry.name, entry.shown()),
-                    };
-                }
-                if let Some(timeout) = menu.timeout {
-                    let _ = write!(line, " ({} ms)", timeout.total_millis());
-                }
-                trace.say(format!(
-                    "{line} -> {}",
-                    match chosen {
-                        Chosen::Entry(entry) => menu.entries[*entry].name.clone(),
-                        Chosen::Left => "left".into(),
-                        Chosen::Unattended => "nobody".into(),
-                    }
-                ));
-            }
             Event::Boot(boot) => {
                 let mut line = match boot.command_line {
                     long if long.len() > 200 => format!("boot {} [{} bytes]", boot.kernel, long.len()),
@@ -224,6 +242,8 @@ impl World for Bench {
                 }
                 trace.say(line);
             }
+            // The lower layers tell of these, which the bench stands in for.
+            Event::Asking(_) | Event::Answered(_) | Event::Menu(_) | Event::Chosen(..) => {}
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) use self::request::base64;
 use crate::net::Net;
 use crate::resolve::{self, resolve};
 use crate::url::{self, Scheme, Url};
+use crate::{Event, Exchange};
 
 /// How long a server may think before its answer's head is complete: some build an image on demand, which takes them
 /// a minute or two. A server that is gone is noticed much sooner.
@@ -45,6 +46,8 @@ const BODY_PACE: Pace = Pace {
 const MAX_REDIRECTS: usize = 10;
 /// How often one download is taken up again after an interruption.
 const MAX_RESUMES: u32 = 3;
+/// The first bytes of a file, which tell what it is.
+const BEGINNING: u64 = 4096;
 /// The least time between two calls of `progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The body of an error or a redirect is read, to keep the connection, when it is at most this long …
@@ -255,6 +258,7 @@ impl Fetcher {
         let mut transfer = Transfer {
             into,
             done: 0,
+            came: 0,
             total: None,
             validator: None,
             progress,
@@ -312,18 +316,43 @@ impl Fetcher {
         self.connection.close(net);
     }
 
-    /// One request and its answer. `Some`: a redirect to follow.
+    /// One request and its answer, told to whoever listens. `Some`: a redirect to follow.
     fn exchange<N: Device>(
         &mut self,
         net: &mut Net<'_, N>,
         request: &Request<'_>,
         transfer: &mut Transfer<'_>,
     ) -> Result<Option<Url>, Reason> {
+        net.tell(&Event::Asking(request));
+        let mut status = None;
+        transfer.came = 0;
+        let result = self.converse(net, request, transfer, &mut status);
+        net.tell(&Event::Answered(&Exchange {
+            method: request.method,
+            url: request.url,
+            status,
+            length: transfer.total,
+            received: transfer.came,
+            redirect: result.as_ref().ok().and_then(Option::as_ref),
+            failure: result.as_ref().err(),
+        }));
+        result
+    }
+
+    /// One request and its answer, whose status is left in `status`.
+    fn converse<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        request: &Request<'_>,
+        transfer: &mut Transfer<'_>,
+        status: &mut Option<u16>,
+    ) -> Result<Option<Url>, Reason> {
         let url = request.url;
         if url.scheme() == Scheme::Tftp {
             return self.read(net, request, transfer).map(|()| None);
         }
         let mut head = self.ask(net, request, transfer.rest())?;
+        *status = Some(head.status);
         if request.method == Method::Head {
             head.framing = Framing::Length(0);
         }
@@ -346,6 +375,7 @@ impl Fetcher {
         let Transfer {
             into,
             done,
+            came,
             total,
             progress,
             reported,
@@ -354,11 +384,23 @@ impl Fetcher {
         let (space, have, total) = (into.len(), *done, *total);
         let target = into.get_mut(have..).unwrap_or_default();
         let pace = BODY_PACE.within(request.patience);
-        let result = self.read_body(net, &head, target, pace, &mut |now, written| {
-            *done = have.saturating_add(written);
+        let result = self.read_body(net, &head, target, pace, &mut |net, now, bytes| {
+            let before = *came;
+            *came = bytes.len() as u64;
+            *done = have.saturating_add(bytes.len());
             if now - *reported >= PROGRESS_INTERVAL {
                 *reported = now;
                 progress(*done as u64, total);
+            }
+            // Asked once, when enough has come to tell what the file is.
+            let rest =
+                total.filter(|total| have == 0 && before < BEGINNING && (BEGINNING..*total).contains(came));
+            match rest {
+                Some(total) if !net.wants(url, bytes, total) => {
+                    *done = usize::try_from(total).unwrap_or(*done);
+                    false
+                }
+                _ => true,
             }
         });
         result.map(|()| None).map_err(|broken| match broken {
@@ -382,7 +424,9 @@ impl Fetcher {
         let host = request.url.host();
         let address = self.address(net, host)?;
         transfer.done = 0;
-        tftp::read(net, address, request, transfer)?;
+        let result = tftp::read(net, address, request, transfer);
+        transfer.came = transfer.done as u64;
+        result?;
         self.resolved = Some((host.into(), address));
         Ok(())
     }
@@ -476,7 +520,8 @@ impl Fetcher {
         }
     }
 
-    /// Reads the body that follows `head` to the start of `into`. `arrived` hears the time and the bytes so far.
+    /// Reads the body that follows `head` to the start of `into`. `arrived` hears the time and sees the bytes so far; the
+    /// rest is left when it wants no more.
     ///
     /// Afterwards the connection is either ready for the next request or closed.
     fn read_body<N: Device>(
@@ -485,7 +530,7 @@ impl Fetcher {
         head: &Head,
         into: &mut [u8],
         pace: Pace,
-        arrived: &mut dyn FnMut(Instant, usize),
+        arrived: &mut Arrived<'_, N>,
     ) -> Result<(), Broken> {
         let mut body = Body::new(head.framing);
         let mut written: usize = 0;
@@ -506,7 +551,10 @@ impl Fetcher {
                     written = written.saturating_add(wrote);
                     let now = net.now();
                     due.arrived(now, written);
-                    arrived(now, written);
+                    if !arrived(net, now, into.get(..written).unwrap_or_default()) {
+                        self.connection.close(net);
+                        return Ok(());
+                    }
                 }
                 Ok(Received::Data(Err(error))) => break Err(Broken::Body(error)),
                 Ok(Received::End) if body.may_end() => break Ok(()),
@@ -524,9 +572,12 @@ impl Fetcher {
     fn discard<N: Device>(&mut self, net: &mut Net<'_, N>, head: &Head) {
         let mut sink = vec![0; MAX_DISCARD];
         // `read_body` closes the connection when it fails.
-        let _ = self.read_body(net, head, &mut sink, DISCARD_PACE, &mut |_, _| ());
+        let _ = self.read_body(net, head, &mut sink, DISCARD_PACE, &mut |_, _, _| true);
     }
 }
+
+/// Hears the time and sees the bytes of a body so far, and says whether to go on.
+type Arrived<'a, N> = dyn FnMut(&mut Net<'_, N>, Instant, &[u8]) -> bool + 'a;
 
 /// How fast a body must come: so many bytes in every window, or its end, which must come in time.
 #[derive(Debug, Clone, Copy)]
@@ -585,6 +636,8 @@ struct Transfer<'a> {
     into: &'a mut [u8],
     /// How many bytes of `into` are filled.
     done: usize,
+    /// How many bytes came with the last answer.
+    came: u64,
     /// The length of the file, when known.
     total: Option<u64>,
     /// What tells the server which version of the file those bytes are from.
@@ -689,6 +742,7 @@ mod tests {
         let mut transfer = Transfer {
             into: &mut [0; 12],
             done: 0,
+            came: 0,
             total: None,
             validator: None,
             progress: &mut |_, _| (),

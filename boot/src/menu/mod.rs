@@ -22,7 +22,7 @@ use crate::fetch::{self, Fetcher};
 use crate::lease::{Lease, Uuid};
 use crate::net::Net;
 use crate::url::{self, Url};
-use crate::{Board, Console, Settings, script};
+use crate::{Board, Console, Event, Settings, script};
 use screen::Choice;
 
 pub use model::{Action, Boot, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts};
@@ -256,7 +256,7 @@ pub fn choose<N: Device>(
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
     let payload = loop {
-        let (pick, by_person) = match shown(net, console, &mut screen, &mut output) {
+        let (pick, by_person) = match shown(net, console, menu, &mut screen, &mut output) {
             Choice::Entry { pick, by_person } => (pick, by_person),
             Choice::Left | Choice::Unattended => continue,
         };
@@ -279,9 +279,13 @@ pub fn choose<N: Device>(
 pub fn ask<N: Device>(net: &mut Net<'_, N>, console: &mut dyn Console, menu: &Menu) -> Chosen {
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
-    let choice = shown(net, console, &mut screen, &mut output);
+    let choice = shown(net, console, menu, &mut screen, &mut output);
     screen.close(&mut output);
     write(console, &mut output);
+    chosen(&choice)
+}
+
+fn chosen(choice: &Choice) -> Chosen {
     match choice {
         Choice::Entry { pick, .. } => Chosen::Entry(pick.entry),
         Choice::Left => Chosen::Left,
@@ -293,9 +297,11 @@ pub fn ask<N: Device>(net: &mut Net<'_, N>, console: &mut dyn Console, menu: &Me
 fn shown<N: Device>(
     net: &mut Net<'_, N>,
     console: &mut dyn Console,
+    menu: &Menu,
     screen: &mut screen::Screen<'_>,
     output: &mut String,
 ) -> Choice {
+    net.tell(&Event::Menu(menu));
     loop {
         let choice = net.wait(net.now() + POLL, |net| {
             read(console, |byte| screen.byte(byte, net.now()));
@@ -304,6 +310,7 @@ fn shown<N: Device>(
             choice
         });
         if let Some(choice) = choice {
+            net.tell(&Event::Chosen(menu, chosen(&choice)));
             return choice;
         }
     }

@@ -15,14 +15,14 @@ use super::errno::{Errno, Failure};
 use super::images::{Content, Id, kernel_room};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
-use super::{Boot, Event, Interpreter, Outcome, Step, cpio};
+use super::{Interpreter, Outcome, Step, cpio};
 use crate::fetch::{Method, Reason, Request};
 use crate::load::arrange::{Piece, arrange};
 use crate::load::place::PAGE;
 use crate::load::{fit, gzip};
 use crate::url::{self, Url};
 use crate::verify::{Expected, Fetched};
-use crate::{Region, load};
+use crate::{Boot, Event, Region, load};
 
 /// Options of all commands that name one image.
 const SINGLE: [Spec; 5] = [
@@ -377,10 +377,6 @@ impl Interpreter<'_, '_> {
             let (at, room) = self.images.room(kernel, front);
             let result = self.world.fetch(&request, room);
             self.progress();
-            self.world.event(&Event::Request {
-                request: &request,
-                result: &result,
-            });
             match result {
                 Ok(response) => {
                     self.misses = 0;

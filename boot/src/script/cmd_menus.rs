@@ -8,7 +8,7 @@ use super::cmd_flow::key;
 use super::console::{Echo, UNATTENDED};
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec, number};
-use super::{Event, Interpreter, Step};
+use super::{Interpreter, Step};
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
 
 /// Items of all menus and forms together.
@@ -176,7 +176,6 @@ impl Interpreter<'_, '_> {
         };
         let chosen = self.world.choose(&menu);
         self.progress();
-        self.world.event(&Event::Menu(&menu, chosen));
         match chosen {
             Chosen::Entry(entry) => Ok(entry),
             Chosen::Left => Err(Failure::expected(Errno::MENU_LEFT, "left")),

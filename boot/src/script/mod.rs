@@ -36,7 +36,7 @@ use crate::load::Seeds;
 use crate::menu::{Chosen, Menu};
 use crate::resolve;
 use crate::url::Url;
-use crate::{Board, Handoff, Region};
+use crate::{Board, Event, Handoff, Region};
 use errno::{Errno, Failure};
 use images::{Content, Id, Images};
 use line::{NoLine, Operator, Place, Text};
@@ -70,50 +70,8 @@ pub trait World {
     fn dhcp(&mut self, patience: Duration) -> bool;
     /// The address of a host.
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
-    /// Hears what happens, in order.
+    /// Hears of commands, what they print and what boots, in order.
     fn event(&mut self, _event: &Event<'_>) {}
-}
-
-/// Something that happened. All text is as the script has it: it may hold anything.
-#[derive(Debug)]
-pub enum Event<'e> {
-    /// A command is about to run.
-    Command {
-        /// The script; none at the prompt of `shell`.
-        script: Option<&'e Url>,
-        /// Its line, from 1.
-        line: usize,
-        /// The command and its arguments, expanded.
-        words: &'e [String],
-    },
-    /// A command failed.
-    Failed(&'e Failure),
-    /// A request was answered, or not.
-    Request {
-        /// What was asked.
-        request: &'e Request<'e>,
-        /// What came.
-        result: &'e Result<Response, fetch::Error>,
-    },
-    /// Text for the terminal.
-    Print(&'e str),
-    /// A menu was shown, and this was chosen.
-    Menu(&'e Menu, Chosen),
-    /// A kernel is about to be placed.
-    Boot(&'e Boot<'e>),
-}
-
-/// What boots: everything already downloaded.
-#[derive(Debug)]
-pub struct Boot<'e> {
-    /// Where the kernel came from, after redirects.
-    pub kernel: &'e Url,
-    /// Where the initial ramdisks came from, in order.
-    pub initrds: Vec<&'e Url>,
-    /// The command line, the firmware's arguments not in it.
-    pub command_line: &'e str,
-    /// Where the device tree came from; none for the firmware's.
-    pub device_tree: Option<&'e Url>,
 }
 
 /// Where a script leads.

@@ -1,0 +1,70 @@
+//! What happens during a boot, told as it happens through [`Platform::event`](crate::Platform::event): the dry run
+//! listens, a board does not. DESIGN.md says why it is one place.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::fetch::{Method, Reason, Request};
+use crate::menu::{Chosen, Menu};
+use crate::script::errno::Failure;
+use crate::url::Url;
+
+/// Something that happened. All text is as servers and scripts have it: it may hold anything.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A command of a script is about to run.
+    Command {
+        /// The script; none at the prompt of `shell`.
+        script: Option<&'e Url>,
+        /// Its line, from 1.
+        line: usize,
+        /// The command and its arguments, expanded.
+        words: &'e [String],
+    },
+    /// A command failed.
+    Failed(&'e Failure),
+    /// A request is about to be made, once the host's name is resolved; [`Event::Answered`] follows.
+    Asking(&'e Request<'e>),
+    /// What a request led to.
+    Answered(&'e Exchange<'e>),
+    /// Text that a script has for the terminal.
+    Print(&'e str),
+    /// A menu is shown, or runs its countdown unseen; [`Event::Chosen`] follows.
+    Menu(&'e Menu),
+    /// How that menu ended.
+    Chosen(&'e Menu, Chosen),
+    /// A kernel is about to run: everything that boots was downloaded.
+    Boot(&'e Boot<'e>),
+}
+
+/// One request and its answer: a download that is redirected or resumed has several.
+#[derive(Debug)]
+pub struct Exchange<'e> {
+    /// How it was asked for.
+    pub method: Method,
+    /// What was asked for.
+    pub url: &'e Url,
+    /// The answer's status; none without an answer, or where a protocol has none.
+    pub status: Option<u16>,
+    /// The length of the whole file in bytes, when the server told it.
+    pub length: Option<u64>,
+    /// How many bytes of the file came with this answer.
+    pub received: u64,
+    /// Where it was redirected to.
+    pub redirect: Option<&'e Url>,
+    /// Why it did not lead to the file.
+    pub failure: Option<&'e Reason>,
+}
+
+/// What boots.
+#[derive(Debug)]
+pub struct Boot<'e> {
+    /// Where the kernel came from, after redirects.
+    pub kernel: &'e Url,
+    /// Where the initial ramdisks came from, in order.
+    pub initrds: Vec<&'e Url>,
+    /// The command line, the firmware's arguments not in it.
+    pub command_line: &'e str,
+    /// Where the device tree came from; none for the firmware's.
+    pub device_tree: Option<&'e Url>,
+}
