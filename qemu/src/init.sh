@@ -3,7 +3,7 @@
 # Kernel parameters: bramble.hold keeps a shell on the console; retain_initrd keeps the initrd's memory, so that its digest
 # can be taken where the boot loader left it. With Linux's own driver of the board's NIC, in the order given:
 # bramble.wget=URL times a download, bramble.get=URL keeps one and gives its digest, bramble.put=URL sends that back, and
-# bramble.carrier=0 or 1 waits for the link to be lost or there.
+# bramble.carrier=0 or 1 waits for the link to be lost or there. bramble.tree=PATH tells a property of the device tree.
 
 export PATH=/bin
 /bin/busybox mkdir -p /proc /sys /dev
@@ -165,6 +165,7 @@ for word in $(cat /proc/cmdline); do
         ;;
     bramble.get=*) network && download "$value" ;;
     bramble.put=*) network && upload "$value" ;;
+    bramble.tree=*) say "tree $value $(tr '\0' ' ' < "/proc/device-tree$value")" ;;
     bramble.carrier=*) network && carrier "$value" ;;
     esac
 done

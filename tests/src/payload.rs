@@ -114,6 +114,18 @@ pub fn overlay(value: &str) -> Vec<u8> {
     tree.to_dtb()
 }
 
+/// An overlay that gives the node at a path a property, and needs no labels.
+pub fn path_overlay(path: &str, name: &str, value: &str) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    let mut fragment = node("fragment@0");
+    property(&mut fragment, "target-path", path);
+    let mut addition = node("__overlay__");
+    property(&mut addition, name, value);
+    fragment.add_child(addition);
+    tree.root.add_child(fragment);
+    tree.to_dtb()
+}
+
 /// A small flattened device tree with what Bramble must keep: identity, memory, aliases, a reservation of page 0,
 /// and the firmware's own bootargs.
 pub fn device_tree() -> Vec<u8> {

@@ -35,6 +35,7 @@ mod debian;
 mod defmt;
 mod failures;
 mod faults;
+mod formats;
 mod frames;
 mod lan;
 mod links;
