@@ -101,6 +101,93 @@ fn several_initrds_become_one() {
 }
 
 #[test]
+fn uboots_wrappers_come_off() {
+    let mut site = Site::new(6);
+    let kernel = payload::uimage(2, &payload::gzip(&site.kernel));
+    let initrd = payload::uimage(3, &site.initrd);
+    site.route("/boot/Image", [Reply::ok(kernel.clone())]);
+    site.route("/boot/initrd.img", [Reply::ok(initrd.clone())]);
+    site.boots();
+
+    // In a script too. What was the wrapper is zeros behind it.
+    let mut site = Site::new(6);
+    site.route(
+        "/boot/menu",
+        [Reply::ok("#!ipxe\nkernel Image quiet\ninitrd initrd.img\nboot\n")],
+    );
+    site.route("/boot/Image", [Reply::ok(kernel)]);
+    site.route("/boot/initrd.img", [Reply::ok(initrd)]);
+    site.initrd.extend([0; 64]);
+    site.boots();
+
+    // A file with a path in the ramdisk is what it is.
+    let mut site = Site::new(6);
+    let wrapped = payload::uimage(3, b"inside");
+    site.route(
+        "/boot/menu",
+        [Reply::ok(
+            "#!ipxe\nkernel Image\ninitrd initrd.img /boot/uInitrd\nboot\n",
+        )],
+    );
+    site.route("/boot/initrd.img", [Reply::ok(wrapped.clone())]);
+    let handoff = site.boot().unwrap();
+    let initrd = site.inspect(&handoff).initrd;
+    assert!(initrd.ends_with(&wrapped), "the archive's header, then the file");
+}
+
+#[test]
+fn a_fit_image_brings_kernel_ramdisk_and_device_tree() {
+    let site = |menu: &str| {
+        let site = Site::new(6);
+        let fit = payload::fit(
+            &[
+                ("kernel", "kernel", &site.kernel),
+                ("packed", "kernel", &payload::gzip(&site.kernel)),
+                ("tree", "flat_dt", &payload::device_tree()),
+                ("overlay", "flat_dt", &payload::overlay("by the FIT image")),
+                ("ramdisk", "ramdisk", &site.initrd),
+            ],
+            &[
+                ("plain", "kernel", &[], "ramdisk"),
+                ("whole", "packed", &["tree", "overlay"], "ramdisk"),
+            ],
+        );
+        site.route("/boot/menu", [Reply::ok(menu)]);
+        site.route("/boot/pi.itb", [Reply::ok(fit)]);
+        site
+    };
+    let is_overlaid = |tree: &[u8]| {
+        tree.windows(16)
+            .filter(|text| *text == b"by the FIT image")
+            .count()
+    };
+    for (line, overlaid) in [("pi.itb", 0), ("pi.itb#plain", 0), ("pi.itb#whole", 2)] {
+        let mut by_menu = site(&format!("LABEL a\nKERNEL {line}\nAPPEND quiet\n"));
+        assert_eq!(is_overlaid(&by_menu.boots().tree), overlaid);
+        assert_eq!(by_menu.http.borrow().paths(), ["/boot/menu", "/boot/pi.itb"]);
+        let mut by_script = site(&format!("#!ipxe\nkernel {line} quiet\nboot\n"));
+        assert_eq!(is_overlaid(&by_script.boots().tree), overlaid);
+    }
+    // What the menu names itself wins.
+    let mut named = site("LABEL a\nKERNEL pi.itb#whole\nINITRD initrd.img\n");
+    named.initrd = payload::body(5_000, 9);
+    named.route("/boot/initrd.img", [Reply::ok(named.initrd.clone())]);
+    named.boots();
+    named.route(
+        "/boot/menu",
+        [Reply::ok("#!ipxe\nkernel pi.itb\ninitrd initrd.img\nboot\n")],
+    );
+    named.boots();
+    // A configuration that is not there, and one that is.
+    let mut absent = site("#!ipxe\nkernel pi.itb#none || kernel pi.itb#whole\nboot\n");
+    absent.boots();
+    let refusal = lines()
+        .into_iter()
+        .find(|line| line.text.contains("has no configuration"));
+    assert!(refusal.is_some_and(|line| line.text.contains("it has plain, whole")));
+}
+
+#[test]
 fn an_initrd_named_inside_append_is_fetched_and_a_kernel_alone_is_enough() {
     let mut site = Site::new(7);
     site.route(

@@ -173,19 +173,14 @@ const RAMDISK: Place = Place {
     packed: "",
 };
 
+/// Whether there is a configuration of that name, else a default one, else an only one. No part of it is looked at.
+pub fn check(file: &[u8], configuration: Option<&str>) -> Result<(), Error> {
+    read(file, configuration).map(|_| ())
+}
+
 /// Finds the parts of the configuration of that name, else of the default one, else of the only one.
 pub fn open(file: &[u8], configuration: Option<&str>) -> Result<Contents, Error> {
-    let tree = Tree::check_container(file).map_err(Error::Tree)?;
-    let root = tree.fdt().root();
-    let images = child(&root, "images").ok_or(Error::Missing("/images"))?;
-    let all = child(&root, "configurations").ok_or(Error::Missing("/configurations"))?;
-    let chosen = choose(&all, configuration)?;
-    let fit = Fit {
-        file,
-        // Where data that is not in the tree begins to be counted.
-        end: tree.size().checked_next_multiple_of(4).unwrap_or(usize::MAX),
-        images,
-    };
+    let (fit, chosen) = read(file, configuration)?;
     let name = || shown(chosen.name());
     let kernel = names(&chosen, "kernel")
         .next()
@@ -212,6 +207,21 @@ pub fn open(file: &[u8], configuration: Option<&str>) -> Result<Contents, Error>
             .collect::<Result<_, _>>()?,
         ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK)).transpose()?,
     })
+}
+
+fn read<'a>(file: &'a [u8], configuration: Option<&str>) -> Result<(Fit<'a>, FdtNode<'a>), Error> {
+    let tree = Tree::check_container(file).map_err(Error::Tree)?;
+    let root = tree.fdt().root();
+    let images = child(&root, "images").ok_or(Error::Missing("/images"))?;
+    let all = child(&root, "configurations").ok_or(Error::Missing("/configurations"))?;
+    let chosen = choose(&all, configuration)?;
+    let fit = Fit {
+        file,
+        // Where data that is not in the tree begins to be counted.
+        end: tree.size().checked_next_multiple_of(4).unwrap_or(usize::MAX),
+        images,
+    };
+    Ok((fit, chosen))
 }
 
 fn choose<'a>(all: &FdtNode<'a>, wanted: Option<&str>) -> Result<FdtNode<'a>, Error> {

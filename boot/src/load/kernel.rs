@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use super::fit::{self, Contents};
 use super::uimage::{self, Kind};
-use super::{Error, gzip, image, visible};
+use super::{Error, gzip, image, visible, zboot};
 use crate::Region;
 use crate::url::Url;
 use crate::verify::Verified;
@@ -80,6 +80,10 @@ pub(super) fn place<'m>(file: Verified<'m>, configuration: Option<&str>) -> Resu
     }
     let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel).map_err(|why| Error::Uimage {
         kind: Kind::Kernel,
+        url: url.clone(),
+        why,
+    })?;
+    let len = zboot::unwrap(room.bytes_mut(), len).map_err(|why| Error::Zboot {
         url: url.clone(),
         why,
     })?;

@@ -12,6 +12,7 @@ pub mod image;
 pub mod overlay;
 pub mod place;
 pub mod uimage;
+pub mod zboot;
 
 mod fixups;
 mod kernel;
@@ -98,6 +99,13 @@ pub enum Error {
         /// Why it cannot.
         why: uimage::Error,
     },
+    /// The kernel inside an EFI program cannot be had.
+    Zboot {
+        /// Where it came from.
+        url: Url,
+        /// Why it cannot.
+        why: zboot::Error,
+    },
     /// The kernel takes more memory than there is.
     KernelTooBig {
         /// Where it came from.
@@ -132,6 +140,7 @@ impl fmt::Display for Error {
         match self {
             Self::Image { url, why } => write!(f, "load: kernel {url}: {why}"),
             Self::Gzip { url, why } => write!(f, "load: kernel {url}: {why}"),
+            Self::Zboot { url, why } => write!(f, "load: kernel {url}: {why}"),
             Self::Fit { url, why } => write!(f, "load: {url}: {why}"),
             Self::NoFit { url, configuration } => write!(
                 f,
@@ -663,6 +672,20 @@ mod tests {
         assert_eq!(handoff.written[0], 0x20_0000..0x50_0000);
         assert_eq!(at(&bytes, 0x20_0000, kernel.len()), kernel);
         assert_eq!(chosen(&handoff, &bytes, "linux,initrd-start"), None);
+    }
+
+    #[test]
+    fn an_efi_zboot_kernel_is_unpacked() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let packed = zboot::tests::wrapped(&gzip::tests::member(&kernel), "gzip");
+        let server = Server(vec![("/kernel", packed)]);
+        let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
+        assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
+        let server = Server(vec![("/kernel", zboot::tests::wrapped(b"x", "zstd"))]);
+        assert_eq!(
+            run(&server, &payload(&[], None), Some(&firmware())).unwrap_err(),
+            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd; gzip alone is supported"
+        );
     }
 
     #[test]

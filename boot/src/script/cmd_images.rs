@@ -12,7 +12,7 @@ use smoltcp::time::Duration;
 
 use super::cmd_network::Parameters;
 use super::errno::{Errno, Failure};
-use super::images::{Content, Id, kernel_room};
+use super::images::{Content, Id, is_kernel, kernel_room};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
 use super::{Interpreter, Outcome, Step, cpio};
@@ -424,13 +424,17 @@ impl Interpreter<'_, '_> {
                 && Some(image.id()) != device_tree
                 && matches!(image.content, Content::Data { .. })
         };
-        // A kernel that is not booted is no initial ramdisk either.
+        // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
+        let is_file = |image: &super::images::Image| {
+            let arguments = image.arguments.as_deref().unwrap_or_default();
+            arguments.starts_with('/')
+        };
         let mut files: Vec<Id> = self
             .images
             .iter()
             .filter(is_initrd)
+            .filter(|image| is_file(image) || !is_kernel(self.images.bytes(image.id())))
             .map(|image| image.id())
-            .filter(|&id| kernel_room(self.images.bytes(id)).is_none())
             .collect();
         files.extend(device_tree);
         let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");

@@ -14,7 +14,7 @@ use super::line::{MAX_SCRIPT, Text, is_script};
 use crate::Region;
 use crate::load::arrange::{Piece, aligned};
 use crate::load::place::{BLOCK, PAGE};
-use crate::load::{fit, gzip, image, uimage};
+use crate::load::{fit, gzip, image, uimage, zboot};
 use crate::url::Url;
 
 /// Images at a time.
@@ -310,15 +310,23 @@ impl<'m> Images<'m> {
             let contents = uimage::contents(bytes, uimage::Kind::Kernel);
             return contents.map(|_| ()).map_err(|why| refusal(&why));
         }
+        if zboot::is_zboot(bytes) {
+            return zboot::contents(bytes).map(|_| ()).map_err(|why| refusal(&why));
+        }
         if fit::is_fit(bytes) {
             let configuration = self.get(id).and_then(|image| image.configuration.as_deref());
-            let contents = fit::open(bytes, configuration);
-            return contents.map(|_| ()).map_err(|why| refusal(&why));
+            return fit::check(bytes, configuration).map_err(|why| refusal(&why));
         }
         image::parse(bytes)
             .map(|_| ())
             .map_err(|why| refusal(&format_args!("{why}, nor a script")))
     }
+}
+
+/// Whether a file is made to be executed, and so is no initial ramdisk.
+pub(super) fn is_kernel(file: &[u8]) -> bool {
+    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::Kind::Kernel).is_ok();
+    wrapped || zboot::is_zboot(file) || fit::is_fit(file) || kernel_room(file).is_some()
 }
 
 /// What an arm64 `Image` needs from a 2 MiB boundary on, a device tree behind it included.
