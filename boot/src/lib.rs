@@ -26,6 +26,7 @@ mod event;
 mod machine;
 mod memory;
 mod settings;
+mod terminal;
 mod udp;
 
 pub mod fetch;

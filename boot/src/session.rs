@@ -14,10 +14,11 @@ use crate::menu::{self, Chosen, DeviceTree, Found, Menu};
 use crate::net::Net;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
+use crate::terminal::progress::Progress;
 use crate::url::Url;
 use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
 
-/// How often a long download says how far it is.
+/// How often a long download says in the log how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
@@ -105,7 +106,7 @@ fn attempt<N: Device>(
     let payload = menu::choose(net, console, &menu, &lease, board)?;
     let mut sources: Vec<(Url, Url)> = Vec::new();
     let handoff = load::load(&payload, memory, board, &seeds, &mut |url, into| {
-        let response = download(net, fetcher, &Request::get(url), into)?;
+        let response = download(net, fetcher, console, &Request::get(url), into)?;
         sources.push((url.clone(), response.url.clone()));
         Ok(response)
     })?;
@@ -132,18 +133,25 @@ fn attempt<N: Device>(
     Ok(handoff)
 }
 
-/// Downloads, and says now and then how far it is.
+/// Downloads, and says now and then how far it is: to a person, or, where the terminal has frames on it, in log lines.
 fn download<N: Device>(
     net: &mut Net<'_, N>,
     fetcher: &mut Fetcher,
+    console: &mut dyn Console,
     request: &Request<'_>,
     into: &mut [u8],
 ) -> Result<Response, fetch::Error> {
     let clock = net.clock();
     let mut next = clock.now() + PROGRESS;
-    fetcher.send(net, request, into, &mut |done, total| {
-        if clock.now() >= next {
-            next = clock.now() + PROGRESS;
+    let mut progress = Progress::new(clock.now());
+    let mut output = String::new();
+    let result = fetcher.send(net, request, into, &mut |done, total| {
+        let now = clock.now();
+        if cfg!(not(feature = "defmt")) {
+            progress.arrived(done, total, now, &mut output);
+            menu::write(console, &mut output);
+        } else if now >= next {
+            next = now + PROGRESS;
             // Without a length the server has not said how much will come.
             info!(
                 "fetch: {}: {} of {} KiB",
@@ -152,7 +160,10 @@ fn download<N: Device>(
                 total.unwrap_or_default() / 1024
             );
         }
-    })
+    });
+    progress.end(&mut output);
+    menu::write(console, &mut output);
+    result
 }
 
 /// The world of a script on the board.
@@ -204,7 +215,7 @@ impl<N: Device> World for Live<'_, '_, N> {
     }
 
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {
-        download(self.net, self.fetcher, request, into)
+        download(self.net, self.fetcher, self.console, request, into)
     }
 
     fn choose(&mut self, menu: &Menu) -> Chosen {

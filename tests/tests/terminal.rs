@@ -1,7 +1,7 @@
 //! A person at the serial terminal, or nobody, or only noise.
 
 use smoltcp::time::Duration;
-use tests::{Node, Random, Reply, Site};
+use tests::{Link, Node, Random, Reply, Site};
 
 const MENU: &str = "\
 DEFAULT one
@@ -215,4 +215,169 @@ fn an_included_menu_is_part_of_it() {
     site.route("/boot/menu", [Reply::ok("DEFAULT two\nINCLUDE more/menu\n")]);
     site.route("/boot/more/menu", [Reply::ok(MENU.replace("DEFAULT one\n", ""))]);
     assert_eq!(entry(&mut site), "two");
+}
+
+/// A site whose boot file is this script, and these keys.
+fn script(seed: u64, script: &str, keys: &[(u64, &[u8])]) -> Site {
+    let site = site(seed, keys);
+    let text = format!("#!ipxe\n{script}\nkernel Image entry=${{entry}}\ninitrd initrd.img\nboot\n");
+    site.route("/boot/menu", [Reply::ok(text)]);
+    site
+}
+
+#[test]
+fn a_line_is_edited_before_a_script_has_it() {
+    for (keys, value) in [
+        (&b"two\r"[..], "onetwo"),
+        (b"\x15two\r", "two"),
+        (b"\x01\x1b[3~O\x05!\r", "One!"),
+        (b"\x1b[D\x1b[D\xc3\xbc\r", "oüne"),
+        (b"\x17a b\x17\x7fc\n", "ac"),
+    ] {
+        let mut site = script(20, "set entry one\nread entry", &[(12, keys)]);
+        assert_eq!(entry(&mut site), value, "{keys:?}");
+    }
+    // Esc leaves the line, and what the setting was stays; so does silence.
+    for keys in [&[(12, &b"x\x03"[..])][..], &[(12, b"x"), (13, b"\x1b")], &[]] {
+        let mut site = script(21, "set entry one\nread entry ||", keys);
+        assert_eq!(entry(&mut site), "one");
+    }
+}
+
+#[test]
+fn lines_typed_ahead_are_the_next_ones() {
+    let commands = "login\nset entry ${username}-${password}";
+    let mut site = script(22, commands, &[(12, b"me\rs3cret\r")]);
+    assert_eq!(entry(&mut site), "me-s3cret");
+    let screen = site.node.screen();
+    assert!(
+        screen.contains("Password: ******\r\n") && !screen.contains("s3cret"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_form_is_filled_in_field_by_field() {
+    let form = "set host old\nform Who are you?\nitem user Name\nitem --gap\nitem --secret secret Password\n\
+                item host Host\nitem count:int8 Count\npresent && set entry ${user}-${secret}-${host}-${count} || set entry left";
+    for (keys, chosen) in [
+        (&[(12, &b"me\rs3\r\r7\r"[..])][..], "me-s3-old-7"),
+        (
+            &[(12, b"x\t\t\x15new\x1b[Z\x1b[Ame\x1b[D\x1b[D\x7f\x18")],
+            "me--new-",
+        ),
+        // A number that is none is refused, and corrected.
+        (&[(12, b"me\t\t\tmany\r"), (14, b"\x159\r")], "me--old-9"),
+        (&[(12, b"me\t"), (14, b"\x1b")], "left"),
+        (&[(12, b"me\x03")], "left"),
+        (&[], "left"),
+    ] {
+        let mut site = script(23, form, keys);
+        assert_eq!(entry(&mut site), chosen);
+        let screen = site.node.screen();
+        assert!(
+            screen.contains("Who are you?") && !screen.contains("s3"),
+            "{screen}"
+        );
+    }
+}
+
+#[test]
+fn a_shell_remembers_what_was_typed() {
+    let keys: [(u64, &[u8]); 5] = [
+        (12, b"set entry one\r"),
+        (13, b"echo ${entry}\r"),
+        (14, b"\x1b[A\x1b[A\x7f\x7f\x7ftwo\r"),
+        (15, b"\x1b[A\x1b[A\r"),
+        (16, b"exit\r"),
+    ];
+    let mut site = script(24, "shell", &keys);
+    assert_eq!(entry(&mut site), "two");
+    let screen = site.node.screen();
+    assert!(
+        screen.contains("\none\r\n") && screen.contains("\ntwo\r\n"),
+        "{screen}"
+    );
+}
+
+/// A node on whose line something random arrives, each so often, for so long: single bytes that can be keys, bursts, or
+/// a hail without a pause.
+fn noisy(seed: u64, seconds: u64) -> Node {
+    let mut random = Random::new(seed);
+    let mut node = Node::new();
+    let (pause, longest) = [(1000, 1), (700, 12), (30, 1), (5, 3)][(seed % 4) as usize];
+    for at in 0..seconds * 1000 / pause {
+        let mut noise = vec![0; 1 + (at as usize) % longest];
+        random.fill(&mut noise);
+        node = node.types(Duration::from_millis(at * pause), noise);
+    }
+    node
+}
+
+#[test]
+fn noise_holds_what_a_script_asks_no_longer_than_its_bound() {
+    for (asks, bound) in [
+        ("read entry", 600),
+        ("read --timeout 5000 entry", 600),
+        ("login", 2 * 600),
+        ("form\nitem entry Entry\nitem other Other\npresent", 3600),
+        ("shell", 3600 + 600),
+        ("prompt --timeout 5000 Press", 5),
+        ("menu\nitem a A\nitem b B\nchoose --timeout 5000 entry", 600),
+        ("menu\nitem a A\nitem b B\nchoose entry", 3600 + 600),
+    ] {
+        for seed in 0..4 {
+            let mut site = script(25, &format!("{asks} ||\nset entry on"), &[]);
+            site.node = noisy(seed, 4500);
+            site.lan.limit(seconds(5000));
+            assert_eq!(entry(&mut site), "on", "{asks}");
+            assert!(booted_at(&site) < bound + 30, "{asks}: {}", booted_at(&site));
+        }
+    }
+}
+
+#[test]
+fn a_long_download_draws_a_line_in_place_and_does_not_flood() {
+    let mut site = Site::with_payload(26, 64 << 20, 10_000);
+    site.node = Node::with_memory(160 << 20);
+    // The server's send buffer of 64 KiB, 50 ms there and back: 1.2 MiB a second.
+    site.lan.link(Link {
+        latency: Duration::from_millis(25),
+        ..Link::default()
+    });
+    site.boots();
+    assert!((50..70).contains(&booted_at(&site)), "{}", booted_at(&site));
+    let screen = site.node.screen();
+    assert!(screen.len() < 10_000, "{} bytes", screen.len());
+    let drawn: Vec<&str> = screen.split('\r').filter(|line| line.contains(" left")).collect();
+    assert!((50..120).contains(&drawn.len()), "{} lines", drawn.len());
+    let half = drawn
+        .iter()
+        .find(|line| line.contains(" 50 %"))
+        .expect("a line of half of it");
+    assert!(
+        half.starts_with("  32.") && half.contains(" of 64.0 MiB, 50 %, 1") && half.contains(" KiB/s, 0:2"),
+        "{half}"
+    );
+    assert!(
+        !screen.contains('\n') && !screen.contains('\x1b'),
+        "it stays in its line"
+    );
+    assert!(screen.ends_with(&format!(
+        "\r{}\r",
+        " ".repeat(drawn.last().unwrap().trim_end().len())
+    )));
+    // In the end the log says what it was.
+    let told = tests::lines();
+    let told = told
+        .iter()
+        .filter(|line| line.text.contains("/boot/Image: 67108864 bytes in "));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
+fn a_short_download_draws_nothing() {
+    let mut site = Site::new(27);
+    site.boots();
+    assert_eq!(site.node.screen(), "");
 }

@@ -228,7 +228,7 @@ impl Fetcher {
     /// Downloads `url` into `into`.
     ///
     /// `progress` hears (bytes so far, bytes in all when known) at most every 100 ms while bytes arrive, and once at the
-    /// end. The bytes so far go back to zero when a server does not resume but starts again.
+    /// end, when both are the same. The bytes so far go back to zero when a server does not resume but starts again.
     ///
     /// When a download breaks off, the rest is asked for, three times at most, if the server gave an entity tag or a
     /// date by which it can tell that the file is still the same. Otherwise that is an error, like all others.

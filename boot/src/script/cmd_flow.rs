@@ -78,7 +78,7 @@ impl Interpreter<'_, '_> {
         self.progress();
         match (pressed, key) {
             (None, _) => Err(Failure::expected(Errno::NO_KEY, "no key in time")),
-            (Some(pressed), Some(key)) if !matches!(*pressed, [byte] if u32::from(byte) == key) => {
+            (Some(pressed), Some(key)) if pressed.code() != Some(key) => {
                 Err(Failure::expected(Errno::OTHER_KEY, "another key"))
             }
             (Some(_), _) => Ok(Step::Done),

@@ -5,11 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::cmd_flow::key;
-use super::console::{Echo, UNATTENDED};
+use super::console::{Line, MAX_LINE, UNATTENDED};
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec, number};
 use super::{Interpreter, Step};
+use crate::Event;
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
+use crate::terminal::editor::{Echo, Editor};
+use crate::terminal::form;
 
 /// Items of all menus and forms together.
 const MAX_ITEMS: usize = 4096;
@@ -21,17 +24,12 @@ const MAX_FORMS: usize = 64;
 pub(super) struct Form {
     name: Option<String>,
     title: String,
-    items: Vec<Item>,
-}
-
-#[derive(Debug)]
-struct Item {
-    /// What is chosen, or the setting that is filled in; none for a gap.
-    name: Option<String>,
-    text: String,
-    key: u32,
-    default: bool,
-    secret: bool,
+    /// As a menu has them, so that nothing is copied to show it: an answer's or a field's name, or gaps.
+    entries: Vec<Entry>,
+    /// The last entry that wanted to be the default.
+    default: Option<usize>,
+    /// The fields that are typed in secret, in order.
+    secrets: Vec<usize>,
 }
 
 impl Interpreter<'_, '_> {
@@ -54,7 +52,9 @@ impl Interpreter<'_, '_> {
         self.menus.push(Form {
             name: name.map(Into::into),
             title: arguments.text(0),
-            items: Vec::new(),
+            entries: Vec::new(),
+            default: None,
+            secrets: Vec::new(),
         });
         Ok(Step::Done)
     }
@@ -72,7 +72,7 @@ impl Interpreter<'_, '_> {
     fn remove_form(&mut self, at: usize) {
         if at < self.menus.len() {
             let form = self.menus.remove(at);
-            self.items = self.items.saturating_sub(form.items.len());
+            self.items = self.items.saturating_sub(form.entries.len());
         }
     }
 
@@ -99,12 +99,22 @@ impl Interpreter<'_, '_> {
         }
         if let Some(form) = self.menus.get_mut(at) {
             self.items = self.items.saturating_add(1);
-            form.items.push(Item {
-                name: name.cloned(),
-                text,
-                key,
-                default: arguments.has('d'),
-                secret: arguments.has('s'),
+            let index = form.entries.len();
+            let entry = match name {
+                Some(name) => Entry::new(name.clone(), Action::Answer),
+                None => Entry::new("", Action::Gap),
+            };
+            if arguments.has('d') && entry.selectable() {
+                form.default = Some(index);
+            }
+            if arguments.has('s') {
+                form.secrets.push(index);
+            }
+            form.entries.push(Entry {
+                label: Some(text),
+                hot_key: u8::try_from(key).ok().filter(|key| *key > 0),
+                immediate: true,
+                ..entry
             });
         }
         Ok(Step::Done)
@@ -121,11 +131,7 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &SPECS, 1..=1)?;
         let name = self.settings.name_to_store(arguments.get(0))?;
         let at = self.form(arguments.value('m'))?;
-        let result = self.ask(at, &arguments);
-        let chosen = result.map(|entry| {
-            let item = self.menus.get(at).and_then(|form| form.items.get(entry));
-            item.and_then(|item| item.name.clone()).unwrap_or_default()
-        });
+        let chosen = self.ask(at, &arguments);
         if !arguments.has('k') {
             self.remove_form(at);
         }
@@ -133,101 +139,132 @@ impl Interpreter<'_, '_> {
         Ok(Step::Done)
     }
 
-    /// Shows the menu at `at` and returns the index of what was chosen.
-    fn ask(&mut self, at: usize, arguments: &Arguments<'_>) -> Result<usize, Failure> {
+    /// Shows the menu at `at` and returns the name of what was chosen.
+    fn ask(&mut self, at: usize, arguments: &Arguments<'_>) -> Result<String, Failure> {
         let timeout = arguments.timeout('t')?;
         let hold = arguments.timeout('r')?;
-        let (Some(form), Some(url)) = (self.menus.get(at), &self.settings.facts.cwuri) else {
+        let (Some(form), Some(url)) = (self.menus.get_mut(at), &self.settings.facts.cwuri) else {
             return Err(Failure::new(Errno::NO_LIST, "there is no menu"));
         };
-        let wanted = arguments.value('d');
-        let is_default = |item: &Item| match wanted {
-            Some(wanted) => item.name.as_deref() == Some(wanted),
-            None => item.default,
-        };
-        let mut items = form.items.iter();
-        let first = items
-            .position(|item| item.name.is_some())
+        let first = form
+            .entries
+            .iter()
+            .position(Entry::selectable)
             .ok_or_else(|| Failure::new(Errno::MENU_EMPTY, "nothing in the menu can be chosen"))?;
         // The last of several, as in iPXE.
-        let mut items = form.items.iter();
-        let default = items
-            .rposition(|item| item.name.is_some() && is_default(item))
-            .unwrap_or(first);
-        let entries = form.items.iter().map(|item| Entry {
-            label: Some(item.text.clone()),
-            hot_key: u8::try_from(item.key).ok().filter(|key| *key > 0),
-            immediate: true,
-            ..match &item.name {
-                Some(name) => Entry::new(name.clone(), Action::Answer),
-                None => Entry::new("", Action::Gap),
+        let default = match arguments.value('d') {
+            Some(wanted) => {
+                let mut entries = form.entries.iter();
+                entries.rposition(|entry| entry.selectable() && entry.name == wanted)
             }
-        });
+            None => form.default,
+        };
+        let default = default.unwrap_or(first);
         let title = Some(form.title.clone()).filter(|title| !title.is_empty());
         let manners = Manners::Script(Hold {
             after_key: hold,
             unattended: UNATTENDED,
         });
+        let entries = core::mem::take(&mut form.entries);
         let menu = Menu {
             default: Pick::plain(default),
             on_timeout: Pick::plain(default),
             timeout,
-            ..Menu::flat(url.clone(), title, entries.collect(), manners)
+            ..Menu::flat(url.clone(), title, entries, manners)
         };
         let chosen = self.world.choose(&menu);
         self.progress();
-        match chosen {
-            Chosen::Entry(entry) => Ok(entry),
+        self.person.column = 0;
+        let chosen = match chosen {
+            Chosen::Entry(entry) => Ok(menu.entries.get(entry).map(|entry| entry.name.clone())),
             Chosen::Left => Err(Failure::expected(Errno::MENU_LEFT, "left")),
             Chosen::Unattended => Err(Failure::new(
                 Errno::NO_KEY,
                 format!("nobody chose anything for {} s", UNATTENDED.secs()),
             )),
+        };
+        if let Some(form) = self.menus.get_mut(at) {
+            form.entries = menu.entries;
         }
+        chosen.map(Option::unwrap_or_default)
     }
 
     pub(super) fn present(&mut self, words: &[String]) -> Result<Step, Failure> {
         let specs = [("form", 'f', true), ("keep", 'k', false)];
         let arguments = Arguments::parse(words, &specs, 0..=0)?;
         let at = self.form(arguments.value('f'))?;
-        let Some(form) = self.menus.get(at) else {
-            return Ok(Step::Done);
-        };
-        let title = form.title.clone();
-        let fields: Vec<(Option<String>, String, bool)> = form
-            .items
-            .iter()
-            .map(|item| (item.name.clone(), item.text.clone(), item.secret))
-            .collect();
+        let result = self.show_form(at);
         if !arguments.has('k') {
             self.remove_form(at);
         }
-        self.print(&format!("{title}\n"));
-        // All or nothing: what was typed counts when the last field is done.
-        let mut filled = Vec::new();
-        for (name, text, secret) in fields {
-            let Some(name) = name else {
-                self.print(&format!("{text}\n"));
-                continue;
+        result.map(|()| Step::Done)
+    }
+
+    /// Shows the form at `at` and stores what is typed.
+    fn show_form(&mut self, at: usize) -> Result<(), Failure> {
+        let Some(list) = self.menus.get(at) else {
+            return Err(Failure::new(Errno::NO_LIST, "there is no form"));
+        };
+        let mut names = Vec::new();
+        let mut lines = Vec::new();
+        for (index, entry) in list.entries.iter().enumerate() {
+            let text = entry.label.as_deref().unwrap_or_default();
+            let echo = match list.secrets.binary_search(&index) {
+                Ok(_) => Echo::Secret,
+                Err(_) => Echo::Plain,
             };
-            let label = if text.is_empty() { &name } else { &text };
-            let echo = if secret { Echo::Secret } else { Echo::Plain };
-            let existing = self.settings.text(&name);
-            let line = self.read_line(None, &format!("{label}: "), &existing, echo)?;
-            filled.push((name, line));
+            let is_field = entry.selectable();
+            names.push(match is_field {
+                true => Some(self.settings.name_to_store(&entry.name)?),
+                false => None,
+            });
+            lines.push(form::Line {
+                label: if is_field && text.is_empty() {
+                    &entry.name
+                } else {
+                    text
+                }
+                .into(),
+                field: is_field.then(|| Editor::new(&self.settings.text(&entry.name), echo, MAX_LINE, 0)),
+                key: entry.hot_key.map(u32::from),
+            });
         }
-        for (name, line) in filled {
-            let name = self.settings.name_to_store(&name)?;
-            self.settings.store_text(&name, &line)?;
+        let title = list.title.clone();
+        let mut form = form::Form::new(title.clone(), lines);
+        let result = self.fill_in(&mut form, &mut |interpreter, form| {
+            for (index, (line, name)) in form.lines().zip(&names).enumerate() {
+                if let (Some(field), Some(name)) = (&line.field, name) {
+                    let stored = interpreter.settings.store_text(name, &field.text());
+                    stored.map_err(|failure| (index, failure.reason))?;
+                }
+            }
+            Ok(())
+        });
+        // What is heard of it is what it was in the end.
+        self.world.event(&Event::Print(&format!("{title}\n")));
+        for line in form.lines() {
+            let line = match &line.field {
+                Some(field) => format!("{}: {}\n", line.label, field.shown()),
+                None => format!("{}\n", line.label),
+            };
+            self.world.event(&Event::Print(&line));
         }
-        Ok(Step::Done)
+        result
     }
 
     pub(super) fn login(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=0)?;
         let user = self.settings.text("username");
-        let user = self.read_line(None, "Username: ", &user, Echo::Plain)?;
-        let password = self.read_line(None, "Password: ", "", Echo::Secret)?;
+        let mut line = Line {
+            patience: None,
+            prompt: "Username: ",
+            initial: &user,
+            echo: Echo::Plain,
+            recalls: false,
+        };
+        let user = self.read_line(&line)?;
+        (line.prompt, line.initial, line.echo) = ("Password: ", "", Echo::Secret);
+        let password = self.read_line(&line)?;
         for (name, value) in [("username", user), ("password", password)] {
             let name = self.settings.name_to_store(name)?;
             self.settings.store_text(&name, &value)?;

@@ -3,10 +3,11 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::console::Echo;
+use super::console::Line;
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, number};
 use super::{Interpreter, Step};
+use crate::terminal::editor::Echo;
 
 impl Interpreter<'_, '_> {
     pub(super) fn set(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -58,7 +59,13 @@ impl Interpreter<'_, '_> {
         let text = arguments.get(0);
         let name = self.settings.name_to_store(text)?;
         let existing = self.settings.text(text);
-        let line = self.read_line(patience, "", &existing, Echo::Plain)?;
+        let line = self.read_line(&Line {
+            patience,
+            prompt: "",
+            initial: &existing,
+            echo: Echo::Plain,
+            recalls: false,
+        })?;
         self.settings.store_text(&name, &line)?;
         Ok(Step::Done)
     }

@@ -1,5 +1,7 @@
-//! What a person types while a script waits: single keys, told from noise by the silence around them, and lines.
+//! What a person types while a script waits: single keys, lines and forms, all told from noise as in menus.
 
+use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,50 +9,91 @@ use smoltcp::time::{Duration, Instant};
 
 use super::errno::{Errno, Failure};
 use super::{Frame, Interpreter, Source};
+use crate::Event;
+use crate::terminal::editor::{Echo, Editor, History};
+use crate::terminal::form::{Form, Wish};
+use crate::terminal::keys::{Burst, Key, SILENCE};
+use crate::terminal::{ASK_SIZE, Size, column_after};
 
-/// The silence after which what arrived is looked at.
-const SILENCE: Duration = Duration::from_millis(20);
 /// The most bytes of one key.
 const MAX_KEY: usize = 8;
 /// How long a script waits for a person when it does not say: nobody may be there.
 pub(super) const UNATTENDED: Duration = Duration::from_secs(600);
-/// How long a prompt waits for its first line, and how long it lives at most.
+/// How long a prompt waits for its first line, and how long a prompt or a form lives at most.
 const FIRST_LINE: Duration = Duration::from_secs(60);
-const LONGEST_SHELL: Duration = Duration::from_secs(3600);
-/// Bytes of a line that is typed.
-const MAX_LINE: usize = 4096;
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Bytes of a line that is typed, and of what is typed or pasted without a pause.
+pub(super) const MAX_LINE: usize = 4096;
+/// A line begins in a row of its own when the one that the prompt is in has less room.
+const MIN_ROOM: usize = 16;
 
-pub(super) const CTRL_C: u8 = 3;
-
-/// Whether what is typed is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Echo {
-    /// As it is.
-    Plain,
-    /// As stars.
-    Secret,
+/// What is known of the person at the terminal, and of the terminal.
+#[derive(Debug)]
+pub(super) struct Person {
+    /// What was typed ahead, for the next line.
+    ahead: VecDeque<Key>,
+    /// The lines typed at the prompt.
+    history: History,
+    size: Size,
+    /// The column of the cursor, as far as what the script printed tells.
+    pub(super) column: usize,
 }
 
+impl Default for Person {
+    fn default() -> Self {
+        Self {
+            ahead: VecDeque::new(),
+            history: History::default(),
+            size: Size::DEFAULT,
+            column: 0,
+        }
+    }
+}
+
+/// A line that is wanted.
+pub(super) struct Line<'l> {
+    /// How long the first key is waited for; ten minutes when the script does not say.
+    pub(super) patience: Option<Duration>,
+    pub(super) prompt: &'l str,
+    /// How it begins.
+    pub(super) initial: &'l str,
+    pub(super) echo: Echo,
+    /// Whether up and down recall what was typed before.
+    pub(super) recalls: bool,
+}
+
+/// Whether what a form holds could be stored: else which line not, and why.
+pub(super) type Stored = Result<(), (usize, String)>;
+
 impl Interpreter<'_, '_> {
-    /// Waits until `deadline` for a single key: one byte, or a terminal's sequence for one. What comes without a pause
-    /// and is no key does nothing.
-    pub(super) fn keystroke(&mut self, deadline: Instant) -> Option<Vec<u8>> {
+    /// What is typed until `deadline`, up to a silence: keys, all of which do something.
+    fn keys(&mut self, deadline: Instant, limit: usize, takes: impl Fn(Key) -> bool) -> Option<Vec<Key>> {
         loop {
-            let mut burst = Vec::from([self.world.key(deadline)?]);
-            loop {
+            let mut burst = Burst::new(limit);
+            let mut byte = Some(self.world.key(deadline)?);
+            while let Some(key) = byte {
                 let now = self.world.now();
                 if now >= deadline {
                     return None;
                 }
-                match self.world.key(now + SILENCE) {
-                    Some(byte) if burst.len() <= MAX_KEY => burst.push(byte),
-                    Some(_) => {}
-                    None => break,
-                }
+                burst.push(key, now);
+                byte = self.world.key(now + SILENCE);
             }
-            if matches!(*burst, [_] | [0x1b, b'[' | b'O', .., b'A'..=b'Z' | b'~'] if burst.len() <= MAX_KEY) {
+            let keys = burst.take(self.world.now());
+            if !keys.is_empty() && keys.iter().all(|key| takes(*key)) {
                 self.progress();
-                return Some(burst);
+                return Some(keys);
+            }
+        }
+    }
+
+    /// Waits until `deadline` for a single key.
+    pub(super) fn keystroke(&mut self, deadline: Instant) -> Option<Key> {
+        self.person.ahead.clear();
+        loop {
+            let keys = self.keys(deadline, MAX_KEY, |key| !matches!(key, Key::Size(_)))?;
+            if let [key] = *keys {
+                return Some(key);
             }
         }
     }
@@ -59,7 +102,7 @@ impl Interpreter<'_, '_> {
     pub(super) fn pause(&mut self, time: Duration) -> Result<(), Failure> {
         let end = self.world.now() + time;
         while let Some(key) = self.keystroke(end) {
-            if *key == [CTRL_C] {
+            if key == Key::INTERRUPT {
                 return Err(Failure::new(Errno::INTERRUPTED, "Ctrl-C"));
             }
         }
@@ -69,65 +112,130 @@ impl Interpreter<'_, '_> {
         Ok(())
     }
 
-    /// Reads a line that begins as `initial`.
-    pub(super) fn read_line(
-        &mut self,
-        patience: Option<Duration>,
-        prompt: &str,
-        initial: &str,
-        echo: Echo,
-    ) -> Result<String, Failure> {
-        let mut line: String = initial.chars().filter(|c| matches!(c, ' '..='~')).collect();
-        self.print(prompt);
-        self.echoed(&line, echo);
+    /// Reads a line. What is heard of it is the whole line, when it is done.
+    pub(super) fn read_line(&mut self, line: &Line<'_>) -> Result<String, Failure> {
+        let mut editor = Editor::new(line.initial, line.echo, MAX_LINE, 0);
+        self.prompt_for(line, &mut editor);
         let start = self.world.now();
-        let latest = start + UNATTENDED.max(patience.unwrap_or(UNATTENDED));
-        let mut deadline = start + patience.unwrap_or(UNATTENDED);
-        loop {
-            let Some(byte) = self.world.key(deadline.min(latest)) else {
-                self.print("\n");
-                self.progress();
-                return Err(Failure::new(Errno::LINE_TIMEOUT, "nobody typed a line in time"));
-            };
-            deadline = self.world.now() + UNATTENDED;
-            match byte {
-                b'\r' | b'\n' => {
-                    self.print("\n");
-                    self.progress();
-                    return Ok(line);
-                }
-                CTRL_C => {
-                    self.print("\n");
-                    self.progress();
-                    return Err(Failure::expected(Errno::LINE_LEFT, "Ctrl-C"));
-                }
-                0x08 | 0x7f if line.pop().is_some() => self.print("\x08 \x08"),
-                // Ctrl-U
-                0x15 => {
-                    while line.pop().is_some() {
-                        self.print("\x08 \x08");
+        let patience = line.patience.unwrap_or(UNATTENDED);
+        let latest = start + UNATTENDED.max(patience);
+        let mut deadline = start + patience;
+        let result = loop {
+            if self.person.ahead.is_empty() {
+                let takes = |key| match key {
+                    Key::Enter | Key::Escape | Key::INTERRUPT | Key::REDRAW | Key::Size(_) => true,
+                    Key::Up | Key::Down => line.recalls,
+                    key => Editor::takes(key),
+                };
+                match self.keys(deadline.min(latest), MAX_LINE, takes) {
+                    Some(keys) => self.person.ahead.extend(keys),
+                    None => {
+                        break Err(Failure::new(Errno::LINE_TIMEOUT, "nobody typed a line in time"));
                     }
                 }
-                b' '..=b'~' if line.len() < MAX_LINE => {
-                    line.push(char::from(byte));
-                    self.echoed(char::from(byte).encode_utf8(&mut [0; 4]), echo);
-                }
-                _ => {}
             }
-        }
+            let Some(key) = self.person.ahead.pop_front() else {
+                continue;
+            };
+            if let Key::Size(size) = key {
+                // Nobody need be there for an answer.
+                if size != self.person.size {
+                    self.person.size = size;
+                    self.world.print("\n");
+                    self.person.column = 0;
+                    self.prompt_for(line, &mut editor);
+                }
+                continue;
+            }
+            deadline = self.world.now() + UNATTENDED;
+            match key {
+                Key::Enter => break Ok(editor.text()),
+                Key::Escape | Key::INTERRUPT => {
+                    break Err(Failure::expected(Errno::LINE_LEFT, "left"));
+                }
+                Key::REDRAW => {
+                    self.world.print("\n");
+                    self.person.column = 0;
+                    self.world.print(ASK_SIZE);
+                    self.prompt_for(line, &mut editor);
+                }
+                Key::Up | Key::Down => {
+                    self.person.history.recall(key == Key::Up, &mut editor);
+                }
+                key => editor.key(key),
+            }
+            let mut out = String::new();
+            editor.paint(&mut out);
+            self.world.print(&out);
+        };
+        self.world.print("\n");
+        self.person.column = 0;
+        let told = format!("{}{}\n", line.prompt, editor.shown());
+        self.world.event(&Event::Print(&told));
+        self.progress();
+        result
     }
 
-    fn echoed(&mut self, text: &str, echo: Echo) {
-        match echo {
-            Echo::Plain => self.print(text),
-            Echo::Secret => text.chars().for_each(|_| self.print("*")),
+    /// Draws the prompt and the line so far, where the cursor is.
+    fn prompt_for(&mut self, line: &Line<'_>, editor: &mut Editor) {
+        let columns = self.person.size.columns;
+        let column = column_after(self.person.column, line.prompt);
+        let mut room = columns.saturating_sub(column.checked_rem(columns).unwrap_or(0));
+        let mut out = String::from(line.prompt);
+        if room < MIN_ROOM {
+            out.push('\n');
+            room = columns;
         }
+        editor.moved(room);
+        editor.paint(&mut out);
+        self.world.print(&out);
+    }
+
+    /// Lets a person fill in a form, until `store` accepts it or says which line it refuses, and why.
+    pub(super) fn fill_in(
+        &mut self,
+        form: &mut Form,
+        store: &mut dyn FnMut(&mut Self, &Form) -> Stored,
+    ) -> Result<(), Failure> {
+        self.person.ahead.clear();
+        let mut out = String::new();
+        form.draw(&mut out);
+        out.push_str(ASK_SIZE);
+        let latest = self.world.now() + LONGEST;
+        let mut deadline = self.world.now() + UNATTENDED;
+        let result = 'form: loop {
+            self.world.print(&core::mem::take(&mut out));
+            let Some(keys) = self.keys(deadline.min(latest), MAX_LINE, |key| form.takes(key)) else {
+                break Err(Failure::new(
+                    Errno::LINE_TIMEOUT,
+                    "nobody filled in the form in time",
+                ));
+            };
+            for key in keys {
+                if !matches!(key, Key::Size(_)) {
+                    deadline = self.world.now() + UNATTENDED;
+                }
+                match form.key(key, &mut out) {
+                    None => {}
+                    Some(Wish::Leave) => break 'form Err(Failure::expected(Errno::LINE_LEFT, "left")),
+                    Some(Wish::Submit) => match store(self, form) {
+                        Ok(()) => break 'form Ok(()),
+                        Err((line, why)) => form.refuse(line, &why, &mut out),
+                    },
+                }
+            }
+        };
+        form.close(&mut out);
+        self.world.print(&out);
+        self.person.column = 0;
+        self.progress();
+        result
     }
 
     /// Reads a command at the prompt of `shell`. A board that nobody looks after does not stay there.
     pub(super) fn read_command(&mut self, since: Instant) -> Result<String, Failure> {
         let now = self.world.now();
-        if now > since + LONGEST_SHELL {
+        if now > since + LONGEST {
             return Err(Failure::new(
                 Errno::LINE_TIMEOUT,
                 "the prompt was open for an hour",
@@ -141,11 +249,18 @@ impl Interpreter<'_, '_> {
                 ..
             })
         );
-        let patience = first.then_some(FIRST_LINE);
-        match self.read_line(patience, "bramble> ", "", Echo::Plain) {
+        let line = Line {
+            patience: first.then_some(FIRST_LINE),
+            prompt: "bramble> ",
+            initial: "",
+            echo: Echo::Plain,
+            recalls: true,
+        };
+        match self.read_line(&line) {
             Err(failure) if failure.errno == Errno::LINE_LEFT => Ok(String::new()),
             Err(failure) => Err(failure),
             Ok(line) => {
+                self.person.history.add(&line);
                 if let Some(frame) = self.frames.last_mut() {
                     frame.number = 1;
                 }

@@ -36,7 +36,7 @@ use crate::load::Seeds;
 use crate::menu::{Chosen, Menu};
 use crate::resolve;
 use crate::url::Url;
-use crate::{Board, Event, Handoff, Region};
+use crate::{Board, Event, Handoff, Region, terminal};
 use errno::{Errno, Failure};
 use images::{Content, Id, Images};
 use line::{NoLine, Operator, Place, Text};
@@ -206,6 +206,7 @@ struct Interpreter<'r, 'm> {
     images: Images<'m>,
     frames: Vec<Frame>,
     menus: Vec<cmd_menus::Form>,
+    person: console::Person,
     parameters: Vec<cmd_network::Parameters>,
     /// Whether images must be trusted, and whether that is for ever.
     trust: (bool, bool),
@@ -254,6 +255,7 @@ pub fn run(
         images: Images::new(memory),
         frames: Vec::new(),
         menus: Vec::new(),
+        person: console::Person::default(),
         parameters: Vec::new(),
         trust: (false, false),
         idle: 0,
@@ -548,6 +550,7 @@ impl Interpreter<'_, '_> {
     fn print(&mut self, text: &str) {
         self.world.event(&Event::Print(text));
         self.world.print(text);
+        self.person.column = terminal::column_after(self.person.column, text);
     }
 
     /// Something took time: whatever loops here is not only burning it.

@@ -1,0 +1,234 @@
+//! The serial terminal as a person has it: keys, a line to type, a form, progress (ECMA-48, 80×24 when it does not say).
+
+pub(crate) mod editor;
+pub(crate) mod form;
+pub(crate) mod keys;
+pub(crate) mod progress;
+
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+/// Asks the terminal how big it is and leaves the cursor where it was: the answer, a [`keys::Key::Size`], tells the
+/// place that a cursor sent beyond the last row and column has reached.
+pub(crate) const ASK_SIZE: &str = "\x1b7\x1b[999;999H\x1b[6n\x1b8";
+
+/// How big a terminal is, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+}
+
+impl Size {
+    /// What every terminal can show.
+    pub(crate) const DEFAULT: Self = Self {
+        rows: 24,
+        columns: 80,
+    };
+
+    /// What a terminal answered, as far as it makes sense: noise can look like an answer.
+    pub(crate) fn told(rows: usize, columns: usize) -> Self {
+        Self {
+            rows: rows.clamp(12, 100),
+            columns: columns.clamp(20, 200),
+        }
+    }
+}
+
+/// Whether a character may reach the terminal: it is printable, one column wide, and changes nothing around it.
+pub(crate) fn is_plain(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}')
+}
+
+/// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most.
+pub(crate) fn printable(text: &str, columns: usize) -> String {
+    text.chars().take(columns).map(shown).collect()
+}
+
+/// A character as it may reach a terminal.
+pub(crate) fn shown(c: char) -> char {
+    match c {
+        c if is_plain(c) => c,
+        '\t' => ' ',
+        _ => '?',
+    }
+}
+
+/// The column that the cursor is in, from 0, when `text` was written from column `from`. Control sequences that move it
+/// are not followed.
+pub(crate) fn column_after(from: usize, text: &str) -> usize {
+    let mut column = from;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' | '\r' => column = 0,
+            '\x08' => column = column.saturating_sub(1),
+            '\x1b' => {
+                if chars.as_str().starts_with('[') {
+                    chars.next();
+                    chars.find(|c| matches!(c, '@'..='~'));
+                } else {
+                    chars.next();
+                }
+            }
+            c if c.is_control() => {}
+            _ => column = column.saturating_add(1),
+        }
+    }
+    column
+}
+
+/// Adds text.
+pub(crate) fn put(out: &mut String, text: fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+/// Enough of a VT102 for what is drawn here: CR, LF with a scroll region, BS, CSI H, J, K, m, n, r, ESC 7, ESC 8.
+#[cfg(test)]
+pub(crate) mod screen {
+    use super::Size;
+
+    pub(crate) struct Terminal {
+        rows: Vec<Vec<char>>,
+        pub(crate) size: Size,
+        pub(crate) row: usize,
+        pub(crate) column: usize,
+        saved: (usize, usize),
+        pub(crate) region: (usize, usize),
+        /// How often it was asked for its size.
+        pub(crate) asked: usize,
+    }
+
+    impl Terminal {
+        pub(crate) fn new() -> Self {
+            Self::of(Size::DEFAULT)
+        }
+
+        pub(crate) fn of(size: Size) -> Self {
+            Self {
+                rows: vec![vec![' '; size.columns]; size.rows],
+                size,
+                row: 0,
+                column: 0,
+                saved: (0, 0),
+                region: (0, size.rows - 1),
+                asked: 0,
+            }
+        }
+
+        /// Shows what was written, and takes it away.
+        pub(crate) fn show(&mut self, out: &mut String) {
+            let text = std::mem::take(out);
+            let mut chars = text.chars();
+            while let Some(c) = chars.next() {
+                match c {
+                    '\r' => self.column = 0,
+                    '\x08' => self.column = self.column.checked_sub(1).expect("BS in the first column"),
+                    '\n' if self.row == self.region.1 => {
+                        self.rows.remove(self.region.0);
+                        self.rows.insert(self.region.1, vec![' '; self.size.columns]);
+                    }
+                    '\n' => self.row = (self.row + 1).min(self.size.rows - 1),
+                    '\x1b' => match chars.next().unwrap() {
+                        '7' => self.saved = (self.row, self.column),
+                        '8' => (self.row, self.column) = self.saved,
+                        '[' => {
+                            let mut numbers = String::new();
+                            let end = loop {
+                                match chars.next().unwrap() {
+                                    c if c.is_ascii_digit() || c == ';' => numbers.push(c),
+                                    c => break c,
+                                }
+                            };
+                            self.control(end, numbers.split(';').filter_map(|n| n.parse().ok()).collect());
+                        }
+                        other => panic!("ESC {other}"),
+                    },
+                    c if c.is_control() => panic!("{c:?} reached the terminal"),
+                    c => {
+                        assert!(
+                            self.column < self.size.columns,
+                            "line wraps: {}",
+                            self.line(self.row)
+                        );
+                        self.rows[self.row][self.column] = c;
+                        self.column += 1;
+                    }
+                }
+            }
+        }
+
+        fn control(&mut self, end: char, numbers: Vec<usize>) {
+            match (end, numbers.as_slice()) {
+                ('H', []) => (self.row, self.column) = (0, 0),
+                ('H', &[row, column]) => {
+                    let last = (self.size.rows - 1, self.size.columns - 1);
+                    (self.row, self.column) = ((row - 1).min(last.0), (column - 1).min(last.1));
+                }
+                ('J', [2]) => self.rows.fill(vec![' '; self.size.columns]),
+                ('K', []) => self.rows[self.row][self.column..].fill(' '),
+                ('m', [] | [7]) => {}
+                ('n', [6]) => self.asked += 1,
+                ('r', []) => (self.region, self.row, self.column) = ((0, self.size.rows - 1), 0, 0),
+                ('r', &[top, bottom]) => {
+                    assert!(top < bottom && bottom <= self.size.rows);
+                    (self.region, self.row, self.column) = ((top - 1, bottom - 1), 0, 0);
+                }
+                other => panic!("CSI {other:?}"),
+            }
+        }
+
+        pub(crate) fn line(&self, row: usize) -> String {
+            self.rows[row].iter().collect::<String>().trim_end().to_string()
+        }
+
+        pub(crate) fn lines(&self) -> Vec<String> {
+            let mut lines: Vec<_> = (0..self.size.rows).map(|row| self.line(row)).collect();
+            while lines.last().is_some_and(String::is_empty) {
+                lines.pop();
+            }
+            lines
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_characters_reach_the_terminal() {
+        let text = "F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d}\t\u{ad}x";
+        assert_eq!(printable(text, 80), "F\u{fc}r ?[2J??31m? ?x");
+        assert_eq!(printable(text, 3), "F\u{fc}r");
+    }
+
+    #[test]
+    fn the_cursors_column_behind_what_was_printed() {
+        for (from, text, column) in [
+            (0, "Name: ", 6),
+            (6, "x\x08", 6),
+            (9, "a\nbc", 2),
+            (9, "\r\x1b[K", 0),
+            (0, "\x1b[1;31mred\x1b[0m\x07", 3),
+            (0, "\x1b", 0),
+            (3, "\x1b[", 3),
+        ] {
+            assert_eq!(column_after(from, text), column, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_bounded() {
+        for (rows, columns, size) in [
+            (50, 132, (50, 132)),
+            (1, 1, (12, 20)),
+            (usize::MAX, 0, (100, 20)),
+            (0, usize::MAX, (12, 200)),
+        ] {
+            let told = Size::told(rows, columns);
+            assert_eq!((told.rows, told.columns), size);
+        }
+    }
+}
