@@ -433,7 +433,16 @@ fn first_of<'m>(
     for url in urls {
         match get(url, room.bytes_mut()) {
             Ok(Response { url, len }) => {
-                return Ok(Some(verify(Fetched { url, room, len }, Expected::DeviceTree)?));
+                let looked_at = Fetched {
+                    url: url.clone(),
+                    room: room.reborrow(),
+                    len,
+                };
+                match verify(looked_at, Expected::DeviceTree).err() {
+                    None => return Ok(Some(verify(Fetched { url, room, len }, Expected::DeviceTree)?)),
+                    // A server's way to say that there is none.
+                    Some(error) => warn!("{}", error),
+                }
             }
             Err(error) if error.is_absent() => {}
             Err(error) => return Err(error.into()),
@@ -782,6 +791,30 @@ mod tests {
                 "fetch: GET http://boot/busy: 503"
             );
         }
+    }
+
+    #[test]
+    fn the_first_candidate_that_is_there_is_the_device_tree_and_without_any_it_is_the_firmwares() {
+        let mut served = device_tree::tests::firmware();
+        fixups::set(served.find_node_mut("/chosen").unwrap(), "marker", "served");
+        let server = Server(vec![
+            ("/kernel", image::tests::golden(0, 0x30_0000)),
+            ("/page", b"<html>".to_vec()),
+            ("/there", served.to_dtb()),
+        ]);
+        let marker = |candidates: &[&str]| -> Result<Option<Vec<u8>>, String> {
+            let mut payload = payload(&[], None);
+            payload.device_tree = DeviceTree::FirstOf(candidates.iter().map(|path| url(path)).collect());
+            let (handoff, bytes) = run(&server, &payload, Some(&firmware()))?;
+            Ok(chosen(&handoff, &bytes, "marker"))
+        };
+        let served = Some(b"served\0".to_vec());
+        assert_eq!(marker(&["/absent", "/page", "/there", "/busy"]), Ok(served));
+        assert_eq!(marker(&["/absent", "/page"]), Ok(None));
+        assert_eq!(
+            marker(&["/absent", "/busy", "/there"]),
+            Err("fetch: GET http://boot/busy: 503".into())
+        );
     }
 
     /// A FIT image with everything in it, the kernel and the device tree packed or not.
