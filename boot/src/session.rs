@@ -10,7 +10,7 @@ use smoltcp::wire::Ipv4Address;
 use crate::fetch::{self, Fetcher, Request, Response};
 use crate::lease::{Identity, Lease};
 use crate::load::{self, Seeds};
-use crate::menu::{self, Chosen, DeviceTree, Found, Menu};
+use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload};
 use crate::net::Net;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
@@ -103,9 +103,79 @@ fn attempt<N: Device>(
             };
         }
     };
-    let payload = menu::choose(net, console, &menu, &lease, board)?;
+    from_menu(net, fetcher, console, memory, board, &seeds, *menu)
+}
+
+/// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
+/// fail: the menu comes back. What the clock chose may not, unless the menu says what to do then.
+fn from_menu<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    console: &mut dyn Console,
+    mut memory: Region<'_>,
+    board: &Board<'_>,
+    seeds: &Seeds,
+    mut menu: Menu,
+) -> Result<Handoff, Error> {
+    let mut menus: usize = 0;
+    let mut opened = net.now();
+    loop {
+        let picked = menu::choose(net, fetcher, console, &menu, memory.bytes_mut());
+        let picked = picked.ok_or(Error::Menu(menu::Error::Left))?;
+        let mut pick = picked.pick;
+        loop {
+            // The lease may have changed while the menu waited.
+            let lease = net.lease();
+            let result = match menu.leads(&pick, &lease, board) {
+                Ok(Next::Boot(payload)) => {
+                    info!("menu: booting {} {}", payload.kernel, payload.command_line);
+                    match boot(net, fetcher, console, &payload, memory.reborrow(), board, seeds) {
+                        Ok(handoff) => return Ok(handoff),
+                        Err(error) => Err(error),
+                    }
+                }
+                Ok(Next::Menu(_)) if menus >= menu::MAX_MENUS => Err(menu::Error::TooManyMenus.into()),
+                Ok(Next::Menu(load)) => {
+                    menu::load(net, fetcher, &load, &menu, memory.bytes_mut()).map_err(Error::Menu)
+                }
+                Err(error) => Err(error.into()),
+            };
+            let error = match result {
+                Ok(next) => {
+                    menus = menus.saturating_add(1);
+                    menu = next;
+                    opened = net.now();
+                    break;
+                }
+                Err(error @ Error::Menu(menu::Error::TooManyMenus | menu::Error::Left)) => return Err(error),
+                Err(error) => error,
+            };
+            if picked.by_person {
+                error!("{}", error);
+                menu.again(net.now() - opened);
+                break;
+            }
+            // Once: what ONERROR leads to has no ONERROR.
+            let after = menu.after(&pick).ok_or_else(|| error.clone())?;
+            menu.on_error = None;
+            error!("{}", error);
+            pick = after;
+        }
+    }
+}
+
+/// Downloads and places what an entry boots.
+fn boot<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    console: &mut dyn Console,
+    payload: &Payload,
+    memory: Region<'_>,
+    board: &Board<'_>,
+    seeds: &Seeds,
+) -> Result<Handoff, Error> {
     let mut sources: Vec<(Url, Url)> = Vec::new();
-    let handoff = load::load(&payload, memory, board, &seeds, &mut |url, into| {
+    let handoff = load::load(payload, memory, board, seeds, &mut |url, into| {
         let response = download(net, fetcher, console, &Request::get(url), into)?;
         sources.push((url.clone(), response.url.clone()));
         Ok(response)

@@ -478,6 +478,9 @@ fn the_search_path_goes_from_the_node_to_everybody() {
             "C0A",
             "C0",
             "C",
+            "default-arm-bcm283x-rpi",
+            "default-arm-bcm283x",
+            "default-arm",
             "default"
         ]
     );

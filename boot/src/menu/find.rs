@@ -301,7 +301,7 @@ fn server_roots(lease: &Lease) -> Vec<Result<Url, url::Error>> {
 }
 
 /// The names that PXELINUX asks for, most specific first: the UUID, the hardware address, the IP address in upper-case
-/// hexadecimal, shortened digit by digit, `default`.
+/// hexadecimal, shortened digit by digit, `default`; before that what U-Boot asks for on a Pi.
 fn search_path(lease: &Lease, board: &Board<'_>) -> Vec<String> {
     let address = format!("{:08X}", u32::from(lease.address.address()));
     let mut names = vec![Uuid::of(board).to_string(), hardware_address(board)];
@@ -311,7 +311,14 @@ fn search_path(lease: &Lease, board: &Board<'_>) -> Vec<String> {
             .filter_map(|len| address.get(..len))
             .map(String::from),
     );
-    names.push(String::from("default"));
+    // U-Boot's, by its names for architecture, SoC and board.
+    let defaults = [
+        "default-arm-bcm283x-rpi",
+        "default-arm-bcm283x",
+        "default-arm",
+        "default",
+    ];
+    names.extend(defaults.map(String::from));
     names.iter().map(|name| format!("pxelinux.cfg/{name}")).collect()
 }
 
@@ -366,7 +373,7 @@ mod tests {
     use super::*;
     use crate::fetch;
 
-    const SEARCH_PATH: [&str; 11] = [
+    const SEARCH_PATH: [&str; 14] = [
         "pxelinux.cfg/52506934-3031-c000-32ec-fc3cda06ffe0",
         "pxelinux.cfg/01-dc-a6-32-ec-fc-3c",
         "pxelinux.cfg/C000025B",
@@ -377,6 +384,9 @@ mod tests {
         "pxelinux.cfg/C00",
         "pxelinux.cfg/C0",
         "pxelinux.cfg/C",
+        "pxelinux.cfg/default-arm-bcm283x-rpi",
+        "pxelinux.cfg/default-arm-bcm283x",
+        "pxelinux.cfg/default-arm",
         "pxelinux.cfg/default",
     ];
 
@@ -629,13 +639,13 @@ mod tests {
     fn a_dead_port_is_knocked_on_once() {
         let lease = dhcp("pi/menu.cfg", "", "", true);
         let (line, asked) = knock(&lease, &["tftp://"]);
-        assert_eq!(asked.len(), 1 + 25, "{asked:?}");
+        assert_eq!(asked.len(), 1 + 31, "{asked:?}");
         assert!(
             line.ends_with("fetch: GET tftp://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
             "{line}"
         );
         let (line, asked) = knock(&lease, &["http://"]);
-        assert_eq!(asked.len(), 25 + 1, "{asked:?}");
+        assert_eq!(asked.len(), 31 + 1, "{asked:?}");
         assert!(
             line.ends_with("fetch: GET http://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
             "{line}"
@@ -651,7 +661,7 @@ mod tests {
         );
         // What DHCP itself says is no guess.
         let (line, asked) = knock(&dhcp("http://a/menu", "", "", true), &["tftp://"]);
-        assert_eq!(asked.len(), 2 + 12, "{asked:?}");
+        assert_eq!(asked.len(), 2 + 15, "{asked:?}");
         assert!(
             line.ends_with("fetch: GET http://a/menu: 192.0.2.2: connection refused"),
             "{line}"
@@ -732,8 +742,8 @@ mod tests {
         for (name, asks) in [
             ("http://a/boot.php?mac=dc-a6-32-ec-fc-3c", 1),
             ("http://a/autoexec.ipxe", 2),
-            ("http://a/pxelinux.cfg/default", 13),
-            ("http://192.0.2.2/autoexec.ipxe", 14),
+            ("http://a/pxelinux.cfg/default", 16),
+            ("http://192.0.2.2/autoexec.ipxe", 17),
         ] {
             let (found, asked) = look(&lease, &[(name, Ok("#!ipxe\necho"))]);
             match found.unwrap() {
@@ -753,10 +763,10 @@ mod tests {
             &dhcp("http://a/boot.ipxe", "", "", true),
             &[("http://a/boot.ipxe", Ok("<html>"))],
         );
-        assert_eq!(asked.len(), 37);
+        assert_eq!(asked.len(), 46);
         assert_eq!(
             menu.unwrap_err().to_string(),
-            "menu: none in 37 places, from http://a/boot.ipxe to tftp://192.0.2.2/pxelinux.cfg/default; \
+            "menu: none in 46 places, from http://a/boot.ipxe to tftp://192.0.2.2/pxelinux.cfg/default; \
              http://a/boot.ipxe: expected an iPXE script or a PXELINUX menu, got an HTML page"
         );
         assert_eq!(look(&lease(), &[]).0.unwrap_err(), Error::NoSource);

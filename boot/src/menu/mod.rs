@@ -1,35 +1,41 @@
 //! Menus: the model that every menu language produces, where menus are found, how one entry is chosen.
 //!
-//! `find` looks for a menu place by place, `pxelinux` parses it into a [`Menu`], `screen` shows
-//! that to whoever holds the serial terminal, and the entry picked becomes a [`Payload`].
+//! `find` looks for a menu place by place, `pxelinux` and `keywords` make a [`Menu`] of it, `screen` shows that to whoever
+//! holds the serial terminal, and the entry picked becomes a [`Payload`].
 
 mod find;
+mod keywords;
 mod model;
 mod password;
+mod payload;
 mod pxelinux;
 mod screen;
+mod trees;
 
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::fmt::{self, Write as _};
+use alloc::string::String;
+use core::fmt;
 
 use smoltcp::phy::Device;
 use smoltcp::time::Duration;
 
 use crate::fetch::{self, Fetcher};
-use crate::lease::{Lease, Uuid};
+use crate::lease::Lease;
 use crate::net::Net;
 use crate::url::{self, Url};
 use crate::{Board, Console, Event, Settings, script};
 use screen::Choice;
 
-pub use model::{Action, Boot, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts};
+pub use model::{
+    Action, Boot, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Next, Page, Pick, Texts,
+};
 pub use password::Password;
+pub use payload::{DeviceTree, Payload};
 
-/// The most initial ramdisks that one entry may name.
-const MAX_INITRDS: usize = 32;
+/// Menus that lead to each other in one attempt.
+pub(crate) const MAX_MENUS: usize = 32;
+/// Bytes of a text file that is shown.
+const MAX_TEXT_FILE: usize = 16 * 1024;
 
 /// How long the console is left alone while a menu waits; the network is polled meanwhile.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
@@ -48,50 +54,28 @@ pub enum Chosen {
 /// Why an entry cannot be booted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsupported {
-    /// LOCALBOOT: there is no driver for a disk.
+    /// LOCALBOOT.
     LocalBoot,
     /// A Syslinux module (`.c32`) or another program for a PC's BIOS.
     PcProgram(String),
     /// A keyword other than KERNEL and LINUX that starts something on a PC.
     Keyword(&'static str),
+    /// MENU GOTO or MENU EXIT to a submenu of this tag, which is not there.
+    NoPage(String),
+    /// Nothing that could boot.
+    Nothing,
 }
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LocalBoot => f.write_str("booting a local disk is not supported"),
+            Self::LocalBoot => f.write_str("there is no driver for a local disk"),
             Self::PcProgram(name) => write!(f, "{} is a program for x86 PCs", screen::printable(name)),
+            Self::NoPage(tag) => write!(f, "there is no submenu {}", screen::printable(tag)),
+            Self::Nothing => f.write_str("there is nothing to boot in it"),
             Self::Keyword(keyword) => write!(f, "{keyword} starts something that only exists on x86 PCs"),
         }
     }
-}
-
-/// What an entry boots: everything resolved, nothing left to expand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// The kernel, or a FIT image.
-    pub kernel: Url,
-    /// Which configuration of a FIT image; none is its default.
-    pub configuration: Option<String>,
-    /// Initial ramdisks in order; they are concatenated.
-    pub initrds: Vec<Url>,
-    /// Where the device tree comes from.
-    pub device_tree: DeviceTree,
-    /// Device tree overlays, to be applied in order.
-    pub overlays: Vec<Url>,
-    /// The entry's command line, SYSAPPEND already in it; the firmware's bootargs not yet.
-    pub command_line: String,
-}
-
-/// Where a device tree comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceTree {
-    /// The firmware passed it (or a FIT image holds one).
-    Firmware,
-    /// The server has it.
-    Served(Url),
-    /// The server may have it: the first of these that is there, else the firmware's.
-    FirstOf(Vec<Url>),
 }
 
 /// Why there is no payload.
@@ -114,8 +98,14 @@ pub enum Error {
     Unsupported(String, Unsupported),
     /// The entry (as shown) names something that cannot be fetched.
     Reference(String, url::Error),
-    /// The entry (as shown) names more than 32 initial ramdisks.
-    TooManyInitrds(String),
+    /// The entry (as shown) names more than 32 initial ramdisks or overlays.
+    TooManyFiles(String),
+    /// The menu that an entry leads to.
+    Load(Box<Fault>),
+    /// More menus led to each other than can make sense.
+    TooManyMenus,
+    /// A person left the menu.
+    Left,
 }
 
 /// What was wrong in one place where a menu could have been.
@@ -153,6 +143,8 @@ pub enum Bound {
     Line,
     /// Entries in a menu.
     Entries,
+    /// Submenus in a menu.
+    Pages,
     /// INCLUDE inside INCLUDE.
     Depth,
     /// INCLUDEs in all.
@@ -175,9 +167,13 @@ impl fmt::Display for Error {
             } => write!(f, "none in {tried} places, from {first} to {last}; {fault}"),
             Self::Unsupported(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::Reference(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
-            Self::TooManyInitrds(entry) => {
-                write!(f, "cannot boot \"{entry}\": more than {MAX_INITRDS} initial ramdisks")
+            Self::TooManyFiles(entry) => {
+                let most = payload::MAX_FILES;
+                write!(f, "cannot boot \"{entry}\": more than {most} initial ramdisks or overlays")
             }
+            Self::Load(fault) => fault.fmt(f),
+            Self::TooManyMenus => write!(f, "more than {MAX_MENUS} menus lead to each other"),
+            Self::Left => f.write_str("left without a choice"),
         }
     }
 }
@@ -215,6 +211,7 @@ impl fmt::Display for Bound {
         match self {
             Self::Line => write!(f, "longer than {} bytes", pxelinux::MAX_LINE),
             Self::Entries => write!(f, "more than {} entries", pxelinux::MAX_ENTRIES),
+            Self::Pages => f.write_str("more than 63 submenus"),
             Self::Depth => write!(f, "INCLUDE nested more than {} deep", pxelinux::MAX_DEPTH),
             Self::Includes => write!(f, "more than {} INCLUDEs", pxelinux::MAX_INCLUDES),
         }
@@ -245,34 +242,86 @@ pub fn find<N: Device>(
     })
 }
 
-/// Shows the menu on the console and returns what the person or the clock chose, ready to load.
+/// What was picked of a menu.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked {
+    /// The entry.
+    pub pick: Pick,
+    /// Whether a person picked it, rather than the clock.
+    pub by_person: bool,
+}
+
+/// Shows the menu on the console until the person or the clock has picked something that leads elsewhere. Texts that it
+/// shows are fetched into `scratch`. `None` when a person left.
 pub fn choose<N: Device>(
     net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
     console: &mut dyn Console,
     menu: &Menu,
-    lease: &Lease,
-    board: &Board<'_>,
-) -> Result<Payload, Error> {
+    scratch: &mut [u8],
+) -> Option<Picked> {
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
-    let payload = loop {
-        let (pick, by_person) = match shown(net, console, menu, &mut screen, &mut output) {
-            Choice::Entry { pick, by_person } => (pick, by_person),
-            Choice::Left | Choice::Unattended => continue,
-        };
-        // The lease may have changed while the menu waited.
-        let current = net.lease_now().cloned();
-        match payload(menu, &pick, current.as_ref().unwrap_or(lease), board) {
-            // A person can choose again; without one, the session's policy goes on.
-            Err(error) if by_person => error!("{}", error),
-            payload => break payload,
+    let picked = loop {
+        match shown(net, console, menu, &mut screen, &mut output) {
+            Choice::Entry { pick, by_person } => {
+                let entry = menu.entries.get(pick.entry);
+                let Some(Action::Text(file)) = entry.map(|entry| &entry.action).filter(|_| by_person) else {
+                    break Some(Picked { pick, by_person });
+                };
+                show_text(net, fetcher, menu, file, scratch, &mut output);
+            }
+            Choice::Left | Choice::Unattended => break None,
         }
     };
     screen.close(&mut output);
+    if menu.clears {
+        output.push_str("\x1b[2J\x1b[H");
+    }
     write(console, &mut output);
-    let payload = payload?;
-    info!("menu: booting {} {}", payload.kernel, payload.command_line);
-    Ok(payload)
+    picked
+}
+
+/// Fetches a text file of a menu, and writes it to `output`.
+fn show_text<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    menu: &Menu,
+    file: &str,
+    scratch: &mut [u8],
+    output: &mut String,
+) {
+    let room = scratch.len().min(MAX_TEXT_FILE);
+    let window = scratch.get_mut(..room).unwrap_or_default();
+    let fetched = match payload::resolve(&menu.base, file) {
+        Ok(url) => fetcher
+            .get(net, &url, window, &mut |_done, _total| ())
+            .map_err(Fault::Fetch),
+        Err(error) => Err(Fault::Url(error)),
+    };
+    match fetched {
+        Ok(response) => {
+            for line in pxelinux::text_lines(window.get(..response.len).unwrap_or_default()) {
+                output.push_str(&screen::printable(&line));
+                output.push_str("\r\n");
+            }
+        }
+        Err(fault) => error!("menu: {}", fault),
+    }
+}
+
+/// Fetches and parses the menu that an entry of `menu` leads to; it is read in `scratch`.
+pub fn load<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    load: &Load,
+    menu: &Menu,
+    scratch: &mut [u8],
+) -> Result<Menu, Error> {
+    let get = &mut |url: &Url, into: &mut [u8]| fetcher.get(net, url, into, &mut |_done, _total| ());
+    let menu = pxelinux::load(load, menu, scratch, get).map_err(|fault| Error::Load(Box::new(fault)))?;
+    info!("menu: {} entries from {}", menu.entries.len(), menu.url);
+    Ok(menu)
 }
 
 /// Shows a script's menu and returns what the person or the clock chose.
@@ -340,134 +389,6 @@ pub(crate) fn write(console: &mut dyn Console, output: &mut String) {
     output.clear();
 }
 
-/// What `pick` boots.
-fn payload(menu: &Menu, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result<Payload, Error> {
-    let entry = menu.entries.get(pick.entry).ok_or(Error::NoSource)?;
-    let shown = || screen::printable(entry.shown());
-    let boot = match &entry.action {
-        Action::Boot(boot) => boot,
-        Action::Unsupported(why) => return Err(Error::Unsupported(shown(), why.clone())),
-        Action::Local(_) => return Err(Error::Unsupported(shown(), Unsupported::LocalBoot)),
-        Action::Page(_)
-        | Action::Load(_)
-        | Action::Text(_)
-        | Action::Quit
-        // Only scripts make such entries, and they ask elsewhere.
-        | Action::Answer
-        | Action::Gap => return Err(Error::NoSource),
-    };
-    let url = |name: &str| resolve(&menu.base, name).map_err(|e| Error::Reference(shown(), e));
-    let mut command_line = String::new();
-    let facts = system_arguments(boot.sysappend, lease, board);
-    for part in [&*boot.arguments, &*boot.append, &*facts, &*pick.arguments] {
-        let space = if command_line.is_empty() || part.is_empty() {
-            ""
-        } else {
-            " "
-        };
-        command_line.push_str(space);
-        command_line.push_str(part);
-    }
-    let last = |line| {
-        let mut words = str::split_ascii_whitespace(line).rev();
-        words.find_map(|word| word.strip_prefix("initrd="))
-    };
-    // As if INITRD stood behind APPEND as one more `initrd=`, of which the last counts.
-    let own = Some(&*boot.initrds).filter(|names| !names.is_empty());
-    let initrds = last(&pick.arguments)
-        .or(own)
-        .or_else(|| last(&command_line))
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    if initrds.clone().nth(MAX_INITRDS).is_some() {
-        return Err(Error::TooManyInitrds(shown()));
-    }
-    let (kernel, configuration) = match boot.kernel.split_once('#') {
-        Some((file, configuration)) => (file, Some(configuration.to_string())),
-        None => (&*boot.kernel, None),
-    };
-    Ok(Payload {
-        kernel: url(kernel)?,
-        configuration,
-        initrds: initrds.map(url).collect::<Result<_, _>>()?,
-        device_tree: match boot.device_tree.as_deref() {
-            Some(name) => DeviceTree::Served(url(name)?),
-            None => DeviceTree::Firmware,
-        },
-        overlays: boot
-            .overlays
-            .split_ascii_whitespace()
-            .map(url)
-            .collect::<Result<_, _>>()?,
-        command_line,
-    })
-}
-
-/// The URL of a name in a menu, by PXELINUX's rules carried over to HTTP:
-///
-/// - `http://host/path` is itself;
-/// - `::path` is `path` from the server's root;
-/// - `host::path` is `path` from the root of another server;
-/// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986);
-/// - anything else is relative to `base`.
-fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
-    match name
-        .split_once(':')
-        .and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?)))
-    {
-        Some(("", path)) => base.join(&format!("/{}", path.trim_start_matches('/'))),
-        Some((host, path)) if !host.contains(['/', ':']) => Url::on(base.scheme(), host, path),
-        _ => base.join(name),
-    }
-}
-
-/// What the names in the menu at `url` are relative to: its directory, or, when that is a `pxelinux.cfg/`, the
-/// directory above, where PXELINUX itself would be.
-fn base_of(url: &Url) -> Url {
-    let in_search_path = url
-        .path()
-        .rsplit_once('/')
-        .is_some_and(|(directory, _)| directory.ends_with("/pxelinux.cfg"));
-    // A shorter URL of the same host cannot fail to parse.
-    url.join(if in_search_path { "../" } else { "./" })
-        .unwrap_or_else(|_| url.clone())
-}
-
-/// The arguments that SYSAPPEND asks for, in the order of its bits. Bits for facts that a Pi does not have are ignored.
-fn system_arguments(bits: u32, lease: &Lease, board: &Board<'_>) -> String {
-    let mut arguments = String::new();
-    let mut add = |bit: u32, argument: fmt::Arguments<'_>| {
-        if bits & bit != 0 {
-            let space = if arguments.is_empty() { "" } else { " " };
-            // Writing to a string cannot fail.
-            let _ = write!(arguments, "{space}{argument}");
-        }
-    };
-    let server = lease.next_server.unwrap_or(lease.server);
-    let router = lease.router.map(|router| router.to_string()).unwrap_or_default();
-    add(
-        0x1,
-        format_args!(
-            "ip={}:{server}:{router}:{}",
-            lease.address.address(),
-            lease.address.netmask()
-        ),
-    );
-    add(0x2, format_args!("BOOTIF={}", find::hardware_address(board)));
-    add(0x4, format_args!("SYSUUID={}", Uuid::of(board)));
-    add(0x10, format_args!("SYSVENDOR=Raspberry_Pi"));
-    let product: String = board
-        .model
-        .chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '_' })
-        .collect();
-    add(0x20, format_args!("SYSPRODUCT={product}"));
-    add(0x80, format_args!("SYSSERIAL={:016x}", board.serial));
-    arguments
-}
-
 #[cfg(test)]
 mod tests {
     use core::cell::Cell;
@@ -498,171 +419,6 @@ mod tests {
             router: Some(Ipv4Address::new(192, 0, 2, 254)),
             ..Lease::default()
         }
-    }
-
-    fn boot() -> Boot {
-        Boot::of("Image")
-    }
-
-    fn payload_of(boot: Boot, arguments: &str) -> Result<Payload, Error> {
-        let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").unwrap();
-        let base = base_of(&url);
-        let entry = Entry::new("a\x07b", Action::Boot(boot));
-        let menu = Menu {
-            base,
-            ..Menu::flat(url, None, vec![entry], Manners::Syslinux)
-        };
-        let pick = Pick {
-            entry: 0,
-            arguments: arguments.into(),
-        };
-        payload(&menu, &pick, &lease(), &board())
-    }
-
-    #[test]
-    fn names_resolve_by_the_documented_rules() {
-        let base = Url::parse("http://192.0.2.1:8080/pi/").unwrap();
-        for (name, url) in [
-            ("Image", "http://192.0.2.1:8080/pi/Image"),
-            ("../debian/Image", "http://192.0.2.1:8080/debian/Image"),
-            ("/srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("::srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("::/srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("192.0.2.7::srv/Image", "http://192.0.2.7/srv/Image"),
-            ("http://mirror.example/a?b=c::d", "http://mirror.example/a?b=c::d"),
-            (
-                "boot/cfg-b8:27:eb::1",
-                "http://192.0.2.1:8080/pi/boot/cfg-b8:27:eb::1",
-            ),
-        ] {
-            assert_eq!(resolve(&base, name).unwrap().to_string(), url, "{name}");
-        }
-        assert!(matches!(
-            resolve(&base, "https://a/b"),
-            Err(url::Error::Scheme(_))
-        ));
-    }
-
-    #[test]
-    fn the_base_is_the_directory_or_the_parent_of_the_search_path() {
-        for (menu, base) in [
-            ("http://a/pi/pxelinux.cfg/01-00-11-22-33-44-55", "http://a/pi/"),
-            ("http://a/pxelinux.cfg/default", "http://a/"),
-            (
-                "http://a/boot/extlinux/extlinux.conf?mac=1/2",
-                "http://a/boot/extlinux/",
-            ),
-            ("http://a/menu", "http://a/"),
-            ("http://a", "http://a/"),
-            ("http://a/notpxelinux.cfg/default", "http://a/notpxelinux.cfg/"),
-        ] {
-            assert_eq!(base_of(&Url::parse(menu).unwrap()).to_string(), base, "{menu}");
-        }
-    }
-
-    #[test]
-    fn a_payload_is_the_command_line_in_syslinux_order_and_resolved_names() {
-        let payload = payload_of(
-            Boot {
-                arguments: "ro".into(),
-                append: "root=/dev/nfs quiet".into(),
-                initrds: "ucode.img,../initrd.gz".into(),
-                device_tree: Some("/dtb/pi.dtb".into()),
-                sysappend: 3,
-                ..boot()
-            },
-            "single",
-        )
-        .unwrap();
-        assert_eq!(payload.kernel.to_string(), "http://192.0.2.1/pi/Image");
-        let initrds: Vec<_> = payload.initrds.iter().map(Url::to_string).collect();
-        assert_eq!(
-            initrds,
-            ["http://192.0.2.1/pi/ucode.img", "http://192.0.2.1/initrd.gz"]
-        );
-        let tree = Url::parse("http://192.0.2.1/dtb/pi.dtb").unwrap();
-        assert_eq!(payload.device_tree, DeviceTree::Served(tree));
-        assert_eq!(
-            payload.command_line,
-            "ro root=/dev/nfs quiet ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
-             BOOTIF=01-dc-a6-32-ec-fc-3c single"
-        );
-    }
-
-    #[test]
-    fn initrds_come_from_the_labels_arguments_then_initrd_then_append_and_the_line_keeps_them_all() {
-        let initrds = |append: &str, initrd: &str, arguments: &str| {
-            let boot = Boot {
-                append: append.into(),
-                initrds: initrd.into(),
-                ..boot()
-            };
-            let payload = payload_of(boot, arguments).unwrap();
-            assert_eq!(payload.command_line, format!("{append} {arguments}").trim());
-            let names: Vec<_> = payload
-                .initrds
-                .iter()
-                .map(|url| url.target().strip_prefix("/pi/").unwrap().to_owned())
-                .collect();
-            names.join(" ")
-        };
-        assert_eq!(
-            initrds("initrd=old.img quiet initrd=a.img,,b.img", "", ""),
-            "a.img b.img"
-        );
-        // Syslinux makes INITRD the `initrd=` behind APPEND's, and Linux's loaders take the last.
-        assert_eq!(initrds("initrd=a.img", "c.img,d.img", ""), "c.img d.img");
-        assert_eq!(initrds("initrd=a.img", "c.img", "initrd=e.img single"), "e.img");
-        assert_eq!(initrds("quiet", "", ""), "");
-    }
-
-    #[test]
-    fn an_entry_that_cannot_boot_says_why_in_one_printable_line() {
-        let many = Boot {
-            initrds: "a,".repeat(MAX_INITRDS + 1),
-            ..boot()
-        };
-        let https = Boot {
-            kernel: "https://a/Image".into(),
-            ..boot()
-        };
-        for (boot, line) in [
-            (many, "menu: cannot boot \"a?b\": more than 32 initial ramdisks"),
-            (
-                https,
-                "menu: cannot boot \"a?b\": https://a/Image: scheme not supported, only http and tftp",
-            ),
-        ] {
-            assert_eq!(payload_of(boot, "").unwrap_err().to_string(), line);
-        }
-        let unsupported = |why| Error::Unsupported("x".into(), why).to_string();
-        assert_eq!(
-            unsupported(Unsupported::PcProgram("chain.c32\x1b[2J".into())),
-            "menu: cannot boot \"x\": chain.c32?[2J is a program for x86 PCs"
-        );
-        assert_eq!(
-            unsupported(Unsupported::LocalBoot),
-            "menu: cannot boot \"x\": booting a local disk is not supported"
-        );
-    }
-
-    #[test]
-    fn sysappend_knows_the_facts_of_a_pi_in_the_order_of_the_bits() {
-        assert_eq!(system_arguments(0, &lease(), &board()), "");
-        assert_eq!(
-            system_arguments(0xffff_fffc, &lease(), &board()),
-            "SYSUUID=52506934-3031-c000-32ec-fc3cda06ffe0 SYSVENDOR=Raspberry_Pi \
-             SYSPRODUCT=Raspberry_Pi_4_Model_B SYSSERIAL=10000000e0ff06da"
-        );
-        let bare = Lease {
-            router: None,
-            next_server: Some(Ipv4Address::new(192, 0, 2, 2)),
-            ..lease()
-        };
-        assert_eq!(
-            system_arguments(1, &bare, &board()),
-            "ip=192.0.2.91:192.0.2.2::255.255.255.0"
-        );
     }
 
     /// A NIC whose frames nobody hears or answers.
@@ -797,8 +553,13 @@ mod tests {
         let (mut nic, mut platform) = (Unplugged, Nothing);
         let identity = crate::lease::Identity::of(&board(), &Settings::default());
         let mut net = Net::new(&mut nic, &clock, &mut platform, &mut Nothing, identity);
-        let payload = choose(&mut net, &mut console, &menu, &lease(), &board());
-        let kernel = payload.map(|payload| payload.kernel.to_string());
+        let mut fetcher = Fetcher::new();
+        let picked = choose(&mut net, &mut fetcher, &mut console, &menu, &mut []).unwrap();
+        let kernel = match menu.leads(&picked.pick, &lease(), &board()) {
+            Ok(Next::Boot(payload)) => Ok(payload.kernel.to_string()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
         (
             kernel,
             clock.now().total_millis(),
@@ -818,10 +579,13 @@ mod tests {
     }
 
     #[test]
-    fn a_person_chooses_and_chooses_again_when_the_first_cannot_boot() {
-        let (kernel, millis, _) = chosen(&[(1000, b"\r"), (2000, b"\x1b[B"), (2100, b"\x1b[B\r")], false);
+    fn a_person_chooses() {
+        let (kernel, millis, _) = chosen(&[(2000, b"\x1b[B"), (2100, b"\x1b[B\r")], false);
         assert_eq!(kernel.unwrap(), "http://192.0.2.1/two");
         assert!((2100..2200).contains(&millis), "{millis}");
+        let (error, ..) = chosen(&[(1000, b"\r")], false);
+        let line = "menu: cannot boot \"Disk\": there is no driver for a local disk";
+        assert_eq!(error.unwrap_err().to_string(), line);
     }
 
     #[test]

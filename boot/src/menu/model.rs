@@ -1,14 +1,30 @@
 //! The model behind every menu language: entries, the pages that show them, and what keys and the clock may do.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
-use super::Unsupported;
 use super::password::Password;
+use super::payload::{Payload, payload};
+use super::{Error, Unsupported, screen};
+use crate::Board;
+use crate::lease::Lease;
 use crate::url::Url;
+
+/// How long a person whose choice failed has at least for another.
+const ATTENDED: Duration = Duration::from_secs(60);
+
+/// Where a pick leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// To something that boots.
+    Boot(Box<Payload>),
+    /// To another menu.
+    Menu(Load),
+}
 
 /// A menu, whatever language it was written in. It has at least one entry and at least one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +259,8 @@ pub struct Load {
     pub files: Vec<String>,
     /// What the names in it are relative to, when not to the same as here.
     pub directory: Option<String>,
+    /// Whether a person is to be asked, whatever the files say.
+    pub asks: bool,
 }
 
 /// What to boot, as the menu names it: references, resolved against [`Menu::base`] only when chosen.
@@ -331,6 +349,58 @@ impl Menu {
             master: None,
             manners,
         }
+    }
+
+    /// The entry of a pick, as a person may read it.
+    pub(super) fn shown(&self, pick: &Pick) -> String {
+        let entry = self.entries.get(pick.entry);
+        entry.map_or(String::new(), |entry| screen::printable(entry.shown()))
+    }
+
+    /// Where a pick leads.
+    pub fn leads(&self, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result<Next, Error> {
+        let entry = self.entries.get(pick.entry);
+        match entry.map(|entry| &entry.action) {
+            Some(Action::Boot(boot)) => {
+                payload(self, pick, boot, lease, board).map(|payload| Next::Boot(Box::new(payload)))
+            }
+            Some(Action::Load(load)) => Ok(Next::Menu(load.clone())),
+            Some(Action::Local(_)) => Err(Error::Unsupported(self.shown(pick), Unsupported::LocalBoot)),
+            Some(Action::Unsupported(why)) => Err(Error::Unsupported(self.shown(pick), why.clone())),
+            Some(Action::Quit) => Err(Error::Left),
+            // A person sees pages and texts on the screen; scripts ask elsewhere.
+            Some(Action::Page(_) | Action::Text(_) | Action::Answer | Action::Gap) | None => {
+                Err(Error::Unsupported(self.shown(pick), Unsupported::Nothing))
+            }
+        }
+    }
+
+    /// What is tried when `failed` did: ONERROR, with the command line that failed behind its own, as in Syslinux.
+    pub fn after(&self, failed: &Pick) -> Option<Pick> {
+        let mut pick = self.on_error.clone().filter(|pick| pick.entry != failed.entry)?;
+        let name = self.entries.get(failed.entry).map(|entry| &*entry.name);
+        for part in [name.unwrap_or_default(), &failed.arguments] {
+            if !part.is_empty() {
+                let space = if pick.arguments.is_empty() { "" } else { " " };
+                pick.arguments.push_str(space);
+                pick.arguments.push_str(part);
+            }
+        }
+        Some(pick)
+    }
+
+    /// The menu once more, after something that a person chose has failed: shown, `spent` later.
+    pub fn again(&mut self, spent: Duration) {
+        self.display = Display::Shown;
+        self.messages.clear();
+        self.timeout = self.timeout.map(|timeout| timeout.max(ATTENDED));
+        self.total = self.total.map(|total| {
+            if total > spent {
+                total - spent
+            } else {
+                Duration::ZERO
+            }
+        });
     }
 
     /// The title of the menu itself.

@@ -1,19 +1,18 @@
-//! PXELINUX's configuration language (Syslinux `doc/syslinux.txt`, `doc/menu.txt`; U-Boot `doc/README.pxe`): its core.
+//! PXELINUX menus (Syslinux `doc/syslinux.txt`, `doc/menu.txt`; U-Boot `doc/README.pxe`): files read into one [`Menu`].
 //!
-//! Keywords know no case. A line whose keyword is not known is skipped and counted, and its label goes on. Bytes that
-//! are not UTF-8 become U+FFFD, control characters become `?`: neither may keep a node from booting.
+//! `keywords` knows what a line means; here files are read, with those that they include, and what all lines together
+//! mean is decided. Bytes that are not UTF-8 become U+FFFD, control characters become `?`: neither may keep a node from
+//! booting.
 
 use alloc::borrow::{Cow, ToOwned};
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
-use super::{
-    Action, Boot, Bound, Content, Display, Entry, Fault, Manners, Menu, Pick, Unsupported, base_of, resolve,
-    screen,
-};
+use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files, word};
+use super::payload::{base_of, resolve};
+use super::{Action, Bound, Content, Display, Entry, Fault, Load, Manners, Menu, Page, Pick, screen};
 use crate::fetch::{Get, Response};
 use crate::url::Url;
 
@@ -27,8 +26,6 @@ pub(super) const MAX_ENTRIES: usize = 1024;
 pub(super) const MAX_DEPTH: usize = 16;
 /// INCLUDEs in all: each is a download.
 pub(super) const MAX_INCLUDES: usize = 64;
-/// Messages kept; later ones are skipped.
-const MAX_MESSAGES: usize = 16;
 
 /// TIMEOUT when the menu has none. Syslinux would wait for ever, which strands an unattended node.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,31 +43,61 @@ pub(super) fn parse(
     get: &mut Get<'_>,
 ) -> Result<Menu, Fault> {
     let base = base.cloned().unwrap_or_else(|| base_of(&response.url));
-    let mut reader = Reader {
-        parser: Parser::default(),
-        base,
-        includes: 0,
-        bytes: 0,
-    };
+    let mut reader = Reader::new(base);
     reader.file(response, scratch, 0, get)?;
-    let Reader { parser, base, .. } = reader;
-    if parser.skipped > 0 {
-        warn!(
-            "menu: {} lines of {} skipped, the first is: {}",
-            parser.skipped,
-            response.url,
-            screen::printable(&parser.first_skipped)
-        );
+    reader.menu(&response.url, false)
+}
+
+/// Reads the menu that an entry of `menu` leads to.
+pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'_>) -> Result<Menu, Fault> {
+    let base = match &load.directory {
+        Some(directory) => {
+            let slash = if directory.ends_with('/') { "" } else { "/" };
+            resolve(&menu.base, &alloc::format!("{directory}{slash}")).map_err(Fault::Url)?
+        }
+        None => menu.base.clone(),
+    };
+    let mut reader = Reader::new(base);
+    let mut first = None;
+    for file in &load.files {
+        let url = match &**file {
+            "~" => menu.url.clone(),
+            name => resolve(&menu.base, name).map_err(Fault::Url)?,
+        };
+        let room = scratch.len().min(MAX_TEXT.saturating_sub(reader.bytes));
+        let window = scratch.get_mut(..room).unwrap_or_default();
+        let response = get(&url, window).map_err(Fault::Fetch)?;
+        reader.file(&response, window, 0, get)?;
+        first.get_or_insert(response.url);
     }
-    if parser.in_text {
-        warn!(
-            "menu: {}: TEXT without ENDTEXT, all that follows it is skipped",
-            response.url
-        );
+    reader.menu(first.as_ref().unwrap_or(&menu.url), load.asks)
+}
+
+/// The lines of a text file that Syslinux would show, without what means something only to a PC's screen: colours
+/// (SI and two digits), pictures (CAN and a file's name), modes; SUB ends it.
+pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
+    let text = text.split(|&byte| byte == 0x1a).next().unwrap_or_default();
+    let mut kept = Vec::new();
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        match byte {
+            0x0f => {
+                let _ = (rest.next(), rest.next());
+            }
+            0x18 => {
+                let _ = rest.find(|&byte| byte == b'\n');
+            }
+            0x10..=0x17 | 0x19 | 0x0c | b'\r' => {}
+            _ => kept.push(byte),
+        }
     }
-    parser
-        .menu(response.url.clone(), base)
-        .ok_or_else(|| Fault::NoEntries(response.url.clone()))
+    let lines = kept.split(|&byte| byte == b'\n').take(MAX_MESSAGES);
+    let lines = lines.map(|line| readable(line.trim_ascii_end()).into_owned());
+    let mut lines: Vec<String> = lines.collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
 }
 
 /// What the server sent, when it is no PXELINUX menu whatever follows.
@@ -102,6 +129,15 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(base: Url) -> Self {
+        Self {
+            parser: Parser::default(),
+            base,
+            includes: 0,
+            bytes: 0,
+        }
+    }
+
     /// Reads the file that `response` left at the start of `scratch`; files it includes land behind it.
     fn file(
         &mut self,
@@ -119,38 +155,112 @@ impl Reader {
             return Err(Fault::Content(url.clone(), content));
         }
         self.bytes = self.bytes.saturating_add(text.len());
-        for (number, line) in (1..).zip(without_bom(text).split(|&byte| byte == b'\n')) {
+        let mut begun = String::new();
+        let mut lines = (1..)
+            .zip(without_bom(text).split(|&byte| byte == b'\n'))
+            .peekable();
+        while let Some((number, line)) = lines.next() {
             let bound = |bound| Fault::Bound(url.clone(), number, bound);
-            if line.len() > MAX_LINE {
+            if begun.len().saturating_add(line.len()) > MAX_LINE {
                 return Err(bound(Bound::Line));
             }
-            let Some(name) = self.parser.line(&readable(line)).map_err(bound)? else {
+            let line = readable(line.trim_ascii());
+            // A few vendors' menus for U-Boot go on behind a backslash.
+            let goes_on = !self.parser.in_text() && lines.peek().is_some();
+            if let Some(start) = line.strip_suffix('\\').filter(|_| goes_on) {
+                begun.push_str(start);
                 continue;
+            }
+            let line = if begun.is_empty() {
+                line
+            } else {
+                begun.push_str(&line);
+                Cow::Owned(core::mem::take(&mut begun))
             };
-            if depth >= MAX_DEPTH {
-                return Err(bound(Bound::Depth));
-            }
-            if self.includes >= MAX_INCLUDES {
-                return Err(bound(Bound::Includes));
-            }
-            self.includes = self.includes.saturating_add(1);
-            let included = resolve(&self.base, &name).map_err(Fault::Url)?;
-            let room = rest.len().min(MAX_TEXT.saturating_sub(self.bytes));
-            let window = rest.get_mut(..room).unwrap_or_default();
-            match get(&included, window) {
-                Ok(response) => self.file(&response, window, depth.saturating_add(1), get)?,
-                // Syslinux goes on without it. A failure may be gone next time, and an entry missing until then.
-                Err(error) if error.is_absent() => warn!("menu: INCLUDE skipped: {}", error),
-                Err(error) => return Err(Fault::Fetch(error)),
+            if let Some(insert) = self.parser.line(&line).map_err(bound)? {
+                if depth >= MAX_DEPTH {
+                    return Err(bound(Bound::Depth));
+                }
+                if self.includes >= MAX_INCLUDES {
+                    return Err(bound(Bound::Includes));
+                }
+                self.insert(insert, rest, depth, get, &bound)?;
             }
         }
         Ok(())
+    }
+
+    /// Reads what stands for a line into `room`.
+    fn insert(
+        &mut self,
+        insert: Insert,
+        room: &mut [u8],
+        depth: usize,
+        get: &mut Get<'_>,
+        bound: &dyn Fn(Bound) -> Fault,
+    ) -> Result<(), Fault> {
+        self.includes = self.includes.saturating_add(1);
+        let (Insert::Menu { file: name, .. } | Insert::Text(name)) = &insert;
+        let url = resolve(&self.base, name).map_err(Fault::Url)?;
+        let len = room.len().min(MAX_TEXT.saturating_sub(self.bytes));
+        let window = room.get_mut(..len).unwrap_or_default();
+        match (get(&url, window), insert) {
+            (Ok(response), Insert::Menu { tag, .. }) => {
+                let open = self.parser.depth();
+                if let Some(tag) = tag {
+                    self.parser.begin(&tag).map_err(bound)?;
+                    self.file(&response, window, depth.saturating_add(1), get)?;
+                    // Whatever the file left open ends with it.
+                    while self.parser.depth() > open {
+                        self.parser.end();
+                    }
+                    return Ok(());
+                }
+                self.file(&response, window, depth.saturating_add(1), get)
+            }
+            (Ok(response), Insert::Text(_)) => {
+                let text = window.get(..response.len).unwrap_or_default();
+                text_lines(text).iter().for_each(|line| self.parser.say(line));
+                Ok(())
+            }
+            // Syslinux goes on without it.
+            (Err(error), Insert::Text(_)) => {
+                warn!("menu: DISPLAY skipped: {}", error);
+                Ok(())
+            }
+            // A failure may be gone next time, and an entry missing until then.
+            (Err(error), Insert::Menu { .. }) if error.is_absent() => {
+                warn!("menu: INCLUDE skipped: {}", error);
+                Ok(())
+            }
+            (Err(error), Insert::Menu { .. }) => Err(Fault::Fetch(error)),
+        }
+    }
+
+    /// The finished menu.
+    fn menu(self, url: &Url, asks: bool) -> Result<Menu, Fault> {
+        let Self { parser, base, .. } = self;
+        if parser.skipped > 0 {
+            warn!(
+                "menu: {} lines of {} skipped, the first is: {}",
+                parser.skipped,
+                url,
+                screen::printable(&parser.first_skipped)
+            );
+        }
+        if parser.in_text() {
+            warn!(
+                "menu: {}: TEXT without ENDTEXT, all that follows it is skipped",
+                url
+            );
+        }
+        finish(parser, url.clone(), base, asks).ok_or_else(|| Fault::NoEntries(url.clone()))
     }
 }
 
 /// A line as text without control characters.
 fn readable(line: &[u8]) -> Cow<'_, str> {
-    let line = String::from_utf8_lossy(line.trim_ascii());
+    let line = String::from_utf8_lossy(line);
     if line.contains(|c: char| c.is_control() && c != '\t') {
         let clean = line
             .chars()
@@ -160,323 +270,203 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
     line
 }
 
-/// The keyword of a line and what follows it.
-fn word(text: &str) -> (&str, &str) {
-    match text.split_once([' ', '\t']) {
-        Some((word, rest)) => (word, rest.trim()),
-        None => (text, ""),
-    }
-}
-
-/// What the lines so far said.
-#[derive(Default)]
-struct Parser {
-    title: Option<String>,
-    labels: Vec<Label>,
-    /// Whether lines belong to the last label.
-    in_label: bool,
-    /// Inside TEXT … ENDTEXT.
-    in_text: bool,
-    append: Rc<str>,
-    sysappend: u32,
-    default: Option<String>,
-    on_timeout: Option<String>,
-    menu_default: Option<usize>,
-    /// Tenths of a second.
-    timeout: Option<i64>,
-    prompt: Option<bool>,
-    ui: bool,
-    hidden: bool,
-    menu_label: bool,
-    messages: Vec<String>,
-    skipped: u32,
-    first_skipped: String,
-}
-
-/// A LABEL and what follows it.
-struct Label {
-    name: String,
-    label: Option<String>,
-    hot_key: Option<u8>,
-    /// KERNEL or LINUX with everything after it; none means the label's name.
-    kernel: Option<String>,
-    /// What only LINUX can say: that the kernel is one, whatever its name.
-    linux: bool,
-    append: Rc<str>,
-    sysappend: u32,
-    initrds: String,
-    device_tree: Option<String>,
-    local: Option<i32>,
-    unsupported: Option<Unsupported>,
-}
-
-impl Parser {
-    /// Takes a line without its end; returns the name of a file to include here.
-    fn line(&mut self, line: &str) -> Result<Option<String>, Bound> {
-        let (keyword, rest) = word(line);
-        let is = |name: &str| keyword.eq_ignore_ascii_case(name);
-        if self.in_text {
-            self.in_text = !is("endtext");
-        } else if line.is_empty() || line.starts_with('#') {
-        } else if is("menu") {
-            return Ok(self.menu_line(line, rest));
-        } else if is("include") {
-            return Ok(self.include(line, rest));
-        } else if is("label") {
-            self.label(rest)?;
-        } else if is("text") {
-            self.in_text = true;
-        } else if is("default") {
-            self.default = non_empty(rest);
-        } else if is("ontimeout") {
-            self.on_timeout = non_empty(rest);
-        } else if is("timeout") {
-            match word(rest).0.parse() {
-                Ok(tenths) => self.timeout = Some(tenths),
-                Err(_) => self.skip(line),
-            }
-        } else if is("prompt") {
-            match number(rest) {
-                Some(flag) => self.prompt = Some(flag != 0),
-                None => self.skip(line),
-            }
-        } else if is("ui") {
-            self.ui = !rest.is_empty();
-        } else if is("say") && self.messages.len() < MAX_MESSAGES {
-            self.messages.push(rest.to_owned());
-        } else if is("append") {
-            let append = Rc::from(if rest == "-" { "" } else { rest });
-            match self.current() {
-                Some(label) => label.append = append,
-                None => self.append = append,
-            }
-        } else if is("sysappend") || is("ipappend") {
-            match (number(rest), self.current()) {
-                (Some(bits), Some(label)) => label.sysappend = bits,
-                (Some(bits), None) => self.sysappend = bits,
-                (None, _) => self.skip(line),
-            }
-        } else if self.current().is_none_or(|label| !label.line(keyword, rest)) {
-            self.skip(line);
+/// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it.
+fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
+    let mut drafts = core::mem::take(&mut parser.pages);
+    let labels = core::mem::take(&mut parser.labels);
+    let mut entries: Vec<Entry> = Vec::with_capacity(labels.len());
+    let has_labels = labels.iter().any(|label| !label.name().is_empty());
+    for (index, label) in labels.into_iter().enumerate() {
+        if let Some(page) = label.shown_on().and_then(|page| drafts.get_mut(page)) {
+            page.lines.push(index);
         }
-        Ok(None)
+        entries.push(label.entry(&drafts));
     }
 
-    /// A line that begins with MENU; `rest` is what follows.
-    fn menu_line(&mut self, line: &str, rest: &str) -> Option<String> {
-        let (keyword, rest) = word(rest);
-        let is = |name: &str| keyword.eq_ignore_ascii_case(name);
-        if is("include") {
-            return self.include(line, rest);
-        } else if is("title") {
-            self.title = non_empty(rest);
-        } else if is("hidden") {
-            self.hidden = true;
-        } else if is("default") && self.in_label {
-            self.menu_default = self.labels.len().checked_sub(1);
-        } else if is("label") && self.in_label {
-            self.menu_label = true;
-            if let Some(label) = self.current() {
-                let (text, hot_key) = without_carets(rest);
-                label.label = non_empty(&text);
-                label.hot_key = hot_key;
-            }
-        } else {
-            // What follows these belongs to a submenu or to nobody, and must not rename the label before them.
-            if is("begin") || is("end") || is("separator") {
-                self.in_label = false;
-            }
-            self.skip(line);
+    // U-Boot takes ONTIMEOUT for another word for DEFAULT.
+    let default_line = parser.default.clone().or_else(|| parser.on_timeout.clone());
+    // Without a label, DEFAULT is all that says what this is: then nothing else may be in doubt.
+    let alone = !has_labels && parser.skipped == 0;
+    let named = default_line.map(|line| target(&mut entries, &line, &parser, alone));
+    let ui = match parser.ui.as_deref().map(word) {
+        // Syslinux runs this instead of everything else.
+        Some((module, files)) if is_menu_module(module) => match menu_of_files([files, ""]) {
+            Action::Load(load) if load.files != ["~"] => Some(Target::Entry(Pick::plain(push(
+                &mut entries,
+                Entry::new(module, Action::Load(load)),
+            )))),
+            _ => Some(Target::Interface),
+        },
+        Some(_) => Some(Target::Interface),
+        None => None,
+    };
+    if entries.iter().all(|entry| entry.action == Action::Gap) {
+        return None;
+    }
+    if !has_labels && drafts.iter().all(|page| page.lines.is_empty()) {
+        let all = 0..entries.len();
+        drafts.first_mut()?.lines.extend(all);
+    }
+
+    let is_ui = asks || ui == Some(Target::Interface) || named == Some(Target::Interface);
+    let several = entries.len() > 1;
+    let titled = drafts.first().is_some_and(|page| page.title.is_some());
+    let asks = parser.prompt == Some(true) || is_ui || (several && (parser.menu_label || titled));
+    let bootable = |entry: &Entry| matches!(entry.action, Action::Boot(_));
+    let first = entries.iter().position(bootable).unwrap_or(0);
+    let named = match named {
+        Some(Target::Entry(pick)) => Some(pick),
+        Some(Target::Nothing) => {
+            warn!(
+                "menu: {} has no label for its DEFAULT, taking the first entry",
+                url
+            );
+            None
         }
-        None
-    }
+        Some(Target::Interface) | None => None,
+    };
+    let is_named = named.is_some();
+    let marked = parser.menu_default.map(Pick::plain);
+    let default = if asks { marked.or(named) } else { named.or(marked) };
+    let default = default.unwrap_or_else(|| Pick::plain(first));
+    let at_once = match &ui {
+        Some(Target::Entry(pick)) => Some(pick.clone()),
+        // A label that is another menu: the menu that names it is never seen.
+        _ if !is_ui && is_named && is_load(&entries, &default) => Some(default.clone()),
+        _ => None,
+    };
 
-    /// INCLUDE and MENU INCLUDE. What follows the name is a tag for the submenus that other readers make of files.
-    fn include(&mut self, line: &str, rest: &str) -> Option<String> {
-        let (name, _) = word(rest);
-        if name.is_empty() {
-            self.skip(line);
-        }
-        non_empty(name)
-    }
+    let tenths = |tenths: u64| Duration::from_millis(tenths.min(MAX_TIMEOUT).saturating_mul(100));
+    let timeout = match parser.timeout {
+        None => Some(DEFAULT_TIMEOUT),
+        Some(0) => None,
+        Some(time) => Some(tenths(u64::try_from(time).unwrap_or(0))),
+    };
+    let total = match parser.total.and_then(|time| u64::try_from(time).ok()) {
+        Some(time @ 1..) => Some(tenths(time)),
+        _ => timeout.map(|timeout| timeout.max(LONGEST)),
+    };
+    let display = match timeout {
+        _ if at_once.is_some() => Display::AtOnce,
+        Some(_) if parser.hidden => Display::Hidden,
+        Some(Duration::ZERO) => Display::AtOnce,
+        // PROMPT 0 says not to wait, so nobody may be there to end a wait without an end.
+        None if total.is_none() && parser.prompt == Some(false) && !is_ui && is_named => Display::AtOnce,
+        _ if asks => Display::Shown,
+        _ => Display::AtOnce,
+    };
 
-    fn label(&mut self, name: &str) -> Result<(), Bound> {
-        if self.labels.len() >= MAX_ENTRIES {
-            return Err(Bound::Entries);
-        }
-        self.labels.push(Label {
-            name: name.to_owned(),
-            label: None,
-            hot_key: None,
-            kernel: None,
-            linux: false,
-            append: Rc::clone(&self.append),
-            sysappend: self.sysappend,
-            initrds: String::new(),
-            device_tree: None,
-            local: None,
-            unsupported: None,
-        });
-        self.in_label = true;
-        Ok(())
-    }
-
-    fn current(&mut self) -> Option<&mut Label> {
-        self.labels.last_mut().filter(|_| self.in_label)
-    }
-
-    fn skip(&mut self, line: &str) {
-        if self.skipped == 0 {
-            self.first_skipped = line.to_owned();
-        }
-        self.skipped = self.skipped.saturating_add(1);
-    }
-
-    /// The finished menu; `None` without a label.
-    fn menu(self, url: Url, base: Url) -> Option<Menu> {
-        let entries: Vec<Entry> = self.labels.into_iter().map(Label::entry).collect();
-        let named = self.default.as_deref().map(|line| target(&entries, line));
-        let ui = self.ui || named == Some(Target::Interface);
-        let several = entries.len() > 1;
-        let prompts = self.prompt == Some(true) || ui;
-        let asks = prompts || (several && (self.menu_label || self.title.is_some()));
-        let first = entries
-            .iter()
-            .position(|entry| matches!(entry.action, Action::Boot(_)))
-            .unwrap_or(0);
-        let named = match named {
-            Some(Target::Entry(pick)) => Some(pick),
-            Some(Target::Nothing) => {
-                warn!(
-                    "menu: {} has no label for its DEFAULT, taking the first entry",
-                    url
-                );
+    let mut other =
+        |line: &Option<String>, keyword: &str| match target(&mut entries, line.as_deref()?, &parser, false) {
+            Target::Entry(pick) => Some(pick),
+            Target::Nothing | Target::Interface => {
+                warn!("menu: {} has no label for its {}", url, keyword);
                 None
             }
-            Some(Target::Interface) | None => None,
         };
-        let is_named = named.is_some();
-        let marked = self.menu_default.map(Pick::plain);
-        let default = if asks { marked.or(named) } else { named.or(marked) };
-        let default = default.unwrap_or_else(|| Pick::plain(first));
-        let on_timeout = match self.on_timeout.as_deref().map(|line| target(&entries, line)) {
-            Some(Target::Entry(pick)) => pick,
-            Some(Target::Nothing | Target::Interface) => {
-                warn!("menu: {} has no label for its ONTIMEOUT, taking the default", url);
-                default.clone()
-            }
-            None => default.clone(),
-        };
-        let timeout = match self.timeout {
-            None => Some(DEFAULT_TIMEOUT),
-            Some(0) => None,
-            Some(tenths) => {
-                let tenths = u64::try_from(tenths).unwrap_or(0).min(MAX_TIMEOUT);
-                Some(Duration::from_millis(tenths.saturating_mul(100)))
-            }
-        };
-        let display = match timeout {
-            Some(_) if self.hidden => Display::Hidden,
-            Some(Duration::ZERO) => Display::AtOnce,
-            // PROMPT 0 says not to wait, so nobody may be there to end a wait without an end.
-            None if self.prompt == Some(false) && !ui && is_named => Display::AtOnce,
-            _ if asks => Display::Shown,
-            _ => Display::AtOnce,
-        };
-        // At once, the clock has no say.
-        let on_timeout = if display == Display::AtOnce {
-            default.clone()
-        } else {
-            on_timeout
-        };
-        (!entries.is_empty()).then(|| Menu {
-            base,
-            default,
-            on_timeout,
-            timeout,
-            total: timeout.map(|timeout| timeout.max(LONGEST)),
-            display,
-            messages: self.messages,
-            ..Menu::flat(url, self.title, entries, Manners::Syslinux)
+    let on_timeout = other(&parser.on_timeout, "ONTIMEOUT");
+    let on_error = other(&parser.on_error, "ONERROR").or_else(|| other(&parser.fallback, "FALLBACK"));
+    let hidden_keys = parser.hidden_keys.iter();
+    let hidden_keys =
+        hidden_keys.filter_map(|(key, line)| Some((*key, other(&Some(line.clone()), "MENU HIDDENKEY")?)));
+    let hidden_keys = hidden_keys.collect();
+
+    let pages: Vec<Page> = drafts
+        .into_iter()
+        .map(|draft| Page {
+            selected: selected(&entries, &draft.lines, draft.default),
+            title: draft.title,
+            lines: draft.lines,
+            parent: draft.parent,
         })
-    }
+        .collect();
+    // The page that shows the default, as far as somebody named one; else where MENU START is.
+    let of_default = pages.iter().position(|page| page.lines.contains(&default.entry));
+    let start = of_default.filter(|_| is_named).unwrap_or(parser.start);
+    let on_timeout = match display {
+        Display::AtOnce => at_once.unwrap_or_else(|| unattended(&entries, &pages, &default)),
+        Display::Shown | Display::Hidden => {
+            on_timeout.unwrap_or_else(|| unattended(&entries, &pages, &default))
+        }
+    };
+    Some(Menu {
+        url,
+        base,
+        entries,
+        pages,
+        start,
+        default,
+        on_timeout,
+        on_error,
+        timeout,
+        total,
+        display,
+        messages: parser.messages,
+        texts: parser.texts,
+        function_keys: parser.function_keys,
+        hidden_keys,
+        editing: parser.editing,
+        leaves: parser.leaves,
+        clears: parser.clears,
+        master: parser.master,
+        manners: Manners::Syslinux,
+    })
 }
 
-impl Label {
-    /// Takes a line that only a label can have; `false` when it is not one.
-    fn line(&mut self, keyword: &str, rest: &str) -> bool {
-        let is = |name: &str| keyword.eq_ignore_ascii_case(name);
-        if is("kernel") || is("linux") {
-            self.kernel = non_empty(rest);
-            self.linux = is("linux");
-            (self.local, self.unsupported) = (None, None);
-        } else if is("initrd") {
-            let comma = if self.initrds.is_empty() { "" } else { "," };
-            self.initrds.push_str(comma);
-            self.initrds.push_str(rest);
-        } else if is("fdt") || is("devicetree") {
-            self.device_tree = non_empty(rest);
-        } else if is("localboot") {
-            self.local = Some(word(rest).0.parse().unwrap_or(0));
-        } else if let Some(&keyword) = PC_KEYWORDS.iter().find(|&&name| is(name)) {
-            self.unsupported = Some(Unsupported::Keyword(keyword));
-        } else {
-            return false;
-        }
-        true
-    }
-
-    fn entry(self) -> Entry {
-        let (kernel, arguments) = match &self.kernel {
-            Some(kernel) => word(kernel),
-            None => (self.name.as_str(), ""),
-        };
-        let action = if let Some(why) = self.unsupported {
-            Action::Unsupported(why)
-        } else if let Some(kind) = self.local {
-            Action::Local(kind)
-        } else if !self.linux && is_pc_program(kernel) {
-            Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
-        } else {
-            Action::Boot(Boot {
-                arguments: arguments.to_owned(),
-                append: self.append,
-                initrds: self.initrds,
-                device_tree: self.device_tree,
-                sysappend: self.sysappend,
-                ..Boot::of(kernel)
-            })
-        };
-        Entry {
-            label: self.label,
-            hot_key: self.hot_key,
-            ..Entry::new(self.name, action)
-        }
-    }
+fn push(entries: &mut Vec<Entry>, entry: Entry) -> usize {
+    entries.push(entry);
+    entries.len().saturating_sub(1)
 }
 
-/// Keywords that start something of a PC's BIOS.
-const PC_KEYWORDS: [&str; 8] = [
-    "BOOT",
-    "BSS",
-    "PXE",
-    "FDIMAGE",
-    "COMBOOT",
-    "COM32",
-    "CONFIG",
-    "MULTIBOOT",
-];
+fn is_load(entries: &[Entry], pick: &Pick) -> bool {
+    let entry = entries.get(pick.entry);
+    entry.is_some_and(|entry| matches!(entry.action, Action::Load(_)))
+}
 
-/// Whether KERNEL takes `name` for a program by its extension: Syslinux modules, COMBOOT programs, boot sectors, NBPs.
-fn is_pc_program(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    ["c32", "cbt", "com", "bss", "bs", "0"]
+/// Which line of a page is selected when it opens: its default, else the first that can be.
+fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize {
+    let can_be = |&line: &usize| entries.get(line).is_some_and(Entry::selectable);
+    let marked = lines
         .iter()
-        .any(|known| extension.eq_ignore_ascii_case(known))
+        .position(|line| Some(*line) == default && can_be(line));
+    marked.or_else(|| lines.iter().position(can_be)).unwrap_or(0)
+}
+
+/// What boots without anybody, when `pick` is the default. Of a submenu that is its default in turn. The clock knows no
+/// password: the entries that follow are asked for one without. When all have one, somebody must have meant that the
+/// default boots all the same, as it does in Syslinux.
+fn unattended(entries: &[Entry], pages: &[Page], pick: &Pick) -> Pick {
+    let mut entry = pick.entry;
+    for _ in 0..pages.len() {
+        let Some(Action::Page(page)) = entries.get(entry).map(|entry| &entry.action) else {
+            break;
+        };
+        let page = pages.get(*page);
+        let Some(line) = page.and_then(|page| page.lines.get(page.selected)) else {
+            break;
+        };
+        entry = *line;
+    }
+    let free = |&line: &usize| {
+        entries.get(line).is_some_and(|entry| {
+            let leads = matches!(entry.action, Action::Boot(_) | Action::Load(_) | Action::Local(_));
+            leads && entry.password.is_none() && !entry.disabled
+        })
+    };
+    if entry == pick.entry && free(&entry) {
+        return pick.clone();
+    }
+    let lines = pages.iter().find_map(|page| {
+        let at = page.lines.iter().position(|&line| line == entry)?;
+        page.lines.split_at_checked(at)
+    });
+    let (before, from) = lines.unwrap_or_default();
+    let next = from.iter().chain(before).copied().find(free);
+    Pick::plain(next.unwrap_or(entry))
 }
 
 /// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
-fn is_menu_module(name: &str) -> bool {
+pub(super) fn is_menu_module(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
         .iter()
@@ -492,68 +482,55 @@ enum Target {
     Nothing,
 }
 
-/// `line` is a label, which may hold blanks (as in U-Boot), or a label and arguments, or a menu module. A single word may
-/// also be the first one of a label, which is all that Syslinux takes for its name.
-fn target(entries: &[Entry], line: &str) -> Target {
-    let find = |name: &str| entries.iter().position(|entry| entry.name == name);
+/// `line` is a label, which may hold blanks (as in U-Boot), or a label and arguments, a menu module, or a kernel and
+/// arguments, which becomes one more entry. A single word may also be the first one of a label, which is all that Syslinux
+/// takes for its name. A kernel must look like a file, unless it stands `alone`: a mere word is more likely a label that
+/// was renamed.
+fn target(entries: &mut Vec<Entry>, line: &str, parser: &Parser, alone: bool) -> Target {
+    let find = |name: &str| {
+        entries
+            .iter()
+            .position(|entry| entry.name == name && !name.is_empty())
+    };
     let (first, rest) = word(line);
+    let with_rest = |entry| Pick {
+        entry,
+        arguments: rest.to_owned(),
+    };
     let found = match find(line) {
         Some(entry) => Some(Pick::plain(entry)),
         None if rest.is_empty() => {
             let first = entries.iter().position(|entry| word(&entry.name).0 == line);
             first.map(Pick::plain)
         }
-        None => find(first).map(|entry| Pick {
-            entry,
-            arguments: rest.to_owned(),
-        }),
+        None => find(first).map(with_rest),
     };
     match found {
         Some(pick) => match entries.get(pick.entry).map(|entry| &entry.action) {
-            Some(Action::Unsupported(Unsupported::PcProgram(name))) if is_menu_module(name) => {
-                Target::Interface
-            }
+            Some(Action::Page(0)) => Target::Interface,
             _ => Target::Entry(pick),
         },
-        None if is_menu_module(first) => Target::Interface,
+        None if is_menu_module(first) => match menu_of_files([rest, ""]) {
+            Action::Load(load) if load.files != ["~"] => {
+                Target::Entry(Pick::plain(push(entries, Entry::new(first, Action::Load(load)))))
+            }
+            _ => Target::Interface,
+        },
+        None if parser.implicit
+            && (alone || first.contains(['/', '.', ':']))
+            && entries.len() < MAX_ENTRIES =>
+        {
+            Target::Entry(with_rest(push(entries, Label::implicit(parser, first))))
+        }
         None => Target::Nothing,
     }
-}
-
-/// A label without its `^`, and the key that followed the first one; `^^` is a caret.
-fn without_carets(label: &str) -> (String, Option<u8>) {
-    let (mut text, mut hot_key) = (String::new(), None);
-    let mut rest = label.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '^' || rest.next_if_eq(&'^').is_some() {
-            text.push(c);
-        } else if hot_key.is_none() {
-            hot_key = rest
-                .peek()
-                .filter(|key| key.is_ascii_alphanumeric())
-                .and_then(|key| u8::try_from(key.to_ascii_lowercase()).ok());
-        }
-    }
-    (text, hot_key)
-}
-
-/// A decimal or `0x` number, whatever follows it after a blank.
-fn number(text: &str) -> Option<u32> {
-    let (text, _) = word(text);
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-fn non_empty(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeMap;
 
+    use super::super::{Boot, Editing, Key, Unsupported};
     use super::*;
 
     const URL: &str = "http://192.0.2.1/pi/pxelinux.cfg/default";
@@ -823,14 +800,333 @@ LABEL local\r
         );
     }
 
+    /// The pages as lines: each entry by what is shown, `*` at the selected one.
+    fn pages(menu: &Menu) -> Vec<String> {
+        let page = |page: &Page| {
+            let lines = page.lines.iter().enumerate().map(|(at, &line)| {
+                let mark = if at == page.selected { "*" } else { "" };
+                format!("{}{mark}", menu.entries[line].shown())
+            });
+            let lines: Vec<_> = lines.collect();
+            format!("{}: {}", page.title.as_deref().unwrap_or("-"), lines.join(", "))
+        };
+        menu.pages.iter().map(page).collect()
+    }
+
     #[test]
-    fn help_texts_and_submenu_titles_change_nothing_else() {
+    fn submenus_are_pages_with_an_entry_in_their_parent() {
         let menu = menu(
-            "LABEL a\nMENU LABEL A\nTEXT HELP\nDEFAULT b\nLABEL c\nENDTEXT\nLINUX k\nMENU BEGIN s\nMENU LABEL S\nMENU TITLE T\nLABEL b\nMENU END\n",
+            "MENU TITLE Top\nAPPEND global\nLABEL a\nLINUX k\n\
+             MENU BEGIN one\nMENU TITLE First\nMENU INDENT 2\nTEXT HELP\nmore\nENDTEXT\nAPPEND inner\n\
+             LABEL b\nLINUX k\nTIMEOUT 9\nLABEL c\nMENU DEFAULT\nLINUX k\n\
+             MENU BEGIN\nMENU LABEL ^Deep\nMENU TITLE Third\nMENU LABEL Dee^per\nLABEL up\nMENU EXIT\nLABEL top\nMENU EXIT .top\nMENU END\nMENU END\n\
+             LABEL d\nMENU GOTO one\nLABEL e\nMENU GOTO nowhere\nLABEL q\nMENU QUIT\nLABEL h\nMENU HELP help.txt pic.png\nLABEL z\nLINUX k\n",
         );
-        let shown: Vec<_> = menu.entries.iter().map(Entry::shown).collect();
-        assert_eq!(shown, ["A", "b"]);
-        assert_eq!((boot(&menu, 0).kernel.as_str(), menu.default.entry), ("k", 0));
+        assert_eq!(
+            pages(&menu),
+            [
+                "Top: a*, First, d, e, q, h, z",
+                "First: b, c*, Deeper",
+                "Third: up*, top"
+            ]
+        );
+        let parents: Vec<_> = menu.pages.iter().map(|page| page.parent).collect();
+        assert_eq!(parents, [None, Some(0), Some(1)]);
+        let action = |name: &str| {
+            let entry = menu.entries.iter().find(|entry| entry.name == name);
+            entry.unwrap().action.clone()
+        };
+        assert_eq!(action("one"), Action::Page(1));
+        assert_eq!(action("up"), Action::Page(1));
+        assert_eq!(action("top"), Action::Page(0));
+        assert_eq!(action("d"), Action::Page(1));
+        assert_eq!(
+            action("e"),
+            Action::Unsupported(Unsupported::NoPage("nowhere".into()))
+        );
+        assert_eq!(action("q"), Action::Quit);
+        assert_eq!(action("h"), Action::Text("help.txt".into()));
+        let one = menu.entries.iter().find(|entry| entry.name == "one").unwrap();
+        assert_eq!((one.indent, &*one.help), (2, &["more".to_owned()][..]));
+        let append = |name: &str| match action(name) {
+            Action::Boot(boot) => boot.append.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(append("b"), "inner");
+        assert_eq!(
+            append("z"),
+            "global",
+            "what a submenu says for its labels ends with it"
+        );
+        assert_eq!(menu.timeout, Some(DEFAULT_TIMEOUT), "a submenu has no clock");
+    }
+
+    #[test]
+    fn an_unclosed_submenu_and_one_end_too_many_lose_nothing() {
+        let menu = menu("LABEL a\nMENU END\nMENU BEGIN x\nLABEL b\n");
+        assert_eq!(pages(&menu), ["-: a*, x", "-: b*"]);
+        let many = "MENU BEGIN\n".repeat(100);
+        assert_eq!(
+            fault(many.as_bytes()),
+            format!("{URL}: line 64: more than 63 submenus")
+        );
+    }
+
+    #[test]
+    fn what_an_entry_looks_like_and_what_cannot_be_chosen() {
+        let menu = menu(
+            "MENU TITLE t\nLABEL h\nMENU DISABLE\nMENU LABEL Systems\nMENU SEPARATOR\nLABEL a\nMENU INDENT 3\nLINUX k\nMENU PASSWD secret\n\
+             TEXT HELP\nLABEL x\nENDTEXT\nMENU IMMEDIATE\nLABEL b\nMENU HIDE\nLINUX k\nLABEL c\nMENU LABEL ^C\nLINUX k\n",
+        );
+        assert_eq!(pages(&menu), ["t: Systems, , a*, C"]);
+        let selectable: Vec<_> = menu.entries.iter().map(Entry::selectable).collect();
+        assert_eq!(selectable, [false, false, true, true, true]);
+        let a = &menu.entries[2];
+        assert_eq!(
+            (a.indent, &*a.help, a.immediate),
+            (3, &["LABEL x".to_owned()][..], false)
+        );
+        assert!(!menu.opens(a, "") && menu.opens(a, "secret") && menu.opens(&menu.entries[4], ""));
+        assert!(menu.entries[4].immediate);
+        assert_eq!(menu.entries[3].name, "b", "hidden, but there");
+    }
+
+    #[test]
+    fn a_hidden_entry_and_one_in_a_submenu_can_be_the_default() {
+        let text = "LABEL a\nLINUX k\nLABEL b\nMENU HIDE\nLINUX k\nMENU BEGIN s\nLABEL c\nLINUX k\nLABEL d\nLINUX k\nMENU END\n";
+        let hidden = menu(&format!("PROMPT 1\nDEFAULT b\n{text}"));
+        assert_eq!((hidden.on_timeout.entry, hidden.start), (1, 0));
+        let inner = menu(&format!("PROMPT 1\nDEFAULT d\n{text}"));
+        assert_eq!((inner.on_timeout.entry, inner.start), (4, 1));
+        let whole = menu(&format!("PROMPT 1\nDEFAULT s\n{text}"));
+        assert_eq!(
+            (whole.default.entry, whole.on_timeout.entry, whole.start),
+            (2, 3, 0),
+            "the clock opens no submenu, it boots what it would select"
+        );
+        let started = menu(&format!(
+            "PROMPT 1\n{}",
+            text.replace("MENU BEGIN s", "MENU BEGIN s\nMENU START")
+        ));
+        assert_eq!(started.start, 1);
+    }
+
+    #[test]
+    fn the_clock_knows_no_password() {
+        let text = "LABEL a\nLINUX k\nMENU PASSWD x\nLABEL b\nLOCALBOOT 0\nMENU PASSWD\nLABEL c\nMENU DISABLE\nLINUX k\nLABEL d\nLINUX k\n";
+        let asked = menu(&format!("PROMPT 1\nDEFAULT a\n{text}"));
+        assert_eq!((asked.default.entry, asked.on_timeout.entry), (0, 3));
+        assert_eq!(menu(&format!("DEFAULT a\n{text}")).on_timeout.entry, 3);
+        let told = menu(&format!("PROMPT 1\nONTIMEOUT b\n{text}"));
+        assert_eq!(told.on_timeout.entry, 1, "ONTIMEOUT says it outright");
+        let all = menu("PROMPT 1\nLABEL a\nLINUX k\nMENU PASSWD x\nLABEL b\nLINUX k\nMENU PASSWD x\n");
+        assert_eq!(
+            all.on_timeout.entry, 0,
+            "as in Syslinux, where nothing else could boot"
+        );
+    }
+
+    #[test]
+    fn a_total_timeout_is_the_end_and_there_is_one_wherever_there_is_a_timeout() {
+        for (text, total) in [
+            ("", Some(600)),
+            ("TIMEOUT 50", Some(600)),
+            ("TIMEOUT 12000", Some(1200)),
+            ("TIMEOUT 50\nTOTALTIMEOUT 300", Some(30)),
+            ("TIMEOUT 0\nTOTALTIMEOUT 300", Some(30)),
+            ("TIMEOUT 50\nTOTALTIMEOUT 0", Some(600)),
+            ("TIMEOUT 0", None),
+        ] {
+            let menu = menu(&format!("PROMPT 1\n{text}\nLABEL a\n"));
+            assert_eq!(menu.total, total.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn commands_in_the_place_of_labels() {
+        let kernel = |menu: &Menu, pick: &Pick| match &menu.entries[pick.entry].action {
+            Action::Boot(boot) => format!("{} {} {}", boot.kernel, boot.append, pick.arguments),
+            other => format!("{other:?}"),
+        };
+        let text = "APPEND quiet\nLABEL a\nLINUX k\n";
+        let one = menu(&format!(
+            "PROMPT 1\nDEFAULT boot/Image single\nONTIMEOUT ::x/Image\nONERROR rescue/Image r\n{text}"
+        ));
+        assert_eq!(kernel(&one, &one.default), "boot/Image quiet single");
+        assert_eq!(kernel(&one, &one.on_timeout), "::x/Image quiet ");
+        assert_eq!(
+            kernel(&one, one.on_error.as_ref().unwrap()),
+            "rescue/Image quiet r"
+        );
+        assert_eq!(pages(&one), ["-: a*"], "they are on no page");
+        let strict = menu(&format!("IMPLICIT 0\nDEFAULT boot/Image\n{text}"));
+        assert_eq!(strict.default, Pick::plain(0));
+        let alone = menu("DEFAULT linux root=/dev/nfs\nAPPEND quiet\n");
+        assert_eq!(kernel(&alone, &alone.default), "linux quiet root=/dev/nfs");
+        assert_eq!(
+            fault(b"Default page of this server\nIt works!\n"),
+            format!("{URL}: not a PXELINUX menu, it has no LABEL")
+        );
+        let fallback = menu("FALLBACK b\nLABEL a\nLABEL b\n");
+        assert_eq!(fallback.on_error, Some(Pick::plain(1)));
+        let by_u_boot = menu("ONTIMEOUT b\nLABEL a\nLABEL b\n");
+        assert_eq!(
+            by_u_boot.on_timeout,
+            Pick::plain(1),
+            "U-Boot's other word for DEFAULT"
+        );
+    }
+
+    #[test]
+    fn onerror_gets_the_command_line_that_failed() {
+        let menu = menu("DEFAULT a one two\nONERROR b why\nLABEL a\nLABEL b\n");
+        let after = menu.after(&menu.default).unwrap();
+        assert_eq!((after.entry, &*after.arguments), (1, "why a one two"));
+        assert_eq!(menu.after(&after), None, "not for itself");
+    }
+
+    #[test]
+    fn menus_in_other_files() {
+        let load = |files: &[&str], directory: Option<&str>, asks| {
+            Action::Load(Load {
+                files: files.iter().map(|file| (*file).to_owned()).collect(),
+                directory: directory.map(ToOwned::to_owned),
+                asks,
+            })
+        };
+        let menu = menu(
+            "MENU TITLE t\nLABEL a\nKERNEL vesamenu.c32\nAPPEND other.cfg\nLABEL b\nCOM32 menu.c32\nAPPEND one ~\n\
+             LABEL c\nCONFIG cfg/x\nAPPEND cfg\nLABEL d\nKERNEL menu.c32\nLABEL e\nKERNEL chain.c32\nAPPEND hd0\nLABEL f\nCONFIG y\n",
+        );
+        let actions: Vec<_> = menu.entries.iter().map(|entry| entry.action.clone()).collect();
+        assert_eq!(
+            actions,
+            [
+                load(&["other.cfg"], None, true),
+                load(&["one", "~"], None, true),
+                load(&["cfg/x"], Some("cfg"), false),
+                Action::Page(0),
+                Action::Unsupported(Unsupported::PcProgram("chain.c32".into())),
+                load(&["y"], None, false),
+            ]
+        );
+        for head in [
+            "DEFAULT a\n",
+            "UI vesamenu.c32 other.cfg\n",
+            "DEFAULT menu.c32 other.cfg\n",
+        ] {
+            let menu = self::menu(&format!(
+                "{head}TIMEOUT 0\nLABEL a\nKERNEL menu.c32\nAPPEND other.cfg\n"
+            ));
+            let entry = &menu.entries[menu.on_timeout.entry];
+            assert_eq!(
+                (menu.display, &entry.action),
+                (Display::AtOnce, &load(&["other.cfg"], None, true)),
+                "{head}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_loaded_menu_keeps_the_base_and_is_shown() {
+        let files = BTreeMap::from([
+            ("/pi/sub/one", &b"LABEL a\nLINUX k\n"[..]),
+            ("/pi/two", b"LABEL b\nLINUX k\n"),
+        ]);
+        let menu = parse_with(b"LABEL x\n", &files).unwrap();
+        let mut scratch = vec![0; 4096];
+        let mut load = |names: &[&str], directory: Option<&str>, asks| {
+            let load = Load {
+                files: names.iter().map(|name| (*name).to_owned()).collect(),
+                directory: directory.map(ToOwned::to_owned),
+                asks,
+            };
+            super::load(&load, &menu, &mut scratch, &mut |url, into| {
+                let text = files.get(url.path()).copied().unwrap_or(b"LABEL ~\n");
+                into[..text.len()].copy_from_slice(text);
+                Ok(Response {
+                    url: url.clone(),
+                    len: text.len(),
+                })
+            })
+            .unwrap()
+        };
+        let both = load(&["sub/one", "two", "~"], None, true);
+        let names: Vec<_> = both.entries.iter().map(|entry| &*entry.name).collect();
+        assert_eq!(names, ["a", "b", "~"]);
+        assert_eq!(
+            (both.display, both.base.path(), both.url.path()),
+            (Display::Shown, "/pi/", "/pi/sub/one")
+        );
+        let config = load(&["sub/one"], Some("sub"), false);
+        assert_eq!(
+            (config.display, config.base.path()),
+            (Display::AtOnce, "/pi/sub/")
+        );
+    }
+
+    #[test]
+    fn the_rest_of_a_menu_as_it_was_written() {
+        let menu = menu(
+            "ALLOWOPTIONS 0\nNOESCAPE 1\nMENU CLEAR\nMENU AUTOBOOT In # s\nMENU NOTABMSG\nMENU PASSPROMPT Who?\n\
+             MENU MASTER PASSWD m\nMENU HIDDEN\nMENU HIDDENKEY F2,x b quick\nF1 help.txt\nLABEL a\nLABEL b\nMENU SAVE\n\
+             KASLRSEED\nFDTDIR /dtbs\nFDTOVERLAYS a.dtbo b.dtbo\nOVERLAYS c.dtbo\nDEVICETREE\n",
+        );
+        assert_eq!(
+            (menu.editing, menu.leaves, menu.clears),
+            (Editing::Forbidden, false, true)
+        );
+        assert_eq!(menu.texts.countdown(3).as_deref(), Some("In 3 s"));
+        assert_eq!(
+            (menu.texts.editing.as_deref(), menu.texts.password.as_deref()),
+            (Some(""), Some("Who?"))
+        );
+        let quick = Pick {
+            entry: 1,
+            arguments: "quick".into(),
+        };
+        assert_eq!(
+            menu.hidden_keys,
+            [(Key::Function(2), quick.clone()), (Key::Byte(b'x'), quick)]
+        );
+        assert_eq!(menu.function_keys[0].as_deref(), Some("help.txt"));
+        assert!(menu.master.is_some() && menu.display == Display::Hidden);
+        let boot = boot(&menu, 1);
+        assert_eq!(
+            (boot.device_trees.as_deref(), &*boot.overlays),
+            (Some("/dtbs"), "a.dtbo b.dtbo c.dtbo")
+        );
+        assert_eq!(boot.device_tree, None, "an empty value is none");
+    }
+
+    #[test]
+    fn a_line_goes_on_behind_a_backslash() {
+        let menu = menu("LABEL a\n  APPEND one \\\n    two \\\n    three\n  LINUX k\nLABEL b\nLINUX k\\");
+        assert_eq!(
+            (&*boot(&menu, 0).append, &*boot(&menu, 0).kernel),
+            ("one two three", "k")
+        );
+        assert_eq!(boot(&menu, 1).kernel, "k\\", "nothing follows the last line");
+        let endless = format!("LABEL a\nAPPEND {}", "x\\\n".repeat(MAX_LINE));
+        assert!(fault(endless.as_bytes()).ends_with("longer than 4096 bytes"));
+    }
+
+    #[test]
+    fn includes_with_a_tag_are_submenus_and_display_is_text() {
+        let files = BTreeMap::from([
+            (
+                "/pi/more",
+                &b"MENU TITLE More\nLABEL b\nMENU BEGIN deep\nLABEL c\n"[..],
+            ),
+            (
+                "/pi/boot.msg",
+                b"\x0c\x0f07Hello\x0f0f you\r\n\x18splash.lss\nbye\x1aLABEL no\n",
+            ),
+        ]);
+        let text = b"MENU TITLE t\nDISPLAY boot.msg\nLABEL a\nINCLUDE more tag\nLABEL d\n";
+        let menu = parse_with(text, &files).unwrap();
+        assert_eq!(pages(&menu), ["t: a*, More, d", "More: b*, deep", "-: c*"]);
+        assert_eq!(menu.messages, ["Hello you", "bye"]);
     }
 
     #[test]
@@ -843,7 +1139,7 @@ LABEL local\r
             ("/pi/empty", &b""[..]),
             ("/deep/more", &b"\xef\xbb\xbfAPPEND deep\n"[..]),
         ]);
-        let text = b"LABEL a\nMENU INCLUDE pxelinux.cfg/more Title\nLABEL c\n";
+        let text = b"LABEL a\nMENU INCLUDE pxelinux.cfg/more\nLABEL c\n";
         let menu = parse_with(text, &files).unwrap();
         let names: Vec<_> = menu.entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
@@ -927,7 +1223,24 @@ LABEL local\r
         if let Ok(menu) = parse_with(text, &files) {
             assert!(menu.default.entry < menu.entries.len(), "{text:?}");
             assert!(menu.on_timeout.entry < menu.entries.len(), "{text:?}");
-            assert!(menu.entries.len() <= MAX_ENTRIES, "{text:?}");
+            // What DEFAULT and its like name adds to them.
+            assert!(menu.entries.len() <= MAX_ENTRIES + 20, "{text:?}");
+            assert!(menu.start < menu.pages.len(), "{text:?}");
+            for page in &menu.pages {
+                assert!(
+                    page.parent.is_none_or(|parent| parent < menu.pages.len()),
+                    "{text:?}"
+                );
+                assert!(
+                    page.lines.iter().all(|line| *line < menu.entries.len()),
+                    "{text:?}"
+                );
+            }
+            for entry in &menu.entries {
+                if let Action::Page(page) = entry.action {
+                    assert!(page < menu.pages.len(), "{text:?}");
+                }
+            }
         }
     }
 
@@ -951,7 +1264,24 @@ LABEL local\r
     fn random_bytes_and_random_words_are_a_menu_or_an_error() {
         let words: Vec<&str> = INSTALLER
             .split_inclusive([' ', '\n'])
-            .chain(["MENU ", "INCLUDE ", "TEXT ", "^"])
+            .chain([
+                "MENU ",
+                "INCLUDE ",
+                "TEXT ",
+                "^",
+                "MENU BEGIN x\n",
+                "MENU END\n",
+                "MENU GOTO x\n",
+                "MENU EXIT\n",
+            ])
+            .chain([
+                "DEFAULT ",
+                "ONTIMEOUT a/b\n",
+                "KERNEL menu.c32\n",
+                "MENU HIDE\n",
+                "MENU PASSWD x\n",
+                "\\\n",
+            ])
             .collect();
         let mut state = 1_u64;
         let mut random = move || {

@@ -1,0 +1,798 @@
+//! PXELINUX's keywords (Syslinux `doc/syslinux.txt`, `doc/menu.txt`; U-Boot `doc/README.pxe`): line by line into labels
+//! and pages.
+//!
+//! Keywords know no case. A line whose keyword is not known is skipped and counted, and its label goes on, as in
+//! Syslinux; in U-Boot it would end there.
+
+use alloc::borrow::ToOwned;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::pxelinux::{MAX_ENTRIES, is_menu_module};
+use super::{Action, Boot, Bound, Editing, Entry, Key, Load, Password, Texts, Unsupported};
+
+/// Messages kept; later ones are skipped.
+pub(super) const MAX_MESSAGES: usize = 32;
+/// Lines of help kept for an entry; later ones are skipped.
+const MAX_HELP: usize = 16;
+/// Pages of a menu.
+const MAX_PAGES: usize = 64;
+/// MENU HIDDENKEYs kept.
+const MAX_HIDDEN_KEYS: usize = 16;
+
+/// What these set does not exist on a serial terminal: colours, pictures, fonts, places and sizes.
+const LOOKS: [&str; 23] = [
+    "color",
+    "colour",
+    "msgcolor",
+    "msgcolour",
+    "background",
+    "resolution",
+    "width",
+    "margin",
+    "passwordmargin",
+    "rows",
+    "tabmsgrow",
+    "cmdlinerow",
+    "endrow",
+    "passwordrow",
+    "timeoutrow",
+    "helpmsgrow",
+    "helpmsgendrow",
+    "hiddenrow",
+    "hshift",
+    "vshift",
+    "kbdmap",
+    "font",
+    "serial",
+];
+
+/// Accepted without a word, each because of what Bramble is: it has one console (`console`), no module path (`path`), no
+/// loader underneath to tell anything (`sendcookies`) or to try again (`pxeretry`), no Tab key at a prompt (`nocomplete`), it
+/// rests while it waits whatever it is told (`nohalt`), has nowhere to save a choice (`save`, `nosave`), and gives every kernel
+/// a seed (`kaslrseed`).
+const WITHOUT_MEANING: [&str; 9] = [
+    "console",
+    "path",
+    "sendcookies",
+    "pxeretry",
+    "nocomplete",
+    "nohalt",
+    "save",
+    "nosave",
+    "kaslrseed",
+];
+
+/// Keywords that start something of a PC's BIOS.
+const PC_KEYWORDS: [(&str, &str); 6] = [
+    ("boot", "BOOT"),
+    ("bss", "BSS"),
+    ("pxe", "PXE"),
+    ("fdimage", "FDIMAGE"),
+    ("comboot", "COMBOOT"),
+    ("multiboot", "MULTIBOOT"),
+];
+
+/// A file that is to be read in the place of a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Insert {
+    /// A menu; with a tag, as a submenu of that name.
+    Menu { file: String, tag: Option<String> },
+    /// Text for the console.
+    Text(String),
+}
+
+/// What the lines so far said.
+pub(super) struct Parser {
+    pub(super) labels: Vec<Label>,
+    pub(super) pages: Vec<Draft>,
+    /// The page that MENU START is in.
+    pub(super) start: usize,
+    /// The pages that are open, the menu itself not among them.
+    open: Vec<Open>,
+    /// Whether lines belong to the last label.
+    in_label: bool,
+    /// Inside TEXT … ENDTEXT; whether that is help.
+    in_text: Option<bool>,
+    append: Rc<str>,
+    sysappend: u32,
+    immediate: bool,
+    pub(super) default: Option<String>,
+    pub(super) on_timeout: Option<String>,
+    pub(super) on_error: Option<String>,
+    /// U-Boot's: the label to take when the default fails.
+    pub(super) fallback: Option<String>,
+    pub(super) ui: Option<String>,
+    pub(super) menu_default: Option<usize>,
+    /// Tenths of a second.
+    pub(super) timeout: Option<i64>,
+    /// Tenths of a second.
+    pub(super) total: Option<i64>,
+    pub(super) prompt: Option<bool>,
+    pub(super) implicit: bool,
+    pub(super) hidden: bool,
+    pub(super) menu_label: bool,
+    pub(super) messages: Vec<String>,
+    pub(super) texts: Texts,
+    pub(super) function_keys: [Option<String>; 12],
+    pub(super) hidden_keys: Vec<(Key, String)>,
+    pub(super) editing: Editing,
+    pub(super) leaves: bool,
+    pub(super) clears: bool,
+    pub(super) master: Option<Password>,
+    pub(super) skipped: u32,
+    pub(super) first_skipped: String,
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            labels: Vec::new(),
+            pages: vec![Draft::default()],
+            start: 0,
+            open: Vec::new(),
+            in_label: false,
+            in_text: None,
+            append: Rc::from(""),
+            sysappend: 0,
+            immediate: false,
+            default: None,
+            on_timeout: None,
+            on_error: None,
+            fallback: None,
+            ui: None,
+            menu_default: None,
+            timeout: None,
+            total: None,
+            prompt: None,
+            implicit: true,
+            hidden: false,
+            menu_label: false,
+            messages: Vec::new(),
+            texts: Texts::default(),
+            function_keys: Default::default(),
+            hidden_keys: Vec::new(),
+            editing: Editing::Allowed,
+            leaves: true,
+            clears: false,
+            master: None,
+            skipped: 0,
+            first_skipped: String::new(),
+        }
+    }
+}
+
+/// A menu or submenu while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) tag: String,
+    pub(super) title: Option<String>,
+    /// Labels that it shows.
+    pub(super) lines: Vec<usize>,
+    /// The label that is marked as its default.
+    pub(super) default: Option<usize>,
+    pub(super) parent: Option<usize>,
+    /// The label in the parent that leads here.
+    entry: Option<usize>,
+}
+
+/// What holds again after MENU END.
+struct Open {
+    page: usize,
+    append: Rc<str>,
+    sysappend: u32,
+    immediate: bool,
+}
+
+/// A LABEL and what follows it.
+pub(super) struct Label {
+    /// All but its action.
+    entry: Entry,
+    kind: Kind,
+    /// KERNEL or LINUX with everything after it; none means the label's name.
+    kernel: Option<String>,
+    append: Rc<str>,
+    sysappend: u32,
+    initrds: String,
+    device_tree: Option<String>,
+    device_trees: Option<String>,
+    overlays: String,
+    /// The page it is on.
+    page: usize,
+    hidden: bool,
+}
+
+/// What a label does.
+enum Kind {
+    /// What its file is: KERNEL, or no keyword at all.
+    Kernel,
+    /// What only LINUX can say: that the file is a kernel, whatever its name.
+    Linux,
+    Local(i32),
+    /// CONFIG: another menu, in this file.
+    Config(String),
+    Pc(&'static str),
+    Goto(String),
+    /// MENU EXIT: to the parent, or to the page of this tag.
+    Exit(String),
+    Quit,
+    Text(String),
+    Page(usize),
+    Gap,
+}
+
+/// The keyword of a line and what follows it.
+pub(super) fn word(text: &str) -> (&str, &str) {
+    match text.split_once([' ', '\t']) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+/// A decimal or `0x` number, whatever follows it after a blank.
+fn number(text: &str) -> Option<u32> {
+    let (text, _) = word(text);
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl Parser {
+    /// Takes a line without its end; returns what is to be read in its place.
+    pub(super) fn line(&mut self, line: &str) -> Result<Option<Insert>, Bound> {
+        let (keyword, rest) = word(line);
+        let keyword = keyword.to_ascii_lowercase();
+        if let Some(help) = self.in_text {
+            if keyword == "endtext" {
+                self.in_text = None;
+            } else if help
+                && let Some(entry) = self.subject()
+                && entry.help.len() < MAX_HELP
+            {
+                entry.help.push(line.to_owned());
+            }
+            return Ok(None);
+        }
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        if self.setting(&keyword, rest, line) {
+            return Ok(None);
+        }
+        match &*keyword {
+            "menu" => return self.menu_line(rest, line),
+            "include" => return Ok(self.include(rest, line)),
+            "label" => self.label(rest)?,
+            "text" => self.in_text = Some(word(rest).0.eq_ignore_ascii_case("help")),
+            "display" => return Ok(non_empty(word(rest).0).map(Insert::Text)),
+            _ if self.current().is_some_and(|label| label.line(&keyword, rest)) => {}
+            _ if LOOKS.contains(&&*keyword) || WITHOUT_MEANING.contains(&&*keyword) => {}
+            _ => self.skip(line),
+        }
+        Ok(None)
+    }
+
+    /// Takes a line about the whole menu; `false` when it is another one.
+    fn setting(&mut self, keyword: &str, rest: &str, line: &str) -> bool {
+        // A submenu's own clock would start when somebody opens it; then nobody needs one.
+        let counts = self.open.is_empty();
+        let tenths = || word(rest).0.parse::<i64>().ok();
+        let flag = number(rest).map(|flag| flag != 0);
+        let mut understood = true;
+        match keyword {
+            "default" => self.default = non_empty(rest),
+            "ui" => self.ui = non_empty(rest),
+            "ontimeout" if counts => self.on_timeout = non_empty(rest),
+            "onerror" if counts => self.on_error = non_empty(rest),
+            "fallback" => self.fallback = non_empty(rest),
+            "timeout" | "totaltimeout" | "ontimeout" | "onerror" if !counts => {}
+            "timeout" => match tenths() {
+                Some(tenths) => self.timeout = Some(tenths),
+                None => understood = false,
+            },
+            "totaltimeout" => match tenths() {
+                Some(tenths) => self.total = Some(tenths),
+                None => understood = false,
+            },
+            "prompt" => match flag {
+                Some(flag) => self.prompt = Some(flag),
+                None => understood = false,
+            },
+            "implicit" => self.implicit = flag != Some(false),
+            "noescape" => self.leaves = flag == Some(false),
+            "allowoptions" if flag == Some(false) => self.editing = Editing::Forbidden,
+            "allowoptions" => self.editing = Editing::Allowed,
+            "say" => self.say(rest),
+            "append" => {
+                let append = Rc::from(if rest == "-" { "" } else { rest });
+                match self.current() {
+                    Some(label) => label.append = append,
+                    None => self.append = append,
+                }
+            }
+            "sysappend" | "ipappend" => match (number(rest), self.current()) {
+                (Some(bits), Some(label)) => label.sysappend = bits,
+                (Some(bits), None) => self.sysappend = bits,
+                (None, _) => understood = false,
+            },
+            _ => {
+                let number = keyword
+                    .strip_prefix('f')
+                    .and_then(|number| number.parse::<usize>().ok());
+                // F0 is Syslinux's old name of F10.
+                let key = number.map(|number| if number == 0 { 10 } else { number });
+                let Some(slot) = key.and_then(|key| self.function_keys.get_mut(key.checked_sub(1)?)) else {
+                    return false;
+                };
+                *slot = non_empty(word(rest).0);
+            }
+        }
+        if !understood {
+            self.skip(line);
+        }
+        true
+    }
+
+    /// A line that begins with MENU; `rest` is what follows.
+    fn menu_line(&mut self, rest: &str, line: &str) -> Result<Option<Insert>, Bound> {
+        let (keyword, rest) = word(rest);
+        match &*keyword.to_ascii_lowercase() {
+            "include" => return Ok(self.include(rest, line)),
+            "title" => {
+                let title = non_empty(rest);
+                let page = self.page();
+                if let Some(page) = self.pages.get_mut(page) {
+                    page.title.clone_from(&title);
+                }
+                // Until a MENU LABEL says otherwise, a submenu's entry reads like its title.
+                if let Some(entry) = self.opener() {
+                    entry.label = title;
+                }
+            }
+            "label" => {
+                self.menu_label |= self.in_label;
+                if let Some(entry) = self.subject() {
+                    let (text, hot_key) = without_carets(rest);
+                    entry.label = non_empty(&text);
+                    entry.hot_key = hot_key;
+                }
+            }
+            "default" => {
+                let page = self.page();
+                let (label, page) = match (self.in_label, self.pages.get(page)) {
+                    (false, Some(Draft { entry, parent, .. })) => (*entry, parent.unwrap_or(page)),
+                    _ => (self.labels.len().checked_sub(1), page),
+                };
+                if let (Some(label), Some(page)) = (label, self.pages.get_mut(page)) {
+                    page.default = Some(label);
+                    self.menu_default = Some(label);
+                }
+            }
+            "hide" => {
+                if let Some(label) = self.current() {
+                    label.hidden = true;
+                }
+            }
+            "disable" | "disabled" => {
+                if let Some(entry) = self.subject() {
+                    entry.disabled = true;
+                }
+            }
+            "indent" => match (word(rest).0.parse::<u8>(), self.subject()) {
+                (Ok(indent), Some(entry)) => entry.indent = indent.min(40),
+                _ => self.skip(line),
+            },
+            "passwd" => {
+                if let Some(entry) = self.subject() {
+                    entry.password = Some(Password::new(rest));
+                }
+            }
+            "master" if word(rest).0.eq_ignore_ascii_case("passwd") => {
+                self.master = Some(Password::new(word(rest).1));
+            }
+            "goto" => self.does(Kind::Goto(rest.to_owned())),
+            "exit" => self.does(Kind::Exit(rest.to_owned())),
+            "quit" => self.does(Kind::Quit),
+            "help" => self.does(Kind::Text(word(rest).0.to_owned())),
+            "separator" => {
+                self.in_label = false;
+                self.add("", Kind::Gap)?;
+            }
+            "begin" => self.begin(rest)?,
+            "end" => self.end(),
+            "start" => self.start = self.page(),
+            "hidden" | "shiftkey" => self.hidden = true,
+            "hiddenkey" => self.hidden_key(rest, line),
+            "clear" => self.clears = true,
+            "immediate" => self.immediate = true,
+            "noimmediate" => self.immediate = false,
+            "autoboot" => self.texts.countdown = non_empty(rest),
+            "tabmsg" => self.texts.editing = Some(rest.to_owned()),
+            "notabmsg" => self.texts.editing = Some(String::new()),
+            "passprompt" => self.texts.password = non_empty(rest),
+            keyword if LOOKS.contains(&keyword) || WITHOUT_MEANING.contains(&keyword) => {}
+            _ => self.skip(line),
+        }
+        Ok(None)
+    }
+
+    /// INCLUDE and MENU INCLUDE, which differ only for programs that are not there.
+    fn include(&mut self, rest: &str, line: &str) -> Option<Insert> {
+        let (file, tag) = word(rest);
+        if file.is_empty() {
+            self.skip(line);
+            return None;
+        }
+        Some(Insert::Menu {
+            file: file.to_owned(),
+            tag: non_empty(tag),
+        })
+    }
+
+    fn label(&mut self, name: &str) -> Result<(), Bound> {
+        self.add(name, Kind::Kernel)?;
+        self.in_label = true;
+        Ok(())
+    }
+
+    /// Adds a label, or a line of the menu that is none.
+    fn add(&mut self, name: &str, kind: Kind) -> Result<usize, Bound> {
+        let index = self.labels.len();
+        if index >= MAX_ENTRIES {
+            return Err(Bound::Entries);
+        }
+        let mut entry = Entry::new(name, Action::Gap);
+        entry.immediate = self.immediate;
+        let page = self.page();
+        self.labels.push(Label {
+            entry,
+            kind,
+            kernel: None,
+            append: Rc::clone(&self.append),
+            sysappend: self.sysappend,
+            initrds: String::new(),
+            device_tree: None,
+            device_trees: None,
+            overlays: String::new(),
+            page,
+            hidden: false,
+        });
+        Ok(index)
+    }
+
+    /// Opens a submenu: a page, and an entry that leads there.
+    pub(super) fn begin(&mut self, tag: &str) -> Result<(), Bound> {
+        let page = self.pages.len();
+        if page >= MAX_PAGES {
+            return Err(Bound::Pages);
+        }
+        let entry = self.add(tag, Kind::Page(page))?;
+        self.in_label = false;
+        self.pages.push(Draft {
+            tag: tag.to_owned(),
+            parent: Some(self.page()),
+            entry: Some(entry),
+            ..Draft::default()
+        });
+        self.open.push(Open {
+            page,
+            append: Rc::clone(&self.append),
+            sysappend: self.sysappend,
+            immediate: self.immediate,
+        });
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self) {
+        self.in_label = false;
+        if let Some(open) = self.open.pop() {
+            (self.append, self.sysappend, self.immediate) = (open.append, open.sysappend, open.immediate);
+        }
+    }
+
+    /// How many submenus are open.
+    pub(super) fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether a TEXT has not ended.
+    pub(super) fn in_text(&self) -> bool {
+        self.in_text.is_some()
+    }
+
+    /// The page that lines belong to.
+    fn page(&self) -> usize {
+        self.open.last().map_or(0, |open| open.page)
+    }
+
+    fn current(&mut self) -> Option<&mut Label> {
+        self.labels.last_mut().filter(|_| self.in_label)
+    }
+
+    /// The entry in the parent that opens this page.
+    fn opener(&mut self) -> Option<&mut Entry> {
+        let entry = self.pages.get(self.page())?.entry?;
+        self.labels.get_mut(entry).map(|label| &mut label.entry)
+    }
+
+    /// The entry that a line is about: the label's, or before the first label of a submenu the one that opens it.
+    fn subject(&mut self) -> Option<&mut Entry> {
+        if self.in_label {
+            return self.labels.last_mut().map(|label| &mut label.entry);
+        }
+        self.opener()
+    }
+
+    fn does(&mut self, kind: Kind) {
+        if let Some(label) = self.current() {
+            label.kind = kind;
+        }
+    }
+
+    pub(super) fn say(&mut self, text: &str) {
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(text.to_owned());
+        }
+    }
+
+    /// `MENU HIDDENKEY key[,key] command`.
+    fn hidden_key(&mut self, rest: &str, line: &str) {
+        let (keys, command) = word(rest);
+        for name in keys.split(',') {
+            match key(name) {
+                Some(key) if self.hidden_keys.len() < MAX_HIDDEN_KEYS && !command.is_empty() => {
+                    self.hidden_keys.push((key, command.to_owned()));
+                }
+                _ => self.skip(line),
+            }
+        }
+    }
+
+    fn skip(&mut self, line: &str) {
+        if self.skipped == 0 {
+            self.first_skipped = line.to_owned();
+        }
+        self.skipped = self.skipped.saturating_add(1);
+    }
+}
+
+impl Label {
+    pub(super) fn name(&self) -> &str {
+        &self.entry.name
+    }
+
+    /// The page that shows it.
+    pub(super) fn shown_on(&self) -> Option<usize> {
+        (!self.hidden).then_some(self.page)
+    }
+
+    /// Takes a line that only a label can have; `false` when it is not one.
+    fn line(&mut self, keyword: &str, rest: &str) -> bool {
+        match keyword {
+            "kernel" | "linux" => {
+                self.kernel = non_empty(rest);
+                self.kind = if keyword == "linux" {
+                    Kind::Linux
+                } else {
+                    Kind::Kernel
+                };
+            }
+            // Menu modules are all that can be done without a PC.
+            "com32" if is_menu_module(word(rest).0) => {
+                self.kernel = non_empty(rest);
+                self.kind = Kind::Kernel;
+            }
+            "com32" => self.kind = Kind::Pc("COM32"),
+            "config" => self.kind = Kind::Config(word(rest).0.to_owned()),
+            "initrd" => {
+                let comma = if self.initrds.is_empty() { "" } else { "," };
+                self.initrds.push_str(comma);
+                self.initrds.push_str(rest);
+            }
+            "fdt" | "devicetree" => self.device_tree = non_empty(rest),
+            "fdtdir" | "devicetreedir" => self.device_trees = non_empty(rest),
+            "fdtoverlays" | "devicetree-overlay" | "overlays" => {
+                self.overlays.push(' ');
+                self.overlays.push_str(rest);
+            }
+            "localboot" => self.kind = Kind::Local(word(rest).0.parse().unwrap_or(0)),
+            _ => match PC_KEYWORDS.iter().find(|(name, _)| *name == keyword) {
+                Some((_, shown)) => self.kind = Kind::Pc(shown),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// The finished entry; `pages` to find tags in.
+    pub(super) fn entry(self, pages: &[Draft]) -> Entry {
+        let of_tag = |tag: &str| match tag {
+            ".top" => Some(0),
+            _ => pages
+                .iter()
+                .skip(1)
+                .position(|page| page.tag == tag)
+                .map(|page| page.saturating_add(1)),
+        };
+        let goto = |tag: &str| match of_tag(tag) {
+            Some(page) => Action::Page(page),
+            None => Action::Unsupported(Unsupported::NoPage(tag.to_owned())),
+        };
+        let (kernel, arguments) = match &self.kernel {
+            Some(kernel) => word(kernel),
+            None => (self.entry.name.as_str(), ""),
+        };
+        let parent = || pages.get(self.page).and_then(|page| page.parent).unwrap_or(0);
+        let action = match self.kind {
+            Kind::Local(kind) => Action::Local(kind),
+            Kind::Config(file) => Action::Load(Load {
+                files: vec![file],
+                directory: non_empty(&self.append),
+                asks: false,
+            }),
+            Kind::Pc(keyword) => Action::Unsupported(Unsupported::Keyword(keyword)),
+            Kind::Goto(tag) => goto(&tag),
+            Kind::Exit(tag) if tag.is_empty() => Action::Page(parent()),
+            Kind::Exit(tag) => goto(&tag),
+            Kind::Quit => Action::Quit,
+            Kind::Text(file) => Action::Text(file),
+            Kind::Page(page) => Action::Page(page),
+            Kind::Gap => Action::Gap,
+            Kind::Kernel if is_menu_module(kernel) && self.kernel.is_some() => {
+                menu_of_files([arguments, &self.append])
+            }
+            Kind::Kernel if is_pc_program(kernel) => {
+                Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
+            }
+            Kind::Kernel | Kind::Linux => Action::Boot(Boot {
+                kernel: kernel.to_owned(),
+                arguments: arguments.to_owned(),
+                append: self.append,
+                initrds: self.initrds,
+                device_tree: self.device_tree,
+                device_trees: self.device_trees,
+                overlays: self.overlays.trim().to_owned(),
+                sysappend: self.sysappend,
+            }),
+        };
+        Entry { action, ..self.entry }
+    }
+
+    /// A kernel that is named where a label could be, with what holds for labels that say nothing themselves.
+    pub(super) fn implicit(parser: &Parser, kernel: &str) -> Entry {
+        let boot = Boot {
+            append: Rc::clone(&parser.append),
+            sysappend: parser.sysappend,
+            ..Boot::of(kernel)
+        };
+        let action = if is_pc_program(kernel) {
+            Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
+        } else {
+            Action::Boot(boot)
+        };
+        Entry::new(kernel, action)
+    }
+}
+
+/// What a menu module does with these arguments: it shows the menu in these files, or else this one.
+pub(super) fn menu_of_files(arguments: [&str; 2]) -> Action {
+    let files = arguments.iter().flat_map(|text| text.split_ascii_whitespace());
+    let files: Vec<String> = files.map(ToOwned::to_owned).collect();
+    match files.first() {
+        None => Action::Page(0),
+        Some(_) => Action::Load(Load {
+            files,
+            directory: None,
+            asks: true,
+        }),
+    }
+}
+
+/// Whether KERNEL takes `name` for a program by its extension: Syslinux modules, COMBOOT programs, boot sectors, NBPs.
+fn is_pc_program(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    ["c32", "cbt", "com", "bss", "bs", "0"]
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// A label without its `^`, and the key that followed the first one; `^^` is a caret.
+fn without_carets(label: &str) -> (String, Option<u8>) {
+    let (mut text, mut hot_key) = (String::new(), None);
+    let mut rest = label.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '^' || rest.next_if_eq(&'^').is_some() {
+            text.push(c);
+        } else if hot_key.is_none() {
+            hot_key = rest
+                .peek()
+                .filter(|key| key.is_ascii_alphanumeric())
+                .and_then(|key| u8::try_from(key.to_ascii_lowercase()).ok());
+        }
+    }
+    (text, hot_key)
+}
+
+/// The key of a name, when a serial terminal can send it: a character, `^X` or `Ctrl-X`, F1 to F12, and the keys that are
+/// one byte.
+fn key(name: &str) -> Option<Key> {
+    let lower = name.to_ascii_lowercase();
+    let control = |c: &str| match c.as_bytes() {
+        [c @ b'a'..=b'z'] => Some(Key::Byte(c & 0x1f)),
+        _ => None,
+    };
+    if let [byte] = name.as_bytes() {
+        return byte.is_ascii_graphic().then_some(Key::Byte(*byte));
+    }
+    match &*lower {
+        "esc" | "escape" => Some(Key::Byte(0x1b)),
+        "enter" | "return" => Some(Key::Byte(b'\r')),
+        "tab" => Some(Key::Byte(b'\t')),
+        "space" => Some(Key::Byte(b' ')),
+        "backspace" | "bs" => Some(Key::Byte(0x08)),
+        "del" | "delete" => Some(Key::Byte(0x7f)),
+        _ => {
+            let function = lower.strip_prefix('f').and_then(|number| number.parse().ok());
+            match function {
+                Some(number @ 1..=12) => Some(Key::Function(number)),
+                _ => control(lower.strip_prefix('^').or_else(|| lower.strip_prefix("ctrl-"))?),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_named_as_in_syslinux() {
+        for (name, expected) in [
+            ("a", Some(Key::Byte(b'a'))),
+            ("^", Some(Key::Byte(b'^'))),
+            ("^C", Some(Key::Byte(3))),
+            ("Ctrl-d", Some(Key::Byte(4))),
+            ("F12", Some(Key::Function(12))),
+            ("f1", Some(Key::Function(1))),
+            ("Tab", Some(Key::Byte(9))),
+            ("F13", None),
+            ("F0", None),
+            ("PgUp", None),
+            ("^^", None),
+            ("", None),
+        ] {
+            assert_eq!(key(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_keyword_that_changes_nothing_is_no_skipped_line() {
+        let mut parser = Parser::default();
+        for name in LOOKS.iter().chain(&WITHOUT_MEANING) {
+            parser.line(&alloc::format!("{name} x y")).unwrap();
+            parser.line(&alloc::format!("menu {name} x y")).unwrap();
+        }
+        assert_eq!(parser.skipped, 0, "{}", parser.first_skipped);
+        parser.line("frobnicate").unwrap();
+        parser.line("menu frobnicate").unwrap();
+        assert_eq!((parser.skipped, &*parser.first_skipped), (2, "frobnicate"));
+    }
+
+    #[test]
+    fn f_keys_name_files_and_f0_is_f10() {
+        let mut parser = Parser::default();
+        for line in ["F1 boot.msg picture.png", "f12 x", "F0 ten", "F13 no", "F2"] {
+            parser.line(line).unwrap();
+        }
+        let keys: Vec<_> = parser.function_keys.iter().flatten().collect();
+        assert_eq!(keys, ["boot.msg", "ten", "x"]);
+        assert_eq!((parser.skipped, &*parser.first_skipped), (1, "F13 no"));
+    }
+}

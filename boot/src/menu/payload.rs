@@ -1,0 +1,513 @@
+//! From an entry to what it boots: names become URLs, `${…}` becomes what U-Boot would know, SYSAPPEND becomes words.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
+
+use smoltcp::wire::Ipv4Address;
+
+use super::{Boot, Error, Menu, Pick, find, screen, trees};
+use crate::lease::{Lease, Uuid};
+use crate::url::{self, Url};
+use crate::{Board, Mac};
+
+/// The most initial ramdisks, or device tree overlays, that one entry may name.
+pub(super) const MAX_FILES: usize = 32;
+
+/// What an entry boots: everything resolved, nothing left to expand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// The kernel, or a FIT image.
+    pub kernel: Url,
+    /// Which configuration of a FIT image; none is its default.
+    pub configuration: Option<String>,
+    /// Initial ramdisks in order; they are concatenated.
+    pub initrds: Vec<Url>,
+    /// Where the device tree comes from.
+    pub device_tree: DeviceTree,
+    /// Device tree overlays, to be applied in order.
+    pub overlays: Vec<Url>,
+    /// The entry's command line, SYSAPPEND already in it; the firmware's bootargs not yet.
+    pub command_line: String,
+}
+
+/// Where a device tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceTree {
+    /// The firmware passed it (or a FIT image holds one).
+    Firmware,
+    /// The server has it.
+    Served(Url),
+    /// The server may have it: the first of these that is there, else the firmware's.
+    FirstOf(Vec<Url>),
+}
+
+/// What `pick` boots.
+pub(super) fn payload(
+    menu: &Menu,
+    pick: &Pick,
+    boot: &Boot,
+    lease: &Lease,
+    board: &Board<'_>,
+) -> Result<Payload, Error> {
+    let shown = || menu.shown(pick);
+    let known = |text: &str| expand(text, lease, board);
+    let url = |name: &str| resolve(&menu.base, &known(name)).map_err(|e| Error::Reference(shown(), e));
+    let mut command_line = String::new();
+    let facts = system_arguments(boot.sysappend, lease, board);
+    for part in [
+        &known(&boot.arguments),
+        &*known(&boot.append),
+        &*facts,
+        &*pick.arguments,
+    ] {
+        let space = if command_line.is_empty() || part.is_empty() {
+            ""
+        } else {
+            " "
+        };
+        command_line.push_str(space);
+        command_line.push_str(part);
+    }
+    let last = |line| {
+        let mut words = str::split_ascii_whitespace(line).rev();
+        words.find_map(|word| word.strip_prefix("initrd="))
+    };
+    // As if INITRD stood behind APPEND as one more `initrd=`, of which the last counts.
+    let own = Some(&*boot.initrds).filter(|names| !names.is_empty());
+    let initrds = last(&pick.arguments)
+        .or(own)
+        .or_else(|| last(&command_line))
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let overlays = boot
+        .overlays
+        .split([' ', '\t', ','])
+        .filter(|name| !name.is_empty());
+    if initrds
+        .clone()
+        .nth(MAX_FILES)
+        .or(overlays.clone().nth(MAX_FILES))
+        .is_some()
+    {
+        return Err(Error::TooManyFiles(shown()));
+    }
+    let (kernel, configuration) = match boot.kernel.split_once('#') {
+        Some((file, configuration)) => (file, Some(known(configuration))),
+        None => (&*boot.kernel, None),
+    };
+    // `-` is U-Boot's word for the tree that is already there.
+    let device_tree = match (boot.device_tree.as_deref(), &boot.device_trees) {
+        (Some("-"), _) | (None, None) => DeviceTree::Firmware,
+        (Some(name), _) => DeviceTree::Served(url(name)?),
+        (None, Some(directory)) => {
+            let directory = directory.trim_end_matches('/');
+            let names = trees::candidates(board.revision);
+            if names.is_empty() {
+                warn!(
+                    "menu: no device tree is known for revision {:#x}; taking the firmware's",
+                    board.revision
+                );
+            }
+            let urls: Result<Vec<Url>, Error> = names
+                .iter()
+                .map(|name| url(&format!("{directory}/{name}")))
+                .collect();
+            match urls? {
+                urls if urls.is_empty() => DeviceTree::Firmware,
+                urls => DeviceTree::FirstOf(urls),
+            }
+        }
+    };
+    Ok(Payload {
+        kernel: url(kernel)?,
+        configuration,
+        initrds: initrds.map(url).collect::<Result<_, _>>()?,
+        device_tree,
+        overlays: overlays.map(url).collect::<Result<_, _>>()?,
+        command_line,
+    })
+}
+
+/// `text` with every `${name}` and `$(name)` replaced by what U-Boot's environment would hold; `\$` is a dollar. What
+/// only U-Boot itself would know is empty, as what nobody has set is there.
+fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> String {
+    if !text.contains("${") && !text.contains("$(") {
+        return text.into();
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        let end = match after.bytes().next() {
+            Some(b'{') => '}',
+            Some(b'(') => ')',
+            _ => '\0',
+        };
+        let name = after.get(1..).and_then(|after| after.split_once(end));
+        if let Some(before) = before.strip_suffix('\\') {
+            out.push_str(before);
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = name {
+            out.push_str(before);
+            match variable(name, lease, board) {
+                Some(value) => out.push_str(&value),
+                None => info!(
+                    "menu: ${{{}}} is not known here: it is empty",
+                    screen::printable(name)
+                ),
+            }
+            rest = after;
+        } else {
+            out.push_str(before);
+            out.push('$');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The variables that U-Boot sets on a Pi.
+fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<String> {
+    let address = |address: Option<Ipv4Address>| address.map(|address| address.to_string());
+    let kind = board.revision >> 4 & 0xff;
+    match name {
+        "ethaddr" => Some(Mac(board.mac).to_string()),
+        "ipaddr" => address(Some(lease.address.address())),
+        "netmask" => address(Some(lease.address.netmask())),
+        "serverip" => address(Some(lease.next_server.unwrap_or(lease.server))),
+        "gatewayip" => address(lease.router),
+        "dnsip" => address(lease.dns.first().copied()),
+        "dnsip2" => address(lease.dns.get(1).copied()),
+        "hostname" => lease.hostname.clone(),
+        "domain" => lease.domain.clone(),
+        "rootpath" => lease.root_path.clone(),
+        "bootfile" => lease.boot_file.clone(),
+        "serial#" => Some(format!("{:016x}", board.serial)),
+        "pxeuuid" => Some(Uuid::of(board).to_string()),
+        "board" => Some("rpi".into()),
+        "board_name" => Some(board.model.into()),
+        "board_rev" => Some(format!("{kind:#x}")),
+        "board_revision" => Some(format!("{:#X}", board.revision)),
+        "soc" => Some("bcm283x".into()),
+        "vendor" => Some("raspberrypi".into()),
+        "arch" => Some("arm".into()),
+        "cpu" => Some("armv8".into()),
+        "fdtfile" => trees::candidates(board.revision).into_iter().next(),
+        _ => None,
+    }
+}
+
+/// The URL of a name in a menu, by PXELINUX's rules carried over to HTTP:
+///
+/// - `http://host/path` is itself;
+/// - `::path` is `path` from the server's root;
+/// - `host::path` is `path` from the root of another server;
+/// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986);
+/// - anything else is relative to `base`.
+pub(super) fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
+    match name
+        .split_once(':')
+        .and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?)))
+    {
+        Some(("", path)) => base.join(&format!("/{}", path.trim_start_matches('/'))),
+        Some((host, path)) if !host.contains(['/', ':']) => Url::on(base.scheme(), host, path),
+        _ => base.join(name),
+    }
+}
+
+/// What the names in the menu at `url` are relative to: its directory, or, when that is a `pxelinux.cfg/`, the
+/// directory above, where PXELINUX itself would be.
+pub(super) fn base_of(url: &Url) -> Url {
+    let in_search_path = url
+        .path()
+        .rsplit_once('/')
+        .is_some_and(|(directory, _)| directory.ends_with("/pxelinux.cfg"));
+    // A shorter URL of the same host cannot fail to parse.
+    url.join(if in_search_path { "../" } else { "./" })
+        .unwrap_or_else(|_| url.clone())
+}
+
+/// The arguments that SYSAPPEND asks for, in the order of its bits. Bits for facts that a Pi does not have are ignored.
+fn system_arguments(bits: u32, lease: &Lease, board: &Board<'_>) -> String {
+    let mut arguments = String::new();
+    let mut add = |bit: u32, argument: fmt::Arguments<'_>| {
+        if bits & bit != 0 {
+            let space = if arguments.is_empty() { "" } else { " " };
+            // Writing to a string cannot fail.
+            let _ = write!(arguments, "{space}{argument}");
+        }
+    };
+    let server = lease.next_server.unwrap_or(lease.server);
+    let router = lease.router.map(|router| router.to_string()).unwrap_or_default();
+    add(
+        0x1,
+        format_args!(
+            "ip={}:{server}:{router}:{}",
+            lease.address.address(),
+            lease.address.netmask()
+        ),
+    );
+    add(0x2, format_args!("BOOTIF={}", find::hardware_address(board)));
+    add(0x4, format_args!("SYSUUID={}", Uuid::of(board)));
+    add(0x10, format_args!("SYSVENDOR=Raspberry_Pi"));
+    let graphic = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    let product: String = board.model.chars().map(graphic).collect();
+    let serial = format_args!("{:016x}", board.serial);
+    add(0x20, format_args!("SYSPRODUCT={product}"));
+    add(0x80, format_args!("SYSSERIAL={serial}"));
+    // The board is the system.
+    add(0x400, format_args!("MBVENDOR=Raspberry_Pi"));
+    add(0x800, format_args!("MBPRODUCT={product}"));
+    add(0x2000, format_args!("MBSERIAL={serial}"));
+    add(0x4000, format_args!("MBASSET={:06x}", board.revision));
+    add(0x8000, format_args!("BIOSVENDOR=Bramble"));
+    add(
+        0x1_0000,
+        format_args!("BIOSVERSION={}", env!("CARGO_PKG_VERSION")),
+    );
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{board, lease};
+    use super::super::{Action, Entry, Manners, Next, Unsupported};
+    use super::*;
+
+    fn boot() -> Boot {
+        Boot::of("Image")
+    }
+
+    fn payload_of(boot: Boot, arguments: &str) -> Result<Payload, Error> {
+        let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").unwrap();
+        let base = base_of(&url);
+        let entry = Entry::new("a\x07b", Action::Boot(boot));
+        let menu = Menu {
+            base,
+            ..Menu::flat(url, None, vec![entry], Manners::Syslinux)
+        };
+        let pick = Pick {
+            entry: 0,
+            arguments: arguments.into(),
+        };
+        match menu.leads(&pick, &lease(), &board())? {
+            Next::Boot(payload) => Ok(*payload),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_resolve_by_the_documented_rules() {
+        let base = Url::parse("http://192.0.2.1:8080/pi/").unwrap();
+        for (name, url) in [
+            ("Image", "http://192.0.2.1:8080/pi/Image"),
+            ("../debian/Image", "http://192.0.2.1:8080/debian/Image"),
+            ("/srv/Image", "http://192.0.2.1:8080/srv/Image"),
+            ("::srv/Image", "http://192.0.2.1:8080/srv/Image"),
+            ("::/srv/Image", "http://192.0.2.1:8080/srv/Image"),
+            ("192.0.2.7::srv/Image", "http://192.0.2.7/srv/Image"),
+            ("http://mirror.example/a?b=c::d", "http://mirror.example/a?b=c::d"),
+            (
+                "boot/cfg-b8:27:eb::1",
+                "http://192.0.2.1:8080/pi/boot/cfg-b8:27:eb::1",
+            ),
+        ] {
+            assert_eq!(resolve(&base, name).unwrap().to_string(), url, "{name}");
+        }
+        assert!(matches!(
+            resolve(&base, "https://a/b"),
+            Err(url::Error::Scheme(_))
+        ));
+    }
+
+    #[test]
+    fn the_base_is_the_directory_or_the_parent_of_the_search_path() {
+        for (menu, base) in [
+            ("http://a/pi/pxelinux.cfg/01-00-11-22-33-44-55", "http://a/pi/"),
+            ("http://a/pxelinux.cfg/default", "http://a/"),
+            (
+                "http://a/boot/extlinux/extlinux.conf?mac=1/2",
+                "http://a/boot/extlinux/",
+            ),
+            ("http://a/menu", "http://a/"),
+            ("http://a", "http://a/"),
+            ("http://a/notpxelinux.cfg/default", "http://a/notpxelinux.cfg/"),
+        ] {
+            assert_eq!(base_of(&Url::parse(menu).unwrap()).to_string(), base, "{menu}");
+        }
+    }
+
+    #[test]
+    fn a_payload_is_the_command_line_in_syslinux_order_and_resolved_names() {
+        let payload = payload_of(
+            Boot {
+                arguments: "ro".into(),
+                append: "root=/dev/nfs quiet".into(),
+                initrds: "ucode.img,../initrd.gz".into(),
+                device_tree: Some("/dtb/pi.dtb".into()),
+                sysappend: 3,
+                ..boot()
+            },
+            "single",
+        )
+        .unwrap();
+        assert_eq!(payload.kernel.to_string(), "http://192.0.2.1/pi/Image");
+        let initrds: Vec<_> = payload.initrds.iter().map(Url::to_string).collect();
+        assert_eq!(
+            initrds,
+            ["http://192.0.2.1/pi/ucode.img", "http://192.0.2.1/initrd.gz"]
+        );
+        let tree = Url::parse("http://192.0.2.1/dtb/pi.dtb").unwrap();
+        assert_eq!(payload.device_tree, DeviceTree::Served(tree));
+        assert_eq!(
+            payload.command_line,
+            "ro root=/dev/nfs quiet ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
+             BOOTIF=01-dc-a6-32-ec-fc-3c single"
+        );
+    }
+
+    #[test]
+    fn initrds_come_from_the_labels_arguments_then_initrd_then_append_and_the_line_keeps_them_all() {
+        let initrds = |append: &str, initrd: &str, arguments: &str| {
+            let boot = Boot {
+                append: append.into(),
+                initrds: initrd.into(),
+                ..boot()
+            };
+            let payload = payload_of(boot, arguments).unwrap();
+            assert_eq!(payload.command_line, format!("{append} {arguments}").trim());
+            let names: Vec<_> = payload
+                .initrds
+                .iter()
+                .map(|url| url.target().strip_prefix("/pi/").unwrap().to_owned())
+                .collect();
+            names.join(" ")
+        };
+        assert_eq!(
+            initrds("initrd=old.img quiet initrd=a.img,,b.img", "", ""),
+            "a.img b.img"
+        );
+        // Syslinux makes INITRD the `initrd=` behind APPEND's, and Linux's loaders take the last.
+        assert_eq!(initrds("initrd=a.img", "c.img,d.img", ""), "c.img d.img");
+        assert_eq!(initrds("initrd=a.img", "c.img", "initrd=e.img single"), "e.img");
+        assert_eq!(initrds("quiet", "", ""), "");
+    }
+
+    #[test]
+    fn an_entry_that_cannot_boot_says_why_in_one_printable_line() {
+        let many = Boot {
+            initrds: "a,".repeat(MAX_FILES + 1),
+            ..boot()
+        };
+        let https = Boot {
+            kernel: "https://a/Image".into(),
+            ..boot()
+        };
+        for (boot, line) in [
+            (
+                many,
+                "menu: cannot boot \"a?b\": more than 32 initial ramdisks or overlays",
+            ),
+            (
+                https,
+                "menu: cannot boot \"a?b\": https://a/Image: scheme not supported, only http and tftp",
+            ),
+        ] {
+            assert_eq!(payload_of(boot, "").unwrap_err().to_string(), line);
+        }
+        let unsupported = |why| Error::Unsupported("x".into(), why).to_string();
+        assert_eq!(
+            unsupported(Unsupported::PcProgram("chain.c32\x1b[2J".into())),
+            "menu: cannot boot \"x\": chain.c32?[2J is a program for x86 PCs"
+        );
+        assert_eq!(
+            unsupported(Unsupported::LocalBoot),
+            "menu: cannot boot \"x\": there is no driver for a local disk"
+        );
+    }
+
+    #[test]
+    fn sysappend_knows_the_facts_of_a_pi_in_the_order_of_the_bits() {
+        assert_eq!(system_arguments(0, &lease(), &board()), "");
+        assert_eq!(
+            system_arguments(0xffff_fffc, &lease(), &board()),
+            "SYSUUID=52506934-3031-c000-32ec-fc3cda06ffe0 SYSVENDOR=Raspberry_Pi \
+             SYSPRODUCT=Raspberry_Pi_4_Model_B SYSSERIAL=10000000e0ff06da \
+             MBVENDOR=Raspberry_Pi MBPRODUCT=Raspberry_Pi_4_Model_B MBSERIAL=10000000e0ff06da \
+             MBASSET=c03130 BIOSVENDOR=Bramble BIOSVERSION=0.1.0"
+        );
+        let bare = Lease {
+            router: None,
+            next_server: Some(Ipv4Address::new(192, 0, 2, 2)),
+            ..lease()
+        };
+        assert_eq!(
+            system_arguments(1, &bare, &board()),
+            "ip=192.0.2.91:192.0.2.2::255.255.255.0"
+        );
+    }
+
+    #[test]
+    fn variables_of_u_boot_are_what_it_would_know_of_a_pi() {
+        let lease = Lease {
+            hostname: Some("node7".into()),
+            ..lease()
+        };
+        let expand = |text| expand(text, &lease, &board());
+        for (text, expected) in [
+            ("quiet", "quiet"),
+            ("a=${ethaddr} b", "a=dc:a6:32:ec:fc:3c b"),
+            (
+                "$(ipaddr):${serverip}:${gatewayip}:${netmask}",
+                "192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0",
+            ),
+            ("${hostname}-${serial#}", "node7-10000000e0ff06da"),
+            ("${board} ${soc} ${arch}", "rpi bcm283x arm"),
+            ("${fdtfile}", "broadcom/bcm2711-rpi-400.dtb"),
+            ("x${cbootargs}${kernel_addr_r}y", "xy"),
+            ("${a} \\${ethaddr} $x ${", " ${ethaddr} $x ${"),
+            ("${", "${"),
+        ] {
+            assert_eq!(expand(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fit_image_and_its_configuration_overlays_and_trees_for_many_boards() {
+        let payload = payload_of(
+            Boot {
+                device_trees: Some("dtbs/6.1/".into()),
+                overlays: "a.dtbo ../b.dtbo,/c.dtbo".into(),
+                ..Boot::of("fit-${board}.itb#conf-1#extra")
+            },
+            "",
+        )
+        .unwrap();
+        assert_eq!(payload.kernel.to_string(), "http://192.0.2.1/pi/fit-rpi.itb");
+        assert_eq!(payload.configuration.as_deref(), Some("conf-1#extra"));
+        let overlays: Vec<_> = payload.overlays.iter().map(Url::target).collect();
+        assert_eq!(overlays, ["/pi/a.dtbo", "/b.dtbo", "/c.dtbo"]);
+        let DeviceTree::FirstOf(trees) = payload.device_tree else {
+            panic!("{:?}", payload.device_tree)
+        };
+        let trees: Vec<_> = trees.iter().map(Url::target).collect();
+        assert_eq!(
+            trees,
+            [
+                "/pi/dtbs/6.1/broadcom/bcm2711-rpi-400.dtb",
+                "/pi/dtbs/6.1/bcm2711-rpi-400.dtb"
+            ]
+        );
+        let own = Boot {
+            device_tree: Some("-".into()),
+            device_trees: Some("dtbs".into()),
+            ..boot()
+        };
+        assert_eq!(payload_of(own, "").unwrap().device_tree, DeviceTree::Firmware);
+    }
+}

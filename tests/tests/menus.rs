@@ -1,0 +1,280 @@
+//! PXELINUX's menus in whole boots: submenus, other menus, what happens when an entry fails, and the clock.
+
+use boot::Settings;
+use smoltcp::time::Duration;
+use tests::{Node, Random, Reply, Site, lines, payload};
+
+fn seconds(at: u64) -> Duration {
+    Duration::from_secs(at)
+}
+
+/// A site with this menu and these keys.
+fn site(menu: &str, keys: &[(u64, &[u8])]) -> Site {
+    let mut site = Site::with_payload(1, 50_000, 10_000);
+    site.route("/boot/menu", [Reply::ok(menu)]);
+    for (at, bytes) in keys {
+        site.node = std::mem::take(&mut site.node).types(seconds(*at), *bytes);
+    }
+    site
+}
+
+fn bootargs(site: &mut Site) -> String {
+    site.initrd.clear();
+    site.boots().bootargs
+}
+
+/// The word of the command line that says which entry booted.
+fn entry(site: &mut Site) -> String {
+    let bootargs = bootargs(site);
+    let found = bootargs.split(' ').find_map(|word| word.strip_prefix("entry="));
+    found.expect("an entry's command line").to_string()
+}
+
+fn booted_at(site: &Site) -> u64 {
+    boot::Clock::now(&site.lan).total_millis().cast_unsigned() / 1000
+}
+
+fn label(name: &str, more: &str) -> String {
+    format!("LABEL {name}\nLINUX Image\nAPPEND entry={name}\n{more}")
+}
+
+#[test]
+fn a_person_goes_into_a_submenu_and_back_and_boots_from_it() {
+    let menu = format!(
+        "PROMPT 1\nTIMEOUT 200\nMENU TITLE Top\n{}MENU BEGIN inner\nMENU TITLE Inner\n{}{}MENU END\n",
+        label("one", ""),
+        label("two", ""),
+        label("three", "")
+    );
+    // Down and Enter open it, Esc leaves, the same again, then its second entry.
+    let mut site = site(
+        &menu,
+        &[
+            (4, b"\x1b[B\r"),
+            (5, b"\x1b"),
+            (6, b"\x1b[B\r"),
+            (7, b"\x1b[B"),
+            (8, b"\r"),
+        ],
+    );
+    assert_eq!(entry(&mut site), "three");
+    assert!(site.node.screen().contains("Inner"));
+}
+
+#[test]
+fn a_menu_in_another_file_is_shown_and_its_clock_boots() {
+    let mut site = site("UI vesamenu.c32 sub/other.cfg\n", &[]);
+    site.route(
+        "/boot/sub/other.cfg",
+        [Reply::ok(format!("TIMEOUT 50\n{}", label("other", "")))],
+    );
+    assert_eq!(entry(&mut site), "other");
+    assert!((5..12).contains(&booted_at(&site)), "{}", booted_at(&site));
+}
+
+#[test]
+fn menus_that_lead_to_each_other_end() {
+    let mut site = site("DEFAULT a\nLABEL a\nCONFIG menu\n", &[]);
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert_eq!(error, "menu: more than 32 menus lead to each other");
+    assert_eq!(site.http.borrow().paths().len(), 33);
+}
+
+#[test]
+fn onerror_boots_when_the_clocks_entry_fails() {
+    let menu = format!(
+        "DEFAULT bad\nONERROR good\nLABEL bad\nLINUX missing\n{}",
+        label("good", "")
+    );
+    let mut site = site(&menu, &[]);
+    assert!(bootargs(&mut site).contains("entry=good bad"));
+    assert_eq!(site.errors().len(), 1, "{:?}", site.errors());
+}
+
+#[test]
+fn no_other_label_boots_when_the_default_fails() {
+    let menu = format!("DEFAULT bad\nLABEL bad\nLINUX missing\n{}", label("wipe", ""));
+    let mut site = site(&menu, &[]);
+    let error = site.boot_attempts(2).unwrap_err().to_string();
+    assert!(error.contains("/boot/missing: 404"), "{error}");
+}
+
+#[test]
+fn an_onerror_that_fails_too_ends_the_attempt() {
+    let mut site = site(
+        "DEFAULT bad\nONERROR worse\nLABEL bad\nLINUX missing\nLABEL worse\nLOCALBOOT 0\n",
+        &[],
+    );
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "menu: cannot boot \"worse\": there is no driver for a local disk"
+    );
+}
+
+#[test]
+fn what_a_person_chose_may_fail_and_the_menu_comes_back() {
+    let menu = format!(
+        "PROMPT 1\nTIMEOUT 100\nONERROR never\n{}LABEL bad\nLINUX missing\n",
+        label("good", "")
+    );
+    let mut site = site(&menu, &[(4, b"\x1b[B\r"), (20, b"\r")]);
+    assert_eq!(entry(&mut site), "good");
+    assert!(booted_at(&site) >= 20, "{}", booted_at(&site));
+    let menus = site
+        .http
+        .borrow()
+        .paths()
+        .iter()
+        .filter(|path| **path == "/boot/menu")
+        .count();
+    assert_eq!(menus, 1, "it is the same menu");
+}
+
+#[test]
+fn a_total_timeout_is_not_moved_by_keys_or_noise() {
+    for (head, end) in [
+        ("TIMEOUT 100\nTOTALTIMEOUT 450\n", 45),
+        ("TIMEOUT 0\nTOTALTIMEOUT 300\n", 30),
+    ] {
+        let menu = format!(
+            "PROMPT 1\n{head}ONTIMEOUT two\n{}{}",
+            label("one", ""),
+            label("two", "")
+        );
+        let mut site = site(&menu, &[]);
+        let mut node = Node::new();
+        let mut random = Random::new(5);
+        for second in 0..200 {
+            // Arrows, and bytes that are no Enter.
+            let mut noise = [0; 2];
+            random.fill(&mut noise);
+            let noise = noise.map(|byte| if matches!(byte, b'\r' | b'\n') { 0 } else { byte });
+            node = node
+                .types(seconds(second), *b"\x1b[B")
+                .types(seconds(second) + Duration::from_millis(500), noise);
+        }
+        site.node = node;
+        assert_eq!(entry(&mut site), "two");
+        assert!(
+            (end..end + 10).contains(&booted_at(&site)),
+            "{}",
+            booted_at(&site)
+        );
+    }
+}
+
+#[test]
+fn fdtdir_takes_the_first_tree_that_is_there() {
+    let menu = label("a", "FDTDIR dtbs\n");
+    let mut site = site(&menu, &[]);
+    site.route(
+        "/boot/dtbs/bcm2710-rpi-3-b.dtb",
+        [Reply::ok(payload::device_tree())],
+    );
+    assert_eq!(entry(&mut site), "a");
+    let asked: Vec<String> = site
+        .http
+        .borrow()
+        .paths()
+        .iter()
+        .map(|path| path.to_string())
+        .collect();
+    let trees = [
+        "/boot/dtbs/broadcom/bcm2837-rpi-3-b.dtb",
+        "/boot/dtbs/bcm2837-rpi-3-b.dtb",
+        "/boot/dtbs/broadcom/bcm2710-rpi-3-b.dtb",
+        "/boot/dtbs/bcm2710-rpi-3-b.dtb",
+    ];
+    let found: Vec<_> = asked.iter().filter(|path| path.contains("dtbs")).collect();
+    assert_eq!(found, trees.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn fdtdir_without_a_tree_for_this_board_takes_the_firmwares() {
+    let mut site = site(&label("a", "FDTDIR dtbs\n"), &[]);
+    assert_eq!(entry(&mut site), "a");
+    let warned = lines()
+        .into_iter()
+        .any(|line| line.text.contains("taking the firmware's"));
+    assert!(warned, "{:?}", lines());
+}
+
+#[test]
+fn fdtdir_on_a_server_in_trouble_fails() {
+    let mut site = site(&label("a", "FDTDIR dtbs\n"), &[]);
+    site.route(
+        "/boot/dtbs/broadcom/bcm2837-rpi-3-b.dtb",
+        [Reply::status("503 Service Unavailable", "")],
+    );
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert!(error.contains("503"), "{error}");
+}
+
+#[test]
+fn an_include_with_a_tag_is_a_submenu_and_its_label_the_default() {
+    let mut site = site(
+        "PROMPT 1\nTIMEOUT 50\nDEFAULT inner\nLABEL a\nLOCALBOOT 0\nINCLUDE more tag\n",
+        &[],
+    );
+    site.route(
+        "/boot/more",
+        [Reply::ok(format!(
+            "MENU TITLE More systems\n{}",
+            label("inner", "")
+        ))],
+    );
+    assert_eq!(entry(&mut site), "inner");
+    assert!(site.node.screen().contains("More systems"));
+}
+
+#[test]
+fn the_clock_passes_by_what_needs_a_password() {
+    let menu = format!(
+        "PROMPT 1\nTIMEOUT 50\nDEFAULT wipe\n{}{}",
+        label("wipe", "MENU PASSWD $4$salt$2gDsLm/57U00KyShbiYsgvPIsQs$\n"),
+        label("safe", "")
+    );
+    assert_eq!(entry(&mut site(&menu, &[])), "safe");
+}
+
+#[test]
+fn localboot_and_quit_fail_an_attempt_and_are_tried_again() {
+    let mut site = site("DEFAULT local\nLABEL local\nLOCALBOOT -1\n", &[]);
+    let good = label("a", "");
+    site.route(
+        "/boot/menu",
+        [
+            Reply::ok("DEFAULT local\nLABEL local\nLOCALBOOT -1\n"),
+            Reply::ok(good),
+        ],
+    );
+    assert_eq!(entry(&mut site), "a", "an operator has changed it meanwhile");
+}
+
+#[test]
+fn variables_of_u_boot_reach_the_command_line_and_names() {
+    let mut site = site(
+        "LABEL a\nLINUX Im${nothing}age\nAPPEND entry=${ethaddr} s=${serial#}\n",
+        &[],
+    );
+    let bootargs = bootargs(&mut site);
+    assert!(
+        bootargs.contains("entry=b8:27:eb:01:02:03 s=100000005eadbeef"),
+        "{bootargs}"
+    );
+}
+
+#[test]
+fn u_boots_names_are_searched_before_default() {
+    let mut site = site("", &[]);
+    site.dhcp.borrow_mut().file = "boot/".into();
+    site.dhcp.borrow_mut().next_server = tests::site::HTTP.into();
+    site.route(
+        "/boot/pxelinux.cfg/default-arm-bcm283x",
+        [Reply::ok(label("uboot", ""))],
+    );
+    site.route("/boot/pxelinux.cfg/default", [Reply::ok(label("default", ""))]);
+    let handoff = site.boot_with(&Settings::default()).expect("a menu is there");
+    assert!(site.inspect(&handoff).bootargs.contains("entry=uboot"));
+}
