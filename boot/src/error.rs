@@ -19,6 +19,8 @@ pub enum Error {
     Script(script::Error),
     /// A script asked for a reset of the board.
     Reset,
+    /// A script asked for the board to be switched off.
+    PowerOff,
 }
 
 impl fmt::Display for Error {
@@ -30,6 +32,7 @@ impl fmt::Display for Error {
             Self::Load(e) => e.fmt(f),
             Self::Script(e) => e.fmt(f),
             Self::Reset => f.write_str("script: reboot"),
+            Self::PowerOff => f.write_str("script: poweroff"),
         }
     }
 }

@@ -34,6 +34,8 @@ pub mod lease;
 pub mod load;
 pub mod menu;
 pub mod net;
+pub mod ntp;
+pub mod ping;
 pub mod resolve;
 pub mod script;
 pub mod url;

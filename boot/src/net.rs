@@ -8,7 +8,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use crate::lease::{Client, Identity, Lease};
+use crate::lease::{Client, Fixed, Identity, Lease};
 use crate::url::Url;
 use crate::{Clock, Entropy, Event, Platform};
 
@@ -33,6 +33,11 @@ pub struct Net<'m, N: Device> {
     iface: Interface,
     sockets: SocketSet<'static>,
     client: Client,
+    /// What a script has set, and what that and DHCP come to.
+    fixed: Fixed,
+    own: Option<Lease>,
+    /// `fixed` changed since it was last looked at.
+    refixed: bool,
     random: Random,
 }
 
@@ -57,6 +62,9 @@ impl<'m, N: Device> Net<'m, N> {
             iface,
             sockets: SocketSet::new(vec![]),
             client,
+            fixed: Fixed::default(),
+            own: None,
+            refixed: false,
             random,
         }
     }
@@ -95,18 +103,44 @@ impl<'m, N: Device> Net<'m, N> {
 
     /// The valid lease, waiting for one as long as it takes.
     pub fn lease(&mut self) -> Lease {
-        self.wait(NEVER, |net| net.client.lease().cloned())
+        self.wait(NEVER, |net| net.lease_now().cloned())
             .unwrap_or_default()
     }
 
     /// The lease, if there is one at this moment.
     pub fn lease_now(&self) -> Option<&Lease> {
-        self.client.lease()
+        if self.fixed == Fixed::default() {
+            self.client.lease()
+        } else {
+            self.own.as_ref()
+        }
     }
 
-    /// Gives up the lease and asks the servers again, which may have changed their minds about what to boot.
+    /// Sets what a script has set, until DHCP is asked again.
+    pub fn fix(&mut self, fixed: Fixed) {
+        if self.fixed != fixed {
+            self.fixed = fixed;
+            self.refixed = true;
+            self.configure();
+        }
+    }
+
+    /// Whether the address is a script's, and DHCP rests.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.address.is_some()
+    }
+
+    /// Whether the NIC takes frames, which it does not without a link.
+    pub fn link(&mut self) -> bool {
+        self.nic.transmit(self.clock.now()).is_some()
+    }
+
+    /// Gives up the lease, and what a script has set, and asks the servers again, which may have changed their minds about
+    /// what to boot.
     pub fn ask_again(&mut self) {
         let now = self.now();
+        self.fixed = Fixed::default();
+        self.refixed = true;
         self.client.ask_again(now);
         self.configure();
     }
@@ -144,6 +178,7 @@ impl<'m, N: Device> Net<'m, N> {
             let mut link = Link {
                 nic: self.nic,
                 client: &mut self.client,
+                rests: self.fixed.address.is_some(),
                 now,
                 heard: false,
             };
@@ -155,7 +190,7 @@ impl<'m, N: Device> Net<'m, N> {
         }
         self.configure();
         // Seldom true: a download's loop does not bother the NIC for it.
-        while self.client.wake_at() <= now {
+        while !self.is_fixed() && self.client.wake_at() <= now {
             // Without room in the NIC the frame stays with the client.
             let Some(token) = self.nic.transmit(now) else {
                 break;
@@ -173,15 +208,27 @@ impl<'m, N: Device> Net<'m, N> {
     /// When the next timer of the stack or of the lease is due.
     fn wake_at(&mut self, now: Instant) -> Instant {
         let stack = self.iface.poll_at(now, &self.sockets).unwrap_or(NEVER);
+        if self.is_fixed() {
+            return stack;
+        }
         stack.min(self.client.wake_at())
     }
 
     /// Brings the interface in line with the lease.
     fn configure(&mut self) {
-        if !self.client.take_change() {
+        let changed = self.client.take_change();
+        let plain = self.fixed == Fixed::default();
+        // The address is in use before the lease is whole.
+        let arrived = !plain && self.own.is_some() != (self.is_fixed() || self.client.lease().is_some());
+        if !(changed || arrived || core::mem::take(&mut self.refixed)) {
             return;
         }
-        let lease = self.client.configuration();
+        self.own = if plain {
+            None
+        } else {
+            self.fixed.over(self.client.lease())
+        };
+        let lease = self.own.as_ref().or(self.client.configuration());
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
             // The list has room for two.
@@ -202,6 +249,8 @@ impl<'m, N: Device> Net<'m, N> {
 struct Link<'a, N: Device> {
     nic: &'a mut N,
     client: &'a mut Client,
+    /// Whether DHCP rests, so that nothing is its own.
+    rests: bool,
     now: Instant,
     heard: bool,
 }
@@ -222,7 +271,7 @@ impl<N: Device> Device for Link<'_, N> {
         Some((
             Heard {
                 frame,
-                client: self.client,
+                client: (!self.rests).then_some(&mut *self.client),
                 now: self.now,
             },
             reply,
@@ -241,14 +290,14 @@ impl<N: Device> Device for Link<'_, N> {
 /// A frame on its way to the stack.
 struct Heard<'a, T> {
     frame: T,
-    client: &'a mut Client,
+    client: Option<&'a mut Client>,
     now: Instant,
 }
 
 impl<T: RxToken> RxToken for Heard<'_, T> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         self.frame.consume(|frame| {
-            let taken = self.client.hear(self.now, frame);
+            let taken = self.client.is_some_and(|client| client.hear(self.now, frame));
             // The stack skips an empty frame.
             f(if taken { &[] } else { frame })
         })

@@ -8,15 +8,17 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use crate::fetch::{self, Fetcher, Request, Response};
-use crate::lease::{Identity, Lease};
+use crate::lease::{Fixed, Identity, Lease};
 use crate::load::{self, Seeds};
 use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload};
 use crate::net::Net;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
+use crate::settings::Current;
 use crate::terminal::progress::Progress;
 use crate::url::Url;
 use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
+use crate::{ntp, ping};
 
 /// How often a long download says in the log how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -39,6 +41,8 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
     // Its socket lives in `net`: one for all attempts.
     let mut fetcher = Fetcher::new();
     let mut failures: u32 = 0;
+    // A script may change them for the attempts that follow.
+    let mut settings = Current::new(settings);
     loop {
         let result = attempt(
             &mut net,
@@ -47,19 +51,19 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
             memory.reborrow(),
             entropy,
             board,
-            settings,
+            &mut settings,
         );
         // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
         fetcher.close(&mut net);
         let error = match result {
             Ok(handoff) => return Ok(handoff),
             // Not a failure: the operator wants it.
-            Err(Error::Reset) => return Err(Error::Reset),
+            Err(error @ (Error::Reset | Error::PowerOff)) => return Err(error),
             Err(error) => error,
         };
         failures = failures.saturating_add(1);
         error!("{}", error);
-        if settings.attempts.is_some_and(|limit| failures >= limit) {
+        if settings.now.attempts.is_some_and(|limit| failures >= limit) {
             return Err(error);
         }
         let pause = backoff(failures, net.random());
@@ -83,10 +87,10 @@ fn attempt<N: Device>(
     mut memory: Region<'_>,
     entropy: &mut dyn Entropy,
     board: &Board<'_>,
-    settings: &Settings,
+    settings: &mut Current<'_>,
 ) -> Result<Handoff, Error> {
     let lease = net.lease();
-    let found = menu::find(net, fetcher, &lease, board, settings, memory.bytes_mut())?;
+    let found = menu::find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut())?;
     let seeds = Seeds::draw(entropy);
     let menu = match found {
         Found::Menu(menu) => menu,
@@ -96,10 +100,13 @@ fn attempt<N: Device>(
                 net,
                 fetcher,
                 console,
+                settings,
             };
-            return match script::run(script, memory, board, settings, &seeds, &mut world)? {
+            let current = world.settings.now.clone();
+            return match script::run(script, memory, board, &current, &seeds, &mut world)? {
                 Outcome::Boot(handoff) => Ok(handoff),
                 Outcome::Reset => Err(Error::Reset),
+                Outcome::PowerOff => Err(Error::PowerOff),
             };
         }
     };
@@ -237,15 +244,16 @@ fn download<N: Device>(
 }
 
 /// The world of a script on the board.
-struct Live<'a, 'm, N: Device> {
+struct Live<'a, 'm, 's, N: Device> {
     net: &'a mut Net<'m, N>,
     fetcher: &'a mut Fetcher,
     console: &'a mut dyn Console,
     /// When DHCP was last asked.
     leased: Instant,
+    settings: &'a mut Current<'s>,
 }
 
-impl<N: Device> World for Live<'_, '_, N> {
+impl<N: Device> World for Live<'_, '_, '_, N> {
     fn now(&self) -> Instant {
         self.net.now()
     }
@@ -298,7 +306,7 @@ impl<N: Device> World for Live<'_, '_, N> {
 
     fn dhcp(&mut self, patience: Duration) -> bool {
         let now = self.net.now();
-        if self.net.lease_now().is_some() && now < self.leased + FRESH {
+        if self.net.lease_now().is_some() && !self.net.is_fixed() && now < self.leased + FRESH {
             return true;
         }
         // While the address is still ours.
@@ -311,6 +319,28 @@ impl<N: Device> World for Live<'_, '_, N> {
 
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
         resolve::resolve(self.net, host)
+    }
+
+    fn fix(&mut self, fixed: &Fixed) {
+        // The connection was made from the old address.
+        self.fetcher.close(self.net);
+        self.net.fix(fixed.clone());
+    }
+
+    fn link(&mut self) -> bool {
+        self.net.link()
+    }
+
+    fn echo(&mut self, host: Ipv4Address, sequence: u16, size: usize, patience: Duration) -> bool {
+        ping::echo(self.net, host, sequence, size, patience)
+    }
+
+    fn ntp(&mut self, server: Ipv4Address) -> Result<u64, ntp::Error> {
+        ntp::ask(self.net, server)
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.settings.set(name, value);
     }
 
     fn event(&mut self, event: &Event<'_>) {

@@ -29,26 +29,63 @@ impl Settings {
                 continue;
             };
             let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
-            let value = value.trim_matches('"');
-            match name {
-                "url" if !value.is_empty() => settings.url = Some(value.into()),
-                "attempts" if matches!(value.parse(), Ok(1..=u32::MAX)) => {
-                    settings.attempts = value.parse().ok();
-                }
-                "platform" if is_word(value) => settings.platform = Some(value.into()),
-                "user-class" if value.is_empty() || is_word(value) => {
-                    settings.user_class = Some(value.into());
-                }
-                "ipxe-features" if matches!(value, "0" | "1") => {
-                    settings.ipxe_features = Some(value == "1");
-                }
-                "url" | "attempts" | "platform" | "user-class" | "ipxe-features" => {
-                    warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
-                }
-                _ => warn!("settings: bramble.{} is unknown; ignored", name),
-            }
+            settings.set(name, value.trim_matches('"'));
         }
         settings
+    }
+
+    /// Sets `bramble.name`. What is not understood changes nothing but the log.
+    fn set(&mut self, name: &str, value: &str) {
+        match name {
+            "url" if !value.is_empty() => self.url = Some(value.into()),
+            "attempts" if matches!(value.parse(), Ok(1..=u32::MAX)) => {
+                self.attempts = value.parse().ok();
+            }
+            "platform" if is_word(value) => self.platform = Some(value.into()),
+            "user-class" if value.is_empty() || is_word(value) => {
+                self.user_class = Some(value.into());
+            }
+            "ipxe-features" if matches!(value, "0" | "1") => {
+                self.ipxe_features = Some(value == "1");
+            }
+            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" => {
+                warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
+            }
+            _ => warn!("settings: bramble.{} is unknown; ignored", name),
+        }
+    }
+}
+
+/// The settings that the board came with, and what scripts have made of them since.
+#[derive(Debug)]
+pub(crate) struct Current<'s> {
+    came_with: &'s Settings,
+    /// What counts now.
+    pub(crate) now: Settings,
+}
+
+impl<'s> Current<'s> {
+    /// As the board came.
+    pub(crate) fn new(came_with: &'s Settings) -> Self {
+        Self {
+            came_with,
+            now: came_with.clone(),
+        }
+    }
+
+    /// Sets `bramble.name` as a script does: for this boot, from the next attempt on. Nothing brings back what the board
+    /// came with. What servers were told when the node asked them cannot be unsaid.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        let (now, came_with) = (&mut self.now, self.came_with);
+        match (name, value) {
+            ("user-class" | "ipxe-features", _) => {
+                warn!("settings: bramble.{} counts on cmdline.txt only; ignored", name);
+            }
+            ("url", "") => now.url.clone_from(&came_with.url),
+            ("attempts", "") => now.attempts = came_with.attempts,
+            ("platform", "") => now.platform.clone_from(&came_with.platform),
+            _ => now.set(name, value),
+        }
     }
 }
 
@@ -99,6 +136,31 @@ mod tests {
         );
         let settings = Settings::from_bootargs("bramble.user-class=");
         assert_eq!(settings.user_class.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_script_sets_what_the_next_attempts_go_by() {
+        let board = Settings::from_bootargs("bramble.url=http://a/ bramble.attempts=5");
+        let mut settings = Current::new(&board);
+        for (name, value) in [
+            ("url", "http://b/"),
+            ("attempts", "2"),
+            ("attempts", "x"),
+            ("user-class", "y"),
+        ] {
+            settings.set(name, value);
+        }
+        assert_eq!(
+            settings.now,
+            Settings {
+                url: Some("http://b/".into()),
+                attempts: Some(2),
+                ..Settings::default()
+            }
+        );
+        settings.set("url", "");
+        settings.set("attempts", "");
+        assert_eq!(settings.now, board);
     }
 
     #[test]

@@ -15,7 +15,8 @@ const FULL_RESET: u32 = 0x20;
 const ACTION: u32 = 0x30;
 /// RSTC that stops the watchdog.
 const STOP: u32 = 0x102;
-/// RSTS bits that hold the partition to boot next; cleared for an ordinary boot.
+/// RSTS bits that hold the partition to boot next; cleared for an ordinary boot. All of them, partition 63, tell the
+/// firmware to halt until power comes or the global enable pin is touched.
 const PARTITION: u32 = 0x555;
 /// The longest count: 20 bits of 1/65536 s, just under 16 s.
 const LONGEST: u32 = 0xf_ffff;
@@ -78,6 +79,20 @@ impl Pm {
         }
     }
 
+    /// Switches the board off, as far as it can be: the firmware halts after this reset.
+    pub(crate) fn power_off(mut self) -> ! {
+        self.order_halt();
+        loop {
+            crate::cpu::wait_for_event();
+        }
+    }
+
+    fn order_halt(&mut self) {
+        let rsts = field!(self.registers, rsts).read();
+        field!(self.registers, rsts).write(PASSWORD | rsts & 0x00ff_ffff | PARTITION);
+        self.count(10);
+    }
+
     /// In 10 ticks, 150 µs, from the partition that the firmware chooses by itself.
     fn order_reset(&mut self) {
         let rsts = field!(self.registers, rsts).read();
@@ -135,6 +150,17 @@ mod tests {
         assert_eq!(
             (words[7], words[8], words[9]),
             (0x5a00_0122, 0x5a00_0020, 0x5a00_000a)
+        );
+    }
+
+    #[test]
+    fn switching_off_is_a_reset_to_partition_63() {
+        let mut words = [0; 10];
+        (words[7], words[8]) = (0x102, 0x1020);
+        with_pm(&mut words, Pm::order_halt);
+        assert_eq!(
+            (words[7], words[8], words[9]),
+            (0x5a00_0122, 0x5a00_1575, 0x5a00_000a)
         );
     }
 

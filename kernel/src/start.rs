@@ -131,6 +131,11 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
             log::drain();
             pm.reset()
         }
+        Err(boot::Error::PowerOff) => {
+            info!("boot: a script asks for the board to be switched off");
+            log::drain();
+            pm.power_off()
+        }
         Err(_) => {
             error!(
                 "boot: giving up after {} attempts: resetting",

@@ -13,7 +13,7 @@
 //!
 //! `| ` begins a line of the script, behind a first line `#!ipxe` unless it has its own; `file /path` a file of the
 //! server, lines `+ ` behind it; `status /path 503` an answer, `redirect /path url` another; `key 500 \x02` a byte typed
-//! after so many milliseconds; `no lease` and `commands` say what their names say. `%` at the end of a script's
+//! after so many milliseconds; `no lease`, `no link` and `commands` say what their names say. `%` at the end of a script's
 //! or a trace's line stands for nothing, to keep a blank before it. Of the trace, `print` is a line on the terminal
 //! (`print-` one without its end), `7x line` stands for seven, and in the end's reason `http://h/dir/` is left out.
 
@@ -41,6 +41,8 @@ pub struct Case {
     pub keys: VecDeque<(i64, u8)>,
     /// Whether there is no DHCP server.
     pub no_lease: bool,
+    /// Whether the cable is not plugged in.
+    pub no_link: bool,
     /// Whether the trace has each command.
     pub commands: bool,
     /// What is expected.
@@ -138,6 +140,7 @@ fn cases(text: &str) -> Vec<Case> {
                 let at = at.parse().unwrap();
                 case.keys.extend(keys.bytes().map(|key| (at, key)));
             }
+            "no" if rest == "link" => case.no_link = true,
             "no" => case.no_lease = true,
             "commands" => case.commands = true,
             ">" => {

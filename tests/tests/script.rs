@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use boot::fetch::{Error, Reason, Request, Response, TftpError};
-use boot::lease::{Lease, Options};
+use boot::lease::{Fixed, Lease, Options};
 use boot::load::Seeds;
 use boot::menu::{Action, Chosen, Menu};
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
-use boot::{Board, Event, Region, resolve};
+use boot::{Board, Event, Region, ntp, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 use tests::cases::{self, Case};
@@ -23,6 +23,7 @@ const BASE: u64 = 0x1000;
 struct Bench {
     case: Case,
     now: i64,
+    fixed: Fixed,
     trace: RefCell<Trace>,
 }
 
@@ -200,18 +201,60 @@ impl World for Bench {
     }
 
     fn lease(&mut self) -> Option<Lease> {
-        (!self.case.no_lease).then(lease)
+        let lease = (!self.case.no_lease).then(lease);
+        self.fixed.over(lease.as_ref())
     }
 
     fn dhcp(&mut self, _: Duration) -> bool {
+        self.fixed = Fixed::default();
         !self.case.no_lease
     }
 
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
         match host {
             "boot" => Ok(Ipv4Address::new(192, 168, 7, 2)),
+            "dark" => Ok(Ipv4Address::new(192, 168, 7, 99)),
+            _ if host.parse::<Ipv4Address>().is_ok() => Ok(host.parse().unwrap()),
             _ => Err(resolve::Error::NotFound(host.into())),
         }
+    }
+
+    fn fix(&mut self, fixed: &Fixed) {
+        let mut line = String::from("fix");
+        if let Some(address) = fixed.address {
+            let _ = write!(line, " {address}");
+        }
+        if let Some(router) = fixed.router {
+            let _ = write!(line, " gw {router}");
+        }
+        for server in fixed.dns.iter().flatten() {
+            let _ = write!(line, " dns {server}");
+        }
+        self.trace.get_mut().say(line);
+        self.fixed = fixed.clone();
+    }
+
+    fn link(&mut self) -> bool {
+        !self.case.no_link
+    }
+
+    fn echo(&mut self, host: Ipv4Address, sequence: u16, _: usize, patience: Duration) -> bool {
+        // The third is always lost, and one host is dark.
+        let back = sequence != 3 && host.octets()[3] != 99;
+        self.now += if back { 1 } else { patience.total_millis() as i64 };
+        back
+    }
+
+    fn ntp(&mut self, server: Ipv4Address) -> Result<u64, ntp::Error> {
+        match server.octets()[3] {
+            99 => Err(ntp::Error::NoAnswer),
+            98 => Err(ntp::Error::Kiss("RATE".into())),
+            _ => Ok(1_795_842_000),
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.trace.get_mut().say(format!("bramble {name}={value}"));
     }
 
     fn event(&mut self, event: &Event<'_>) {
@@ -293,6 +336,7 @@ fn run(case: Case) -> Vec<String> {
     let mut bench = Bench {
         case,
         now: 0,
+        fixed: Fixed::default(),
         trace: RefCell::default(),
     };
     let tree = payload::device_tree();
@@ -325,6 +369,7 @@ fn run(case: Case) -> Vec<String> {
             "handoff".into()
         }
         Ok(Outcome::Reset) => "reset".into(),
+        Ok(Outcome::PowerOff) => "power off".into(),
         Err(script::Error::Ended(_)) => "ended".into(),
         Err(script::Error::Failed(failure)) => format!("failed {failure}").replace("http://h/dir/", ""),
     };

@@ -189,6 +189,38 @@ impl Default for Lease {
     }
 }
 
+/// What a script has set of the interface's configuration, over what DHCP says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Our address and the subnet's prefix length. DHCP is left alone with it.
+    pub address: Option<Ipv4Cidr>,
+    /// The default router.
+    pub router: Option<Ipv4Address>,
+    /// Name servers, at most four.
+    pub dns: Option<Vec<Ipv4Address>>,
+}
+
+impl Fixed {
+    /// What holds when DHCP has granted `lease`; nothing when neither gives an address.
+    pub fn over(&self, lease: Option<&Lease>) -> Option<Lease> {
+        let mut lease = match self.address {
+            // Routes are those of another subnet, perhaps.
+            Some(address) => Lease {
+                address,
+                router: None,
+                routes: Vec::new(),
+                ..lease.cloned().unwrap_or_default()
+            },
+            None => lease?.clone(),
+        };
+        lease.router = self.router.or(lease.router);
+        if let Some(dns) = &self.dns {
+            lease.dns.clone_from(dns);
+        }
+        Some(lease)
+    }
+}
+
 impl Lease {
     /// The interface's routes through routers. Routes to neighbours off the subnet (router 0.0.0.0) are left out: they
     /// exist for hosts that must reach a router outside of their subnet, which the stack asks for by ARP anyway.

@@ -350,6 +350,7 @@ impl Interpreter<'_, '_> {
         };
         let fragment = uri.split_once('#').map(|(_, fragment)| fragment);
         let mut url = self.resolve_uri(uri)?;
+        self.configure()?;
         let mut asked_again = false;
         loop {
             let Parameters { method, entries, .. } = list.clone().unwrap_or_default();

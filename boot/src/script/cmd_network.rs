@@ -1,18 +1,27 @@
-//! Commands on the network: `dhcp ifopen ifstat route nslookup params param autoboot` and the like.
+//! Commands on the network: `dhcp ifopen ifstat route nslookup ping ntp params param autoboot` and the like.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
+use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
+use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec};
 use super::{Interpreter, Step};
 use crate::fetch::Method;
+use crate::lease::Fixed;
+use crate::{ntp, ping};
 
 /// How long `dhcp` waits when the script does not say.
 const DHCP_PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of an echo, and the time from one to the next.
+const PING_SIZE: u32 = 64;
+const PING_PATIENCE: Duration = Duration::from_secs(1);
+/// Name servers that count.
+const MAX_DNS: usize = 4;
 /// Parameter lists, and parameters in one.
 const MAX_LISTS: usize = 16;
 const MAX_PARAMETERS: usize = 256;
@@ -137,7 +146,14 @@ impl Interpreter<'_, '_> {
         }
         Self::interfaces(&arguments)?;
         let patience = arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
+        // What a script has set hides what DHCP says, so it goes.
+        for name in ["net0/ip", "net0/netmask", "net0/gateway"] {
+            let name = self.settings.name_to_store(name)?;
+            self.settings.store_text(&name, "")?;
+        }
         let granted = self.world.dhcp(patience);
+        self.fixed = Fixed::default();
+        self.configure()?;
         self.progress();
         match self.world.lease().filter(|_| granted) {
             Some(lease) => {
@@ -154,16 +170,64 @@ impl Interpreter<'_, '_> {
     pub(super) fn ifopen(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 0..=MANY)?;
         Self::interfaces(&arguments)?;
-        // An address that a script has set must not be ignored in silence.
-        let leased = self.settings.text("net0.dhcp/ip");
-        let set = self.settings.text("net0/ip");
-        if set != leased {
-            return Err(Failure::new(
-                Errno::UNSUPPORTED,
-                format!("static addresses are not supported yet: {set} is not used"),
-            ));
-        }
+        self.configure()?;
         Ok(Step::Done)
+    }
+
+    /// Brings the interface in line with `net0/ip` and what belongs to it, when a script has set them. Every command that
+    /// uses the network does so first: in iPXE they count from the moment when they are set.
+    pub(super) fn configure(&mut self) -> Result<(), Failure> {
+        let fixed = self.fixed_by_script()?;
+        if fixed != self.fixed {
+            self.world.fix(&fixed);
+            self.fixed = fixed;
+        }
+        Ok(())
+    }
+
+    fn fixed_by_script(&self) -> Result<Fixed, Failure> {
+        let found = |name: &str| {
+            let name = self.settings.name(name).ok()?;
+            self.settings.fetch(&name)
+        };
+        // What a script has set is in the interface's own block; what DHCP says, in the one inside of that.
+        let set = |name: &str| found(name).filter(|found| found.block == "net0");
+        let wrong = |name: &str, value: &[u8]| {
+            Failure::new(
+                Errno::IPV4,
+                format!(
+                    "{name} cannot be {}",
+                    super::value::Type::Hex.format(value).unwrap_or_default()
+                ),
+            )
+        };
+        let host = |name: &str, raw: &[u8]| match <[u8; 4]>::try_from(raw).map(Ipv4Address::from) {
+            Ok(host) if !(host.is_unspecified() || host.is_multicast() || host.is_broadcast()) => Ok(host),
+            _ => Err(wrong(name, raw)),
+        };
+        let mut fixed = Fixed::default();
+        if let Some(ip) = set("net0/ip") {
+            let ip = host("net0/ip", &ip.raw)?;
+            let prefix = match found("net0/netmask") {
+                Some(mask) => <[u8; 4]>::try_from(&*mask.raw)
+                    .ok()
+                    .and_then(|mask| prefix(u32::from_be_bytes(mask)))
+                    .ok_or_else(|| wrong("net0/netmask", &mask.raw))?,
+                None => class(ip),
+            };
+            fixed.address = Some(Ipv4Cidr::new(ip, prefix));
+            if let Some(gateway) = found("net0/gateway").filter(|gateway| gateway.raw.len() >= 4) {
+                // DHCP may name several.
+                fixed.router = Some(host("net0/gateway", gateway.raw.get(..4).unwrap_or_default())?);
+            }
+        } else if let Some(gateway) = set("net0/gateway") {
+            fixed.router = Some(host("net0/gateway", &gateway.raw)?);
+        }
+        if let Some(dns) = found("dns").filter(|dns| matches!(&*dns.block, "" | "net0")) {
+            let servers = dns.raw.chunks(4).take(MAX_DNS).map(|raw| host("dns", raw));
+            fixed.dns = Some(servers.collect::<Result<_, _>>()?);
+        }
+        Ok(fixed)
     }
 
     pub(super) fn ifclose(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -176,11 +240,10 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &[("timeout", 't', true)], 0..=MANY)?;
         Self::interfaces(&arguments)?;
         let end = self.world.now() + arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
-        // A link without a lease is not told from none: what scripts wait for is both.
-        while self.world.lease().is_none() {
+        while !self.world.link() {
             let now = self.world.now();
             if now >= end {
-                return Err(Failure::new(Errno::TIMEOUT, "no lease, perhaps no link"));
+                return Err(Failure::new(Errno::TIMEOUT, "no link"));
             }
             let _ = self.world.key((now + Duration::from_millis(100)).min(end));
         }
@@ -189,6 +252,7 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn ifstat(&mut self, words: &[String]) -> Result<Step, Failure> {
         Self::interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
+        self.configure()?;
         let mac = self.settings.text("net0/mac");
         let state = match self.world.lease() {
             Some(lease) => format!("open, {}", lease.address),
@@ -200,6 +264,7 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn route(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=0)?;
+        self.configure()?;
         let text = match self.world.lease() {
             Some(lease) => {
                 let router = lease
@@ -221,16 +286,18 @@ impl Interpreter<'_, '_> {
     pub(super) fn nslookup(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 2..=2)?;
         let name = self.settings.name_to_store(arguments.get(0))?;
-        let result = self.world.resolve(arguments.get(1));
+        let address = self.host(arguments.get(1))?;
+        let kind = super::value::Type::Ipv4;
+        self.settings.store(&name, kind, address.octets().to_vec())?;
+        Ok(Step::Done)
+    }
+
+    /// The address of a host.
+    fn host(&mut self, name: &str) -> Result<Ipv4Address, Failure> {
+        self.configure()?;
+        let result = self.world.resolve(name);
         self.progress();
-        match result {
-            Ok(address) => {
-                let kind = super::value::Type::Ipv4;
-                self.settings.store(&name, kind, address.octets().to_vec())?;
-                Ok(Step::Done)
-            }
-            Err(error) => Err(Failure::new(Errno::of_resolve(&error), error.to_string())),
-        }
+        result.map_err(|error| Failure::new(Errno::of_resolve(&error), error.to_string()))
     }
 
     pub(super) fn ping(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -240,19 +307,66 @@ impl Interpreter<'_, '_> {
             ("count", 'c', true),
             ("quiet", 'q', false),
         ];
-        Arguments::parse(words, &SPECS, 1..=1)?;
-        Err(Failure::new(
-            Errno::UNSUPPORTED,
-            "ICMP is not supported yet: nothing was sent",
-        ))
+        let arguments = Arguments::parse(words, &SPECS, 1..=1)?;
+        let size = arguments.number('s')?.unwrap_or(PING_SIZE) as usize;
+        let patience = arguments.timeout('t')?.unwrap_or(PING_PATIENCE);
+        let count = arguments.number('c')?.filter(|count| *count > 0);
+        let quiet = arguments.has('q');
+        if size > ping::MAX_SIZE {
+            return Err(Failure::new(
+                Errno::UNSUPPORTED,
+                format!("at most {} bytes fit a frame", ping::MAX_SIZE),
+            ));
+        }
+        let name = arguments.get(0);
+        let address = self.host(name)?;
+        let end = self.world.now() + UNATTENDED;
+        let (mut sent, mut came): (u32, u32) = (0, 0);
+        loop {
+            sent = sent.saturating_add(1);
+            let next = self.world.now() + patience;
+            let back = self.world.echo(address, sent as u16, size, patience);
+            self.progress();
+            came = came.saturating_add(back.into());
+            if !quiet {
+                self.print(&match back {
+                    true => format!("{size} bytes from {address}: seq={sent}\n"),
+                    false => format!("no answer from {address}: seq={sent}\n"),
+                });
+            }
+            if count.is_some_and(|count| sent >= count) {
+                break;
+            }
+            // Without a count a person ends it; and nobody may be there.
+            let now = self.world.now();
+            if now >= end || (next > now && self.pause(next - now).is_err()) {
+                break;
+            }
+        }
+        match came {
+            0 => Err(Failure::new(
+                Errno::TIMEOUT,
+                format!("{name} ({address}) does not answer"),
+            )),
+            _ => Ok(Step::Done),
+        }
     }
 
     pub(super) fn ntp(&mut self, words: &[String]) -> Result<Step, Failure> {
-        Arguments::parse(words, &[], 1..=1)?;
-        Err(Failure::new(
-            Errno::UNSUPPORTED,
-            "NTP is not supported yet: the time was not set",
-        ))
+        let arguments = Arguments::parse(words, &[], 1..=1)?;
+        let name = arguments.get(0);
+        let address = self.host(name)?;
+        let result = self.world.ntp(address);
+        self.progress();
+        let seconds = result.map_err(|error| {
+            let errno = match error {
+                ntp::Error::NoAnswer | ntp::Error::Refused => Errno::TIMEOUT,
+                ntp::Error::Kiss(_) | ntp::Error::Unsynchronised => Errno::PEER,
+            };
+            Failure::new(errno, format!("{name} ({address}): {error}"))
+        })?;
+        self.epoch = seconds.saturating_sub(self.world.now().secs().cast_unsigned());
+        Ok(Step::Done)
     }
 
     pub(super) fn no_vlan(&mut self, _: &[String]) -> Result<Step, Failure> {
@@ -270,5 +384,20 @@ impl Interpreter<'_, '_> {
         }
         let id = self.download(&file, None, true, 0)?;
         Ok(Step::Execute(id))
+    }
+}
+
+/// The length of a netmask that is one.
+fn prefix(mask: u32) -> Option<u8> {
+    let ones = mask.leading_ones();
+    (mask.count_ones() == ones).then_some(ones as u8)
+}
+
+/// The prefix length of an address without a netmask, as it was before there were any (RFC 791).
+fn class(address: Ipv4Address) -> u8 {
+    match address.octets() {
+        [0..=127, ..] => 8,
+        [128..=191, ..] => 16,
+        _ => 24,
     }
 }

@@ -13,14 +13,25 @@ impl Interpreter<'_, '_> {
     pub(super) fn set(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 1..=MANY)?;
         let name = self.settings.name_to_store(arguments.get(0))?;
-        self.settings.store_text(&name, &arguments.text(1))?;
+        let value = arguments.text(1);
+        self.settings.store_text(&name, &value)?;
+        self.tell(arguments.get(0), &value);
         Ok(Step::Done)
+    }
+
+    /// Tells the world of a setting that is Bramble's own.
+    fn tell(&mut self, name: &str, value: &str) {
+        let name = name.split_once(':').map_or(name, |(name, _)| name);
+        if let Some(name) = name.strip_prefix("bramble.") {
+            self.world.set(name, value);
+        }
     }
 
     pub(super) fn clear(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 1..=1)?;
         let name = self.settings.name_to_store(arguments.get(0))?;
         self.settings.store_text(&name, "")?;
+        self.tell(arguments.get(0), "");
         Ok(Step::Done)
     }
 
@@ -67,6 +78,7 @@ impl Interpreter<'_, '_> {
             recalls: false,
         })?;
         self.settings.store_text(&name, &line)?;
+        self.tell(text, &line);
         Ok(Step::Done)
     }
 

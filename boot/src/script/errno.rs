@@ -85,6 +85,8 @@ impl Errno {
     pub const NO_DEVICE: Self = Self(0x2c23_2087);
     /// A transfer that took too long, or a peer that does not answer.
     pub const TIMEOUT: Self = Self(0x4c0a_6092);
+    /// A peer whose answer cannot be used.
+    pub const PEER: Self = Self(0x1d0a_6098);
     /// A host name without an address.
     pub const NO_NAME: Self = Self(0x3e11_618e);
     /// Nobody to ask for a host name.

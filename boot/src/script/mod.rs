@@ -31,9 +31,10 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use crate::fetch::{self, Request, Response};
-use crate::lease::Lease;
+use crate::lease::{Fixed, Lease};
 use crate::load::Seeds;
 use crate::menu::{Chosen, Menu};
+use crate::ntp;
 use crate::resolve;
 use crate::url::Url;
 use crate::{Board, Event, Handoff, Region, terminal};
@@ -70,6 +71,22 @@ pub trait World {
     fn dhcp(&mut self, patience: Duration) -> bool;
     /// The address of a host.
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
+    /// Sets what a script has set of the interface's configuration, until DHCP is asked again.
+    fn fix(&mut self, _fixed: &Fixed) {}
+    /// Whether there is a link.
+    fn link(&mut self) -> bool {
+        true
+    }
+    /// Sends an ICMP echo of so many bytes: whether it came back in time.
+    fn echo(&mut self, _host: Ipv4Address, _sequence: u16, _size: usize, _patience: Duration) -> bool {
+        false
+    }
+    /// Asks an NTP server: seconds since 1970.
+    fn ntp(&mut self, _server: Ipv4Address) -> Result<u64, ntp::Error> {
+        Err(ntp::Error::NoAnswer)
+    }
+    /// Hears that `bramble.name` was set; empty: that it was cleared.
+    fn set(&mut self, _name: &str, _value: &str) {}
     /// Hears of commands, what they print and what boots, in order.
     fn event(&mut self, _event: &Event<'_>) {}
 }
@@ -81,6 +98,8 @@ pub enum Outcome {
     Boot(Handoff),
     /// To a reset of the board.
     Reset,
+    /// To its end: switched off.
+    PowerOff,
 }
 
 /// Why a script led nowhere.
@@ -216,6 +235,10 @@ struct Interpreter<'r, 'm> {
     misses: u32,
     /// Menu items and form fields, of all menus and forms.
     items: usize,
+    /// What was last set of the interface's configuration.
+    fixed: Fixed,
+    /// Seconds from 1970 to the reset of the board; 0 when nobody has told the time.
+    epoch: u64,
 }
 
 /// A script that was downloaded.
@@ -261,6 +284,8 @@ pub fn run(
         idle: 0,
         misses: 0,
         items: 0,
+        fixed: Fixed::default(),
+        epoch: 0,
     };
     let id = interpreter.take_in(script).map_err(Error::Failed)?;
     interpreter.execute(id).map_err(Error::Failed)?;
@@ -294,7 +319,8 @@ impl Interpreter<'_, '_> {
                     None => continue,
                 }
             };
-            self.settings.facts.unixtime = self.world.now().secs() as u32;
+            self.settings.facts.unixtime =
+                self.epoch.saturating_add(self.world.now().secs().cast_unsigned()) as u32;
             let (words, tail) = line::command(&rest);
             frame.pending = tail.map(|(operator, tail)| (operator, tail.to_string()));
             if !frame.runs {

@@ -44,6 +44,21 @@ fn survives(failures: Vec<Failure>) {
     ends(&mut qemu);
 }
 
+/// The firmware halts after a reset that asks for partition 63; the emulator ends instead.
+#[test]
+fn a_script_switches_the_board_off() {
+    let machine = require!(machine(Board::UsbNet3b, RELEASE));
+    let server = Server::start().unwrap();
+    server.put("/menu", Answer::ok("#!ipxe\necho good night\npoweroff\n"));
+    let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
+    let console = qemu.console();
+    console.expect("^good night$", PATIENCE).unwrap();
+    console
+        .expect("^boot: a script asks for the board to be switched off$", PATIENCE)
+        .unwrap();
+    ends(&mut qemu);
+}
+
 /// A kernel whose PE header, which Linux's has, says that 64 KiB of it are code.
 fn linux_like() -> Vec<u8> {
     let mut kernel = tests::payload::image(0x1_1000);

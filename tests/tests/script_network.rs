@@ -1,0 +1,153 @@
+//! What scripts do to the network, on the simulated LAN: addresses of their own, ping, the time, the next attempt's settings.
+
+use boot::{Error, Settings};
+use smoltcp::time::Duration;
+use tests::{Link, Ntp, Reply, Site};
+
+const BOOT: &str = "kernel Image root=/dev/ram0 console=ttyS1,115200\ninitrd initrd.img\nboot\n";
+
+fn scripted(script: &str) -> Site {
+    let site = Site::new(1);
+    site.route("/boot/menu", [Reply::ok(format!("#!ipxe\n{script}"))]);
+    site
+}
+
+#[test]
+fn an_address_of_the_scripts_own_is_what_the_next_download_comes_from() {
+    let mut site = scripted(&format!(
+        "set net0/ip 192.168.7.77\nset net0/netmask 255.255.255.0\nset net0/gateway 192.168.7.1\nifopen net0\n{BOOT}"
+    ));
+    let asked = site.dhcp.borrow().log.len();
+    assert_eq!(asked, 0);
+    site.boots();
+    let frames = site.lan.frames();
+    let syns: Vec<[u8; 4]> = frames
+        .iter()
+        .filter(|frame| frame.from_node && frame.bytes[12..14] == [8, 0] && frame.bytes[23] == 6)
+        .filter(|frame| frame.bytes[47] & 2 != 0)
+        .map(|frame| frame.bytes[26..30].try_into().unwrap())
+        .collect();
+    assert_eq!(syns, [[192, 168, 7, 100], [192, 168, 7, 77]]);
+}
+
+#[test]
+fn a_script_that_fails_with_its_own_address_leaves_dhcp_to_the_next_attempt() {
+    let mut site = scripted("");
+    let fixed = "#!ipxe\nset net0/ip 10.9.9.9\nset net0/netmask 255.255.255.0\nchain http://10.9.9.1/x\n";
+    site.route(
+        "/boot/menu",
+        [Reply::ok(fixed), Reply::ok(format!("#!ipxe\n{BOOT}"))],
+    );
+    site.boots();
+}
+
+#[test]
+fn dhcp_after_an_address_of_its_own() {
+    let mut site = scripted(&format!("set net0/ip 10.9.9.9\nifopen\ndhcp\n{BOOT}"));
+    site.boots();
+    // The lease of the beginning was still young, but it was not in use.
+    let requests = site
+        .dhcp
+        .borrow()
+        .log
+        .iter()
+        .filter(|message| message.kind == 3)
+        .count();
+    assert_eq!(requests, 2);
+}
+
+#[test]
+fn without_a_dhcp_server_an_address_of_its_own_still_works() {
+    let mut site = scripted("");
+    let lan = site.lan.clone();
+    let dhcp = site.dhcp.clone();
+    // It answers the first time, and never again.
+    lan.at(Duration::from_millis(700), move || {
+        dhcp.borrow_mut().silent = true
+    });
+    // Younger than 30 s a lease is an answer; so grow older first.
+    site.route(
+        "/boot/menu",
+        [Reply::ok(format!(
+            "#!ipxe\nsleep 31\ndhcp --timeout 2000 || goto own\nexit 1\n:own\nset net0/ip 192.168.7.50\n{BOOT}"
+        ))],
+    );
+    site.boots();
+}
+
+#[test]
+fn ping_and_the_lossy_link() {
+    let mut site = scripted(&format!(
+        "ping --count 2 192.168.7.2 || exit 1\nping -c 1 -q -s 1472 192.168.7.2 || exit 2\nping -c 1 192.168.7.99 && exit 3 ||\n{BOOT}"
+    ));
+    site.boots();
+    let screen = site.node.screen();
+    assert!(
+        screen.contains("64 bytes from 192.168.7.2: seq=2\r\n"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("no answer from 192.168.7.99: seq=1\r\n"),
+        "{screen}"
+    );
+    assert!(!screen.contains("1472 bytes"), "{screen}");
+    for seed in 0..20 {
+        let mut site = scripted(&format!("ping --count 20 --timeout 100 192.168.7.2\n{BOOT}"));
+        let lan = site.lan.clone();
+        lan.at(Duration::from_millis(310 + seed), {
+            let lan = lan.clone();
+            move || {
+                lan.link(Link {
+                    loss: 0.05,
+                    corruption: 0.05,
+                    duplication: 0.1,
+                    ..Link::default()
+                });
+            }
+        });
+        site.boots();
+    }
+}
+
+#[test]
+fn the_time_from_a_server_that_was_deaf_at_first() {
+    let mut site = scripted(&format!(
+        "ntp 192.168.7.3 || exit 1\nntp 192.168.7.4 && exit 2 ||\nntp 192.168.7.2 && exit 3 ||\necho it is ${{unixtime:int32}}\n{BOOT}"
+    ));
+    let mut server = Ntp::new(1_795_842_000);
+    server.deaf = 2;
+    let server = site.lan.serve([192, 168, 7, 3], server);
+    let mut liar = Ntp::new(1);
+    liar.echoes = false;
+    site.lan.serve([192, 168, 7, 4], liar);
+    site.boots();
+    assert_eq!(server.borrow().asked, 3);
+    // The liar took its ten seconds.
+    let screen = site.node.screen();
+    assert!(screen.contains("it is 17958420"), "{screen}");
+}
+
+#[test]
+fn a_script_switches_the_board_off() {
+    assert_eq!(scripted("poweroff\n").boot().unwrap_err(), Error::PowerOff);
+}
+
+#[test]
+fn a_script_says_where_the_next_attempt_begins_and_how_many_there_are() {
+    let mut site = scripted(&format!(
+        "set bramble.url {}next\nexit 1\n",
+        "http://192.168.7.2/"
+    ));
+    site.route("/next", [Reply::ok("#!ipxe\nset bramble.attempts 3\nexit 1\n")]);
+    assert!(matches!(site.boot(), Err(Error::Script(_))));
+    let paths = site.http.borrow().paths();
+    assert_eq!(paths, ["/boot/menu", "/next", "/next"]);
+    // What was cleared is what the board came with.
+    let mut site = scripted("set bramble.url http://192.168.7.2/next\nclear bramble.url\nexit 1\n");
+    let settings = Settings {
+        attempts: Some(2),
+        ..Settings::default()
+    };
+    assert!(site.boot_with(&settings).is_err());
+    assert_eq!(site.http.borrow().paths(), ["/boot/menu", "/boot/menu"]);
+}
