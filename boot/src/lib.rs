@@ -40,6 +40,7 @@ pub mod resolve;
 pub mod script;
 pub mod url;
 pub mod verify;
+pub mod vlan;
 
 mod handoff;
 mod session;

@@ -1,15 +1,17 @@
 //! The one poll loop, over smoltcp: frames in, frames out, the lease kept alive, until what is waited for has come.
 
 use alloc::vec;
+use alloc::vec::Vec;
 
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::lease::{Client, Fixed, Identity, Lease};
 use crate::url::Url;
+use crate::vlan::{self, Tag};
 use crate::{Clock, Entropy, Event, Platform};
 
 /// Frames taken in before anything is sent or looked at again: one acknowledgement answers them all, and a flood
@@ -33,6 +35,11 @@ pub struct Net<'m, N: Device> {
     iface: Interface,
     sockets: SocketSet<'static>,
     client: Client,
+    identity: Identity,
+    /// The VLAN that everything runs over.
+    tag: Option<Tag>,
+    /// Where its frames lose their tags.
+    scratch: Vec<u8>,
     /// What a script has set, and what that and DHCP come to.
     fixed: Fixed,
     own: Option<Lease>,
@@ -54,7 +61,7 @@ impl<'m, N: Device> Net<'m, N> {
         let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
         config.random_seed = random.next_u64();
         let iface = Interface::new(config, nic, clock.now());
-        let client = Client::new(identity, nic.capabilities().checksum, random.fork());
+        let client = Client::new(identity.clone(), nic.capabilities().checksum, random.fork());
         Self {
             nic,
             clock,
@@ -62,6 +69,9 @@ impl<'m, N: Device> Net<'m, N> {
             iface,
             sockets: SocketSet::new(vec![]),
             client,
+            identity,
+            tag: None,
+            scratch: Vec::new(),
             fixed: Fixed::default(),
             own: None,
             refixed: false,
@@ -130,6 +140,34 @@ impl<'m, N: Device> Net<'m, N> {
         self.fixed.address.is_some()
     }
 
+    /// Moves everything to a VLAN, or back out of it. A network of its own: the lease is asked for anew, as the same node.
+    /// Connections do not survive that; close them before.
+    pub fn select(&mut self, tag: Option<Tag>) {
+        if self.tag == tag {
+            return;
+        }
+        self.tag = tag;
+        let now = self.now();
+        let mut config = Config::new(HardwareAddress::Ethernet(self.identity.mac));
+        config.random_seed = self.random.next_u64();
+        // A new one: what it knows of neighbours is of the other network, and what the NIC does for it may differ.
+        let mut link = Link {
+            nic: self.nic,
+            client: &mut self.client,
+            rests: true,
+            tag,
+            scratch: &mut self.scratch,
+            now,
+            heard: false,
+        };
+        self.iface = Interface::new(config, &mut link, now);
+        let checksums = link.capabilities().checksum;
+        self.client = Client::new(self.identity.clone(), checksums, self.random.fork());
+        self.fixed = Fixed::default();
+        self.refixed = true;
+        self.configure();
+    }
+
     /// Whether the NIC takes frames, which it does not without a link.
     pub fn link(&mut self) -> bool {
         self.nic.transmit(self.clock.now()).is_some()
@@ -179,6 +217,8 @@ impl<'m, N: Device> Net<'m, N> {
                 nic: self.nic,
                 client: &mut self.client,
                 rests: self.fixed.address.is_some(),
+                tag: self.tag,
+                scratch: &mut self.scratch,
                 now,
                 heard: false,
             };
@@ -196,12 +236,22 @@ impl<'m, N: Device> Net<'m, N> {
                 break;
             };
             let Some(frame) = self.client.poll(now) else { break };
+            let token = vlan::Tagging { token, tag: self.tag };
             token.consume(frame.len(), |buffer| buffer.copy_from_slice(&frame));
             moved = true;
         }
         self.configure();
         self.iface.poll_maintenance(now);
-        let sent = self.iface.poll_egress(now, self.nic, &mut self.sockets);
+        let mut link = Link {
+            nic: self.nic,
+            client: &mut self.client,
+            rests: true,
+            tag: self.tag,
+            scratch: &mut self.scratch,
+            now,
+            heard: false,
+        };
+        let sent = self.iface.poll_egress(now, &mut link, &mut self.sockets);
         moved || sent == PollResult::SocketStateChanged
     }
 
@@ -251,6 +301,8 @@ struct Link<'a, N: Device> {
     client: &'a mut Client,
     /// Whether DHCP rests, so that nothing is its own.
     rests: bool,
+    tag: Option<Tag>,
+    scratch: &'a mut Vec<u8>,
     now: Instant,
     heard: bool,
 }
@@ -261,29 +313,39 @@ impl<N: Device> Device for Link<'_, N> {
     where
         Self: 'a;
     type TxToken<'a>
-        = N::TxToken<'a>
+        = vlan::Tagging<N::TxToken<'a>>
     where
         Self: 'a;
 
     fn receive(&mut self, timestamp: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        let (frame, reply) = self.nic.receive(timestamp)?;
+        let (frame, token) = self.nic.receive(timestamp)?;
         self.heard = true;
         Some((
             Heard {
                 frame,
                 client: (!self.rests).then_some(&mut *self.client),
+                tag: self.tag,
+                scratch: self.scratch,
                 now: self.now,
             },
-            reply,
+            vlan::Tagging { token, tag: self.tag },
         ))
     }
 
     fn transmit(&mut self, timestamp: Instant) -> Option<Self::TxToken<'_>> {
-        self.nic.transmit(timestamp)
+        let token = self.nic.transmit(timestamp)?;
+        Some(vlan::Tagging { token, tag: self.tag })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        self.nic.capabilities()
+        let mut capabilities = self.nic.capabilities();
+        if self.tag.is_some() {
+            // The tag takes room, and drivers do not look for TCP behind it.
+            capabilities.max_transmission_unit = capabilities.max_transmission_unit.saturating_sub(vlan::LEN);
+            capabilities.checksum.tcp = Checksum::Both;
+            capabilities.checksum.udp = Checksum::Both;
+        }
+        capabilities
     }
 }
 
@@ -291,12 +353,17 @@ impl<N: Device> Device for Link<'_, N> {
 struct Heard<'a, T> {
     frame: T,
     client: Option<&'a mut Client>,
+    tag: Option<Tag>,
+    scratch: &'a mut Vec<u8>,
     now: Instant,
 }
 
 impl<T: RxToken> RxToken for Heard<'_, T> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         self.frame.consume(|frame| {
+            let Some(frame) = vlan::untagged(frame, self.tag, self.scratch) else {
+                return f(&[]);
+            };
             let taken = self.client.is_some_and(|client| client.hear(self.now, frame));
             // The stack skips an empty frame.
             f(if taken { &[] } else { frame })

@@ -17,6 +17,7 @@ use crate::script::{self, Outcome, World};
 use crate::settings::Current;
 use crate::terminal::progress::Progress;
 use crate::url::Url;
+use crate::vlan::Tag;
 use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
 use crate::{ntp, ping};
 
@@ -75,6 +76,7 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         let deadline = net.now() + pause;
         let _: Option<()> = net.wait(deadline, |_| None);
         // What the servers said led nowhere; an operator may have changed it meanwhile.
+        net.select(None);
         net.ask_again();
     }
 }
@@ -325,6 +327,13 @@ impl<N: Device> World for Live<'_, '_, '_, N> {
         // The connection was made from the old address.
         self.fetcher.close(self.net);
         self.net.fix(fixed.clone());
+    }
+
+    fn select(&mut self, tag: Option<Tag>) -> bool {
+        // While the address is still ours.
+        self.fetcher.close(self.net);
+        self.net.select(tag);
+        true
     }
 
     fn link(&mut self) -> bool {

@@ -9,6 +9,7 @@ use boot::load::Seeds;
 use boot::menu::{Action, Chosen, Menu};
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
+use boot::vlan::Tag;
 use boot::{Board, Event, Region, ntp, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
@@ -232,6 +233,16 @@ impl World for Bench {
         }
         self.trace.get_mut().say(line);
         self.fixed = fixed.clone();
+    }
+
+    fn select(&mut self, tag: Option<Tag>) -> bool {
+        let line = match tag {
+            Some(Tag { id, priority }) => format!("vlan {id} {priority}"),
+            None => "no vlan".into(),
+        };
+        self.trace.get_mut().say(line);
+        self.fixed = Fixed::default();
+        true
     }
 
     fn link(&mut self) -> bool {

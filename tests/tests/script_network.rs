@@ -1,8 +1,12 @@
 //! What scripts do to the network, on the simulated LAN: addresses of their own, ping, the time, the next attempt's settings.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use boot::{Error, Settings};
-use smoltcp::time::Duration;
-use tests::{Link, Ntp, Reply, Site};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+use tests::{Dhcp, Host, Http, Link, MAC, Ntp, Reply, Site, Station};
 
 const BOOT: &str = "kernel Image root=/dev/ram0 console=ttyS1,115200\ninitrd initrd.img\nboot\n";
 
@@ -150,4 +154,97 @@ fn a_script_says_where_the_next_attempt_begins_and_how_many_there_are() {
     };
     assert!(site.boot_with(&settings).is_err());
     assert_eq!(site.http.borrow().paths(), ["/boot/menu", "/boot/menu"]);
+}
+
+/// A switch port that carries VLAN 5 tagged: servers behind it live in untagged frames.
+struct Trunk<H> {
+    host: H,
+    /// Tagged frames of the node that came, and untagged ones that were not for everybody.
+    heard: [usize; 2],
+}
+
+impl<H: Host> Host for Trunk<H> {
+    fn mac(&self) -> EthernetAddress {
+        self.host.mac()
+    }
+
+    fn receive(&mut self, now: Instant, frame: &[u8]) {
+        let from_node = frame[6..12] == MAC.0;
+        if frame[12..14] != [0x81, 0] {
+            self.heard[1] += usize::from(from_node && frame[0] & 1 == 0);
+            return;
+        }
+        if from_node {
+            self.heard[0] += 1;
+            assert_eq!(frame[14..16], [0x60, 5], "priority 3, VLAN 5");
+        } else if frame[15] != 5 {
+            return;
+        }
+        self.host.receive(now, &[&frame[..12], &frame[16..]].concat());
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        self.host.poll(now, &mut |frame| {
+            send([&frame[..12], &[0x81, 0, 0, 5], &frame[12..]].concat());
+            // What other VLANs have on this trunk, and what has no tag, is not for the node.
+            send([&frame[..12], &[0x81, 0, 0, 6], &frame[12..]].concat());
+            send(frame);
+        });
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        self.host.next(now)
+    }
+}
+
+#[test]
+fn a_vlan_with_its_own_lease_and_servers() {
+    let mut site = scripted(
+        "vcreate --tag 5 --priority 3 net0\nifconf net0-5 || exit 1\necho ${net0/ip} ${net0-5/ip} ${netX/ifname}\n\
+         kernel http://192.168.7.12/Image root=/dev/ram0 console=ttyS1,115200\n\
+         initrd http://192.168.7.12/initrd.img\nboot\n",
+    );
+    let mut dhcp = Dhcp::new();
+    dhcp.pool = vec![[192, 168, 7, 150].into()];
+    let dhcp = Rc::new(RefCell::new(dhcp));
+    let station = Station::new([192, 168, 7, 11].into(), dhcp.clone());
+    site.lan.attach(Trunk {
+        host: station,
+        heard: [0; 2],
+    });
+    let mut http = Http::new([192, 168, 7, 12]);
+    http.route("/Image", [Reply::ok(site.kernel.clone())]);
+    http.route("/initrd.img", [Reply::ok(site.initrd.clone())]);
+    let trunk = site.lan.attach(Trunk {
+        host: http,
+        heard: [0; 2],
+    });
+    site.boots();
+    let screen = site.node.screen();
+    assert!(screen.contains("192.168.7.100 192.168.7.150 net0-5"), "{screen}");
+    assert_eq!(
+        trunk.borrow().heard[1],
+        0,
+        "untagged frames to a server on the VLAN"
+    );
+    assert!(trunk.borrow().heard[0] > 10);
+    // Broadcasts of both networks reach every port; each server has taken its own.
+    assert_eq!(site.http.borrow().paths(), ["/boot/menu"]);
+    assert!(
+        site.lan
+            .frames()
+            .iter()
+            .all(|frame| frame.len <= 1518 && (!frame.from_node || frame.len <= 1514))
+    );
+}
+
+#[test]
+fn a_script_that_fails_on_a_vlan_leaves_the_next_attempt_without_it() {
+    let mut site = scripted("");
+    let lost = "#!ipxe\nvcreate --tag 9 net0\ndhcp --timeout 3000 net0-9\n";
+    site.route(
+        "/boot/menu",
+        [Reply::ok(lost), Reply::ok(format!("#!ipxe\n{BOOT}"))],
+    );
+    site.boots();
 }

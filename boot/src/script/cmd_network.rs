@@ -1,4 +1,5 @@
-//! Commands on the network: `dhcp ifopen ifstat route nslookup ping ntp params param autoboot` and the like.
+//! Commands on the network: `dhcp ifopen ifstat route nslookup ping ntp vcreate params param autoboot` and the
+//! like.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -13,6 +14,7 @@ use super::options::{Arguments, MANY, Spec};
 use super::{Interpreter, Step};
 use crate::fetch::Method;
 use crate::lease::Fixed;
+use crate::vlan::Tag;
 use crate::{ntp, ping};
 
 /// How long `dhcp` waits when the script does not say.
@@ -20,6 +22,8 @@ const DHCP_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an echo, and the time from one to the next.
 const PING_SIZE: u32 = 64;
 const PING_PATIENCE: Duration = Duration::from_secs(1);
+/// VLANs at a time.
+const MAX_VLANS: usize = 16;
 /// Name servers that count.
 const MAX_DNS: usize = 4;
 /// Parameter lists, and parameters in one.
@@ -114,19 +118,40 @@ impl Interpreter<'_, '_> {
         Some(self.parameters.remove(at))
     }
 
-    /// Checks the interfaces that a command names: there is one.
-    fn interfaces(arguments: &Arguments<'_>) -> Result<(), Failure> {
-        match arguments
-            .rest
-            .iter()
-            .find(|name| !matches!(&***name, "net0" | "netX"))
-        {
+    /// Checks the interfaces that a command names: `net0`, and the VLANs on it.
+    fn interfaces(&self, arguments: &Arguments<'_>) -> Result<(), Failure> {
+        let known = |name: &String| {
+            matches!(&**name, "net0" | "netX") || self.vlans.iter().any(|tag| interface_of(*tag) == **name)
+        };
+        match arguments.rest.iter().find(|name| !known(name)) {
             None => Ok(()),
             Some(name) => Err(Failure::new(
                 Errno::NO_INTERFACE,
                 format!("there is no network interface \"{name}\""),
             )),
         }
+    }
+
+    /// Goes over to the last interface that a command names; one at a time is in use.
+    fn open(&mut self, arguments: &Arguments<'_>) -> Result<(), Failure> {
+        self.interfaces(arguments)?;
+        let Some(name) = arguments.rest.last().filter(|name| *name != "netX") else {
+            return Ok(());
+        };
+        if name == self.settings.interface() {
+            return Ok(());
+        }
+        let tag = self
+            .vlans
+            .iter()
+            .find(|tag| interface_of(**tag) == **name)
+            .copied();
+        if !self.world.select(tag) {
+            return Err(Failure::new(Errno::UNSUPPORTED, "VLANs are not supported here"));
+        }
+        self.settings.activate(name);
+        self.fixed = Fixed::default();
+        Ok(())
     }
 
     pub(super) fn ifconf(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -144,10 +169,10 @@ impl Interpreter<'_, '_> {
                 ));
             }
         }
-        Self::interfaces(&arguments)?;
+        self.open(&arguments)?;
         let patience = arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
         // What a script has set hides what DHCP says, so it goes.
-        for name in ["net0/ip", "net0/netmask", "net0/gateway"] {
+        for name in ["netX/ip", "netX/netmask", "netX/gateway"] {
             let name = self.settings.name_to_store(name)?;
             self.settings.store_text(&name, "")?;
         }
@@ -169,7 +194,7 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn ifopen(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 0..=MANY)?;
-        Self::interfaces(&arguments)?;
+        self.open(&arguments)?;
         self.configure()?;
         Ok(Step::Done)
     }
@@ -191,7 +216,7 @@ impl Interpreter<'_, '_> {
             self.settings.fetch(&name)
         };
         // What a script has set is in the interface's own block; what DHCP says, in the one inside of that.
-        let set = |name: &str| found(name).filter(|found| found.block == "net0");
+        let set = |name: &str| found(name).filter(|found| found.block == self.settings.interface());
         let wrong = |name: &str, value: &[u8]| {
             Failure::new(
                 Errno::IPV4,
@@ -206,24 +231,26 @@ impl Interpreter<'_, '_> {
             _ => Err(wrong(name, raw)),
         };
         let mut fixed = Fixed::default();
-        if let Some(ip) = set("net0/ip") {
-            let ip = host("net0/ip", &ip.raw)?;
-            let prefix = match found("net0/netmask") {
+        if let Some(ip) = set("netX/ip") {
+            let ip = host("netX/ip", &ip.raw)?;
+            let prefix = match found("netX/netmask") {
                 Some(mask) => <[u8; 4]>::try_from(&*mask.raw)
                     .ok()
                     .and_then(|mask| prefix(u32::from_be_bytes(mask)))
-                    .ok_or_else(|| wrong("net0/netmask", &mask.raw))?,
+                    .ok_or_else(|| wrong("netX/netmask", &mask.raw))?,
                 None => class(ip),
             };
             fixed.address = Some(Ipv4Cidr::new(ip, prefix));
-            if let Some(gateway) = found("net0/gateway").filter(|gateway| gateway.raw.len() >= 4) {
+            if let Some(gateway) = found("netX/gateway").filter(|gateway| gateway.raw.len() >= 4) {
                 // DHCP may name several.
-                fixed.router = Some(host("net0/gateway", gateway.raw.get(..4).unwrap_or_default())?);
+                fixed.router = Some(host("netX/gateway", gateway.raw.get(..4).unwrap_or_default())?);
             }
-        } else if let Some(gateway) = set("net0/gateway") {
-            fixed.router = Some(host("net0/gateway", &gateway.raw)?);
+        } else if let Some(gateway) = set("netX/gateway") {
+            fixed.router = Some(host("netX/gateway", &gateway.raw)?);
         }
-        if let Some(dns) = found("dns").filter(|dns| matches!(&*dns.block, "" | "net0")) {
+        if let Some(dns) =
+            found("dns").filter(|dns| dns.block.is_empty() || dns.block == self.settings.interface())
+        {
             let servers = dns.raw.chunks(4).take(MAX_DNS).map(|raw| host("dns", raw));
             fixed.dns = Some(servers.collect::<Result<_, _>>()?);
         }
@@ -231,14 +258,14 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn ifclose(&mut self, words: &[String]) -> Result<Step, Failure> {
-        // The lease is kept: there is no other interface, and the next command will want it.
-        Self::interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
+        // The lease is kept: the next command will want it.
+        self.interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
         Ok(Step::Done)
     }
 
     pub(super) fn iflinkwait(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[("timeout", 't', true)], 0..=MANY)?;
-        Self::interfaces(&arguments)?;
+        self.interfaces(&arguments)?;
         let end = self.world.now() + arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
         while !self.world.link() {
             let now = self.world.now();
@@ -251,20 +278,28 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn ifstat(&mut self, words: &[String]) -> Result<Step, Failure> {
-        Self::interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
+        self.interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
         self.configure()?;
+        let active = self.settings.interface().to_string();
         let mac = self.settings.text("net0/mac");
         let state = match self.world.lease() {
             Some(lease) => format!("open, {}", lease.address),
             None => "open, no lease".to_string(),
         };
-        self.print(&format!("net0: {mac} ({state})\n"));
+        let vlans = self.vlans.iter().map(|tag| interface_of(*tag));
+        let lines = ["net0".to_string()].into_iter().chain(vlans).map(|name| {
+            let state = if name == active { &*state } else { "closed" };
+            format!("{name}: {mac} ({state})\n")
+        });
+        let text: String = lines.collect();
+        self.print(&text);
         Ok(Step::Done)
     }
 
     pub(super) fn route(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=0)?;
         self.configure()?;
+        let name = self.settings.interface();
         let text = match self.world.lease() {
             Some(lease) => {
                 let router = lease
@@ -272,12 +307,12 @@ impl Interpreter<'_, '_> {
                     .map(|router| format!(" gw {router}"))
                     .unwrap_or_default();
                 format!(
-                    "net0: {}/{}{router}\n",
+                    "{name}: {}/{}{router}\n",
                     lease.address.address(),
                     lease.address.netmask()
                 )
             }
-            None => "net0: no lease\n".to_string(),
+            None => format!("{name}: no lease\n"),
         };
         self.print(&text);
         Ok(Step::Done)
@@ -369,12 +404,60 @@ impl Interpreter<'_, '_> {
         Ok(Step::Done)
     }
 
-    pub(super) fn no_vlan(&mut self, _: &[String]) -> Result<Step, Failure> {
-        Err(Failure::new(Errno::UNSUPPORTED, "VLANs are not supported"))
+    pub(super) fn vcreate(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let specs = [("tag", 't', true), ("priority", 'p', true)];
+        let arguments = Arguments::parse(words, &specs, 1..=1)?;
+        if !matches!(arguments.get(0), "net0" | "netX") {
+            self.interfaces(&arguments)?;
+            return Err(Failure::new(Errno::UNSUPPORTED, "a VLAN inside of a VLAN"));
+        }
+        let id = arguments.number('t')?.unwrap_or_default();
+        let priority = arguments.number('p')?.unwrap_or_default();
+        let tag = match (u16::try_from(id), u8::try_from(priority)) {
+            (Ok(id @ 1..=4094), Ok(priority @ 0..=7)) => Tag { id, priority },
+            _ => {
+                return Err(Failure::new(
+                    Errno::NUMBER,
+                    format!("no VLAN has tag {id} and priority {priority}: 1 to 4094, 0 to 7"),
+                ));
+            }
+        };
+        let name = interface_of(tag);
+        if let Some(known) = self.vlans.iter_mut().find(|known| known.id == tag.id) {
+            *known = tag;
+            return Ok(Step::Done);
+        }
+        if self.vlans.len() >= MAX_VLANS {
+            return Err(Failure::new(
+                Errno::NO_MEMORY,
+                format!("more than {MAX_VLANS} VLANs"),
+            ));
+        }
+        self.vlans.push(tag);
+        self.settings.add_vlan(&name);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn vdestroy(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let arguments = Arguments::parse(words, &[], 0..=MANY)?;
+        self.interfaces(&arguments)?;
+        for name in arguments.rest {
+            if matches!(&**name, "net0" | "netX") {
+                return Err(Failure::new(Errno::NO_INTERFACE, "net0 is no VLAN"));
+            }
+            if name == self.settings.interface() {
+                self.world.select(None);
+                self.settings.activate("net0");
+                self.fixed = Fixed::default();
+            }
+            self.vlans.retain(|tag| interface_of(*tag) != **name);
+            self.settings.remove_vlan(name);
+        }
+        Ok(Step::Done)
     }
 
     pub(super) fn autoboot(&mut self, words: &[String]) -> Result<Step, Failure> {
-        Self::interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
+        self.interfaces(&Arguments::parse(words, &[], 0..=MANY)?)?;
         let dhcp = [String::from("dhcp")];
         self.ifconf(&dhcp)?;
         let file = self.settings.text("filename");
@@ -385,6 +468,11 @@ impl Interpreter<'_, '_> {
         let id = self.download(&file, None, true, 0)?;
         Ok(Step::Execute(id))
     }
+}
+
+/// The name of a VLAN's interface.
+fn interface_of(tag: Tag) -> String {
+    format!("net0-{}", tag.id)
 }
 
 /// The length of a netmask that is one.

@@ -80,8 +80,8 @@ const COMMANDS: &[(&str, Command)] = &[
     ("sync", |i, w| i.sync(w)),
     ("time", |i, w| i.time(w)),
     ("usbscan", |i, w| i.scan(w)),
-    ("vcreate", |i, w| i.no_vlan(w)),
-    ("vdestroy", |i, w| i.no_vlan(w)),
+    ("vcreate", |i, w| i.vcreate(w)),
+    ("vdestroy", |i, w| i.vdestroy(w)),
 ];
 
 /// The command of that name.

@@ -37,6 +37,7 @@ use crate::menu::{Chosen, Menu};
 use crate::ntp;
 use crate::resolve;
 use crate::url::Url;
+use crate::vlan::Tag;
 use crate::{Board, Event, Handoff, Region, terminal};
 use errno::{Errno, Failure};
 use images::{Content, Id, Images};
@@ -73,6 +74,10 @@ pub trait World {
     fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
     /// Sets what a script has set of the interface's configuration, until DHCP is asked again.
     fn fix(&mut self, _fixed: &Fixed) {}
+    /// Moves to a VLAN, or back to the network without a tag: whether it can. There is no lease at first.
+    fn select(&mut self, _tag: Option<Tag>) -> bool {
+        false
+    }
     /// Whether there is a link.
     fn link(&mut self) -> bool {
         true
@@ -237,6 +242,8 @@ struct Interpreter<'r, 'm> {
     items: usize,
     /// What was last set of the interface's configuration.
     fixed: Fixed,
+    /// VLANs that were made.
+    vlans: Vec<Tag>,
     /// Seconds from 1970 to the reset of the board; 0 when nobody has told the time.
     epoch: u64,
 }
@@ -285,6 +292,7 @@ pub fn run(
         misses: 0,
         items: 0,
         fixed: Fixed::default(),
+        vlans: Vec::new(),
         epoch: 0,
     };
     let id = interpreter.take_in(script).map_err(Error::Failed)?;

@@ -151,6 +151,10 @@ pub struct Facts {
     platform: String,
     /// What DHCP says now.
     pub lease: Option<Lease>,
+    /// The VLANs' interfaces, each with what DHCP has said there.
+    vlans: Vec<(String, Option<Lease>)>,
+    /// The interface that `netX` means, when that is a VLAN's.
+    active: Option<String>,
     /// The number of the last failure.
     pub errno: u32,
     /// What relative URIs are relative to.
@@ -179,7 +183,17 @@ impl Facts {
     /// The raw value of a fact of `block`.
     fn get(&self, block: &str, name: &Name) -> Option<Vec<u8>> {
         let text = |text: &str| Some(text.as_bytes().to_vec());
-        let lease = self.lease.as_ref();
+        let vlan = |name: &str| self.vlans.iter().find(|(vlan, _)| vlan == name);
+        let lease = match block.strip_suffix(".dhcp").and_then(vlan) {
+            Some((_, lease)) => lease.as_ref(),
+            None => self.lease.as_ref(),
+        };
+        // A VLAN's interface is like the one below it, but for its name.
+        let (block, ifname) = match (vlan(block), block.strip_suffix(".dhcp")) {
+            (Some(_), _) => ("net0", block),
+            (None, Some(interface)) if vlan(interface).is_some() => ("net0.dhcp", "net0"),
+            _ => (block, "net0"),
+        };
         match (block, &*name.name) {
             ("builtin", "errno") => Some(self.errno.to_be_bytes().to_vec()),
             ("builtin", "buildarch") => text("arm64"),
@@ -199,7 +213,7 @@ impl Facts {
             ("net0", "bustype") => text("DT"),
             ("net0", "linktype") => text("Ethernet"),
             ("net0", "chip") => text("bramble"),
-            ("net0", "ifname") => text("net0"),
+            ("net0", "ifname") => text(ifname),
             ("net0.dhcp", _) => option(&lease?.dhcp, name.tag),
             ("proxydhcp", _) => option(lease?.proxy.as_ref()?, name.tag),
             _ => None,
@@ -267,19 +281,47 @@ impl Settings {
         }
     }
 
-    /// Takes over a new lease.
+    /// Takes over a new lease of the active interface.
     pub fn set_lease(&mut self, lease: Lease) {
-        for (block, exists) in [("net0.dhcp", true), ("proxydhcp", lease.proxy.is_some())] {
+        let block = format!("{}.dhcp", self.interface());
+        for (block, exists) in [(&*block, true), ("proxydhcp", lease.proxy.is_some())] {
             if exists && !self.blocks.iter().any(|name| name == block) {
                 self.blocks.push(block.into());
             }
         }
-        self.facts.lease = Some(lease);
+        let mut vlans = self.facts.vlans.iter_mut();
+        match vlans.find(|(name, _)| self.facts.active.as_ref() == Some(name)) {
+            Some((_, slot)) => *slot = Some(lease),
+            None => self.facts.lease = Some(lease),
+        }
+    }
+
+    /// The name of the interface that `netX` means.
+    pub fn interface(&self) -> &str {
+        self.facts.active.as_deref().unwrap_or("net0")
+    }
+
+    /// Makes `netX` mean another interface.
+    pub fn activate(&mut self, interface: &str) {
+        self.facts.active = (interface != "net0").then(|| interface.into());
+    }
+
+    /// Makes the block of a VLAN's interface.
+    pub fn add_vlan(&mut self, name: &str) {
+        if self.block(name).is_none() {
+            self.blocks.push(name.into());
+        }
+        self.facts.vlans.push((name.into(), None));
+    }
+
+    /// Forgets a VLAN's interface. What scripts have set in its block stays theirs.
+    pub fn remove_vlan(&mut self, name: &str) {
+        self.facts.vlans.retain(|(vlan, _)| vlan != name);
     }
 
     /// Reads a setting's name; a block or a type that does not exist is an error.
     pub fn name(&self, text: &str) -> Result<Name, Failure> {
-        let (name, block) = parse(text)?;
+        let (name, block) = parse(text, self.interface())?;
         if self.block(&block).is_some() {
             Ok(name)
         } else {
@@ -292,7 +334,7 @@ impl Settings {
 
     /// The same, and makes the block when it does not exist.
     pub fn name_to_store(&mut self, text: &str) -> Result<Name, Failure> {
-        let (name, block) = parse(text)?;
+        let (name, block) = parse(text, self.interface())?;
         // Each parent too.
         let ends = block.match_indices('.').map(|(at, _)| at).chain([block.len()]);
         for end in ends {
@@ -329,6 +371,9 @@ impl Settings {
             "builtin" => name.scope == Scope::Builtin,
             "smbios" => name.scope == Scope::Smbios,
             "net0.dhcp" | "proxydhcp" => name.scope == Scope::Any && name.tag != 0,
+            vlan if vlan.starts_with("net0-") && vlan.ends_with(".dhcp") => {
+                name.scope == Scope::Any && name.tag != 0
+            }
             _ => true,
         };
         if scope_fits {
@@ -391,7 +436,9 @@ impl Settings {
         let index = self.block(&name.block).unwrap_or_default();
         let fixed = match &*name.block {
             "builtin" | "smbios" => true,
-            "net0" => self.facts.get("net0", name).is_some(),
+            interface if interface == "net0" || interface.starts_with("net0-") => {
+                self.facts.get(interface, name).is_some()
+            }
             _ => false,
         };
         if fixed {
@@ -476,11 +523,11 @@ fn full() -> Failure {
 }
 
 /// A name, and the block it asks for.
-fn parse(text: &str) -> Result<(Name, String), Failure> {
+fn parse(text: &str, interface: &str) -> Result<(Name, String), Failure> {
     let (block, name) = text.split_once('/').unwrap_or(("", text));
-    // The interface opened last; there is one.
+    // The interface opened last.
     let block = match block.strip_prefix("netX") {
-        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("net0{rest}"),
+        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("{interface}{rest}"),
         _ => block.into(),
     };
     let (name, kind) = match name.split_once(':') {
