@@ -8,8 +8,9 @@ use boot::lease::Identity;
 use boot::net::Net;
 use boot::url::Url;
 use boot::{Board, Clock, Entropy, Platform};
-use smoltcp::time::Duration;
-use tests::{Dhcp, Http, Lan, Link, MAC, Random, Reply, SERIAL, Site, Tftp, payload, site};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
+use tests::{Dhcp, Host, Http, Lan, Link, MAC, Random, Reply, SERIAL, Site, Station, Tftp, payload, site};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
 const FILE: &str = "tftp://192.168.7.2/pi/file";
@@ -414,4 +415,97 @@ fn where_both_are_served_http_is_first() {
     site.route("/pi/initrd.img", [Reply::ok(site.initrd.clone())]);
     site.boots();
     assert!(tftp.borrow().log.is_empty());
+}
+
+/// A TFTP server whose host also answers each packet with ICMP: right on the outside, anything inside.
+struct Babbler {
+    station: Station<Tftp>,
+    random: Random,
+    pending: Vec<Vec<u8>>,
+}
+
+impl Babbler {
+    fn babble(&mut self, frame: &[u8]) {
+        let ip = &frame[14..];
+        let kind = [0, 3, 3, 3, 8, 11, 12][self.random.below(7)];
+        let mut message = vec![kind, self.random.below(5) as u8, 0, 0];
+        message.extend([0; 4].map(|_: u8| self.random.below(256) as u8));
+        message.extend(&ip[..self.random.below(ip.len() + 1)]);
+        for _ in 0..self.random.below(4) {
+            let at = self.random.below(message.len());
+            message[at] = self.random.below(256) as u8;
+        }
+        message[2..4].fill(0);
+        let sum = checksum(&message);
+        message[2..4].copy_from_slice(&sum);
+        let mut head = vec![0x45, 0];
+        head.extend((20 + message.len() as u16).to_be_bytes());
+        head.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
+        head.extend([&ip[16..20], &ip[12..16]].concat());
+        let sum = checksum(&head);
+        head[10..12].copy_from_slice(&sum);
+        self.pending
+            .push([&frame[6..12], &frame[..6], &[8, 0], &head, &message].concat());
+    }
+}
+
+/// RFC 1071.
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|word| match *word {
+        [high, low] => u32::from(high) << 8 | u32::from(low),
+        _ => u32::from(word[0]) << 8,
+    });
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes()
+}
+
+impl Host for Babbler {
+    fn mac(&self) -> EthernetAddress {
+        self.station.mac()
+    }
+
+    fn receive(&mut self, now: Instant, frame: &[u8]) {
+        self.station.receive(now, frame);
+        if frame[12..14] == [8, 0] && frame[0] & 1 == 0 {
+            for _ in 0..3 {
+                self.babble(frame);
+            }
+        }
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        self.pending.drain(..).for_each(&mut *send);
+        self.station.poll(now, send);
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        self.station.next(now)
+    }
+}
+
+#[test]
+fn hostile_icmp_ends_in_the_file_or_an_error() {
+    let (mut whole, mut refused) = (0, 0);
+    for seed in 0..300 {
+        let bench = Bench::new(seed, 40_000);
+        let server = Rc::new(RefCell::new(Tftp::new().file("pi/file", bench.file.clone())));
+        bench.lan.attach(Babbler {
+            station: Station::new([192, 168, 7, 8].into(), server),
+            random: Random::new(seed),
+            pending: Vec::new(),
+        });
+        match bench.ask(Method::Get, "tftp://192.168.7.8/pi/file", 40_000).0 {
+            Ok(bytes) => {
+                assert!(bytes == bench.file, "other bytes");
+                whole += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.reason, Reason::Tftp(TftpError::Refused));
+                refused += 1;
+            }
+        }
+    }
+    // Unreachable is what some of them say, in so many words and before any answer.
+    assert!(whole > 100 && refused > 0, "{whole} {refused}");
 }
