@@ -46,12 +46,25 @@ fn survives(failures: Vec<Failure>) {
 
 /// The firmware halts after a reset that asks for partition 63; the emulator ends instead.
 #[test]
-fn a_script_switches_the_board_off() {
+fn a_script_pings_takes_an_address_of_its_own_and_switches_the_board_off() {
     let machine = require!(machine(Board::UsbNet3b, RELEASE));
     let server = Server::start().unwrap();
-    server.put("/menu", Answer::ok("#!ipxe\necho good night\npoweroff\n"));
+    server.put(
+        "/menu",
+        Answer::ok(
+            "#!ipxe\nping --count 1 10.0.2.2 || exit 1\nset net0/ip 10.0.2.77\nset net0/netmask 255.255.255.0\n\
+             set net0/gateway 10.0.2.2\nifopen net0\nifstat\nchain night\n",
+        ),
+    );
+    server.put("/night", Answer::ok("#!ipxe\necho good night\npoweroff\n"));
     let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
     let console = qemu.console();
+    console
+        .expect("^64 bytes from 10.0.2.2: seq=1$", PATIENCE)
+        .unwrap();
+    console
+        .expect(r"^net0: [0-9a-f:]+ \(open, 10\.0\.2\.77/24\)$", PATIENCE)
+        .unwrap();
     console.expect("^good night$", PATIENCE).unwrap();
     console
         .expect("^boot: a script asks for the board to be switched off$", PATIENCE)
