@@ -175,23 +175,13 @@ impl Url {
         Some(credentials)
     }
 
-    /// This URL with these credentials; none when it has some.
-    pub(crate) fn with_login(&self, user: &str, password: &str) -> Option<Self> {
-        if self.userinfo.is_some() {
-            return None;
+    /// All of it, the password too: for scripts, not for a person's eyes.
+    pub(crate) fn whole(&self) -> String {
+        let shown = self.to_string();
+        match &self.userinfo {
+            Some(userinfo) => shown.replacen("***", userinfo, 1),
+            None => shown,
         }
-        let [user, password] = [user, password].map(|text| {
-            let mut encoded = String::new();
-            for byte in text.bytes() {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-            encoded
-        });
-        let url = Self {
-            userinfo: Some(format!("{user}:{password}").into()),
-            ..self.clone()
-        };
-        url.bounded().ok()
     }
 
     /// This URL with the credentials of `other`, when it has none and is on the same host and port.

@@ -2,6 +2,7 @@
 //! survive, by path (RFC 9112).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -166,6 +167,18 @@ impl Answer {
     }
 }
 
+/// Answers by the whole request.
+type Choice = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
+
+/// Who answers where no path does.
+struct Otherwise(Arc<Choice>);
+
+impl fmt::Debug for Otherwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Otherwise")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
@@ -176,6 +189,7 @@ struct Shared {
 struct State {
     /// By path: the answers still to give; the last one stays.
     answers: HashMap<String, Vec<Answer>>,
+    otherwise: Option<Otherwise>,
     root: Option<PathBuf>,
     requests: Vec<Request>,
     /// By path: the bytes of bodies that went out.
@@ -199,8 +213,8 @@ impl Shared {
             .stopped
     }
 
-    /// The answer for `path`, which its next request may find replaced by another.
-    fn answer(&self, path: &str) -> Answer {
+    /// The answer for `request` of `path`, which the path's next request may find replaced by another.
+    fn answer(&self, path: &str, request: &Request) -> Answer {
         let mut state = self.lock();
         if let Some(answers) = state.answers.get_mut(path) {
             if answers.len() > 1 {
@@ -209,6 +223,13 @@ impl Shared {
             if let Some(answer) = answers.first() {
                 return answer.clone();
             }
+        }
+        if let Some(answer) = state
+            .otherwise
+            .as_ref()
+            .and_then(|Otherwise(answer)| answer(request))
+        {
+            return answer;
         }
         let file = state.root.as_deref().and_then(|root| below(root, path));
         file.map_or_else(|| Answer::status(404, "not found\n"), Answer::file)
@@ -249,6 +270,11 @@ impl Server {
     /// Gives `path` these answers, one for each request; the last one stays.
     pub fn put_sequence(&self, path: &str, answers: Vec<Answer>) {
         self.shared.lock().answers.insert(path.to_owned(), answers);
+    }
+
+    /// Gives the paths without an answer of their own what `answer` says, where it says something.
+    pub fn otherwise(&self, answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) {
+        self.shared.lock().otherwise = Some(Otherwise(Arc::new(answer)));
     }
 
     /// Serves the files below `root` for the paths without an answer of their own.
@@ -317,7 +343,7 @@ fn converse(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Resul
             Answer::status(413, "too long\n")
         } else {
             request.body = read_body(&mut reader, request.length())?;
-            shared.answer(&path)
+            shared.answer(&path, &request)
         };
         shared.lock().requests.push(request);
         let keep = respond(stream, &path, answer, head, shared)?;

@@ -29,6 +29,7 @@ mod debugger;
 pub mod emulator;
 pub mod firmware;
 pub mod http;
+pub mod ipxe;
 mod machine;
 mod monitor;
 pub mod payload;

@@ -78,6 +78,11 @@ impl Net {
         }
     }
 
+    /// The value of QEMU's `-netdev`, whose id is `net0`.
+    pub(crate) fn netdev(&self) -> &str {
+        &self.netdev
+    }
+
     /// Adds the user network's DHCP boot file (127 bytes at most).
     pub fn boot_file(self, url: impl AsRef<str>) -> Self {
         self.option("bootfile", url.as_ref())
@@ -570,10 +575,10 @@ impl Drop for Qemu {
 
 /// A directory for one run's files, removed with it.
 #[derive(Debug)]
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "bramble-qemu-{}-{}",
@@ -583,6 +588,10 @@ impl Directory {
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("qemu: {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

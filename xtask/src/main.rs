@@ -7,6 +7,7 @@ mod builtin;
 mod elf;
 mod emulator;
 mod image;
+mod ipxe;
 mod payload;
 mod rust_target;
 mod setup;

@@ -143,7 +143,7 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn no_disk(&mut self, _: &[String]) -> Result<Step, Failure> {
         Err(Failure::new(
-            Errno::NO_DEVICE,
+            Errno::NO_DISK,
             "booting from a disk, local or over the network, is not supported",
         ))
     }

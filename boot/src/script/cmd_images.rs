@@ -16,7 +16,7 @@ use super::images::{Content, Id, is_kernel, kernel_room};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
 use super::{Interpreter, Outcome, Step, cpio};
-use crate::fetch::{Method, Reason, Request};
+use crate::fetch::{Method, Request};
 use crate::load::arrange::{Piece, arrange};
 use crate::load::place::PAGE;
 use crate::load::{fit, gzip};
@@ -349,71 +349,53 @@ impl Interpreter<'_, '_> {
             None => (uri, None),
         };
         let fragment = uri.split_once('#').map(|(_, fragment)| fragment);
-        let mut url = self.resolve_uri(uri)?;
+        let url = self.resolve_uri(uri)?;
         self.configure()?;
-        let mut asked_again = false;
-        loop {
-            let Parameters { method, entries, .. } = list.clone().unwrap_or_default();
-            let (headers, fields): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.header);
-            let headers: Vec<(String, String)> = headers
-                .into_iter()
-                .map(|entry| (entry.key, entry.value))
-                .collect();
-            let form: Vec<String> = fields
-                .iter()
-                .map(|entry| {
-                    let [key, value] = [&entry.key, &entry.value].map(|text| uri_encoded(text.as_bytes()));
-                    format!("{key}={value}")
-                })
-                .collect();
-            let form = (!form.is_empty()).then(|| form.join("&"));
-            let default = if form.is_some() { Method::Post } else { Method::Get };
-            let request = Request {
-                url: &url,
-                method: method.unwrap_or(default),
-                headers: &headers,
-                form: form.as_deref(),
-                patience,
-            };
-            let (at, room) = self.images.room(kernel, front);
-            let result = self.world.fetch(&request, room);
-            self.progress();
-            match result {
-                Ok(response) => {
-                    self.misses = 0;
-                    let name = base_name(&url);
-                    let id = self.images.add(name, response.url, at, response.len, front)?;
-                    let is_fit = fit::is_fit(self.images.bytes(id));
-                    let configuration = fragment.filter(|name| is_fit && !name.is_empty());
-                    if let Some(image) = self.images.get_mut(id) {
-                        image.configuration = configuration.map(Into::into);
-                    }
-                    return Ok(id);
+        let Parameters { method, entries, .. } = list.unwrap_or_default();
+        let (headers, fields): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.header);
+        let headers: Vec<(String, String)> = headers
+            .into_iter()
+            .map(|entry| (entry.key, entry.value))
+            .collect();
+        let form: Vec<String> = fields
+            .iter()
+            .map(|entry| {
+                let [key, value] = [&entry.key, &entry.value].map(|text| uri_encoded(text.as_bytes()));
+                format!("{key}={value}")
+            })
+            .collect();
+        let form = (!form.is_empty()).then(|| form.join("&"));
+        let default = if form.is_some() { Method::Post } else { Method::Get };
+        let request = Request {
+            url: &url,
+            method: method.unwrap_or(default),
+            headers: &headers,
+            form: form.as_deref(),
+            patience,
+        };
+        let (at, room) = self.images.room(kernel, front);
+        let result = self.world.fetch(&request, room);
+        self.progress();
+        match result {
+            Ok(response) => {
+                self.misses = 0;
+                let name = base_name(&url);
+                let id = self.images.add(name, response.url, at, response.len, front)?;
+                let is_fit = fit::is_fit(self.images.bytes(id));
+                let configuration = fragment.filter(|name| is_fit && !name.is_empty());
+                if let Some(image) = self.images.get_mut(id) {
+                    image.configuration = configuration.map(Into::into);
                 }
-                Err(error) => {
-                    let unauthorized = matches!(error.reason, Reason::Status { code: 401, .. });
-                    let login = unauthorized && !asked_again;
-                    if let Some(known) = self.known_login().filter(|_| login) {
-                        let (user, password) = known;
-                        if let Some(with) = url.with_login(&user, &password) {
-                            (url, asked_again) = (with, true);
-                            continue;
-                        }
-                    }
-                    self.misses = self.misses.saturating_add(1);
-                    if self.misses > FREE_MISSES {
-                        self.pause(MISS)?;
-                    }
-                    return Err(Failure::new(Errno::of_fetch(&error), error.to_string()));
+                Ok(id)
+            }
+            Err(error) => {
+                self.misses = self.misses.saturating_add(1);
+                if self.misses > FREE_MISSES {
+                    self.pause(MISS)?;
                 }
+                Err(Failure::new(Errno::of_fetch(&error), error.to_string()))
             }
         }
-    }
-
-    /// The user name and password that scripts or DHCP have set.
-    fn known_login(&self) -> Option<(String, String)> {
-        let user = self.settings.text("username");
-        (!user.is_empty()).then(|| (user, self.settings.text("password")))
     }
 
     /// Boots the kernel `id` with everything else that was downloaded.

@@ -32,7 +32,7 @@ impl Errno {
     /// Too few or too many arguments.
     pub const ARGUMENTS: Self = Self(0x4616_2085);
     /// `--help`: nothing was done.
-    pub const HELP: Self = Self(0x0b16_2095);
+    pub const HELP: Self = Self(0x0b16_2195);
     /// A menu, form or parameter list that does not exist.
     pub const NO_LIST: Self = Self(0x2d16_208e);
     /// A network interface that does not exist.
@@ -45,6 +45,16 @@ impl Errno {
     pub const TYPE: Self = Self(0x3c0c_2083);
     /// A value that is not of its setting's type.
     pub const VALUE: Self = Self(0x1c0c_2082);
+    /// Not the bytes in hexadecimal that a setting's type wants.
+    pub const HEX: Self = Self(0x1c11_2082);
+    /// Not base64.
+    pub const BASE64: Self = Self(0x1c10_2082);
+    /// Not as long as a UUID.
+    pub const UUID: Self = Self(0x1c2a_2082);
+    /// Not an IPv6 address.
+    pub const IPV6: Self = Self(0x1c06_6082);
+    /// A setting that its block does not have.
+    pub const NOT_THERE: Self = Self(0x3d0c_2083);
     /// A setting without a value.
     pub const NO_SETTING: Self = Self(0x2d0c_208e);
     /// Not an IPv4 address.
@@ -81,6 +91,8 @@ impl Errno {
     pub const SCHEME: Self = Self(0x3c09_2083);
     /// Something that is not supported here.
     pub const UNSUPPORTED: Self = Self(0x3c0a_e083);
+    /// No disk.
+    pub const NO_DISK: Self = Self(0x7f22_208e);
     /// No device for it.
     pub const NO_DEVICE: Self = Self(0x2c23_2087);
     /// A transfer that took too long, or a peer that does not answer.

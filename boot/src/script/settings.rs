@@ -12,7 +12,7 @@
 //! sets is kept beside the facts of its block and hides them.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
@@ -200,8 +200,9 @@ impl Facts {
             ("builtin", "platform") => text(&self.platform),
             ("builtin", "version") => text(env!("CARGO_PKG_VERSION")),
             ("builtin", "unixtime") => Some(self.unixtime.to_be_bytes().to_vec()),
-            ("builtin", "cwuri") => text(&self.cwuri.as_ref()?.to_string()),
-            ("builtin", "cwduri") => text(&self.cwuri.as_ref()?.join(".").ok()?.to_string()),
+            // With the password in it, as scripts build other URLs from it.
+            ("builtin", "cwuri") => text(&self.cwuri.as_ref()?.whole()),
+            ("builtin", "cwduri") => text(&self.cwuri.as_ref()?.join(".").ok()?.whole()),
             ("smbios", "uuid") => Some(self.uuid.to_vec()),
             ("smbios", "manufacturer") => text("Raspberry Pi"),
             ("smbios", "product") => text(&self.model),
@@ -355,6 +356,9 @@ impl Settings {
 
     /// Finds a setting.
     pub fn fetch(&self, name: &Name) -> Option<Found> {
+        if name.name.is_empty() {
+            return None;
+        }
         let first = self.block(&name.block)?;
         self.fetch_from(first, name)
     }
@@ -434,6 +438,15 @@ impl Settings {
     /// Stores raw bytes in a setting; none remove it.
     pub fn store(&mut self, name: &Name, kind: Type, raw: Vec<u8>) -> Result<(), Failure> {
         let index = self.block(&name.block).unwrap_or_default();
+        if matches!(&*name.block, "net0.dhcp" | "proxydhcp") {
+            return Err(Failure::new(
+                Errno::NOT_THERE,
+                format!(
+                    "could not store \"{}\": what DHCP said cannot be changed",
+                    name.name
+                ),
+            ));
+        }
         let fixed = match &*name.block {
             "builtin" | "smbios" => true,
             interface if interface == "net0" || interface.starts_with("net0-") => {

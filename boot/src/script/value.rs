@@ -87,20 +87,22 @@ impl Type {
             Self::Ipv4 => ipv4(text).map(Vec::from).ok_or(Errno::IPV4),
             Self::Ipv6 => text
                 .parse::<Ipv6Addr>()
+                .ok()
+                // Without the form that ends in an IPv4 address.
+                .filter(|_| !text.contains('.'))
                 .map(|address| address.octets().to_vec())
-                .map_err(|_| Errno::VALUE),
+                .ok_or(Errno::IPV6),
             Self::Int(width) | Self::Uint(width) => match number(text, 0) {
                 (value, "") => Ok(low_bytes(value, width)),
                 _ => Err(Errno::VALUE),
             },
-            Self::Hex => hex(text, Some(':'), false).ok_or(Errno::VALUE),
-            Self::HexHyp => hex(text, Some('-'), false).ok_or(Errno::VALUE),
-            Self::HexRaw => hex(text, None, false).ok_or(Errno::VALUE),
-            Self::Base64 => base64_decoded(text).ok_or(Errno::VALUE),
+            Self::Hex => hex(text, Some(':'), false).ok_or(Errno::HEX),
+            Self::HexHyp => hex(text, Some('-'), false).ok_or(Errno::HEX),
+            Self::HexRaw => hex(text, None, false).ok_or(Errno::HEX),
+            Self::Base64 => base64_decoded(text).ok_or(Errno::BASE64),
             Self::Uuid | Self::Guid => {
-                let mut bytes: [u8; 16] = hex(text, Some('-'), true)
-                    .and_then(|bytes| bytes.try_into().ok())
-                    .ok_or(Errno::VALUE)?;
+                let bytes = hex(text, Some('-'), true).ok_or(Errno::HEX)?;
+                let mut bytes: [u8; 16] = bytes.try_into().map_err(|_| Errno::UUID)?;
                 if self == Self::Guid {
                     mangle(&mut bytes);
                 }

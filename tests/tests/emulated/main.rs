@@ -33,6 +33,7 @@ mod assembly;
 mod conditions;
 mod debian;
 mod defmt;
+mod differential;
 mod failures;
 mod faults;
 mod formats;
