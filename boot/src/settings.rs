@@ -1,6 +1,7 @@
 //! What an operator may set: `bramble.*` on the firmware's cmdline.txt, the same names everywhere.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::load::bootargs;
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub user_class: Option<String>,
     /// `bramble.ipxe-features=`: whether DHCP's option 175 is sent; it is when not set.
     pub ipxe_features: Option<bool>,
+    /// Settings of scripts, name and value, set before a script's first line; those of the dry run's `--set`.
+    pub presets: Vec<(String, String)>,
 }
 
 impl Settings {

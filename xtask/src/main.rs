@@ -13,7 +13,7 @@ mod rust_target;
 mod setup;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +39,7 @@ cargo xtask bench    boot (default): throughput beside Linux's, time and instruc
     --functions      net: also where Bramble's instructions went
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
+cargo xtask dryrun   URL or file: what would a node boot? --help lists the options
 cargo xtask setup    what the others need; safe to repeat
 ";
 
@@ -79,6 +80,7 @@ fn run() -> Result<ExitCode> {
             Ok(setup::run(setup::Goal::Test).exit_code())
         }
         "qemu" => emulator::run(&mut arguments, &typed_in),
+        "dryrun" => dryrun(&mut arguments, &typed_in),
         "test" => {
             nothing_more(&mut arguments)?;
             test::run()
@@ -86,6 +88,22 @@ fn run() -> Result<ExitCode> {
         "bench" => bench::run(&bench::Options::parse(&mut arguments)?),
         unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
     }
+}
+
+/// Runs the host program, where the person typed: its output and its exit status are ours.
+fn dryrun(arguments: &mut lexopt::Parser, typed_in: &Path) -> Result<ExitCode> {
+    execute(cargo().args(["build", "--quiet", "--package", "bramble-dryrun"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let program = std::path::absolute(PathBuf::from(target).join("debug/bramble-dryrun"))?;
+    let status = Command::new(program)
+        .args(arguments.raw_args()?)
+        .current_dir(typed_in)
+        .status()
+        .context("dryrun")?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 fn nothing_more(arguments: &mut lexopt::Parser) -> Result<()> {

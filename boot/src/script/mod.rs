@@ -262,8 +262,18 @@ pub fn expand(text: &str, board: &Board<'_>, boot: &crate::Settings, lease: &Lea
     if !text.contains("${") {
         return text.into();
     }
-    let settings = Settings::new(Facts::of(board, boot, Some(lease.clone())));
+    let mut settings = Settings::new(Facts::of(board, boot, Some(lease.clone())));
+    // What is wrong with one of them is said when a script runs.
+    let _ = preset(&mut settings, boot);
     line::expand(text, &mut |name| settings.text(name)).unwrap_or_else(|_| text.into())
+}
+
+/// Sets what the operator has set for scripts.
+fn preset(settings: &mut Settings, boot: &crate::Settings) -> Result<(), Failure> {
+    boot.presets.iter().try_for_each(|(name, value)| {
+        let name = settings.name_to_store(name)?;
+        settings.store_text(&name, value)
+    })
 }
 
 /// Runs a script until something boots or nothing is left to do. What it downloads goes into `memory`.
@@ -295,6 +305,7 @@ pub fn run(
         vlans: Vec::new(),
         epoch: 0,
     };
+    preset(&mut interpreter.settings, boot).map_err(Error::Failed)?;
     let id = interpreter.take_in(script).map_err(Error::Failed)?;
     interpreter.execute(id).map_err(Error::Failed)?;
     match interpreter.run() {

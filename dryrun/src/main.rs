@@ -1,0 +1,197 @@
+//! What would a node boot? The firmware's own `boot` against real servers: nothing starts but the downloads.
+//!
+//! `node` is the machine, `gateway` the other end of its virtual wire, `clock` its time, `desk` the person at it,
+//! `trace` what is told of all that.
+
+mod clock;
+mod desk;
+mod dhcp;
+mod dns;
+mod files;
+mod frames;
+mod gateway;
+mod node;
+mod options;
+mod outside;
+mod trace;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Instant;
+
+use options::{HELP, Options};
+use trace::{Decision, Told};
+
+/// The exit status of a command line that cannot be obeyed.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(&mut lexopt::Parser::from_env()) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("bramble-dryrun: {error:#}\nbramble-dryrun --help lists the options");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let mut run = Run {
+        json: options.json,
+        requests: options.requests,
+        limit: Instant::now() + options.limit,
+        menu: None,
+        picked: false,
+        error: None,
+        boot: None,
+    };
+    let lease = &options.lease;
+    let file = lease.options.iter().find(|(tag, _)| *tag == 67);
+    run.show(&Told::Lease {
+        ip: lease.address.to_string(),
+        router: lease.server.to_string(),
+        next_server: lease.next_server.to_string(),
+        filename: file.map(|(_, name)| String::from_utf8_lossy(name).into_owned()),
+    });
+    let (told, hears) = mpsc::channel();
+    listen_to_warnings(told.clone());
+    // It ends with the process: what is to be known may be known before it has done.
+    thread::spawn(move || node::boot(options, told));
+    let decision = run.follow(&hears);
+    run.show(&Told::End(decision.clone()));
+    ExitCode::from(decision.code())
+}
+
+/// What is known of the run so far.
+struct Run {
+    json: bool,
+    /// How many requests are left.
+    requests: usize,
+    limit: Instant,
+    /// The menu that is open.
+    menu: Option<trace::Menu>,
+    /// Whether the operator's choice is the last thing that happened.
+    picked: bool,
+    /// The last error.
+    error: Option<String>,
+    /// What boots, once that is known.
+    boot: Option<Decision>,
+}
+
+impl Run {
+    /// Shows what happens until something is decided.
+    fn follow(&mut self, hears: &Receiver<Told>) -> Decision {
+        loop {
+            let left = self.limit.saturating_duration_since(Instant::now());
+            let told = match hears.recv_timeout(left) {
+                Ok(told) => told,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Decision::Fail {
+                        step: "time",
+                        reason: "nothing was decided in the time allowed (--limit)".into(),
+                    };
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Decision::Fail {
+                        step: "dryrun",
+                        reason: "the boot broke off: please report this".into(),
+                    };
+                }
+            };
+            match &told {
+                Told::Asking if self.requests == 0 => {
+                    return Decision::Fail {
+                        step: "requests",
+                        reason: "nothing was decided in as many requests as allowed (--requests)".into(),
+                    };
+                }
+                Told::Asking => (self.requests, self.picked) = (self.requests - 1, false),
+                Told::Error(error) => self.error = Some(error.clone()),
+                Told::Shown(menu) => {
+                    // A person may choose again when an entry cannot boot; the operator meant this one.
+                    if let Some(error) = self.error.take().filter(|_| self.picked) {
+                        return Decision::Fail {
+                            step: "menu",
+                            reason: error.strip_prefix("menu: ").unwrap_or(&error).into(),
+                        };
+                    }
+                    self.menu = Some(menu.clone());
+                }
+                Told::Menu(menu) => (self.menu, self.picked) = (None, menu.by == "operator"),
+                Told::Boot {
+                    kernel,
+                    initrds,
+                    cmdline,
+                    fdt,
+                } => {
+                    self.boot = Some(Decision::Boot {
+                        kernel: kernel.clone(),
+                        initrds: initrds.clone(),
+                        cmdline: cmdline.clone(),
+                        fdt: fdt.clone(),
+                    });
+                }
+                Told::End(decision) => {
+                    // A menu that nobody answered is worth showing all the more.
+                    if let Some(menu) = self.menu.take() {
+                        self.show(&Told::Menu(menu));
+                    }
+                    return match (decision, self.boot.take()) {
+                        (Decision::Boot { .. }, Some(boot)) => boot,
+                        (decision, _) => decision.clone(),
+                    };
+                }
+                _ => {}
+            }
+            self.show(&told);
+            // Nobody is there to type anything.
+            if let Told::Command { words, .. } = &told
+                && matches!(&words[..], [name] if name == "shell")
+            {
+                return Decision::Shell;
+            }
+        }
+    }
+
+    fn show(&self, told: &Told) {
+        let text = if self.json { told.json() } else { told.text() };
+        if let Some(text) = text {
+            // Whoever reads may have seen enough: the exit status still tells.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            let _ = std::io::stdout().flush();
+        }
+    }
+}
+
+/// Makes notes of the warnings that the firmware would print.
+fn listen_to_warnings(told: Sender<Told>) {
+    struct Warnings(Mutex<Sender<Told>>);
+    impl log::Log for Warnings {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::Level::Warn && metadata.target().starts_with("boot")
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let text = record.args().to_string();
+            // A script's failures are told as such.
+            if self.enabled(record.metadata())
+                && !text.starts_with("script: ")
+                && let Ok(told) = self.0.lock()
+            {
+                let _ = told.send(match record.level() {
+                    log::Level::Error => Told::Error(text),
+                    _ => Told::Note(text),
+                });
+            }
+        }
+
+        fn flush(&self) {}
+    }
+    if log::set_boxed_logger(Box::new(Warnings(Mutex::new(told)))).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+}

@@ -1,0 +1,339 @@
+//! What the operator asks for.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use boot::script::value::Type;
+use boot::url::Url;
+use smoltcp::time::Duration;
+use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+
+use crate::dhcp::Lease;
+use crate::dns;
+use crate::files;
+use crate::node::{MODELS, Model};
+
+pub(crate) const HELP: &str = "\
+bramble-dryrun URL-or-file   what would a node boot? Asks real servers, boots nothing
+    --board NAME      4b (default), 400, cm4, 3b, 3b+, 3a+, cm3, cm3+, zero2w
+    --mac ADDRESS     the node's MAC address
+    --serial HEX      its serial number
+    --ip ADDRESS[/N]  the address that DHCP gives it (default 10.0.2.15/24)
+    --set NAME=VALUE  a setting of scripts, or what DHCP says: next-server, filename, hostname, domain, root-path,
+                      dns, ntp, gateway, an option's number (209=x, 43.116=x, 175:hex=01:02); may be repeated
+    --choose ITEM     chosen in the next menu that has an item of this name or label; may be repeated
+    --head            fetch only the beginning of kernels and ramdisks, and their sizes
+    --json            one JSON object a line
+    --memory MIB      the node's memory (default 944)
+    --limit S         give up after S seconds (default 300)
+    --patience S      give up when the node would still be waiting after S seconds (default 3600)
+    --requests N      give up after N requests (default 1000)
+exit status: 0 it would boot, 1 it would fail, 2 usage, 3 the script ended, 4 a shell, 5 reset, 6 power off
+";
+
+/// Settings that DHCP carries, their options, and how they are written.
+const CARRIED: [(&str, u8, Type); 10] = [
+    ("netmask", 1, Type::Ipv4),
+    ("gateway", 3, Type::Ipv4),
+    ("dns", 6, Type::Ipv4),
+    ("hostname", 12, Type::String),
+    ("domain", 15, Type::String),
+    ("root-path", 17, Type::String),
+    ("ntp", 42, Type::Ipv4),
+    ("user-class", 77, Type::String),
+    ("tftp-server", 66, Type::String),
+    ("filename", 67, Type::String),
+];
+/// The boot file.
+const FILENAME: u8 = 67;
+
+/// What is to be tried, and how.
+pub(crate) struct Options {
+    pub(crate) model: &'static Model,
+    pub(crate) mac: EthernetAddress,
+    pub(crate) serial: u64,
+    pub(crate) memory: usize,
+    pub(crate) lease: Lease,
+    /// `bramble.url`, when DHCP was told to name another boot file.
+    pub(crate) url: Option<String>,
+    /// The server of a local file's directory.
+    pub(crate) files: Option<SocketAddr>,
+    pub(crate) presets: Vec<(String, String)>,
+    pub(crate) choices: Vec<String>,
+    pub(crate) heads: bool,
+    pub(crate) json: bool,
+    pub(crate) limit: std::time::Duration,
+    pub(crate) patience: Duration,
+    pub(crate) requests: usize,
+}
+
+/// What DHCP says beside the address.
+#[derive(Default)]
+struct Said {
+    next_server: Option<Ipv4Address>,
+    options: Vec<(u8, Vec<u8>)>,
+}
+
+impl Options {
+    /// Reads the command line; none when only help was wanted.
+    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
+        use lexopt::prelude::*;
+        let mut model = &MODELS[0];
+        let (mut mac, mut serial, mut source) = (None, 0x1000_0000_0000_0001, None);
+        let mut address = Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24);
+        let (mut memory, mut limit, mut patience, mut requests) = (944_usize, 300_u32, 3600_u32, 1000);
+        let (mut heads, mut json) = (false, false);
+        let (mut choices, mut presets, mut said) = (Vec::new(), Vec::new(), Said::default());
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("help") | Short('h') => return Ok(None),
+                Long("board") => {
+                    let name = arguments.value()?.string()?;
+                    let names: Vec<&str> = MODELS.iter().map(|model| model.key).collect();
+                    model = MODELS
+                        .iter()
+                        .find(|model| model.key == name)
+                        .with_context(|| format!("--board: no board {name}, only {}", names.join(", ")))?;
+                }
+                Long("mac") => mac = Some(mac_address(&arguments.value()?.string()?)?),
+                Long("serial") => {
+                    let text = arguments.value()?.string()?;
+                    let digits = text.trim_start_matches("0x");
+                    serial = u64::from_str_radix(digits, 16)
+                        .with_context(|| format!("--serial: {text} is not a hexadecimal number"))?;
+                }
+                Long("ip") => address = cidr(&arguments.value()?.string()?)?,
+                Long("set") => {
+                    let text = arguments.value()?.string()?;
+                    let (name, value) = text
+                        .split_once('=')
+                        .with_context(|| format!("--set: {text} is not name=value"))?;
+                    if !said.takes(name, value)? {
+                        presets.push((name.to_owned(), value.to_owned()));
+                    }
+                }
+                Long("choose") => choices.push(arguments.value()?.string()?),
+                Long("head") => heads = true,
+                Long("json") => json = true,
+                Long("memory") => memory = arguments.value()?.parse().context("--memory")?,
+                Long("limit") => limit = arguments.value()?.parse().context("--limit")?,
+                Long("patience") => patience = arguments.value()?.parse().context("--patience")?,
+                Long("requests") => requests = arguments.value()?.parse().context("--requests")?,
+                Value(value) if source.is_none() => source = Some(value.string()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let source = source.context("which URL or file?")?;
+        ensure!((64..=4000).contains(&memory), "--memory: 64 to 4000 MiB");
+        let server = router(address);
+        let (url, files, host) = located(&source, server)?;
+        let next_server = said.next_server.unwrap_or(host.unwrap_or(server));
+        let named = said.options.iter().any(|(tag, _)| *tag == FILENAME);
+        if !named {
+            said.options.push((FILENAME, url.clone().into_bytes()));
+        }
+        let mac = mac.unwrap_or_else(|| {
+            let [a, b, c] = model.vendor;
+            EthernetAddress([a, b, c, 0, 0, 1])
+        });
+        Ok(Some(Self {
+            model,
+            mac,
+            serial,
+            memory: memory << 20,
+            lease: Lease {
+                address,
+                server,
+                next_server,
+                options: said.options,
+            },
+            url: named.then_some(url),
+            files,
+            presets,
+            choices,
+            heads,
+            json,
+            limit: std::time::Duration::from_secs(limit.into()),
+            patience: Duration::from_secs(patience.into()),
+            requests,
+        }))
+    }
+}
+
+/// The menu's URL; the server of a local file; the address of the host that a URL names.
+fn located(source: &str, server: Ipv4Address) -> Result<(String, Option<SocketAddr>, Option<Ipv4Address>)> {
+    if source.contains("://") {
+        let host = Url::parse(source).ok().and_then(|url| {
+            let literal = url.host().parse().ok();
+            literal.or_else(|| dns::addresses(url.host()).first().copied())
+        });
+        return Ok((source.to_owned(), None, host));
+    }
+    let path = Path::new(source);
+    ensure!(path.exists(), "{source}: no such file, and a URL would have ://");
+    ensure!(path.is_file(), "{source}: not a file");
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.with_context(|| format!("{source}: not a name for a URL"))?;
+    let path = path.canonicalize()?;
+    // A link is served where it was named.
+    let directory = Path::new(source)
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let (directory, name) = if directory.join(name).canonicalize()? == path {
+        (directory, name)
+    } else {
+        bail!("{source}: moved while it was read");
+    };
+    let files = files::serve(directory).with_context(|| format!("{source}: serving its directory"))?;
+    Ok((
+        format!("http://{server}{}", files::encoded(name)),
+        Some(files),
+        None,
+    ))
+}
+
+impl Said {
+    /// Whether DHCP says it; else scripts do.
+    fn takes(&mut self, text: &str, value: &str) -> Result<bool> {
+        let (name, kind) = match text.split_once(':') {
+            Some((name, kind)) => {
+                let kind = Type::named(kind).with_context(|| format!("--set {text}: no type {kind}"))?;
+                (name, Some(kind))
+            }
+            None => (text, None),
+        };
+        let wrong = || format!("--set {text}: {value} is not a value for it");
+        if name == "next-server" {
+            self.next_server = Some(value.parse().with_context(wrong)?);
+            return Ok(true);
+        }
+        let (tag, inner, usual) = match CARRIED.iter().find(|(carried, ..)| *carried == name) {
+            Some((_, tag, kind)) => (*tag, None, *kind),
+            None => {
+                let (outer, inner) = match name.split_once('.') {
+                    Some((outer, inner)) => (outer, Some(inner)),
+                    None => (name, None),
+                };
+                let (Ok(tag), Ok(inner)) = (outer.parse::<u8>(), inner.map(str::parse::<u8>).transpose())
+                else {
+                    return Ok(false);
+                };
+                (tag, inner, Type::String)
+            }
+        };
+        ensure!(
+            !matches!(tag, 0 | 51..=54 | 255),
+            "--set {text}: the dry run's DHCP needs option {tag} itself"
+        );
+        let raw = kind.unwrap_or(usual).parse(value).ok().with_context(wrong)?;
+        let old = self.options.iter().position(|(other, _)| *other == tag);
+        let Some(inner) = inner else {
+            let raw = (tag, raw);
+            match old.and_then(|at| self.options.get_mut(at)) {
+                Some(old) => *old = raw,
+                None => self.options.push(raw),
+            }
+            return Ok(true);
+        };
+        let len = u8::try_from(raw.len()).ok().with_context(wrong)?;
+        let part = [&[inner, len][..], &raw].concat();
+        match old.and_then(|at| self.options.get_mut(at)) {
+            Some((_, whole)) => whole.extend(part),
+            None => self.options.push((tag, part)),
+        }
+        Ok(true)
+    }
+}
+
+/// `b8:27:eb:01:02:03`, with dashes, or without either.
+fn mac_address(text: &str) -> Result<EthernetAddress> {
+    let wrong = || format!("--mac: {text} is not a MAC address");
+    let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    ensure!(digits.len() == 12 && digits.is_ascii(), wrong());
+    let number = u64::from_str_radix(&digits, 16).with_context(wrong)?;
+    let [_, _, mac @ ..] = number.to_be_bytes();
+    ensure!(
+        EthernetAddress(mac).is_unicast(),
+        "--mac: {text} is not one host's address"
+    );
+    Ok(EthernetAddress(mac))
+}
+
+fn cidr(text: &str) -> Result<Ipv4Cidr> {
+    let wrong = || format!("--ip: {text} is not an address");
+    let (address, length) = text.split_once('/').unwrap_or((text, "24"));
+    let length: u8 = length.parse().with_context(wrong)?;
+    ensure!(
+        (1..=30).contains(&length),
+        "--ip: /{length} leaves no room for a router"
+    );
+    let address: Ipv4Address = address.parse().with_context(wrong)?;
+    let usable = !(address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || address.is_loopback());
+    ensure!(usable, "--ip: {text} is no host's address");
+    Ok(Ipv4Cidr::new(address, length))
+}
+
+/// The gateway's address: the subnet's second, or its first when the node has that.
+fn router(node: Ipv4Cidr) -> Ipv4Address {
+    let network = u32::from(node.network().address());
+    let second = Ipv4Address::from(network + 2);
+    match second == node.address() {
+        true => Ipv4Address::from(network + 1),
+        false => second,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options> {
+        let mut parser = lexopt::Parser::from_args(line.split(' '));
+        Options::parse(&mut parser).map(|options| options.expect("no help"))
+    }
+
+    #[test]
+    fn what_dhcp_says_and_what_scripts_are_told() {
+        let options = parsed(
+            "http://192.0.2.1/m --set hostname=n1 --set 43.116=a --set 43.117=bc --set role=web --set 175:hex=01:02",
+        )
+        .unwrap();
+        assert_eq!(options.presets, [("role".into(), "web".into())]);
+        assert_eq!(
+            options.lease.options,
+            [
+                (12, b"n1".to_vec()),
+                (43, b"\x74\x01a\x75\x02bc".to_vec()),
+                (175, vec![1, 2]),
+                (67, b"http://192.0.2.1/m".to_vec())
+            ]
+        );
+        assert_eq!(options.lease.next_server, Ipv4Address::new(192, 0, 2, 1));
+        assert_eq!(options.url, None);
+        // A boot file of its own does not take the argument's place.
+        let options = parsed("http://192.0.2.1/m --set filename=snponly.efi").unwrap();
+        assert_eq!(options.url.as_deref(), Some("http://192.0.2.1/m"));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_a_reason() {
+        for (line, reason) in [
+            ("http://h/ --board 5", "--board: no board 5"),
+            ("http://h/ --mac b8:27", "--mac: b8:27 is not"),
+            ("http://h/ --ip 10.0.0.1/31", "--ip: /31"),
+            ("http://h/ --set 53=x", "needs option 53"),
+            ("http://h/ --set next-server=x", "is not a value"),
+            ("http://h/ --set x", "not name=value"),
+            ("no/such/file", "no such file"),
+            ("http://h/ --memory 1", "64 to 4000"),
+        ] {
+            let error = parsed(line).err().expect(line);
+            assert!(format!("{error:#}").contains(reason), "{line}: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The program as an operator runs it, against real servers on loopback.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use qemu::http::{Answer, Server};
+use serde_json::{Value, json};
+
+/// An arm64 Image (Linux, Documentation/arch/arm64/booting.rst) of so many bytes.
+fn image(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0xa5; len];
+    bytes[..64].fill(0);
+    bytes[..4].copy_from_slice(&0x1400_0010_u32.to_le_bytes());
+    bytes[16..24].copy_from_slice(&(len as u64 + 4096).to_le_bytes());
+    bytes[24..32].copy_from_slice(&0b1010_u64.to_le_bytes());
+    bytes[56..60].copy_from_slice(b"ARM\x64");
+    bytes
+}
+
+/// What `server` has at `path`.
+fn url(server: &Server, path: &str) -> String {
+    format!("http://{}{path}", server.address())
+}
+
+/// A server with a kernel and a ramdisk.
+fn server() -> Server {
+    let server = Server::start().unwrap();
+    server.put("/vmlinuz", Answer::ok(image(3 << 20)));
+    server.put(
+        "/initrd",
+        Answer::ok([&[0x28, 0xb5, 0x2f, 0xfd][..], &[0; 2 << 20]].concat()),
+    );
+    server
+}
+
+/// Runs the program: its exit status, and its lines.
+fn run(source: &str, options: &[&str]) -> (i32, Vec<String>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bramble-dryrun"))
+        .arg(source)
+        .args(options)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (
+        output.status.code().unwrap(),
+        text.lines().map(Into::into).collect(),
+    )
+}
+
+/// The same with `--json`.
+fn trace(source: &str, options: &[&str]) -> (i32, Vec<Value>) {
+    let (code, lines) = run(source, &[&["--json"], options].concat());
+    let parsed = lines.iter().map(|line| serde_json::from_str(line).expect(line));
+    (code, parsed.collect())
+}
+
+/// The events of one kind.
+fn of<'t>(trace: &'t [Value], kind: &str) -> Vec<&'t Value> {
+    trace.iter().filter(|event| event["event"] == kind).collect()
+}
+
+/// A directory of this test's own with these files.
+fn directory(name: &str, files: &[(&str, &[u8])]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    for (file, bytes) in files {
+        std::fs::write(path.join(file), bytes).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_script_s_trace_is_stable() {
+    let directory = directory(
+        "golden",
+        &[
+            ("menu.ipxe", b"#!ipxe\nisset ${role} || set role none\necho I am ${role} at ${ip}\nkernel k root=${role}\ninitrd i\nboot\n"),
+            ("k", &image(5000)),
+            ("i", &[1, 2, 3]),
+        ],
+    );
+    let file = directory.join("menu.ipxe");
+    let (code, trace) = trace(
+        file.to_str().unwrap(),
+        &["--set", "role=web", "--ip", "192.0.2.9/24"],
+    );
+    let script = "http://192.0.2.2/menu.ipxe";
+    let command = |line: u32, words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        json!({"event": "command", "script": script, "line": line, "words": words})
+    };
+    let request = |url: &str, bytes: usize| {
+        json!({
+            "event": "request", "method": "GET", "url": url, "status": 200, "bytes": bytes, "length": bytes,
+            "redirect": null, "error": null, "head": false
+        })
+    };
+    assert_eq!(
+        trace,
+        [
+            json!({
+                "event": "lease", "ip": "192.0.2.9/24", "router": "192.0.2.2", "next_server": "192.0.2.2",
+                "filename": script
+            }),
+            request(script, 101),
+            command(2, "isset web"),
+            command(3, "echo I am web at 192.0.2.9"),
+            json!({"event": "print", "text": "I am web at 192.0.2.9\n"}),
+            command(4, "kernel k root=web"),
+            request("http://192.0.2.2/k", 5000),
+            command(5, "initrd i"),
+            request("http://192.0.2.2/i", 3),
+            command(6, "boot"),
+            json!({
+                "event": "boot", "kernel": "http://192.0.2.2/k", "initrds": ["http://192.0.2.2/i"],
+                "cmdline": "root=web", "fdt": null
+            }),
+        ]
+    );
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn every_hop_is_a_request_and_the_decision_names_the_last() {
+    let server = server();
+    server.put("/start", Answer::redirect(302, "/menu"));
+    server.put(
+        "/menu",
+        Answer::ok("DEFAULT a\nLABEL a\nKERNEL k\nINITRD initrd\nAPPEND quiet\n").chunked(7),
+    );
+    server.put("/k", Answer::redirect(307, "/vmlinuz"));
+    let (code, trace) = trace(&url(&server, "/start"), &[]);
+    let requests = of(&trace, "request");
+    let steps: Vec<_> = requests
+        .iter()
+        .map(|r| (r["status"].as_u64().unwrap(), r["url"].clone()))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            (302, "/start"),
+            (200, "/menu"),
+            (307, "/k"),
+            (200, "/vmlinuz"),
+            (200, "/initrd")
+        ]
+        .map(|(status, path)| (status, Value::from(url(&server, path))))
+    );
+    assert_eq!(requests[0]["redirect"], url(&server, "/menu"));
+    // The server did not say how long it would be.
+    assert_eq!(requests[1]["length"], Value::Null);
+    assert_eq!(
+        trace.last().unwrap(),
+        &json!({
+            "event": "boot", "kernel": url(&server, "/vmlinuz"), "initrds": [url(&server, "/initrd")],
+            "cmdline": "quiet", "fdt": null
+        })
+    );
+    assert_eq!(code, 0);
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn passwords_are_sent_and_not_shown() {
+    let server = server();
+    let source = url(&server, "/menu.ipxe").replace("http://", "http://node:geheim@");
+    server.put(
+        "/menu.ipxe",
+        Answer::ok(format!("#!ipxe\necho {source}\nchain {source}x\n")),
+    );
+    let (code, lines) = run(&source, &["--json"]);
+    assert_eq!(code, 1, "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("geheim")), "{lines:?}");
+    let sent = server.requests();
+    assert_eq!(sent[0].header("Authorization"), Some("Basic bm9kZTpnZWhlaW0="));
+    let (_, lines) = run(&source, &[]);
+    assert!(lines.iter().all(|line| !line.contains("geheim")), "{lines:?}");
+}
+
+#[test]
+fn parameters_are_posted() {
+    let server = server();
+    server.put(
+        "/menu.ipxe",
+        Answer::ok("#!ipxe\nparams\nparam mac ${mac}\nparam board ${asset}\nchain next##params\n"),
+    );
+    server.put("/next", Answer::ok("#!ipxe\nexit\n"));
+    let options = ["--mac", "b8:27:eb:00:00:07", "--board", "3b+"];
+    let (code, trace) = trace(&url(&server, "/menu.ipxe"), &options);
+    let sent = server.requests();
+    assert_eq!(sent[1].method, "POST");
+    assert_eq!(of(&trace, "request")[1]["method"], "POST");
+    assert_eq!(trace.last().unwrap(), &json!({"event": "exit", "status": 0}));
+    assert_eq!(code, 3);
+}
+
+const MENU: &str = "#!ipxe\n\
+    menu Systems\nitem --gap -- Linux\nitem a Alpha\nitem b Beta\nitem sh A shell\nitem re Again\nitem off Off\n\
+    item bad Bad\nitem stay Stay\n\
+    choose --timeout 20000 --default a what\ngoto ${what}\n\
+    :a\nkernel vmlinuz a\nboot\n\
+    :b\nmenu More\nitem x X\nitem y The Y\nchoose --timeout 5000 it && kernel vmlinuz ${it}\nboot\n\
+    :sh\nshell\n:re\nreboot\n:off\npoweroff\n:bad\nexit 7\n\
+    :stay\nsleep 100\ngoto stay\n";
+
+#[test]
+fn what_is_chosen_decides_and_has_its_exit_status() {
+    let server = server();
+    server.put("/menu.ipxe", Answer::ok(MENU));
+    let source = url(&server, "/menu.ipxe");
+    for (choices, code, decision) in [
+        (&[][..], 0, json!("a")),
+        (&["b"], 0, json!("x")),
+        (&["Beta", "y"], 0, json!("y")),
+        (&["b", "The Y"], 0, json!("y")),
+        (&["A shell"], 4, json!({"event": "shell"})),
+        (&["re"], 5, json!({"event": "reset"})),
+        (&["off"], 6, json!({"event": "poweroff"})),
+        (&["bad"], 3, json!({"event": "exit", "status": 7})),
+        (
+            &["gamma"],
+            1,
+            json!({
+                "event": "fail", "step": "choose",
+                "reason": "no menu had \"gamma\"; there were a (Alpha), b (Beta), sh (A shell), re (Again), off (Off), \
+                           bad (Bad), stay (Stay)"
+            }),
+        ),
+    ] {
+        let options: Vec<&str> = choices.iter().flat_map(|choice| ["--choose", *choice]).collect();
+        let (got, trace) = trace(&source, &options);
+        let last = trace.last().unwrap();
+        let line = if decision.is_string() {
+            &last["cmdline"]
+        } else {
+            last
+        };
+        assert_eq!((got, line), (code, &decision), "{choices:?}");
+    }
+    let (_, trace) = trace(&source, &["--choose", "b"]);
+    let menus = of(&trace, "menu");
+    assert_eq!(
+        (&menus[0]["chosen"], &menus[0]["by"]),
+        (&json!("b"), &json!("operator"))
+    );
+    assert_eq!(
+        (&menus[1]["chosen"], &menus[1]["by"]),
+        (&json!("x"), &json!("timeout"))
+    );
+    assert_eq!(
+        menus[0]["items"][0],
+        json!({"name": "", "label": "Linux", "gap": true})
+    );
+}
+
+#[test]
+fn what_never_decides_is_given_up_after_the_node_s_time_or_too_many_requests() {
+    let server = server();
+    server.put("/menu.ipxe", Answer::ok(MENU));
+    server.put("/loop", Answer::ok("#!ipxe\nchain loop\n"));
+    // Two hours of sleep take no time here.
+    let (code, stays) = trace(
+        &url(&server, "/menu.ipxe"),
+        &["--choose", "stay", "--patience", "7200"],
+    );
+    assert_eq!((code, &stays.last().unwrap()["step"]), (1, &json!("time")));
+    assert!(of(&stays, "command").len() > 70);
+    let (code, loops) = trace(&url(&server, "/loop"), &["--requests", "20"]);
+    assert_eq!((code, &loops.last().unwrap()["step"]), (1, &json!("requests")));
+    assert_eq!(of(&loops, "request").len(), 20);
+}
+
+#[test]
+fn a_pxelinux_menu_is_walked_by_its_labels() {
+    let server = server();
+    server.put(
+        "/menu",
+        Answer::ok(
+            "UI menu.c32\nPROMPT 0\nTIMEOUT 50\nMENU TITLE Lab\nDEFAULT one\nLABEL one\nMENU LABEL ^One\nKERNEL vmlinuz\n\
+             MENU BEGIN deep\nMENU TITLE Deeper\nLABEL two\nMENU LABEL Number two\nKERNEL vmlinuz\nAPPEND two\n\
+             LABEL pc\nKERNEL memdisk.c32\nMENU END\nLABEL disk\nLOCALBOOT 0\n",
+        ),
+    );
+    let source = url(&server, "/menu");
+    let (code, chosen) = trace(&source, &["--choose", "Number two"]);
+    assert_eq!((code, &chosen.last().unwrap()["cmdline"]), (0, &json!("two")));
+    let (code, chosen) = trace(&source, &["--choose", "disk"]);
+    assert_eq!((code, chosen.last().unwrap()), (0, &json!({"event": "local"})));
+    // A person could choose again: the operator hears why it does not boot.
+    let (code, chosen) = trace(&source, &["--choose", "pc"]);
+    assert_eq!(
+        (code, &chosen.last().unwrap()["step"]),
+        (1, &json!("menu")),
+        "{chosen:?}"
+    );
+    let (code, nobody) = trace(&source, &[]);
+    assert_eq!((code, &nobody.last().unwrap()["event"]), (0, &json!("boot")));
+}
+
+#[test]
+fn with_head_the_rest_of_a_payload_stays_where_it_is() {
+    let server = server();
+    let len = 64 << 20;
+    server.put("/big", Answer::zeros(len));
+    server.put(
+        "/menu.ipxe",
+        Answer::ok("#!ipxe\nkernel vmlinuz\ninitrd big\nboot\n"),
+    );
+    let (code, heads) = trace(&url(&server, "/menu.ipxe"), &["--head"]);
+    assert_eq!((code, &heads.last().unwrap()["event"]), (0, &json!("boot")));
+    let requests = of(&heads, "request");
+    // A script is fetched whole.
+    assert_eq!(requests[0]["head"], json!(false));
+    for (request, len) in [(requests[1], 3 << 20), (requests[2], len)] {
+        assert_eq!(
+            (&request["head"], &request["length"]),
+            (&json!(true), &json!(len))
+        );
+        assert!(request["bytes"].as_u64().unwrap() < 300_000, "{request}");
+    }
+    assert!(server.sent("/big") < len / 4, "{}", server.sent("/big"));
+    // What the first bytes tell is told.
+    server.put(
+        "/vmlinuz",
+        Answer::ok([b"<!DOCTYPE html>".to_vec(), vec![b' '; 2 << 20]].concat()),
+    );
+    let (code, page) = trace(&url(&server, "/menu.ipxe"), &["--head"]);
+    assert_eq!((code, &page.last().unwrap()["event"]), (1, &json!("fail")));
+}
+
+#[test]
+fn servers_that_are_not_there() {
+    let server = server();
+    let (code, absent) = trace(&url(&server, "/nothing.ipxe"), &[]);
+    let fail = absent.last().unwrap();
+    assert_eq!((code, &fail["step"]), (1, &json!("menu")), "{fail}");
+    assert_eq!(of(&absent, "request")[0]["status"], json!(404));
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (code, refused) = trace(&format!("http://{closed}/menu.ipxe"), &[]);
+    let error = of(&refused, "request")[0]["error"].as_str().unwrap();
+    assert_eq!((code, error), (1, "127.0.0.1: connection refused"));
+    let (code, nameless) = trace("http://no-such-host.invalid/menu.ipxe", &[]);
+    let error = of(&nameless, "request")[0]["error"].as_str().unwrap();
+    assert!(code == 1 && error.contains("no such name"), "{error}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_told_as_such() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n#!ipxe\n");
+        }
+    });
+    let (code, broken) = trace(&format!("http://{address}/menu.ipxe"), &[]);
+    let error = of(&broken, "request")[0]["error"].as_str().unwrap();
+    assert_eq!((code, error), (1, "truncated after 7 of 100 bytes"));
+}
+
+#[test]
+fn files_come_by_tftp_too() {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 1500];
+        loop {
+            let (len, from) = socket.recv_from(&mut buffer).unwrap();
+            // A server without options: one block, from a port of its own.
+            if buffer[..2] == [0, 1] && buffer[2..len].starts_with(b"menu.ipxe\0") {
+                let own = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                own.send_to(b"\0\x03\0\x01#!ipxe\nexit 2\n", from).unwrap();
+            }
+        }
+    });
+    let (code, trace) = trace(&format!("tftp://{address}/menu.ipxe"), &[]);
+    assert_eq!(
+        (code, trace.last().unwrap()),
+        (3, &json!({"event": "exit", "status": 2})),
+        "{trace:?}"
+    );
+    let request = of(&trace, "request")[0];
+    assert_eq!(
+        (&request["status"], &request["bytes"]),
+        (&Value::Null, &json!(14))
+    );
+}
+
+#[test]
+fn a_command_line_that_cannot_be_obeyed() {
+    for options in [&["--board", "5"][..], &["--nonsense"], &["--set", "x"]] {
+        let (code, lines) = run("http://127.0.0.1/x", options);
+        assert_eq!(code, 2, "{lines:?}");
+        assert!(lines[0].starts_with("bramble-dryrun: "), "{lines:?}");
+    }
+    assert_eq!(run("no-such-file", &[]).0, 2);
+}
