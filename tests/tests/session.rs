@@ -188,6 +188,51 @@ fn a_fit_image_brings_kernel_ramdisk_and_device_tree() {
 }
 
 #[test]
+fn a_menus_overlays_go_onto_the_boards_tree_out_of_a_directory_or_the_firmwares() {
+    let site = |tree: &str| {
+        let site = Site::new(6);
+        let text = format!(
+            "LABEL a\nLINUX Image\nINITRD initrd.img\n{tree}FDTOVERLAYS /o/one.dtbo /o/absent.dtbo /o/two.dtbo\n"
+        );
+        site.route("/boot/menu", [Reply::ok(text)]);
+        site.route(
+            "/boot/dtbs/bcm2837-rpi-3-b.dtb",
+            [Reply::ok(payload::device_tree())],
+        );
+        site.route("/o/one.dtbo", [Reply::ok(payload::overlay("the first's value"))]);
+        site.route("/o/two.dtbo", [Reply::ok(payload::overlay("the second's value"))]);
+        site
+    };
+    let count = |tree: &[u8], text: &[u8]| tree.windows(text.len()).filter(|part| *part == text).count();
+    for tree in ["", "FDTDIR dtbs\n", "FDTDIR elsewhere\n"] {
+        let mut site = site(tree);
+        let loaded = site.boots();
+        assert_eq!(count(&loaded.tree, b"the first's value"), 0, "{tree}");
+        assert_eq!(count(&loaded.tree, b"the second's value"), 2, "{tree}");
+        let paths = site.http.borrow().paths();
+        let candidates = paths.iter().filter(|path| path.ends_with(".dtb")).count();
+        assert_eq!(candidates > 0, !tree.is_empty(), "{paths:?}");
+        let warnings: Vec<String> = lines().into_iter().map(|line| line.text).collect();
+        assert!(warnings.iter().any(|line| line.contains("/o/absent.dtbo: 404")));
+        let is_missing = |line: &String| line.contains("no device tree for this board");
+        assert_eq!(
+            warnings.iter().any(is_missing),
+            tree.contains("elsewhere"),
+            "{tree}"
+        );
+    }
+    // A server that is busy is asked again, rather than that the overlay is left out.
+    let mut busy = site("");
+    let two = Reply::ok(payload::overlay("the second's value"));
+    busy.route(
+        "/o/two.dtbo",
+        [Reply::status("503 Service Unavailable", "later"), two],
+    );
+    assert_eq!(count(&busy.boots().tree, b"the second's value"), 2);
+    assert_eq!(busy.errors().len(), 1);
+}
+
+#[test]
 fn an_initrd_named_inside_append_is_fetched_and_a_kernel_alone_is_enough() {
     let mut site = Site::new(7);
     site.route(
