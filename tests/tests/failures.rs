@@ -295,8 +295,13 @@ fn a_name_without_a_name_server_is_refused() {
 }
 
 #[test]
-fn a_menu_without_an_entry_or_with_an_unknown_default_is_refused() {
-    for text in ["", "# nothing\n", "DEFAULT nobody\n", "\0\0\0\0\0\0\0\0\0\0\0\0"] {
+fn a_menu_without_an_entry_is_refused() {
+    for text in [
+        "",
+        "# nothing\n",
+        "DEFAULT nobody\nat all\n",
+        "\0\0\0\0\0\0\0\0\0\0\0\0",
+    ] {
         let mut site = Site::new(25);
         site.route("/boot/menu", [Reply::ok(text), Reply::ok(site::MENU_TEXT)]);
         fails_once(&mut site, &[site::MENU]);

@@ -2,9 +2,17 @@
 
 use alloc::string::String;
 
+use md5::Md5;
+use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 use sha1::{Digest as _, Sha1};
 
 use crate::fetch::base64;
+
+/// The most rounds of SHA-crypt, which writes into a password how many there are: about a second on these cores. Without a
+/// number there are 5,000.
+const MAX_ROUNDS: u32 = 100_000;
+/// The longest password that is tried: a digest's time grows with it.
+const MAX_TYPED: usize = 256;
 
 /// What a menu holds of a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,13 +26,91 @@ impl Password {
 
     /// Whether it is `typed`. An empty one is nobody's, and so is one in a form that is not known here.
     pub fn is(&self, typed: &str) -> bool {
-        match self.0.strip_prefix('$') {
-            None => !self.0.is_empty() && self.0 == typed,
-            Some(form) => match form.split_once('$') {
-                Some(("4", rest)) => is_sha1(rest, typed),
-                _ => false,
-            },
+        let Some(form) = self.0.strip_prefix('$') else {
+            return !self.0.is_empty() && self.0 == typed;
+        };
+        match form.split_once('$') {
+            _ if typed.len() > MAX_TYPED => false,
+            Some(("1", rest)) => is_md5(rest, typed.as_bytes()),
+            Some(("4", rest)) => is_sha1(rest, typed),
+            Some(("5" | "6", rest)) => {
+                rounds(rest) <= MAX_ROUNDS
+                    && ShaCrypt::default()
+                        .verify_password(typed.as_bytes(), &*self.0)
+                        .is_ok()
+            }
+            _ => false,
         }
+    }
+}
+
+/// The rounds that SHA-crypt's parameters ask for.
+fn rounds(parameters: &str) -> u32 {
+    match parameters
+        .strip_prefix("rounds=")
+        .and_then(|rest| rest.split_once('$'))
+    {
+        Some((rounds, _)) => rounds.parse().unwrap_or(u32::MAX),
+        None => 5000,
+    }
+}
+
+/// FreeBSD's MD5-crypt: 1,000 rounds over salt and password, in a base64 of its own.
+fn is_md5(salt_and_digest: &str, typed: &[u8]) -> bool {
+    let Some((salt, digest)) = salt_and_digest.split_once('$') else {
+        return false;
+    };
+    let salt = salt.as_bytes();
+    let salt = salt.get(..8).unwrap_or(salt);
+    let inner = Md5::new()
+        .chain_update(typed)
+        .chain_update(salt)
+        .chain_update(typed)
+        .finalize();
+    let mut outer = Md5::new()
+        .chain_update(typed)
+        .chain_update(b"$1$")
+        .chain_update(salt);
+    for at in (0..typed.len()).step_by(16) {
+        let left = typed.len().saturating_sub(at).min(16);
+        outer.update(inner.get(..left).unwrap_or_default());
+    }
+    let mut bits = typed.len();
+    while bits > 0 {
+        let first = typed.get(..1).unwrap_or_default();
+        outer.update(if bits & 1 == 1 { &[0][..] } else { first });
+        bits >>= 1;
+    }
+    let mut last = outer.finalize();
+    for round in 0..1000_u32 {
+        let mut next = Md5::new();
+        let odd = round & 1 == 1;
+        next.update(if odd { typed } else { &last });
+        if !round.is_multiple_of(3) {
+            next.update(salt);
+        }
+        if !round.is_multiple_of(7) {
+            next.update(typed);
+        }
+        next.update(if odd { &last } else { typed });
+        last = next.finalize();
+    }
+    const ORDER: [[usize; 3]; 5] = [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]];
+    let byte = |at: usize| u32::from(last.get(at).copied().unwrap_or_default());
+    let mut made = String::new();
+    for [a, b, c] in ORDER {
+        crypt64(&mut made, byte(a) << 16 | byte(b) << 8 | byte(c), 4);
+    }
+    crypt64(&mut made, byte(11), 2);
+    made == digest
+}
+
+/// The lowest six bits first, so many times.
+fn crypt64(out: &mut String, mut bits: u32, digits: usize) {
+    const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    for _ in 0..digits {
+        out.extend(ALPHABET.get(bits as usize & 63).map(|&digit| char::from(digit)));
+        bits >>= 6;
     }
 }
 
@@ -65,5 +151,52 @@ mod tests {
         ] {
             assert_eq!(Password::new(held).is(typed), is, "{held} {typed}");
         }
+    }
+
+    #[test]
+    fn the_forms_of_crypt_as_openssl_writes_them() {
+        for (held, typed) in [
+            ("$1$saltsalt$9xy1btjgzLYfb7hivXtC//", "secret"),
+            ("$1$saltsalt$5Jhcit4zN9UlGiA0txPkO0", ""),
+            (
+                "$1$saltsalt$aLKYxPEwNX5I5/Jp4/oE01",
+                "a password that is longer than one block of sixteen",
+            ),
+            (
+                "$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA",
+                "secret",
+            ),
+            ("$1$saltsalt$4px9i58NU2Z2/vZOUlGjq.", "x"),
+            (
+                "$5$saltsalt$XTB5f8znriCZklOmoNu6Vc8y8Z2VzAIZyVDd8zY3H/3",
+                "a password that is longer than one block of sixteen",
+            ),
+            (
+                "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1",
+                "secret",
+            ),
+            ("$5$saltsalt$hcyDOxdIg0p3xyqtpHh/v8Ph.am06tQaovp1KpEklb7", "x"),
+            (
+                "$6$saltsalt$efgQAdBWbqth1AQiqz4DLO40nViOzGsy/vxl7BYxZ/dBx9FPXAG9N1eUVcaRfTklJvs9/.42crmVism9EY6641",
+                "a password that is longer than one block of sixteen",
+            ),
+        ] {
+            assert!(Password::new(held).is(typed), "{held}");
+            assert!(!Password::new(held).is("other"), "{held}");
+            // Cut short, it is nobody's.
+            for end in 1..held.len() {
+                let cut: String = held.chars().take(end).collect();
+                assert!(!Password::new(cut).is(typed), "{held} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn more_rounds_than_a_person_would_wait_for_are_nobodys() {
+        assert_eq!(rounds("rounds=1000$salt$x"), 1000);
+        assert_eq!(rounds("salt$x"), 5000);
+        assert!(rounds("rounds=99999999999$salt$x") > MAX_ROUNDS);
+        assert!(!Password::new("$6$rounds=999999999$salt$x").is("x"));
+        assert!(!Password::new("$6$salt$x").is(&"x".repeat(MAX_TYPED + 1)));
     }
 }
