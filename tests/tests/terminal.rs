@@ -30,8 +30,12 @@ fn seconds(at: u64) -> Duration {
 
 /// A site with the menu above (20 s countdown) and these keys.
 fn site(seed: u64, keys: &[(u64, &[u8])]) -> Site {
+    site_with(seed, MENU, keys)
+}
+
+fn site_with(seed: u64, menu: &str, keys: &[(u64, &[u8])]) -> Site {
     let mut site = Site::with_payload(seed, 50_000, 10_000);
-    site.route("/boot/menu", [Reply::ok(MENU)]);
+    site.route("/boot/menu", [Reply::ok(menu)]);
     for (at, bytes) in keys {
         site.node = std::mem::take(&mut site.node).types(seconds(*at), *bytes);
     }
@@ -215,6 +219,42 @@ fn an_included_menu_is_part_of_it() {
     site.route("/boot/menu", [Reply::ok("DEFAULT two\nINCLUDE more/menu\n")]);
     site.route("/boot/more/menu", [Reply::ok(MENU.replace("DEFAULT one\n", ""))]);
     assert_eq!(entry(&mut site), "two");
+}
+
+#[test]
+fn a_command_line_is_edited_before_it_boots() {
+    // INITRD is an `initrd=` in the line. Without such a kernel the menu comes back, and the clock boots the default.
+    for (keys, chosen) in [
+        (&b"\x01\x06 entry=new\r"[..], "one"),
+        (b" entry=x\x17\r", "two"),
+        (b"\x17\x17initrd=initrd.img entry=typed\r", "typed"),
+    ] {
+        let mut site = site_with(18, MENU, &[(12, b"\x1b[B"), (13, b"\t"), (14, keys)]);
+        assert_eq!(entry(&mut site), chosen);
+        assert!(site.node.screen().contains("> Image entry=two initrd=initrd.img"));
+    }
+}
+
+#[test]
+fn a_locked_entry_boots_with_its_password_and_never_by_the_clock() {
+    let menu = MENU.replace(
+        "  MENU LABEL Se^cond system\n",
+        "  MENU LABEL Se^cond system\n  MENU PASSWD secret\n",
+    );
+    let keys: [(u64, &[u8]); 5] = [
+        (12, b"c"),
+        (13, b"\r"),
+        (14, b"guess\r"),
+        (15, b"\r"),
+        (16, b"secret\r"),
+    ];
+    let mut site = site_with(19, &menu, &keys);
+    assert_eq!(entry(&mut site), "two");
+    let screen = site.node.screen();
+    assert!(screen.contains("Wrong password") && screen.contains("******") && !screen.contains("secret"));
+    // Left alone at the prompt, the default boots.
+    let mut site = site_with(20, &menu, &keys[..2]);
+    assert_eq!(entry(&mut site), "one");
 }
 
 /// A site whose boot file is this script, and these keys.

@@ -39,6 +39,8 @@ const MAX_TEXT_FILE: usize = 16 * 1024;
 
 /// How long the console is left alone while a menu waits; the network is polled meanwhile.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
+/// The same while something is typed: at 115,200 baud a PL011's buffer of 16 bytes is full after 1.4 ms.
+const HEARING: Duration = Duration::from_millis(1);
 
 /// How a script's menu ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,6 +273,7 @@ pub fn choose<N: Device>(
                 };
                 show_text(net, fetcher, menu, file, scratch, &mut output);
             }
+            Choice::Text(file) => show_text(net, fetcher, menu, file, scratch, &mut output),
             Choice::Left | Choice::Unattended => break None,
         }
     };
@@ -334,32 +337,36 @@ pub fn ask<N: Device>(net: &mut Net<'_, N>, console: &mut dyn Console, menu: &Me
     chosen(&choice)
 }
 
-fn chosen(choice: &Choice) -> Chosen {
+fn chosen(choice: &Choice<'_>) -> Chosen {
     match choice {
         Choice::Entry { pick, .. } => Chosen::Entry(pick.entry),
-        Choice::Left => Chosen::Left,
+        Choice::Left | Choice::Text(_) => Chosen::Left,
         Choice::Unattended => Chosen::Unattended,
     }
 }
 
 /// Runs the screen until something is chosen.
-fn shown<N: Device>(
+fn shown<'m, N: Device>(
     net: &mut Net<'_, N>,
     console: &mut dyn Console,
-    menu: &Menu,
-    screen: &mut screen::Screen<'_>,
+    menu: &'m Menu,
+    screen: &mut screen::Screen<'m>,
     output: &mut String,
-) -> Choice {
+) -> Choice<'m> {
     net.tell(&Event::Menu(menu));
     loop {
-        let choice = net.wait(net.now() + POLL, |net| {
+        // A line that is pasted comes faster than a UART's buffer lasts.
+        let pause = if screen.hears() { HEARING } else { POLL };
+        let choice = net.wait(net.now() + pause, |net| {
             read(console, |byte| screen.byte(byte, net.now()));
             let choice = screen.tick(net.now(), output);
             write(console, output);
             choice
         });
         if let Some(choice) = choice {
-            net.tell(&Event::Chosen(menu, chosen(&choice)));
+            if !matches!(choice, Choice::Text(_)) {
+                net.tell(&Event::Chosen(menu, chosen(&choice)));
+            }
             return choice;
         }
     }

@@ -285,6 +285,34 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// What a person may edit: the kernel, then its command line, with INITRD as an `initrd=` in it, as in Syslinux.
+    pub fn line(&self, arguments: &str) -> String {
+        let initrds = match &*self.initrds {
+            "" => String::new(),
+            names => alloc::format!("initrd={names}"),
+        };
+        let mut line = self.kernel.clone();
+        for part in [&*self.arguments, &*self.append, &initrds, arguments] {
+            if !part.is_empty() {
+                line.push(' ');
+                line.push_str(part);
+            }
+        }
+        line
+    }
+
+    /// The same with an edited line.
+    pub fn edited(&self, line: &str) -> Self {
+        let (kernel, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        Self {
+            kernel: kernel.into(),
+            arguments: String::new(),
+            append: Rc::from(rest.trim_start()),
+            initrds: String::new(),
+            ..self.clone()
+        }
+    }
+
     /// A kernel alone.
     pub fn of(kernel: impl Into<String>) -> Self {
         Self {
@@ -307,6 +335,8 @@ pub struct Pick {
     pub entry: usize,
     /// What stands after the label in DEFAULT or ONTIMEOUT; usually empty.
     pub arguments: String,
+    /// What a person made of [`Boot::line`]; it takes the place of the entry's kernel, arguments and initrds.
+    pub line: Option<String>,
 }
 
 impl Pick {
@@ -315,6 +345,7 @@ impl Pick {
         Self {
             entry,
             arguments: String::new(),
+            line: None,
         }
     }
 }
@@ -444,6 +475,29 @@ mod tests {
             let all = (counted(text, 1), counted(text, 2), counted(text, 9));
             assert_eq!(all, (one.into(), two.into(), nine.into()), "{text}");
         }
+    }
+
+    #[test]
+    fn an_edited_line_is_kernel_arguments_and_initrds() {
+        let boot = Boot {
+            arguments: "a=1".into(),
+            append: "quiet".into(),
+            initrds: "x.img,y.img".into(),
+            sysappend: 2,
+            ..Boot::of("Image")
+        };
+        let line = boot.line("single");
+        assert_eq!(line, "Image a=1 quiet initrd=x.img,y.img single");
+        let edited = boot.edited(" other  quiet initrd=z.img ");
+        assert_eq!(
+            edited,
+            Boot {
+                append: "quiet initrd=z.img".into(),
+                sysappend: 2,
+                ..Boot::of("other")
+            }
+        );
+        assert_eq!(edited.edited("bare").line(""), "bare");
     }
 
     #[test]

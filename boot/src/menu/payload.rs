@@ -51,6 +51,8 @@ pub(super) fn payload(
     lease: &Lease,
     board: &Board<'_>,
 ) -> Result<Payload, Error> {
+    let edited = pick.line.as_deref().map(|line| boot.edited(line));
+    let boot = edited.as_ref().unwrap_or(boot);
     let shown = || menu.shown(pick);
     let known = |text: &str| expand(text, lease, board);
     let url = |name: &str| resolve(&menu.base, &known(name)).map_err(|e| Error::Reference(shown(), e));
@@ -294,6 +296,7 @@ mod tests {
         let pick = Pick {
             entry: 0,
             arguments: arguments.into(),
+            line: None,
         };
         match menu.leads(&pick, &lease(), &board())? {
             Next::Boot(payload) => Ok(*payload),

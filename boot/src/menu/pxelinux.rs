@@ -496,6 +496,7 @@ fn target(entries: &mut Vec<Entry>, line: &str, parser: &Parser, alone: bool) ->
     let with_rest = |entry| Pick {
         entry,
         arguments: rest.to_owned(),
+        line: None,
     };
     let found = match find(line) {
         Some(entry) => Some(Pick::plain(entry)),
@@ -1084,6 +1085,7 @@ LABEL local\r
         let quick = Pick {
             entry: 1,
             arguments: "quick".into(),
+            line: None,
         };
         assert_eq!(
             menu.hidden_keys,

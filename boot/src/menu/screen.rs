@@ -1,23 +1,27 @@
-//! The menu on a serial terminal: ANSI (ECMA-48) with DEC's scroll region, 80×24, readable on a dumb terminal too.
+//! The menu on a serial terminal: ANSI (ECMA-48) with DEC's scroll region, as big as the terminal says or 80×24,
+//! readable on a dumb terminal too.
 //!
-//! Keys: up, down, page up, page down, home and end move the selection, an entry's hot key goes to it, Enter boots it,
-//! Ctrl-L draws everything again. While no menu is shown, Esc or `m` shows it. Every one of them gives a person another
-//! minute; nothing else that arrives does anything. In a script's menu a hot key chooses at once, as in iPXE, and Esc
-//! and Ctrl-C leave the menu.
+//! Keys: up, down, page up, page down, home and end move the selection, an entry's hot key goes to it, Enter boots it or
+//! opens its submenu, Esc and left go back from one, Tab edits its command line, F1 to F12 show what the menu has for
+//! them, Ctrl-L draws everything again. While no menu is shown, Esc or `m` shows it. Every one of them gives a person
+//! another minute; nothing else that arrives does anything. In a script's menu a hot key chooses at once, as in iPXE, and
+//! Esc and Ctrl-C leave the menu.
 //!
-//! A key is told from noise by the silence around it: what arrives without a pause counts only when all of it is
-//! documented keys. A GPS receiver on the UART, or a line that picks up hum, chooses nothing, and whatever arrives,
-//! the countdown ends.
+//! A key is told from noise by the silence around it (`terminal/keys.rs`). A GPS receiver on the UART, or a line that picks
+//! up hum, chooses nothing, and whatever arrives, the countdown ends: in a password and in a line that is edited too.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::fmt::{self, Write as _};
 use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::{Action, Display, Entry, Hold, Manners, Menu, Page, Pick};
+use super::model::{Key as Named, Page};
+use super::{Action, Display, Editing, Entry, Hold, Manners, Menu, Pick};
+use crate::terminal::editor::{Echo, Editor};
+use crate::terminal::keys::{Burst, Key};
+use crate::terminal::{self, ASK_SIZE, Size, put};
 
 /// How long a key holds the countdown at least.
 const PER_KEY: Duration = Duration::from_secs(60);
@@ -25,36 +29,63 @@ const PER_KEY: Duration = Duration::from_secs(60);
 const ATTENDED: Duration = Duration::from_secs(600);
 /// How long a key is waited for when the default boots at once; one that came earlier waits in the console.
 const GRACE: Duration = Duration::from_millis(100);
-/// The silence after which what arrived is looked at.
-const SILENCE: Duration = Duration::from_millis(20);
 /// The most bytes that keys without a pause between them can be.
 const MAX_BURST: usize = 16;
+/// Bytes of a line that is typed, and of what is typed without a pause then.
+const MAX_LINE: usize = 2047;
+/// Wrong passwords, after which a menu takes no more.
+const MAX_WRONG: u32 = 5;
+/// How long a terminal takes to say how big it is, at most.
+const ANSWER: Duration = Duration::from_secs(2);
 
-/// Entries shown at a time: with title, help, status and blank lines around them, three rows stay for the log.
-const ROWS: usize = 16;
 /// The row of the first entry, counted from 1 as terminals do.
 const FIRST_ROW: usize = 3;
-/// The last row of the terminal.
-const LAST_ROW: usize = 24;
-/// Characters of a label.
+/// Rows around the entries: title, keys, status, the blank lines between them, and three for the log.
+const AROUND: usize = 8;
+/// Rows of the help text below them, at most.
+const MAX_HELP: usize = 6;
+/// Columns before a label.
+const BEFORE: usize = 6;
+/// Characters of a line elsewhere.
 const WIDTH: usize = 70;
 
 /// How long a script's menu without a timeout is shown at most, whatever keys come.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How a menu ended.
+/// How a menu ended, or what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(super) enum Choice<'m> {
     /// This is to boot.
     Entry {
         pick: Pick,
         /// Whether a person pressed a key for it, rather than the time being up.
         by_person: bool,
     },
+    /// A text file is to be shown, and the menu goes on.
+    Text(&'m str),
     /// A person left a script's menu.
     Left,
     /// Nobody was there for a script's menu that has no timeout.
     Unattended,
+}
+
+/// What a line is typed for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Purpose {
+    /// The password of what is picked.
+    Open(Pick),
+    /// The menu's password, to edit what is picked.
+    Unlock(Pick),
+    /// Its command line.
+    Edit(Pick),
+}
+
+/// A line that is typed, in the rows of the log.
+#[derive(Debug)]
+struct Dialogue {
+    purpose: Purpose,
+    prompt: String,
+    editor: Editor,
 }
 
 /// The menu as shown, and what was typed.
@@ -66,7 +97,15 @@ pub(super) struct Screen<'m> {
     selected: usize,
     /// The first line in view.
     top: usize,
+    /// Rows that the help texts of the page need.
+    help: usize,
     visible: bool,
+    size: Size,
+    /// Until when the terminal's size is news.
+    asked: Instant,
+    dialogue: Option<Dialogue>,
+    /// Wrong passwords so far.
+    wrong: u32,
     /// When the default boots; none when only a person can choose.
     deadline: Option<Instant>,
     /// Past this no key moves the deadline.
@@ -94,22 +133,25 @@ impl<'m> Screen<'m> {
             page: menu.start,
             selected: 0,
             top: 0,
+            help: 0,
             visible: menu.display == Display::Shown,
+            size: Size::DEFAULT,
+            asked: now,
+            dialogue: None,
+            wrong: 0,
             deadline: wait.map(|wait| (now + wait).min(latest)),
             latest,
             abandoned: menu.manners.hold().map(|hold| now + hold.unattended),
-            burst: Burst {
-                bytes: Vec::new(),
-                last: now,
-            },
+            burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
-        screen.selected = screen.page().map_or(0, |page| page.selected);
+        screen.turn_to(menu.start);
         let default = screen.lines().iter().position(|&line| line == menu.default.entry);
         screen.selected = default.unwrap_or(screen.selected);
         screen.scroll();
         if screen.visible {
             screen.draw(now, out);
+            screen.ask_size(now, out);
         }
         for message in &menu.messages {
             put(out, format_args!("{}\r\n", printable(message)));
@@ -122,13 +164,25 @@ impl<'m> Screen<'m> {
         self.burst.push(byte, now);
     }
 
+    /// Whether bytes are arriving that will be keys together.
+    pub(super) fn hears(&self) -> bool {
+        self.burst.waits()
+    }
+
     /// Acts on the keys that are complete, draws what changed, and says what is to boot when that is known.
-    pub(super) fn tick(&mut self, now: Instant, out: &mut String) -> Option<Choice> {
-        let burst = self.burst.take(now).unwrap_or_default();
-        let leaves = self.menu.manners.hold().is_some();
-        for key in keys(&burst, leaves, |c| self.is_character_key(c)).unwrap_or_default() {
-            if let Some(choice) = self.key(key, now, out) {
-                return Some(choice);
+    pub(super) fn tick(&mut self, now: Instant, out: &mut String) -> Option<Choice<'m>> {
+        let keys = self.burst.take(now);
+        // Nobody need be there for an answer of the terminal.
+        let (sizes, keys): (Vec<Key>, Vec<Key>) =
+            keys.into_iter().partition(|key| matches!(key, Key::Size(_)));
+        if let Some(Key::Size(size)) = sizes.last() {
+            self.resize(*size, now, out);
+        }
+        if keys.iter().all(|key| self.takes(*key)) {
+            for key in keys {
+                if let Some(choice) = self.key(key, now, out) {
+                    return Some(choice);
+                }
             }
         }
         if self.deadline.is_some_and(|deadline| now >= deadline) {
@@ -149,7 +203,7 @@ impl<'m> Screen<'m> {
     /// Gives the whole terminal back to the log.
     pub(super) fn close(&mut self, out: &mut String) {
         if self.visible {
-            put(out, format_args!("\x1b[r\x1b[{LAST_ROW};1H\r\n"));
+            put(out, format_args!("\x1b[r\x1b[{};1H\r\n", self.size.rows));
         }
         self.visible = false;
     }
@@ -167,87 +221,300 @@ impl<'m> Screen<'m> {
         self.menu.entries.get(*self.lines().get(line)?)
     }
 
-    /// Shows another page.
-    fn open(&mut self, page: usize, now: Instant, out: &mut String) {
+    fn is_script(&self) -> bool {
+        self.menu.manners.hold().is_some()
+    }
+
+    /// Makes another page the one in view.
+    fn turn_to(&mut self, page: usize) {
         (self.page, self.top) = (page, 0);
         self.selected = self.page().map_or(0, |page| page.selected);
+        let helps = (0..self.lines().len()).filter_map(|line| self.entry(line));
+        self.help = helps.map(|entry| entry.help.len()).max().unwrap_or(0);
         self.scroll();
+    }
+
+    /// Shows another page.
+    fn open(&mut self, page: usize, now: Instant, out: &mut String) {
+        self.turn_to(page);
         self.draw(now, out);
     }
 
-    fn key(&mut self, key: Key, now: Instant, out: &mut String) -> Option<Choice> {
+    /// Whether a key does something now.
+    fn takes(&self, key: Key) -> bool {
+        if self.dialogue.is_some() {
+            return matches!(key, Key::Enter | Key::Escape | Key::INTERRUPT | Key::REDRAW)
+                || Editor::takes(key);
+        }
         if !self.visible {
-            if matches!(key, Key::Escape | Key::Character(b'm' | b'M')) {
-                self.visible = true;
+            return matches!(key, Key::Escape | Key::Character('m' | 'M')) || self.hidden(key).is_some();
+        }
+        match key {
+            Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => true,
+            Key::Enter | Key::Escape | Key::REDRAW => true,
+            Key::INTERRUPT if self.is_script() => true,
+            Key::Left => self.parent().is_some(),
+            Key::Tab if self.edits() => true,
+            Key::Function(n) => self.file(n).is_some(),
+            key => self.hot(key).is_some(),
+        }
+    }
+
+    fn parent(&self) -> Option<usize> {
+        self.page().and_then(|page| page.parent)
+    }
+
+    /// Whether command lines can be edited, if the menu's password is known.
+    fn edits(&self) -> bool {
+        self.menu.manners == Manners::Syslinux && self.menu.editing == Editing::Allowed
+    }
+
+    /// What a function key shows.
+    fn file(&self, n: u8) -> Option<&'m str> {
+        let index = usize::from(n).checked_sub(1)?;
+        self.menu.function_keys.get(index)?.as_deref()
+    }
+
+    /// What a key picks while no menu is shown.
+    fn hidden(&self, key: Key) -> Option<&'m Pick> {
+        let is = |named: &Named| match (named, key) {
+            (Named::Byte(byte), key) => key.code() == Some(u32::from(*byte)),
+            (Named::Function(n), Key::Function(pressed)) => *n == pressed,
+            (Named::Function(_), _) => false,
+        };
+        let mut keys = self.menu.hidden_keys.iter();
+        keys.find(|(named, _)| is(named)).map(|(_, pick)| pick)
+    }
+
+    fn key(&mut self, key: Key, now: Instant, out: &mut String) -> Option<Choice<'m>> {
+        if self.dialogue.is_some() {
+            self.attended(now);
+            return self.type_in(key, now, out);
+        }
+        if !self.visible {
+            let hidden = self.hidden(key).cloned();
+            if hidden.is_some() || matches!(key, Key::Escape | Key::Character('m' | 'M')) {
                 self.attended(now);
+                if let Some(pick) = hidden.clone()
+                    && !self.locked(&pick)
+                {
+                    return Some(by_person(pick));
+                }
+                self.visible = true;
                 self.draw(now, out);
+                self.ask_size(now, out);
+                return hidden.and_then(|pick| self.pick(pick, now, out));
             }
             return None;
         }
         let last = self.lines().len().saturating_sub(1);
-        let script = self.menu.manners.hold().is_some();
+        let rows = self.rows();
         let (target, down) = match key {
             Key::Up => (self.selected.saturating_sub(1), false),
             Key::Down => (self.selected.saturating_add(1).min(last), true),
-            Key::PageUp => (self.selected.saturating_sub(ROWS), false),
-            Key::PageDown => (self.selected.saturating_add(ROWS).min(last), true),
+            Key::PageUp => (self.selected.saturating_sub(rows), false),
+            Key::PageDown => (self.selected.saturating_add(rows).min(last), true),
             Key::Home => (0, true),
             Key::End => (last, false),
             Key::Enter => (self.selected, true),
-            Key::Redraw => {
+            Key::REDRAW => {
                 self.attended(now);
                 self.draw(now, out);
+                self.ask_size(now, out);
                 return None;
             }
-            Key::Character(c) => (self.hot(c)?, true),
-            Key::Escape if script => return Some(Choice::Left),
-            Key::Escape => {
-                if let Some(parent) = self.page().and_then(|page| page.parent) {
+            Key::Escape | Key::INTERRUPT if self.is_script() => return Some(Choice::Left),
+            Key::Escape | Key::Left if self.hot(key).is_none() => {
+                if let Some(parent) = self.parent() {
                     self.attended(now);
                     self.open(parent, now, out);
                 }
                 return None;
             }
+            Key::Tab if self.edits() => {
+                self.attended(now);
+                self.edit(now, out);
+                return None;
+            }
+            Key::Function(n) => {
+                self.attended(now);
+                return self.file(n).map(Choice::Text);
+            }
+            key => (self.hot(key)?, true),
         };
+        let is_hot = key != Key::Enter && self.hot(key).is_some_and(|line| line == target);
         let target = self.past_gaps(target, down);
         self.attended(now);
         let entry = self.entry(target).filter(|entry| entry.selectable());
-        let chosen = match key {
-            Key::Enter => entry.is_some(),
+        let chosen = entry.is_some_and(|entry| {
             // A gap's key only leads behind the gap.
-            Key::Character(c) => entry.is_some_and(|entry| entry.immediate && entry.hot_key == Some(c)),
-            _ => false,
-        };
-        if let (true, Some(&Action::Page(page))) = (chosen, entry.map(|entry| &entry.action)) {
+            key == Key::Enter || is_hot && entry.immediate && self.is_key_of(entry, key)
+        });
+        if !chosen {
+            self.select(target, out);
+            return None;
+        }
+        if let Some(entry) = entry
+            && let Action::Page(page) = entry.action
+            && entry.password.is_none()
+        {
             self.open(page, now, out);
             return None;
         }
-        if chosen {
-            let target = self.lines().get(target).copied().unwrap_or(target);
-            // The default keeps the arguments that DEFAULT gave it.
-            let default = &self.menu.default;
-            let pick = if target == default.entry {
-                default.clone()
-            } else {
-                Pick::plain(target)
-            };
-            return Some(Choice::Entry {
-                pick,
-                by_person: true,
-            });
-        }
         self.select(target, out);
-        None
+        self.pick(self.pick_of(target), now, out)
+    }
+
+    /// The pick of a line. The default keeps the arguments that DEFAULT gave it.
+    fn pick_of(&self, line: usize) -> Pick {
+        let entry = self.lines().get(line).copied().unwrap_or(line);
+        let default = &self.menu.default;
+        if entry == default.entry {
+            default.clone()
+        } else {
+            Pick::plain(entry)
+        }
+    }
+
+    fn locked(&self, pick: &Pick) -> bool {
+        let entry = self.menu.entries.get(pick.entry);
+        entry.is_some_and(|entry| entry.password.is_some())
+    }
+
+    /// A person picks something: it is chosen, or its password is asked for.
+    fn pick(&mut self, pick: Pick, now: Instant, out: &mut String) -> Option<Choice<'m>> {
+        if self.locked(&pick) {
+            self.ask_password(Purpose::Open(pick), out);
+            return None;
+        }
+        self.opened(pick, now, out)
+    }
+
+    /// What is picked is open to the person.
+    fn opened(&mut self, pick: Pick, now: Instant, out: &mut String) -> Option<Choice<'m>> {
+        match self.menu.entries.get(pick.entry).map(|entry| &entry.action) {
+            Some(Action::Page(page)) => {
+                self.open(*page, now, out);
+                None
+            }
+            _ => Some(by_person(pick)),
+        }
+    }
+
+    /// Begins to edit the selected entry's command line, or to ask for the password that it takes.
+    fn edit(&mut self, now: Instant, out: &mut String) {
+        let pick = self.pick_of(self.selected);
+        let entry = self.menu.entries.get(pick.entry);
+        if !matches!(entry, Some(entry) if matches!(entry.action, Action::Boot(_))) {
+            return;
+        }
+        if self.menu.lets_edit("") {
+            // Who may not boot it may not see what it is either.
+            if self.locked(&pick) {
+                self.ask_password(Purpose::Unlock(pick), out);
+            } else {
+                self.edit_line(pick, now, out);
+            }
+        } else {
+            self.ask_password(Purpose::Unlock(pick), out);
+        }
+    }
+
+    fn edit_line(&mut self, pick: Pick, _now: Instant, out: &mut String) {
+        let entry = self.menu.entries.get(pick.entry);
+        if let Some(Action::Boot(boot)) = entry.map(|entry| &entry.action) {
+            let line = boot.line(&pick.arguments);
+            self.converse(Purpose::Edit(pick), "> ", &line, Echo::Plain, out);
+        }
+    }
+
+    fn ask_password(&mut self, purpose: Purpose, out: &mut String) {
+        if self.wrong >= MAX_WRONG {
+            put(out, format_args!("Too many wrong passwords\r\n"));
+            return;
+        }
+        let prompt = match &self.menu.texts.password {
+            Some(text) => format!("{} ", printable(text)),
+            None => "Password: ".to_string(),
+        };
+        self.converse(purpose, &prompt, "", Echo::Secret, out);
+    }
+
+    /// Lets a person type a line, where the log is.
+    fn converse(&mut self, purpose: Purpose, prompt: &str, initial: &str, echo: Echo, out: &mut String) {
+        let prompt = terminal::printable(prompt, self.size.columns / 2);
+        self.burst.limit(MAX_LINE);
+        self.dialogue = Some(Dialogue {
+            purpose,
+            editor: Editor::new(initial, echo, MAX_LINE, 0),
+            prompt,
+        });
+        self.draw_dialogue(out);
+    }
+
+    /// A key for the line that is typed.
+    fn type_in(&mut self, key: Key, now: Instant, out: &mut String) -> Option<Choice<'m>> {
+        match key {
+            Key::REDRAW => {
+                self.draw(now, out);
+                self.ask_size(now, out);
+                return None;
+            }
+            Key::Enter | Key::Escape | Key::INTERRUPT => {}
+            key => {
+                let dialogue = self.dialogue.as_mut()?;
+                dialogue.editor.key(key);
+                dialogue.editor.paint(out);
+                return None;
+            }
+        }
+        let dialogue = self.dialogue.take()?;
+        self.burst.limit(MAX_BURST);
+        out.push_str("\r\n");
+        let text = dialogue.editor.text();
+        if key != Key::Enter {
+            return None;
+        }
+        match dialogue.purpose {
+            Purpose::Edit(pick) => {
+                // An empty line is a change of mind.
+                let line = Some(text).filter(|text| !text.trim().is_empty())?;
+                Some(by_person(Pick {
+                    line: Some(line),
+                    ..Pick::plain(pick.entry)
+                }))
+            }
+            Purpose::Open(pick) if self.opens(&pick, &text) => self.opened(pick, now, out),
+            Purpose::Unlock(pick)
+                if self.menu.lets_edit(&text) && (self.opens(&pick, &text) || !self.locked(&pick)) =>
+            {
+                self.edit_line(pick, now, out);
+                None
+            }
+            Purpose::Open(_) | Purpose::Unlock(_) => {
+                self.wrong = self.wrong.saturating_add(1);
+                out.push_str("Wrong password\r\n");
+                None
+            }
+        }
+    }
+
+    fn opens(&self, pick: &Pick, typed: &str) -> bool {
+        let entry = self.menu.entries.get(pick.entry);
+        entry.is_some_and(|entry| self.menu.opens(entry, typed))
     }
 
     /// The nearest entry that can be selected, first in the direction of the key.
     fn past_gaps(&self, target: usize, down: bool) -> usize {
-        let lines = (0..self.lines().len()).filter(|&line| self.entry(line).is_some_and(Entry::selectable));
-        let mut real = lines;
-        let below = real.clone().find(|&i| i >= target);
-        let above = real.rfind(|&i| i <= target);
-        let (first, second) = if down { (below, above) } else { (above, below) };
-        first.or(second).unwrap_or(target)
+        let real = |line: &usize| self.entry(*line).is_some_and(Entry::selectable);
+        let below = || (target..self.lines().len()).find(real);
+        let above = || (0..=target).rev().find(real);
+        let found = if down {
+            below().or_else(above)
+        } else {
+            above().or_else(below)
+        };
+        found.unwrap_or(target)
     }
 
     /// What boots when the time is up.
@@ -258,24 +525,22 @@ impl<'m> Screen<'m> {
         }
     }
 
-    fn is_character_key(&self, c: u8) -> bool {
-        if self.visible {
-            self.hot(c).is_some()
-        } else {
-            c.eq_ignore_ascii_case(&b'm')
-        }
+    /// The next line after the selected one, around the end, whose hot key is `key`.
+    fn hot(&self, key: Key) -> Option<usize> {
+        key.code()?;
+        let mut lines = (self.selected.saturating_add(1)..self.lines().len()).chain(0..=self.selected);
+        lines.find(|&line| self.entry(line).is_some_and(|entry| self.is_key_of(entry, key)))
     }
 
-    /// The next entry after the selected one, around the end, whose hot key is `key`.
-    fn hot(&self, key: u8) -> Option<usize> {
-        let key = match self.menu.manners {
-            Manners::Syslinux => key.to_ascii_lowercase(),
-            Manners::Script(_) => key,
+    fn is_key_of(&self, entry: &Entry, key: Key) -> bool {
+        let Some(hot) = entry.hot_key else {
+            return false;
         };
-        let is_hot = |&line: &usize| self.entry(line).is_some_and(|entry| entry.hot_key == Some(key));
-        let mut hot = (0..self.lines().len()).filter(is_hot);
-        let first = hot.clone().next();
-        hot.find(|&i| i > self.selected).or(first)
+        let key = match (self.menu.manners, key) {
+            (Manners::Syslinux, Key::Character(c)) => Key::Character(c.to_ascii_lowercase()),
+            (_, key) => key,
+        };
+        key.code() == Some(u32::from(hot))
     }
 
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
@@ -300,90 +565,169 @@ impl<'m> Screen<'m> {
     /// Brings the selection into view; `true` when the view moved.
     fn scroll(&mut self) -> bool {
         let top = self.top;
-        let lowest = self.selected.saturating_sub(ROWS.saturating_sub(1));
+        let lowest = self.selected.saturating_sub(self.rows().saturating_sub(1));
         self.top = top.clamp(lowest, self.selected.max(lowest));
         self.top != top
     }
 
-    fn select(&mut self, entry: usize, out: &mut String) {
-        if entry == self.selected {
+    fn select(&mut self, line: usize, out: &mut String) {
+        if line == self.selected {
             return;
         }
-        let before = self.selected;
-        self.selected = entry;
+        let before = mem::replace(&mut self.selected, line);
         if self.scroll() {
             for row in 0..self.rows() {
                 self.draw_entry_in_place(self.top.saturating_add(row), out);
             }
         } else {
             self.draw_entry_in_place(before, out);
-            self.draw_entry_in_place(entry, out);
+            self.draw_entry_in_place(line, out);
+        }
+        let help = |line| self.entry(line).map_or(&[][..], |entry| &entry.help);
+        if help(before) != help(line) {
+            for row in 0..self.help_rows() {
+                let at = self.status_row().saturating_add(2).saturating_add(row);
+                in_row(at, out, |out| self.draw_help(row, out));
+            }
+        }
+    }
+
+    /// Rows that help texts have.
+    fn help_rows(&self) -> usize {
+        let half = self.size.rows.saturating_sub(AROUND) / 2;
+        self.help.min(MAX_HELP).min(half.saturating_sub(1))
+    }
+
+    /// Rows between the status and the log.
+    fn below(&self) -> usize {
+        match self.help_rows() {
+            0 => 0,
+            rows => rows.saturating_add(1),
         }
     }
 
     /// How many entries are in view.
     fn rows(&self) -> usize {
-        self.lines().len().min(ROWS)
+        let room = self.size.rows.saturating_sub(AROUND).saturating_sub(self.below());
+        self.lines().len().min(room)
     }
 
     fn status_row(&self) -> usize {
-        // A blank line and the help line are in between.
+        // A blank line and the line of keys are in between.
         self.rows().saturating_add(FIRST_ROW).saturating_add(2)
+    }
+
+    fn width(&self) -> usize {
+        self.size.columns.saturating_sub(1)
+    }
+
+    /// Asks the terminal how big it is.
+    fn ask_size(&mut self, now: Instant, out: &mut String) {
+        out.push_str(ASK_SIZE);
+        self.asked = now + ANSWER;
+    }
+
+    fn resize(&mut self, size: Size, now: Instant, out: &mut String) {
+        if self.visible && now < self.asked && size != self.size {
+            self.size = size;
+            self.scroll();
+            self.draw(now, out);
+        }
     }
 
     /// Draws everything, line by line, so that a terminal that ignores control sequences shows it too. The rows below
     /// the status scroll by themselves: log lines go there and leave the menu in place.
     fn draw(&mut self, now: Instant, out: &mut String) {
+        let width = self.width();
         let title = self.page().and_then(|page| page.title.as_deref());
-        let title = title.unwrap_or("Boot menu");
-        put(
-            out,
-            format_args!("\x1b[r\x1b[2J\x1b[H{}\r\n\r\n", printable(title)),
-        );
+        let title = terminal::printable(title.unwrap_or("Boot menu"), width);
+        put(out, format_args!("\x1b[r\x1b[2J\x1b[H{title}\r\n\r\n"));
         for row in 0..self.rows() {
             self.draw_entry(self.top.saturating_add(row), out);
             put(out, format_args!("\r\n"));
         }
-        put(out, format_args!("\r\n{}\r\n", help(self.menu.manners)));
+        let keys = terminal::printable(&self.keys_line(), width);
         self.status = self.status_at(now);
-        let log = self.status_row().saturating_add(1);
-        put(
-            out,
-            format_args!("{}\r\n\x1b[{log};{LAST_ROW}r\x1b[{log};1H", self.status),
-        );
+        put(out, format_args!("\r\n{keys}\r\n{}\r\n", self.status));
+        if self.help_rows() > 0 {
+            out.push_str("\r\n");
+        }
+        for row in 0..self.help_rows() {
+            self.draw_help(row, out);
+            out.push_str("\r\n");
+        }
+        let log = self.status_row().saturating_add(1).saturating_add(self.below());
+        put(out, format_args!("\x1b[{log};{}r\x1b[{log};1H", self.size.rows));
+        self.draw_dialogue(out);
     }
 
-    fn draw_entry(&self, index: usize, out: &mut String) {
-        let Some(entry) = self.entry(index) else {
+    /// Draws the line that is typed, where the cursor is.
+    fn draw_dialogue(&mut self, out: &mut String) {
+        let columns = self.size.columns;
+        if let Some(dialogue) = &mut self.dialogue {
+            put(out, format_args!("\r{}", dialogue.prompt));
+            let room = columns.saturating_sub(dialogue.prompt.chars().count());
+            dialogue.editor.moved(room);
+            dialogue.editor.paint(out);
+        }
+    }
+
+    fn draw_entry(&self, line: usize, out: &mut String) {
+        let Some(entry) = self.entry(line) else {
             return;
         };
-        let (mark, on, off) = if index == self.selected {
+        let (mark, on, off) = if line == self.selected {
             (">", "\x1b[7m", "\x1b[m")
         } else {
             (" ", "", "")
         };
-        let label = printable(entry.shown());
-        match entry.hot_key.filter(u8::is_ascii_graphic) {
-            Some(key) => put(out, format_args!("{mark} [{}] {on}{label}{off}", char::from(key))),
-            None => put(out, format_args!("{mark}     {on}{label}{off}")),
+        let width = self.width().saturating_sub(BEFORE);
+        let indent = usize::from(entry.indent).min(width / 2);
+        // What leads to a submenu shows it.
+        let (more, room) = match entry.action {
+            Action::Page(_) => (" >", width.saturating_sub(indent).saturating_sub(2)),
+            _ => ("", width.saturating_sub(indent)),
+        };
+        let label = terminal::printable(entry.shown(), room);
+        let key = entry
+            .hot_key
+            .filter(|key| key.is_ascii_graphic() && !entry.disabled);
+        match key {
+            Some(key) => put(out, format_args!("{mark} [{}] ", char::from(key))),
+            None => put(out, format_args!("{mark}     ")),
         }
+        put(out, format_args!("{:indent$}{on}{label}{off}{more}", ""));
     }
 
-    fn draw_entry_in_place(&self, index: usize, out: &mut String) {
-        let row = index.saturating_sub(self.top).saturating_add(FIRST_ROW);
-        in_row(row, out, |out| self.draw_entry(index, out));
+    fn draw_entry_in_place(&self, line: usize, out: &mut String) {
+        let row = line.saturating_sub(self.top).saturating_add(FIRST_ROW);
+        in_row(row, out, |out| self.draw_entry(line, out));
+    }
+
+    /// A row of the selected entry's help text.
+    fn draw_help(&self, row: usize, out: &mut String) {
+        let line = self.entry(self.selected).and_then(|entry| entry.help.get(row));
+        if let Some(line) = line {
+            out.push_str(&terminal::printable(line, self.width()));
+        }
     }
 
     fn draw_status(&mut self, now: Instant, out: &mut String) {
         let status = self.status_at(now);
         if status != self.status {
-            in_row(self.status_row(), out, |out| out.push_str(&status));
+            let row = self.status_row();
+            if self.dialogue.is_some() {
+                // The cursor stays in the line that is typed.
+                put(out, format_args!("\x1b7\x1b[{row};1H{status}\x1b[K\x1b8"));
+            } else {
+                in_row(row, out, |out| out.push_str(&status));
+            }
             self.status = status;
         }
     }
 
     fn status_at(&self, now: Instant) -> String {
-        match (self.deadline, self.menu.entries.get(self.unattended().entry)) {
+        let text = match (self.deadline, self.menu.entries.get(self.unattended().entry)) {
             (Some(deadline), Some(entry)) => {
                 let left = if deadline > now {
                     deadline - now
@@ -395,18 +739,41 @@ impl<'m> Screen<'m> {
                     Manners::Syslinux => "Boots",
                     Manners::Script(_) => "Goes on",
                 };
-                printable(&format!("{does} in {seconds} s: {}", entry.shown()))
+                match self.menu.texts.countdown(seconds) {
+                    Some(text) => text,
+                    None => format!("{does} in {seconds} s: {}", entry.shown()),
+                }
             }
             _ => String::from("Waiting for a key"),
+        };
+        terminal::printable(&text, self.width())
+    }
+
+    /// The line below the entries.
+    fn keys_line(&self) -> String {
+        let mut line = match self.menu.manners {
+            Manners::Syslinux => "Arrows and hot keys select, Enter boots",
+            Manners::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
         }
+        .to_string();
+        if self.parent().is_some() {
+            line.push_str(", Esc goes back");
+        }
+        if self.edits() {
+            match self.menu.texts.editing.as_deref() {
+                None => line.push_str(", Tab edits"),
+                Some("") => {}
+                Some(text) => put(&mut line, format_args!(". {text}")),
+            }
+        }
+        line
     }
 }
 
-/// The line below the entries.
-fn help(manners: Manners) -> &'static str {
-    match manners {
-        Manners::Syslinux => "Arrows and hot keys select, Enter boots",
-        Manners::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
+fn by_person<'m>(pick: Pick) -> Choice<'m> {
+    Choice::Entry {
+        pick,
+        by_person: true,
     }
 }
 
@@ -417,182 +784,18 @@ fn in_row(row: usize, out: &mut String, write: impl FnOnce(&mut String)) {
     put(out, format_args!("\x1b[K\x1b8"));
 }
 
-fn put(out: &mut String, text: fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    let _ = out.write_fmt(text);
-}
-
-/// `text` as it may reach a terminal: printable ASCII and Latin letters, `?` for the rest, at most 70 characters.
+/// `text` as a line of the log may hold it: printable ASCII and Latin letters, `?` for the rest, at most 70 characters.
 pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .take(WIDTH)
-        .map(|c| match c {
-            ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}' => c,
-            '\t' => ' ',
-            _ => '?',
-        })
-        .collect()
-}
-
-/// A key that does something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    Home,
-    End,
-    Enter,
-    Escape,
-    Redraw,
-    /// A letter, a digit, or whatever a script's menu takes for a key.
-    Character(u8),
-}
-
-/// The keys that `bytes` are, when they are nothing else. `is_character` tells which single bytes are keys, and `leaves`
-/// whether Ctrl-C is one.
-fn keys(mut bytes: &[u8], leaves: bool, is_character: impl Fn(u8) -> bool) -> Option<Vec<Key>> {
-    let mut keys = Vec::new();
-    loop {
-        let (key, rest) = match bytes {
-            [] => return Some(keys),
-            [b'\r', b'\n', rest @ ..] | [b'\r' | b'\n', rest @ ..] => (Key::Enter, rest),
-            [0x0c, rest @ ..] => (Key::Redraw, rest),
-            [0x1b] => (Key::Escape, &[][..]),
-            [0x1b, b'[' | b'O', b'A', rest @ ..] => (Key::Up, rest),
-            [0x1b, b'[' | b'O', b'B', rest @ ..] => (Key::Down, rest),
-            [0x1b, b'[' | b'O', b'H', rest @ ..] | [0x1b, b'[', b'1' | b'7', b'~', rest @ ..] => {
-                (Key::Home, rest)
-            }
-            [0x1b, b'[' | b'O', b'F', rest @ ..] | [0x1b, b'[', b'4' | b'8', b'~', rest @ ..] => {
-                (Key::End, rest)
-            }
-            [0x1b, b'[', b'5', b'~', rest @ ..] => (Key::PageUp, rest),
-            [0x1b, b'[', b'6', b'~', rest @ ..] => (Key::PageDown, rest),
-            [0x03, rest @ ..] if leaves => (Key::Escape, rest),
-            [c, rest @ ..] if is_character(*c) => (Key::Character(*c), rest),
-            _ => return None,
-        };
-        keys.push(key);
-        bytes = rest;
-    }
-}
-
-/// What arrived since the last silence.
-struct Burst {
-    /// One byte more than [`MAX_BURST`] when it was longer, whatever its length.
-    bytes: Vec<u8>,
-    last: Instant,
-}
-
-impl Burst {
-    fn push(&mut self, byte: u8, now: Instant) {
-        if self.bytes.len() <= MAX_BURST {
-            self.bytes.push(byte);
-        }
-        self.last = now;
-    }
-
-    /// The burst, once the line is silent; nothing when it was too long to be typed.
-    fn take(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.bytes.is_empty() || now < self.last + SILENCE {
-            return None;
-        }
-        Some(mem::take(&mut self.bytes)).filter(|bytes| bytes.len() <= MAX_BURST)
-    }
+    terminal::printable(text, WIDTH)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Entry};
+    use super::super::{Action, Boot, Entry, Password};
     use super::*;
+    use crate::terminal::keys::SILENCE;
+    use crate::terminal::screen::Terminal;
     use crate::url::Url;
-
-    /// Enough of a VT102 for what `Screen` draws: CR, LF with a scroll region, CSI H, J, K, m, r, ESC 7, ESC 8.
-    struct Terminal {
-        rows: Vec<Vec<char>>,
-        row: usize,
-        column: usize,
-        saved: (usize, usize),
-        region: (usize, usize),
-    }
-
-    impl Terminal {
-        fn new() -> Self {
-            Self {
-                rows: vec![vec![' '; 80]; LAST_ROW],
-                row: 0,
-                column: 0,
-                saved: (0, 0),
-                region: (0, LAST_ROW - 1),
-            }
-        }
-
-        fn show(&mut self, out: &mut String) {
-            let text = std::mem::take(out);
-            let mut chars = text.chars();
-            while let Some(c) = chars.next() {
-                match c {
-                    '\r' => self.column = 0,
-                    '\n' if self.row == self.region.1 => {
-                        self.rows.remove(self.region.0);
-                        self.rows.insert(self.region.1, vec![' '; 80]);
-                    }
-                    '\n' => self.row = (self.row + 1).min(LAST_ROW - 1),
-                    '\x1b' => match chars.next().unwrap() {
-                        '7' => self.saved = (self.row, self.column),
-                        '8' => (self.row, self.column) = self.saved,
-                        '[' => {
-                            let mut numbers = String::new();
-                            let end = loop {
-                                match chars.next().unwrap() {
-                                    c if c.is_ascii_digit() || c == ';' => numbers.push(c),
-                                    c => break c,
-                                }
-                            };
-                            self.control(end, numbers.split(';').filter_map(|n| n.parse().ok()).collect());
-                        }
-                        other => panic!("ESC {other}"),
-                    },
-                    c if c.is_control() => panic!("{c:?} reached the terminal"),
-                    c => {
-                        assert!(self.column < 80, "line wraps: {}", self.line(self.row));
-                        self.rows[self.row][self.column] = c;
-                        self.column += 1;
-                    }
-                }
-            }
-        }
-
-        fn control(&mut self, end: char, numbers: Vec<usize>) {
-            match (end, numbers.as_slice()) {
-                ('H', []) => (self.row, self.column) = (0, 0),
-                ('H', &[row, column]) => (self.row, self.column) = (row - 1, column - 1),
-                ('J', [2]) => self.rows.fill(vec![' '; 80]),
-                ('K', []) => self.rows[self.row][self.column..].fill(' '),
-                ('m', [] | [7]) => {}
-                ('r', []) => self.region = (0, LAST_ROW - 1),
-                ('r', &[top, bottom]) => {
-                    assert!(top < bottom && bottom <= LAST_ROW);
-                    self.region = (top - 1, bottom - 1);
-                }
-                other => panic!("CSI {other:?}"),
-            }
-        }
-
-        fn line(&self, row: usize) -> String {
-            self.rows[row].iter().collect::<String>().trim_end().to_string()
-        }
-
-        fn lines(&self) -> Vec<String> {
-            let mut lines: Vec<_> = (0..LAST_ROW).map(|row| self.line(row)).collect();
-            while lines.last().is_some_and(String::is_empty) {
-                lines.pop();
-            }
-            lines
-        }
-    }
 
     fn entry(label: &str, hot_key: Option<u8>) -> Entry {
         Entry {
@@ -632,22 +835,23 @@ mod tests {
     }
 
     /// Sends `keys` at `millis` and looks at them when the line is silent again.
-    fn press(screen: &mut Screen<'_>, keys: &[u8], millis: i64, out: &mut String) -> Option<Choice> {
+    fn press<'m>(screen: &mut Screen<'m>, keys: &[u8], millis: i64, out: &mut String) -> Option<Choice<'m>> {
         keys.iter().for_each(|&key| screen.byte(key, at(millis)));
         screen.tick(at(millis) + SILENCE, out)
     }
 
-    fn by_person(entry: usize) -> Option<Choice> {
+    fn by_person<'m>(entry: usize) -> Option<Choice<'m>> {
         Some(Choice::Entry {
             pick: Pick::plain(entry),
             by_person: true,
         })
     }
 
-    const BY_CLOCK: Choice = Choice::Entry {
+    const BY_CLOCK: Choice<'static> = Choice::Entry {
         pick: Pick {
             entry: 1,
             arguments: String::new(),
+            line: None,
         },
         by_person: false,
     };
@@ -665,7 +869,7 @@ mod tests {
             "      Alpine",
             "  [r] Rescue",
             "",
-            "Arrows and hot keys select, Enter boots",
+            "Arrows and hot keys select, Enter boots, Tab edits",
             "Boots in 5 s: Alpine",
         ];
         assert_eq!(terminal.lines(), drawn);
@@ -689,7 +893,7 @@ mod tests {
 
         screen.close(&mut out);
         terminal.show(&mut out);
-        assert_eq!(terminal.region, (0, LAST_ROW - 1));
+        assert_eq!(terminal.region, (0, 23));
     }
 
     #[test]
@@ -898,6 +1102,228 @@ mod tests {
                 (screen.selected, screen.deadline),
                 (0, Some(at(5000))),
                 "{burst:?}"
+            );
+        }
+    }
+
+    /// A menu with a submenu, a locked entry, help texts and things that can be edited; the clock boots the first.
+    fn rich() -> Menu {
+        let boot = Boot {
+            append: "quiet".into(),
+            ..Boot::of("Image")
+        };
+        let boots = |name: &str| Entry {
+            help: vec![format!("Help for {name}")],
+            ..Entry::new(name, Action::Boot(boot.clone()))
+        };
+        let entries = vec![
+            boots("one"),
+            Entry::new("", Action::Gap),
+            Entry {
+                indent: 2,
+                ..Entry::new("more", Action::Page(1))
+            },
+            Entry {
+                password: Some(Password::new("secret")),
+                ..boots("locked")
+            },
+            Entry {
+                disabled: true,
+                hot_key: Some(b'x'),
+                ..boots("disabled")
+            },
+            boots("inside"),
+        ];
+        let url = Url::parse("http://192.0.2.1/menu").unwrap();
+        let mut menu = Menu {
+            timeout: Some(Duration::from_secs(5)),
+            total: Some(Duration::from_secs(600)),
+            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
+        };
+        menu.pages[0].lines = vec![0, 1, 2, 3, 4];
+        menu.pages.push(Page {
+            title: Some("More".into()),
+            lines: vec![5],
+            selected: 0,
+            parent: Some(0),
+        });
+        menu
+    }
+
+    /// Presses these keys, a tenth of a second apart, and returns what was chosen and the terminal.
+    fn typed(menu: &Menu, keys: &[&[u8]]) -> (Option<Pick>, Terminal) {
+        let (mut out, mut terminal) = (String::new(), Terminal::new());
+        let mut screen = Screen::new(menu, at(0), &mut out);
+        let mut chosen = None;
+        for (i, keys) in keys.iter().enumerate() {
+            let choice = press(&mut screen, keys, i as i64 * 100, &mut out);
+            terminal.show(&mut out);
+            if let Some(Choice::Entry { pick, by_person }) = choice {
+                assert!(by_person);
+                chosen = Some(pick);
+                break;
+            }
+        }
+        (chosen, terminal)
+    }
+
+    #[test]
+    fn submenus_help_texts_and_what_cannot_be_selected() {
+        let menu = rich();
+        let (_, terminal) = typed(&menu, &[]);
+        let mut out = String::new();
+        Screen::new(&menu, at(0), &mut out);
+        let mut terminal = {
+            let mut fresh = terminal;
+            fresh.show(&mut out);
+            fresh
+        };
+        assert_eq!(
+            terminal.lines(),
+            [
+                "Rack 7",
+                "",
+                ">     one",
+                "",
+                "        more >",
+                "      locked",
+                "      disabled",
+                "",
+                "Arrows and hot keys select, Enter boots, Tab edits",
+                "Boots in 5 s: one",
+                "",
+                "Help for one",
+            ]
+        );
+        assert_eq!(terminal.asked, 1);
+        // Down skips the gap, and the help text goes with the selection; a disabled entry is never selected.
+        (_, terminal) = typed(&menu, &[b"\x1b[B"]);
+        assert_eq!(
+            (terminal.line(4).as_str(), terminal.line(11).as_str()),
+            (">       more >", "")
+        );
+        (_, terminal) = typed(&menu, &[b"\x1b[F", b"x"]);
+        assert_eq!(terminal.line(5), ">     locked");
+        // Into the submenu, back by Esc or left, and what is inside boots.
+        (_, terminal) = typed(&menu, &[b"\x1b[B", b"\r"]);
+        assert_eq!(
+            (terminal.line(0).as_str(), terminal.line(2).as_str()),
+            ("More", ">     inside")
+        );
+        for back in [&b"\x1b"[..], b"\x1b[D"] {
+            (_, terminal) = typed(&menu, &[b"\x1b[B", b"\r", back]);
+            assert_eq!(terminal.line(0), "Rack 7");
+        }
+        assert_eq!(typed(&menu, &[b"\x1b[B", b"\r", b"\r"]).0, Some(Pick::plain(5)));
+        // Nothing leads out of the menu itself.
+        assert_eq!(typed(&menu, &[b"\x1b", b"\r"]).0, Some(Pick::plain(0)));
+    }
+
+    #[test]
+    fn a_locked_entry_asks_for_its_password_and_gives_up_after_five() {
+        let mut menu = rich();
+        let down: &[u8] = b"\x1b[F";
+        let (chosen, terminal) = typed(&menu, &[down, b"\r", b"secret\r"]);
+        assert_eq!(chosen, Some(Pick::plain(3)));
+        assert!(terminal.lines().contains(&"Password: ******".to_string()));
+        let (chosen, terminal) = typed(&menu, &[down, b"\r", b"wrong\r", b"\r", b"secret\r"]);
+        assert_eq!(chosen, Some(Pick::plain(3)));
+        assert!(terminal.lines().contains(&"Wrong password".to_string()));
+        let mut keys = vec![down];
+        (0..MAX_WRONG).for_each(|_| keys.extend([&b"\r"[..], b"wrong\r"]));
+        keys.extend([&b"\r"[..], b"secret\r"]);
+        let (chosen, terminal) = typed(&menu, &keys);
+        assert_eq!(chosen, None);
+        assert!(terminal.lines().contains(&"Too many wrong passwords".to_string()));
+        // Nor can it be edited without.
+        assert_eq!(typed(&menu, &[down, b"\t", b"\r", b"\r"]).0, None);
+        assert_eq!(typed(&menu, &[down, b"\r", b"\x1b", b"\x1b[A"]).0, None);
+        menu.master = Some(Password::new("master"));
+        assert_eq!(typed(&menu, &[down, b"\r", b"master\r"]).0, Some(Pick::plain(3)));
+    }
+
+    #[test]
+    fn a_command_line_is_edited_when_the_menu_allows_it() {
+        let mut menu = rich();
+        let edited = |line: &str| {
+            Some(Pick {
+                line: Some(line.into()),
+                ..Pick::plain(0)
+            })
+        };
+        let (chosen, terminal) = typed(&menu, &[b"\t", b" single", b"\x01\x1b[3~i\r"]);
+        assert_eq!(chosen, edited("image quiet single"));
+        assert!(terminal.lines().contains(&"> image quiet single".to_string()));
+        // Esc and an empty line change nothing.
+        for keys in [&b" x\x03"[..], b"\x15\r"] {
+            assert_eq!(typed(&menu, &[b"\t", keys, b"\r"]).0, Some(Pick::plain(0)));
+        }
+        menu.master = Some(Password::new("master"));
+        assert_eq!(typed(&menu, &[b"\t", b"wrong\r", b"x\r"]).0, None);
+        assert_eq!(
+            typed(&menu, &[b"\t", b"master\r", b" x\r"]).0,
+            edited("Image quiet x")
+        );
+        menu.editing = Editing::Forbidden;
+        assert_eq!(typed(&menu, &[b"\t", b"master\r", b" x\r"]).0, None);
+    }
+
+    #[test]
+    fn the_terminals_size_is_used_once_it_says_it_and_holds_no_countdown() {
+        let menu = many();
+        for (answer, rows, columns) in [
+            (&b"\x1b[40;132R"[..], 40, 132),
+            (b"\x1b[1;1R", 12, 20),
+            (b"\x1b[12;20R", 12, 20),
+        ] {
+            let mut menu = menu.clone();
+            menu.timeout = Some(Duration::from_secs(5));
+            menu.total = Some(Duration::from_secs(600));
+            let mut out = String::new();
+            let mut screen = Screen::new(&menu, at(0), &mut out);
+            out.clear();
+            assert_eq!(press(&mut screen, answer, 10, &mut out), None);
+            let mut terminal = Terminal::of(Size { rows, columns });
+            terminal.show(&mut out);
+            assert_eq!(screen.rows(), rows - AROUND);
+            assert_eq!(terminal.line(2), ">     Entry 0");
+            assert_eq!(terminal.asked, 0, "an answer is not asked about");
+            assert_eq!(screen.deadline, Some(at(5000)));
+            // Later it is noise.
+            assert_eq!(press(&mut screen, b"\x1b[30;90R", 3000, &mut out), None);
+            assert_eq!(screen.size, Size { rows, columns });
+            assert_eq!(press(&mut screen, b"\x1b[F", 3100, &mut out), None);
+            terminal.show(&mut out);
+            assert_eq!(terminal.line(rows - AROUND + 1), ">     Entry 99");
+        }
+    }
+
+    #[test]
+    fn noise_in_a_dialogue_holds_no_boot_beyond_the_bound() {
+        let menu = rich();
+        for (pause, opening) in [
+            (1000, &[&b"\t"[..]][..]),
+            (30, &[b"\t"]),
+            (1000, &[b"\x1b[F", b"\r"]),
+            (5, &[b"\x1b[B", b"\r"]),
+        ] {
+            let (mut out, mut terminal) = (String::new(), Terminal::new());
+            let (mut random, mut millis) = (Random(11), 0);
+            let mut screen = Screen::new(&menu, at(0), &mut out);
+            for keys in opening {
+                assert_eq!(press(&mut screen, keys, millis, &mut out), None);
+                millis += 100;
+            }
+            let ended = (0..700_000).any(|_| {
+                millis += pause;
+                screen.byte(random.byte(), at(millis));
+                let ended = screen.tick(at(millis), &mut out).is_some();
+                terminal.show(&mut out);
+                ended
+            });
+            assert!(
+                ended && at(millis) <= at(0) + ATTENDED + Duration::from_secs(1),
+                "{pause} {millis}"
             );
         }
     }

@@ -80,6 +80,16 @@ impl Burst {
         }
     }
 
+    /// Whether something waits for silence.
+    pub(crate) fn waits(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Another limit.
+    pub(crate) fn limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     pub(crate) fn push(&mut self, byte: u8, now: Instant) {
         if self.bytes.len() <= self.limit {
             self.bytes.push(byte);
