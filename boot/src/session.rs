@@ -129,8 +129,7 @@ fn from_menu<N: Device>(
     let mut menus: usize = 0;
     let mut opened = net.now();
     loop {
-        let picked = menu::choose(net, fetcher, console, &menu, memory.bytes_mut());
-        let picked = picked.ok_or(Error::Menu(menu::Error::Left))?;
+        let picked = menu::choose(net, fetcher, console, &menu, memory.bytes_mut())?;
         let mut pick = picked.pick;
         loop {
             // The lease may have changed while the menu waited.

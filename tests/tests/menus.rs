@@ -278,3 +278,23 @@ fn u_boots_names_are_searched_before_default() {
     let handoff = site.boot_with(&Settings::default()).expect("a menu is there");
     assert!(site.inspect(&handoff).bootargs.contains("entry=uboot"));
 }
+
+#[test]
+fn a_menu_that_waits_for_a_person_is_fetched_again_after_an_hour() {
+    let waits = format!("PROMPT 1\nTIMEOUT 0\n{}", label("one", ""));
+    let mut site = site(&waits, &[]);
+    site.lan.limit(seconds(2 * 3600));
+    site.route("/boot/menu", [Reply::ok(waits), Reply::ok(label("two", ""))]);
+    // Lone bytes of noise, none of them Enter.
+    let mut node = std::mem::take(&mut site.node);
+    for i in 0..600 {
+        node = node.types(seconds(5 + 6 * i), *b"~");
+    }
+    site.node = node;
+    assert_eq!(entry(&mut site), "two");
+    assert!((3600..3700).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert_eq!(
+        site.errors()[0].text,
+        "menu: waits for a person, and nobody chose anything for 60 min"
+    );
+}

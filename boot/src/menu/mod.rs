@@ -108,6 +108,8 @@ pub enum Error {
     TooManyMenus,
     /// A person left the menu.
     Left,
+    /// The menu waits for a person, and for an hour none came.
+    Unattended,
 }
 
 /// What was wrong in one place where a menu could have been.
@@ -176,6 +178,10 @@ impl fmt::Display for Error {
             Self::Load(fault) => fault.fmt(f),
             Self::TooManyMenus => write!(f, "more than {MAX_MENUS} menus lead to each other"),
             Self::Left => f.write_str("left without a choice"),
+            Self::Unattended => {
+                let minutes = screen::LONGEST.secs() / 60;
+                write!(f, "waits for a person, and nobody chose anything for {minutes} min")
+            }
         }
     }
 }
@@ -254,14 +260,18 @@ pub struct Picked {
 }
 
 /// Shows the menu on the console until the person or the clock has picked something that leads elsewhere. Texts that it
-/// shows are fetched into `scratch`. `None` when a person left.
+/// shows are fetched into `scratch`.
+///
+/// # Errors
+///
+/// [`Error::Left`] when a person left, [`Error::Unattended`] when a menu without a timeout was shown for an hour in vain.
 pub fn choose<N: Device>(
     net: &mut Net<'_, N>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     menu: &Menu,
     scratch: &mut [u8],
-) -> Option<Picked> {
+) -> Result<Picked, Error> {
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
     let picked = loop {
@@ -269,12 +279,13 @@ pub fn choose<N: Device>(
             Choice::Entry { pick, by_person } => {
                 let entry = menu.entries.get(pick.entry);
                 let Some(Action::Text(file)) = entry.map(|entry| &entry.action).filter(|_| by_person) else {
-                    break Some(Picked { pick, by_person });
+                    break Ok(Picked { pick, by_person });
                 };
                 show_text(net, fetcher, menu, file, scratch, &mut output);
             }
             Choice::Text(file) => show_text(net, fetcher, menu, file, scratch, &mut output),
-            Choice::Left | Choice::Unattended => break None,
+            Choice::Left => break Err(Error::Left),
+            Choice::Unattended => break Err(Error::Unattended),
         }
     };
     screen.close(&mut output);

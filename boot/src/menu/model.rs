@@ -45,7 +45,7 @@ pub struct Menu {
     pub on_timeout: Pick,
     /// What is tried when an entry that the clock chose fails.
     pub on_error: Option<Pick>,
-    /// How long to wait for a key; `None` waits for ever.
+    /// How long to wait for a key; `None` waits for a person, an hour or so.
     pub timeout: Option<Duration>,
     /// How long the menu can be held in all, whatever keys come; `None` only when [`Menu::timeout`] is, too.
     pub total: Option<Duration>,

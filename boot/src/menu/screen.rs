@@ -18,7 +18,7 @@ use core::mem;
 use smoltcp::time::{Duration, Instant};
 
 use super::model::{Key as Named, Page};
-use super::{Action, Display, Editing, Entry, Hold, Manners, Menu, Pick};
+use super::{Action, Display, Editing, Entry, Manners, Menu, Pick};
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
 use crate::terminal::{self, ASK_SIZE, Size, put};
@@ -49,8 +49,8 @@ const BEFORE: usize = 6;
 /// Characters of a line elsewhere.
 const WIDTH: usize = 70;
 
-/// How long a script's menu without a timeout is shown at most, whatever keys come.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a menu without a timeout waits for a person, whatever keys come: a node must come back.
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How a menu ended, or what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub(super) struct Screen<'m> {
     /// Past this no key moves the deadline.
     latest: Instant,
     /// When a menu without a deadline is given up.
-    abandoned: Option<Instant>,
+    abandoned: Instant,
     burst: Burst,
     /// The status line as drawn.
     status: String,
@@ -141,7 +141,7 @@ impl<'m> Screen<'m> {
             wrong: 0,
             deadline: wait.map(|wait| (now + wait).min(latest)),
             latest,
-            abandoned: menu.manners.hold().map(|hold| now + hold.unattended),
+            abandoned: now + menu.manners.hold().map_or(LONGEST, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
@@ -191,7 +191,7 @@ impl<'m> Screen<'m> {
                 by_person: false,
             });
         }
-        if self.deadline.is_none() && self.abandoned.is_some_and(|end| now >= end) {
+        if self.deadline.is_none() && now >= self.abandoned {
             return Some(Choice::Unattended);
         }
         if self.visible {
@@ -545,17 +545,12 @@ impl<'m> Screen<'m> {
 
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
     fn attended(&mut self, now: Instant) {
-        if let Some(Hold {
-            after_key,
-            unattended,
-        }) = self.menu.manners.hold()
-        {
-            let longest = self.latest + LONGEST;
-            self.abandoned = Some((now + unattended).min(longest));
-            if let Some(after_key) = after_key {
-                self.deadline = Some((now + after_key).min(longest));
-                return;
-            }
+        let longest = self.latest + LONGEST;
+        let hold = self.menu.manners.hold();
+        self.abandoned = (now + hold.map_or(LONGEST, |hold| hold.unattended)).min(longest);
+        if let Some(after_key) = hold.and_then(|hold| hold.after_key) {
+            self.deadline = Some((now + after_key).min(longest));
+            return;
         }
         self.deadline = self
             .deadline
@@ -962,7 +957,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_hold_a_countdown_for_ten_minutes_at_most_and_a_timeout_of_zero_for_ever() {
+    fn keys_hold_a_countdown_for_ten_minutes_at_most_and_a_timeout_of_zero_for_an_hour_more() {
         let menu = three(Display::Shown, Some(5));
         let mut out = String::new();
         let mut screen = Screen::new(&menu, at(0), &mut out);
@@ -973,8 +968,14 @@ mod tests {
 
         let menu = three(Display::Shown, None);
         let mut screen = Screen::new(&menu, at(0), &mut out);
-        assert_eq!(screen.tick(at(i64::from(u32::MAX)), &mut out), None);
+        assert_eq!(screen.tick(at(3_599_999), &mut out), None);
         assert_eq!(screen.status, "Waiting for a key");
+        assert_eq!(screen.tick(at(3_600_000), &mut out), Some(Choice::Unattended));
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        let end = (0..1000)
+            .map(|i| i * 30_000)
+            .find(|&millis| press(&mut screen, b"\x1b[A", millis, &mut out).is_some());
+        assert_eq!(end, Some(4_200_000), "an hour and the ten minutes of any menu");
     }
 
     #[test]
