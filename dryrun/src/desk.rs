@@ -63,8 +63,8 @@ pub(crate) struct Listener {
     pub(crate) partial: Option<String>,
     /// Whether any was.
     pub(crate) any_partial: bool,
-    /// Whether the menu's choice is the operator's.
-    pub(crate) operator: bool,
+    /// The entry of the menu that the operator wants.
+    pub(crate) wanted: Option<usize>,
 }
 
 impl Listener {
@@ -119,16 +119,27 @@ impl Listener {
         });
         self.shared.offered.borrow_mut().extend(names);
         let mut choices = self.shared.choices.borrow_mut();
-        let found = choices.iter().enumerate().find_map(|(at, choice)| {
+        self.wanted = None;
+        let mut keys = Vec::new();
+        while let Some((at, entry, way)) = choices.iter().enumerate().find_map(|(at, choice)| {
             let is = |text: &str| text.trim() == choice.trim();
             let entry = menu.entries.iter().position(|entry| {
                 entry.selectable() && (is(&entry.name) || entry.label.as_deref().is_some_and(is))
             })?;
-            Some((at, keys_to(menu, entry)?))
-        });
-        self.operator = found.is_some();
-        let Some((at, keys)) = found else { return };
-        choices.remove(at);
+            Some((at, entry, keys_to(menu, entry)?))
+        }) {
+            choices.remove(at);
+            keys = way;
+            // A submenu is only on the way: what is chosen in it comes next, or nothing is.
+            let submenu = menu
+                .entries
+                .get(entry)
+                .is_some_and(|entry| matches!(entry.action, Action::Page(_)));
+            self.wanted = Some(entry).filter(|_| !submenu);
+            if !submenu {
+                break;
+            }
+        }
         let now = self.clock.now();
         let mut typed = self.shared.keys.borrow_mut();
         typed.clear();
@@ -141,14 +152,24 @@ impl Listener {
 
     fn chosen(&mut self, menu: &Menu, chosen: Chosen) {
         self.shared.keys.borrow_mut().clear();
-        let entry = match chosen {
-            Chosen::Entry(entry) => menu.entries.get(entry),
-            Chosen::Left | Chosen::Unattended => None,
+        let (index, entry) = match chosen {
+            Chosen::Entry(entry) => (Some(entry), menu.entries.get(entry)),
+            Chosen::Left | Chosen::Unattended => (None, None),
         };
+        let wanted = self.wanted.take();
+        if let Some(wanted) = wanted.filter(|wanted| Some(*wanted) != index) {
+            let name = menu.entries.get(wanted).map_or("", |entry| &entry.name);
+            self.tell(Told::End(Decision::Fail {
+                step: "choose",
+                reason: format!(
+                    "\"{name}\" is in the menu and did not let itself be chosen: it may ask for a password"
+                ),
+            }));
+        }
         self.tell(Told::Menu(trace::Menu {
             chosen: entry.map(|entry| entry.name.clone()),
             by: match chosen {
-                Chosen::Entry(_) if self.operator => "operator",
+                Chosen::Entry(_) if wanted.is_some() => "operator",
                 Chosen::Entry(_) => "timeout",
                 Chosen::Left => "left",
                 Chosen::Unattended => "nobody",
@@ -157,7 +178,13 @@ impl Listener {
         }));
         // Where no disk can be booted the menu would come again, or the boot fail: what it asks for is told.
         if entry.is_some_and(|entry| matches!(entry.action, Action::Local(_))) {
-            self.tell(Told::End(Decision::Local));
+            self.tell(Told::End(match self.shared.left_over() {
+                Some(reason) => Decision::Fail {
+                    step: "choose",
+                    reason,
+                },
+                None => Decision::Local,
+            }));
         }
     }
 }

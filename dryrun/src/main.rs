@@ -74,7 +74,7 @@ struct Run {
     limit: Instant,
     /// The menu that is open.
     menu: Option<trace::Menu>,
-    /// Whether the operator's choice is the last thing that happened.
+    /// Whether the last choice was the operator's.
     picked: bool,
     /// The last error.
     error: Option<String>,
@@ -109,14 +109,18 @@ impl Run {
                         reason: "nothing was decided in as many requests as allowed (--requests)".into(),
                     };
                 }
-                Told::Asking => (self.requests, self.picked) = (self.requests - 1, false),
+                Told::Asking => self.requests -= 1,
                 Told::Error(error) => self.error = Some(error.clone()),
                 Told::Shown(menu) => {
                     // A person may choose again when an entry cannot boot; the operator meant this one.
                     if let Some(error) = self.error.take().filter(|_| self.picked) {
+                        let (step, reason) = ["fetch", "verify", "load", "menu"]
+                            .into_iter()
+                            .find_map(|step| Some((step, error.strip_prefix(step)?.strip_prefix(": ")?)))
+                            .unwrap_or(("menu", &error));
                         return Decision::Fail {
-                            step: "menu",
-                            reason: error.strip_prefix("menu: ").unwrap_or(&error).into(),
+                            step,
+                            reason: reason.into(),
                         };
                     }
                     self.menu = Some(menu.clone());

@@ -111,7 +111,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
             heads: options.heads,
             partial: None,
             any_partial: false,
-            operator: false,
+            wanted: None,
         },
     };
     let settings = Settings {

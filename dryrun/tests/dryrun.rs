@@ -301,6 +301,38 @@ fn a_pxelinux_menu_is_walked_by_its_labels() {
 }
 
 #[test]
+fn an_operator_s_choice_that_comes_to_nothing_is_no_success() {
+    let server = server();
+    server.put(
+        "/menu",
+        Answer::ok(
+            "UI menu.c32\nPROMPT 0\nTIMEOUT 50\nDEFAULT disk\nLABEL disk\nLOCALBOOT 0\nLABEL gone\nKERNEL gone\n\
+             LABEL locked\nMENU PASSWD secret\nKERNEL vmlinuz\n\
+             MENU BEGIN deep\nMENU TITLE Deeper\nLABEL two\nKERNEL vmlinuz\nAPPEND two\nMENU END\n",
+        ),
+    );
+    let source = url(&server, "/menu");
+    for (choices, step) in [
+        (&["dsik"][..], "choose"),
+        (&["locked"], "choose"),
+        (&["deep", "three"], "choose"),
+        (&["gone"], "fetch"),
+    ] {
+        let options: Vec<&str> = choices.iter().flat_map(|choice| ["--choose", *choice]).collect();
+        let (code, trace) = trace(&source, &options);
+        assert_eq!(
+            (code, &trace.last().unwrap()["step"]),
+            (1, &json!(step)),
+            "{choices:?}: {trace:?}"
+        );
+    }
+    // Through the submenu's own entry, or at once.
+    let (code, trace) = trace(&source, &["--choose", "deep", "--choose", "two"]);
+    assert_eq!((code, &trace.last().unwrap()["cmdline"]), (0, &json!("two")));
+    assert_eq!(of(&trace, "menu")[0]["chosen"], "two");
+}
+
+#[test]
 fn with_head_the_rest_of_a_payload_stays_where_it_is() {
     let server = server();
     let len = 64 << 20;

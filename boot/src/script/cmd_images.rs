@@ -224,11 +224,12 @@ impl Interpreter<'_, '_> {
             stem.into()
         });
         let name = arguments.value('n').map_or(stripped, Into::into);
-        self.images.extract(id, name)?;
+        let extracted = self.images.extract(id, name);
+        // Whether it could be unpacked or not: who goes on with `initrd` of the same file has one, not two.
         if !arguments.has('k') {
             self.images.free(id);
         }
-        Ok(Step::Done)
+        extracted.map(|_| Step::Done)
     }
 
     pub(super) fn imgtrust(&mut self, words: &[String]) -> Result<Step, Failure> {
