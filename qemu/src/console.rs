@@ -93,7 +93,8 @@ impl Console {
         self.output.lock().echo = true;
     }
 
-    /// Everything printed so far; bytes that are not UTF-8 read as U+FFFD, carriage returns are dropped.
+    /// Everything printed so far; bytes that are not UTF-8 read as U+FFFD, and what is written over a line
+    /// from its beginning is a line of its own.
     pub fn text(&self) -> String {
         self.output.lock().text.clone()
     }
@@ -195,8 +196,10 @@ fn collect(mut reader: UnixStream, output: &Output) {
         state.bytes.extend_from_slice(bytes);
         rest.extend_from_slice(bytes);
         let whole = complete(&rest);
-        let text = String::from_utf8_lossy(rest.get(..whole).unwrap_or_default()).replace('\r', "");
-        state.text.push_str(&text);
+        let text = String::from_utf8_lossy(rest.get(..whole).unwrap_or_default());
+        state
+            .text
+            .push_str(&text.replace("\r\n", "\n").replace('\r', "\n"));
         rest.drain(..whole);
         output.grown.notify_all();
     }
@@ -204,8 +207,9 @@ fn collect(mut reader: UnixStream, output: &Output) {
     output.grown.notify_all();
 }
 
-/// How much of `bytes` can be decoded now: all but a character whose end has yet to arrive.
+/// How much of `bytes` can be decoded now: all but a character, or an end of line, whose end has yet to arrive.
 fn complete(bytes: &[u8]) -> usize {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         _ => bytes.len(),
@@ -256,6 +260,19 @@ mod tests {
         machine.write_all(b"\xff!").unwrap();
         console.expect("é\u{fffd}!", PATIENCE).unwrap();
         assert_eq!(console.bytes(), [0xc3, 0xa9, 0xff, b'!']);
+    }
+
+    #[test]
+    fn what_is_written_over_a_line_is_a_line() {
+        let (mut machine, mut console) = pair();
+        machine.write_all(b"  1.0 MiB of 4.0 MiB\r").unwrap();
+        thread::yield_now();
+        machine.write_all(b"nic: link down\r").unwrap();
+        thread::yield_now();
+        machine.write_all(b"\nnic: link up\r\n").unwrap();
+        console.expect("^nic: link down$", PATIENCE).unwrap();
+        console.expect("^nic: link up$", PATIENCE).unwrap();
+        assert!(!console.text().contains("\n\n"));
     }
 
     #[test]
