@@ -178,6 +178,9 @@ impl Listener {
         }));
         // Where no disk can be booted the menu would come again, or the boot fail: what it asks for is told.
         if entry.is_some_and(|entry| matches!(entry.action, Action::Local(_))) {
+            self.tell(Told::Note(
+                "this firmware has no driver for a local disk: a node goes on with ONERROR or the menu, or fails".into(),
+            ));
             self.tell(Told::End(match self.shared.left_over() {
                 Some(reason) => Decision::Fail {
                     step: "choose",

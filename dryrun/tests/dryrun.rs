@@ -289,6 +289,8 @@ fn a_pxelinux_menu_is_walked_by_its_labels() {
     assert_eq!((code, &chosen.last().unwrap()["cmdline"]), (0, &json!("two")));
     let (code, chosen) = trace(&source, &["--choose", "disk"]);
     assert_eq!((code, chosen.last().unwrap()), (0, &json!({"event": "local"})));
+    let note = of(&chosen, "note")[0]["text"].as_str().unwrap();
+    assert!(note.contains("no driver"), "{note}");
     // A person could choose again: the operator hears why it does not boot.
     let (code, chosen) = trace(&source, &["--choose", "pc"]);
     assert_eq!(
