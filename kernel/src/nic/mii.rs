@@ -66,6 +66,8 @@ const RESET_PATIENCE: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Without a link for so long a person is told; gigabit negotiation takes 2 to 4 s.
 const WORTH_A_LINE: Duration = Duration::from_secs(8);
+/// Between two such lines: whoever comes later sees one, and a log does not fill.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Access to the registers of the PHYs on one MDIO bus.
 pub(crate) trait Mdio {
@@ -161,7 +163,7 @@ pub(crate) struct Phy {
     gigabit: bool,
     link: Option<Link>,
     next_look: Instant,
-    /// When to tell a person that no link has come; never twice for one loss.
+    /// When to tell a person that no link has come.
     complain_at: Option<Instant>,
 }
 
@@ -271,6 +273,15 @@ impl Phy {
         now >= self.next_look
     }
 
+    /// Whether to tell a person that no link has come: after a while, and then each minute.
+    fn is_worth_a_line(&mut self, now: Instant) -> bool {
+        let due = self.complain_at.is_some_and(|at| now >= at);
+        if due {
+            self.complain_at = Some(now + SAY_AGAIN);
+        }
+        due
+    }
+
     /// Looks at the link when that is due, ten times a second: one register while nothing changes. Says what changed, also on
     /// the log. A loss between two looks is reported as one look of `Down`, because the speed may be another after it.
     pub(crate) fn look<M: Mdio>(&mut self, mdio: &mut M, now: Instant) -> Result<Option<Change>, M::Error> {
@@ -296,12 +307,12 @@ impl Phy {
             }
             (false, Some(_)) => {
                 self.link = None;
+                self.complain_at = Some(now + WORTH_A_LINE);
                 warn!("nic: link down");
                 Ok(Some(Change::Down))
             }
             (false, None) => {
-                if self.complain_at.is_some_and(|at| now >= at) {
-                    self.complain_at = None;
+                if self.is_worth_a_line(now) {
                     warn!("nic: no link yet: is the cable plugged in, and the switch on?");
                 }
                 Ok(None)
@@ -503,6 +514,25 @@ pub(crate) mod tests {
         fast.plug(ALL, 0x3800);
         let change = phy.look(&mut fast, Instant::ZERO).unwrap();
         assert!(matches!(change, Some(Change::Up(link)) if link.speed == Speed::Hundred));
+    }
+
+    #[test]
+    fn a_missing_link_is_told_again_each_minute_until_there_is_one() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        let told = |phy: &mut Phy, seconds: core::ops::Range<i64>| -> Vec<i64> {
+            seconds
+                .filter(|&second| phy.is_worth_a_line(Instant::from_secs(second)))
+                .collect()
+        };
+        assert_eq!(told(&mut phy, 0..150), [8, 68, 128]);
+        bus.plug(ALL, 0x3800);
+        phy.look(&mut bus, Instant::from_secs(150)).unwrap();
+        assert_eq!(told(&mut phy, 150..300), []);
+        bus.unplug();
+        phy.look(&mut bus, Instant::from_secs(300)).unwrap();
+        assert_eq!(told(&mut phy, 300..370), [308, 368]);
     }
 
     #[test]
