@@ -176,11 +176,14 @@ impl Listener {
             },
             ..described(menu)
         }));
-        // Where no disk can be booted the menu would come again, or the boot fail: what it asks for is told.
-        if entry.is_some_and(|entry| matches!(entry.action, Action::Local(_))) {
+        let local = entry.is_some_and(|entry| matches!(entry.action, Action::Local(_)));
+        if local {
             self.tell(Told::Note(
                 "this firmware has no driver for a local disk: a node goes on with ONERROR or the menu, or fails".into(),
             ));
+        }
+        // What the menu says for that case comes next. Else it would be shown again, or the boot fail: what it asks for is told.
+        if local && (wanted.is_some() || menu.on_error.is_none()) {
             self.tell(Told::End(match self.shared.left_over() {
                 Some(reason) => Decision::Fail {
                     step: "choose",

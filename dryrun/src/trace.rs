@@ -99,12 +99,13 @@ impl Decision {
     /// The exit status of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Boot { .. } | Self::Local => 0,
+            Self::Boot { .. } => 0,
             Self::Fail { .. } => 1,
             Self::Exit(_) => 3,
             Self::Shell => 4,
             Self::Reset => 5,
             Self::Poweroff => 6,
+            Self::Local => 7,
         }
     }
 
@@ -143,7 +144,7 @@ impl Decision {
                 let fdt = fdt.as_deref().unwrap_or("the firmware's");
                 text + &format!("  fdt      {fdt}\n")
             }
-            Self::Local => "local    the local disk boots\n".into(),
+            Self::Local => "local    the local disk is to boot\n".into(),
             Self::Reset => "reset    the board resets\n".into(),
             Self::Poweroff => "poweroff the board goes off\n".into(),
             Self::Shell => "shell    a prompt waits for a person\n".into(),

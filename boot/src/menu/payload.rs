@@ -192,7 +192,7 @@ fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<String> {
         "serial#" => Some(format!("{:016x}", board.serial)),
         "pxeuuid" => Some(Uuid::of(board).to_string()),
         "board" => Some("rpi".into()),
-        "board_name" => Some(board.model.into()),
+        "board_name" => Some(board.model.trim_start_matches("Raspberry Pi ").into()),
         "board_rev" => Some(format!("{kind:#x}")),
         "board_revision" => Some(format!("{:#X}", board.revision)),
         "soc" => Some("bcm283x".into()),
