@@ -176,7 +176,19 @@ impl Url {
     }
 
     /// All of it, the password too: for scripts, not for a person's eyes.
+    #[cfg(not(fuzzing))]
     pub(crate) fn whole(&self) -> String {
+        self.written()
+    }
+
+    /// The same, for the fuzz targets.
+    #[cfg(fuzzing)]
+    #[doc(hidden)]
+    pub fn whole(&self) -> String {
+        self.written()
+    }
+
+    fn written(&self) -> String {
         let shown = self.to_string();
         match &self.userinfo {
             Some(userinfo) => shown.replacen("***", userinfo, 1),

@@ -6,6 +6,7 @@ mod boot;
 mod builtin;
 mod elf;
 mod emulator;
+mod fuzz;
 mod image;
 mod ipxe;
 mod payload;

@@ -152,7 +152,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 18] = [
+const PACKAGES: [Package; 19] = [
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
@@ -219,6 +219,12 @@ const PACKAGES: [Package; 18] = [
         name: "libfdt-dev",
         proof: "/usr/include/libfdt.h",
         goal: Goal::Emulator,
+    },
+    // Builds libFuzzer.
+    Package {
+        name: "g++",
+        proof: "c++",
+        goal: Goal::Test,
     },
     Package {
         name: "iproute2",
@@ -356,6 +362,7 @@ mod tests {
                 "needs the program flex (Debian: flex)",
                 "needs the program bison (Debian: bison)",
                 "needs the program patch (Debian: patch)",
+                "needs the program c++ (Debian: g++)",
                 "needs the program ip (Debian: iproute2)",
                 "needs the program dnsmasq (Debian: dnsmasq-base)",
                 "needs the program fdtoverlay (Debian: device-tree-compiler)",

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::image::{self, Profile};
 use crate::rust_target::TARGET;
 use crate::setup::{self, Goal};
-use crate::{builtin, cargo, execute};
+use crate::{builtin, cargo, execute, fuzz};
 
 /// Passed, failed and skipped checks, the latter two with what a person wants to know of them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -97,6 +97,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         command.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
         tests(&mut command).unwrap_or_else(|error| Tally::of(Err(error), "tests"))
     });
+    stage("fuzz targets", &mut fuzzed);
     Ok(summary(stages))
 }
 
@@ -130,6 +131,21 @@ fn images() -> Tally {
         tally.add(Tally::of(built, profile.name()));
     }
     tally.add(Tally::of(builtin::build().map(drop), "payload"));
+    tally
+}
+
+/// Runs each fuzz target, which is a check.
+fn fuzzed() -> Tally {
+    let mut tally = Tally::default();
+    match fuzz::run() {
+        Err(error) => tally.add(Tally::of(Err(error), "fuzz")),
+        Ok(fuzz::Outcome::Skipped(reason)) => tally.skipped.push(reason),
+        Ok(fuzz::Outcome::Ran(ends)) => {
+            for (name, end) in ends {
+                tally.add(Tally::of(end, &format!("fuzz {name}")));
+            }
+        }
+    }
     tally
 }
 

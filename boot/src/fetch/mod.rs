@@ -713,6 +713,26 @@ impl Transfer<'_> {
     }
 }
 
+/// Reads a response's head and as much of its body as there is, in pieces of `piece` bytes: the status, the body, and
+/// whether it was whole. For the fuzz targets.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn parse(message: &[u8], piece: usize) -> Option<(u16, alloc::vec::Vec<u8>, bool)> {
+    let (head, len) = head::Head::parse(message).ok()??;
+    let mut decoder = body::Body::new(head.framing);
+    let mut content = alloc::vec![0; message.len()];
+    let mut filled: usize = 0;
+    for part in message.get(len..)?.chunks(piece) {
+        let room = content.get_mut(filled..)?;
+        filled = filled.saturating_add(decoder.decode(part, room).ok()?.1);
+        if decoder.is_done() {
+            break;
+        }
+    }
+    content.truncate(filled);
+    Some((head.status, content, decoder.is_done()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -265,6 +265,17 @@ impl fmt::Display for Lease {
     }
 }
 
+/// Reads an answer to whatever question it names: the DHCP parser, for the fuzz targets.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn parse(bytes: &[u8]) -> Option<Options> {
+    let xid = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
+    let mac = EthernetAddress(*bytes.get(28..)?.first_chunk()?);
+    let reply = packet::Reply::parse(bytes, xid, mac).ok()?;
+    reply.first_boot_item();
+    Some(reply.everything())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -407,6 +407,17 @@ pub(crate) fn write(console: &mut dyn Console, output: &mut String) {
     output.clear();
 }
 
+/// The menu in the text that `response` left in `scratch`: the PXELINUX parser, for the fuzz targets.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn parse(
+    response: &fetch::Response,
+    scratch: &mut [u8],
+    get: &mut fetch::Get<'_>,
+) -> Result<Menu, Fault> {
+    pxelinux::parse(response, None, scratch, get)
+}
+
 #[cfg(test)]
 mod tests {
     use core::cell::Cell;

@@ -24,6 +24,13 @@ impl Password {
         Self(text.into())
     }
 
+    /// As it stands in the menu, for the fuzz targets.
+    #[cfg(fuzzing)]
+    #[doc(hidden)]
+    pub fn written(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it is `typed`. An empty one is nobody's, and so is one in a form that is not known here.
     pub fn is(&self, typed: &str) -> bool {
         let Some(form) = self.0.strip_prefix('$') else {

@@ -1,0 +1,73 @@
+//! The text of iPXE scripts: lines, labels, words and operators, printed and read again.
+#![no_main]
+
+use boot::script::line::{self, NoLine, Operator, Place, Text};
+use fuzz::within;
+use libfuzzer_sys::fuzz_target;
+
+type Lines = Vec<(Option<String>, String)>;
+
+fn lines(text: &Text) -> Lines {
+    let (mut lines, mut place) = (Vec::new(), Place::default());
+    loop {
+        match text.line(place) {
+            Ok(line) => {
+                assert!(line.next.offset > place.offset && line.next.line > place.line);
+                lines.push((line.label, line.command.into_owned()));
+                place = line.next;
+            }
+            Err(NoLine::End | NoLine::Unfinished | NoLine::TooLong) => return lines,
+        }
+    }
+}
+
+fn printed(lines: &Lines) -> String {
+    let line = |(label, command): &(Option<String>, String)| match label {
+        // One carriage return is part of the line's end, so that one before it stays.
+        Some(label) => format!(":{label} {command}\r\n"),
+        None => format!("{command}\r\n"),
+    };
+    lines.iter().map(line).collect()
+}
+
+fn commands(mut text: &str) {
+    loop {
+        let (words, operator) = line::command(text);
+        let mut printed = words.join(" ");
+        let rest = operator.map(|(operator, rest)| {
+            let operator = match operator {
+                Operator::And => "&&",
+                Operator::Or => "||",
+                Operator::Then => ";",
+            };
+            printed = format!("{printed} {operator}{rest}");
+            rest
+        });
+        assert_eq!(line::command(&printed), (words, operator), "{text:?}");
+        let Some(rest) = rest else { return };
+        assert!(rest.len() < text.len());
+        text = rest;
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    line::is_script(data);
+    // A byte that is not UTF-8 becomes three; an empty line costs a list two strings.
+    let (text, lines) = within(4096 + 256 * data.len(), || {
+        let text = Text::new(data.to_vec());
+        let lines = lines(&text);
+        (text, lines)
+    });
+    let again = Text::new(printed(&lines).into_bytes());
+    assert_eq!(lines, self::lines(&again));
+    for (label, command) in &lines {
+        commands(command);
+        if let Some(label) = label {
+            let place = text.label(label).expect("a label that is there");
+            assert_eq!(
+                text.line(place).ok().and_then(|line| line.label).as_ref(),
+                Some(label)
+            );
+        }
+    }
+});
