@@ -266,7 +266,7 @@ impl Platform for Listener {
             Event::Command { script, line, words } => self.command(*script, *line, words),
             Event::Failed(failure) => self.tell(Told::Failed {
                 errno: failure.errno.0,
-                reason: failure.reason.clone(),
+                reason: failure.reason.to_string(),
                 expected: failure.expected,
             }),
             Event::Asking(_) => {

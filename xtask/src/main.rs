@@ -35,9 +35,10 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
 cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
 cargo xtask bench    boot (default): throughput beside Linux's, time and instructions to the payload
+                     menu: instructions of a large menu, of a command in a loop, of a key
                      net: instructions for each byte and throughput, beside Linux's and U-Boot's, over each NIC
     --board NAME     net: this board only; may be repeated
-    --functions      net: also where Bramble's instructions went
+    --functions      menu, net: also where Bramble's instructions went
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options

@@ -206,7 +206,7 @@ impl Interpreter<'_, '_> {
             self.images.free(id);
         }
         let kind = name.kind().unwrap_or(Type::String);
-        self.settings.store(&name, kind, raw)?;
+        self.settings.store(&name, kind, &raw)?;
         Ok(Step::Done)
     }
 
@@ -311,7 +311,7 @@ impl Interpreter<'_, '_> {
             let id = self.acquire(wanted, None, false)?;
             let sum = sum(self.images.bytes(id));
             if let Some(name) = &name {
-                self.settings.store(name, Type::HexRaw, sum)?;
+                self.settings.store(name, Type::HexRaw, &sum)?;
                 continue;
             }
             let sum = Type::HexRaw.format(&sum).unwrap_or_default();

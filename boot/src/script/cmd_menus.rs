@@ -214,10 +214,11 @@ impl Interpreter<'_, '_> {
                 Err(_) => Echo::Plain,
             };
             let is_field = entry.selectable();
-            names.push(match is_field {
-                true => Some(self.settings.name_to_store(&entry.name)?),
-                false => None,
-            });
+            if is_field {
+                // What cannot be stored is not asked for.
+                self.settings.name_to_store(&entry.name)?;
+            }
+            names.push(is_field.then(|| entry.name.clone()));
             lines.push(form::Line {
                 label: if is_field && text.is_empty() {
                     &entry.name
@@ -234,8 +235,10 @@ impl Interpreter<'_, '_> {
         let result = self.fill_in(&mut form, &mut |interpreter, form| {
             for (index, (line, name)) in form.lines().zip(&names).enumerate() {
                 if let (Some(field), Some(name)) = (&line.field, name) {
-                    let stored = interpreter.settings.store_text(name, &field.text());
-                    stored.map_err(|failure| (index, failure.reason))?;
+                    let settings = &mut interpreter.settings;
+                    let name = settings.name_to_store(name);
+                    let stored = name.and_then(|name| settings.store_text(&name, &field.text()));
+                    stored.map_err(|failure| (index, failure.reason.into_owned()))?;
                 }
             }
             Ok(())

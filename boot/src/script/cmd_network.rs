@@ -323,7 +323,7 @@ impl Interpreter<'_, '_> {
         let name = self.settings.name_to_store(arguments.get(0))?;
         let address = self.host(arguments.get(1))?;
         let kind = super::value::Type::Ipv4;
-        self.settings.store(&name, kind, address.octets().to_vec())?;
+        self.settings.store(&name, kind, &address.octets())?;
         Ok(Step::Done)
     }
 
@@ -401,6 +401,7 @@ impl Interpreter<'_, '_> {
             Failure::new(errno, format!("{name} ({address}): {error}"))
         })?;
         self.epoch = seconds.saturating_sub(self.world.now().secs().cast_unsigned());
+        self.tell_time();
         Ok(Step::Done)
     }
 

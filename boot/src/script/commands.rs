@@ -8,91 +8,122 @@ use super::{Interpreter, Step};
 /// A command: its words, the first of which is its name.
 pub(super) type Command = fn(&mut Interpreter<'_, '_>, &[String]) -> Result<Step, Failure>;
 
+/// A command by its name.
+struct Named {
+    /// The name's start as a number: quick to compare, and no two commands have the same.
+    key: u64,
+    name: &'static str,
+    command: Command,
+}
+
+const fn named(name: &'static str, command: Command) -> Named {
+    Named {
+        key: key(name),
+        name,
+        command,
+    }
+}
+
+/// The first eight bytes of a name, in the order of names.
+pub(super) const fn key(name: &str) -> u64 {
+    let (mut key, mut rest, mut shift) = (0, name.as_bytes(), u64::BITS);
+    while let [byte, after @ ..] = rest
+        && let Some(left) = shift.checked_sub(8)
+    {
+        key |= (*byte as u64) << left;
+        (rest, shift) = (after, left);
+    }
+    key
+}
+
 /// In the order of their names.
-const COMMANDS: &[(&str, Command)] = &[
-    ("autoboot", |i, w| i.autoboot(w)),
-    ("boot", |i, w| i.imgexec(w)),
-    ("chain", |i, w| i.imgexec(w)),
-    ("choose", |i, w| i.choose(w)),
-    ("clear", |i, w| i.clear(w)),
-    ("colour", |i, w| i.colour(w)),
-    ("config", |i, w| i.config(w)),
-    ("console", |i, w| i.console(w)),
-    ("cpair", |i, w| i.cpair(w)),
-    ("cpuid", |i, w| i.no_x86(w)),
-    ("dhcp", |i, w| i.ifconf(w)),
-    ("echo", |i, w| i.echo(w)),
-    ("exit", |i, w| i.exit(w)),
-    ("fdt", |i, w| i.fdt(w)),
-    ("form", |i, w| i.menu(w)),
-    ("goto", |i, w| i.goto(w)),
-    ("help", |i, w| i.help(w)),
-    ("ifclose", |i, w| i.ifclose(w)),
-    ("ifconf", |i, w| i.ifconf(w)),
-    ("iflinkwait", |i, w| i.iflinkwait(w)),
-    ("ifopen", |i, w| i.ifopen(w)),
-    ("ifstat", |i, w| i.ifstat(w)),
-    ("imgargs", |i, w| i.imgargs(w)),
-    ("imgexec", |i, w| i.imgexec(w)),
-    ("imgextract", |i, w| i.imgextract(w)),
-    ("imgfetch", |i, w| i.imgfetch(w)),
-    ("imgfree", |i, w| i.imgfree(w)),
-    ("imgload", |i, w| i.imgselect(w)),
-    ("imgselect", |i, w| i.imgselect(w)),
-    ("imgset", |i, w| i.imgset(w)),
-    ("imgstat", |i, w| i.imgstat(w)),
-    ("imgtrust", |i, w| i.imgtrust(w)),
-    ("imgverify", |i, w| i.imgverify(w)),
-    ("inc", |i, w| i.inc(w)),
-    ("initrd", |i, w| i.imgfetch(w)),
-    ("ipstat", |i, w| i.ifstat(w)),
-    ("iseq", |i, w| i.iseq(w)),
-    ("isset", |i, w| i.isset(w)),
-    ("item", |i, w| i.item(w)),
-    ("kernel", |i, w| i.imgselect(w)),
-    ("login", |i, w| i.login(w)),
-    ("md5sum", |i, w| i.md5sum(w)),
-    ("menu", |i, w| i.menu(w)),
-    ("module", |i, w| i.imgfetch(w)),
-    ("nslookup", |i, w| i.nslookup(w)),
-    ("ntp", |i, w| i.ntp(w)),
-    ("param", |i, w| i.param(w)),
-    ("params", |i, w| i.params(w)),
-    ("pciscan", |i, w| i.scan(w)),
-    ("ping", |i, w| i.ping(w)),
-    ("poweroff", |i, w| i.poweroff(w)),
-    ("present", |i, w| i.present(w)),
-    ("prompt", |i, w| i.prompt(w)),
-    ("read", |i, w| i.read(w)),
-    ("reboot", |i, w| i.reboot(w)),
-    ("route", |i, w| i.route(w)),
-    ("sanboot", |i, w| i.no_disk(w)),
-    ("sanhook", |i, w| i.no_disk(w)),
-    ("sanunhook", |i, w| i.sanunhook(w)),
-    ("set", |i, w| i.set(w)),
-    ("sha1sum", |i, w| i.sha1sum(w)),
-    ("sha256sum", |i, w| i.sha256sum(w)),
-    ("sha512sum", |i, w| i.sha512sum(w)),
-    ("shell", |i, w| i.shell(w)),
-    ("shim", |i, w| i.shim(w)),
-    ("show", |i, w| i.show(w)),
-    ("sleep", |i, w| i.sleep(w)),
-    ("sync", |i, w| i.sync(w)),
-    ("time", |i, w| i.time(w)),
-    ("usbscan", |i, w| i.scan(w)),
-    ("vcreate", |i, w| i.vcreate(w)),
-    ("vdestroy", |i, w| i.vdestroy(w)),
+const COMMANDS: &[Named] = &[
+    named("autoboot", |i, w| i.autoboot(w)),
+    named("boot", |i, w| i.imgexec(w)),
+    named("chain", |i, w| i.imgexec(w)),
+    named("choose", |i, w| i.choose(w)),
+    named("clear", |i, w| i.clear(w)),
+    named("colour", |i, w| i.colour(w)),
+    named("config", |i, w| i.config(w)),
+    named("console", |i, w| i.console(w)),
+    named("cpair", |i, w| i.cpair(w)),
+    named("cpuid", |i, w| i.no_x86(w)),
+    named("dhcp", |i, w| i.ifconf(w)),
+    named("echo", |i, w| i.echo(w)),
+    named("exit", |i, w| i.exit(w)),
+    named("fdt", |i, w| i.fdt(w)),
+    named("form", |i, w| i.menu(w)),
+    named("goto", |i, w| i.goto(w)),
+    named("help", |i, w| i.help(w)),
+    named("ifclose", |i, w| i.ifclose(w)),
+    named("ifconf", |i, w| i.ifconf(w)),
+    named("iflinkwait", |i, w| i.iflinkwait(w)),
+    named("ifopen", |i, w| i.ifopen(w)),
+    named("ifstat", |i, w| i.ifstat(w)),
+    named("imgargs", |i, w| i.imgargs(w)),
+    named("imgexec", |i, w| i.imgexec(w)),
+    named("imgextract", |i, w| i.imgextract(w)),
+    named("imgfetch", |i, w| i.imgfetch(w)),
+    named("imgfree", |i, w| i.imgfree(w)),
+    named("imgload", |i, w| i.imgselect(w)),
+    named("imgselect", |i, w| i.imgselect(w)),
+    named("imgset", |i, w| i.imgset(w)),
+    named("imgstat", |i, w| i.imgstat(w)),
+    named("imgtrust", |i, w| i.imgtrust(w)),
+    named("imgverify", |i, w| i.imgverify(w)),
+    named("inc", |i, w| i.inc(w)),
+    named("initrd", |i, w| i.imgfetch(w)),
+    named("ipstat", |i, w| i.ifstat(w)),
+    named("iseq", |i, w| i.iseq(w)),
+    named("isset", |i, w| i.isset(w)),
+    named("item", |i, w| i.item(w)),
+    named("kernel", |i, w| i.imgselect(w)),
+    named("login", |i, w| i.login(w)),
+    named("md5sum", |i, w| i.md5sum(w)),
+    named("menu", |i, w| i.menu(w)),
+    named("module", |i, w| i.imgfetch(w)),
+    named("nslookup", |i, w| i.nslookup(w)),
+    named("ntp", |i, w| i.ntp(w)),
+    named("param", |i, w| i.param(w)),
+    named("params", |i, w| i.params(w)),
+    named("pciscan", |i, w| i.scan(w)),
+    named("ping", |i, w| i.ping(w)),
+    named("poweroff", |i, w| i.poweroff(w)),
+    named("present", |i, w| i.present(w)),
+    named("prompt", |i, w| i.prompt(w)),
+    named("read", |i, w| i.read(w)),
+    named("reboot", |i, w| i.reboot(w)),
+    named("route", |i, w| i.route(w)),
+    named("sanboot", |i, w| i.no_disk(w)),
+    named("sanhook", |i, w| i.no_disk(w)),
+    named("sanunhook", |i, w| i.sanunhook(w)),
+    named("set", |i, w| i.set(w)),
+    named("sha1sum", |i, w| i.sha1sum(w)),
+    named("sha256sum", |i, w| i.sha256sum(w)),
+    named("sha512sum", |i, w| i.sha512sum(w)),
+    named("shell", |i, w| i.shell(w)),
+    named("shim", |i, w| i.shim(w)),
+    named("show", |i, w| i.show(w)),
+    named("sleep", |i, w| i.sleep(w)),
+    named("sync", |i, w| i.sync(w)),
+    named("time", |i, w| i.time(w)),
+    named("usbscan", |i, w| i.scan(w)),
+    named("vcreate", |i, w| i.vcreate(w)),
+    named("vdestroy", |i, w| i.vdestroy(w)),
 ];
 
 /// The command of that name.
 pub(super) fn find(name: &str) -> Option<Command> {
-    let index = COMMANDS.binary_search_by(|(other, _)| (*other).cmp(name)).ok()?;
-    COMMANDS.get(index).map(|(_, command)| *command)
+    let index = COMMANDS
+        .binary_search_by_key(&key(name), |named| named.key)
+        .ok()?;
+    let found = COMMANDS.get(index).filter(|named| named.name == name)?;
+    Some(found.command)
 }
 
 /// Every name, in order.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|(name, _)| *name)
+    COMMANDS.iter().map(|named| named.name)
 }
 
 #[cfg(test)]
@@ -101,8 +132,10 @@ mod tests {
 
     #[test]
     fn every_command_is_found() {
-        assert!(COMMANDS.is_sorted_by(|(a, _), (b, _)| a < b));
+        assert!(COMMANDS.is_sorted_by(|a, b| a.key < b.key));
         assert!(names().all(|name| find(name).is_some()));
-        assert!(find("nonsense").is_none());
+        for other in ["nonsense", "", "imgextracted", "sha256", "ech", "echoo"] {
+            assert!(find(other).is_none(), "{other}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! iPXE's numbers say what happened (POSIX), in which of its source files, which of that file's cases, and the
 //! platform's own code; these are the EFI platform's, because `${platform}` says `efi`. <https://ipxe.org/err>
 
-use alloc::string::String;
+use alloc::borrow::Cow;
 use core::fmt;
 
 use crate::fetch;
@@ -168,14 +168,14 @@ pub struct Failure {
     /// What `${errno}` will be.
     pub errno: Errno,
     /// Why, for a person.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Whether a script that provides for failure expects it: a test that did not hold, a key that was not pressed.
     pub expected: bool,
 }
 
 impl Failure {
     /// A failure that is worth a line on the console, whatever the script does about it.
-    pub fn new(errno: Errno, reason: impl Into<String>) -> Self {
+    pub fn new(errno: Errno, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             errno,
             reason: reason.into(),
@@ -184,7 +184,7 @@ impl Failure {
     }
 
     /// A failure that is part of the script's plan when the script goes on.
-    pub fn expected(errno: Errno, reason: impl Into<String>) -> Self {
+    pub fn expected(errno: Errno, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             expected: true,
             ..Self::new(errno, reason)

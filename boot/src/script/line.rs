@@ -16,7 +16,9 @@ pub const MAX_SCRIPT: usize = 1024 * 1024;
 pub const MAX_LINE: usize = 64 * 1024;
 /// Bytes that a word may become.
 pub const MAX_WORD: usize = 64 * 1024;
-/// Settings replaced in one word: a value that names itself would go on for ever.
+/// Bytes that all words of a command may become.
+pub const MAX_COMMAND: usize = 256 * 1024;
+/// Settings replaced in one command: a value that names itself would go on for ever.
 pub const MAX_EXPANSIONS: usize = 1000;
 
 /// Whether `text` is a script: the magic, and white space behind it.
@@ -31,7 +33,7 @@ pub fn is_script(text: &[u8]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text {
     bytes: Vec<u8>,
-    /// Name, and the place of its line.
+    /// Name, and the place that it leads to.
     labels: Vec<(String, Place)>,
     /// Whether the last line has no end, because it ends in a backslash.
     unfinished: bool,
@@ -52,7 +54,7 @@ pub struct Line<'t> {
     /// What is to be run.
     pub command: Cow<'t, str>,
     /// The label in front of it.
-    pub label: Option<String>,
+    pub label: Option<Cow<'t, str>>,
     /// Where the next one begins.
     pub next: Place,
 }
@@ -81,7 +83,12 @@ impl Text {
         text.unfinished = loop {
             match text.line(place) {
                 Ok(line) => {
-                    labels.extend(line.label.map(|label| (label, place)));
+                    // Where nothing stands behind it, the label leads to the next line.
+                    let leads_to = match line.command.trim_start_matches(is_space) {
+                        "" => line.next,
+                        _ => place,
+                    };
+                    labels.extend(line.label.map(|label| (label.into_owned(), leads_to)));
                     place = line.next;
                 }
                 Err(why) => break why == NoLine::Unfinished,
@@ -96,7 +103,7 @@ impl Text {
         &self.bytes
     }
 
-    /// Where the first label of that name is.
+    /// Where the first label of that name leads to.
     pub fn label(&self, name: &str) -> Result<Place, Failure> {
         let found = self.labels.iter().find(|(label, _)| label == name);
         found.map(|(_, place)| *place).ok_or_else(|| {
@@ -122,11 +129,20 @@ impl Text {
                     NoLine::Unfinished
                 });
             }
-            let end = rest.iter().position(|&byte| byte == b'\n');
+            let end = newline(rest);
             let part = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
             next.offset = next.offset.saturating_add(part.len()).saturating_add(1);
             next.line = next.line.saturating_add(1);
             if whole.is_empty() {
+                let bare = match part {
+                    [bare @ .., b'\r'] => bare,
+                    _ => part,
+                };
+                if !matches!(bare, [.., b'\\']) && part.len() <= MAX_LINE {
+                    // As most lines are.
+                    whole = Cow::Borrowed(bare);
+                    break;
+                }
                 whole = Cow::Borrowed(part);
             } else {
                 whole.to_mut().extend_from_slice(part);
@@ -141,22 +157,46 @@ impl Text {
             }
         }
         let text = match whole {
-            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Borrowed(bytes) => match str::from_utf8(bytes) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => String::from_utf8_lossy(bytes),
+            },
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         };
-        Ok(match labelled(&text) {
-            None => Line {
-                command: text,
-                label: None,
-                next,
-            },
-            Some((label, command)) => Line {
-                label: Some(label.into()),
-                command: Cow::Owned(command.into()),
-                next,
-            },
+        Ok(match text {
+            Cow::Borrowed(text) => {
+                let (label, command) = labelled(text);
+                Line {
+                    command: Cow::Borrowed(command),
+                    label: label.map(Cow::Borrowed),
+                    next,
+                }
+            }
+            Cow::Owned(text) => {
+                let (label, command) = labelled(&text);
+                Line {
+                    command: Cow::Owned(command.into()),
+                    label: label.map(|label| Cow::Owned(label.into())),
+                    next,
+                }
+            }
         })
     }
+}
+
+/// Where the first line of `bytes` ends; eight bytes at a time.
+fn newline(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let without = chunks.iter().take_while(|chunk| {
+        let zero_at_newline = u64::from_ne_bytes(**chunk) ^ ONES.wrapping_mul(b'\n'.into());
+        let borrowed = zero_at_newline.wrapping_sub(ONES) & !zero_at_newline;
+        borrowed & ONES.wrapping_mul(0x80) == 0
+    });
+    let start = without.count().saturating_mul(8);
+    let rest = bytes.get(start..)?;
+    let at = rest.iter().position(|&byte| byte == b'\n')?;
+    Some(start.saturating_add(at))
 }
 
 /// Takes `byte` off the end of `bytes`.
@@ -175,10 +215,18 @@ fn cut(bytes: &mut Cow<'_, [u8]>, byte: u8) -> bool {
     true
 }
 
-/// A line's label and what follows it.
-fn labelled(line: &str) -> Option<(&str, &str)> {
-    let rest = line.trim_start_matches(is_space).strip_prefix(':')?;
-    Some(rest.split_once(is_space).unwrap_or((rest, "")))
+/// A line's label, and what is to be run.
+fn labelled(line: &str) -> (Option<&str>, &str) {
+    if line.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
+        return (None, line);
+    }
+    match line.trim_start_matches(is_space).strip_prefix(':') {
+        None => (None, line),
+        Some(rest) => {
+            let (label, command) = rest.split_once(is_space).unwrap_or((rest, ""));
+            (Some(label), command)
+        }
+    }
 }
 
 /// What decides whether the next command of a line is run.
@@ -205,28 +253,65 @@ impl Operator {
 
 /// The words of the first command in `line`, and the operator behind it with the rest of the line.
 pub fn command(line: &str) -> (Vec<&str>, Option<(Operator, &str)>) {
-    let mut words = Vec::new();
-    let mut rest = line;
-    loop {
-        rest = rest.trim_start_matches(is_space);
-        let (word, after) = match rest.find(is_space) {
-            Some(end) => rest.split_at_checked(end).unwrap_or((rest, "")),
-            None => (rest, ""),
-        };
-        let operator = match word {
-            "" => return (words, None),
-            "||" => Operator::Or,
-            "&&" => Operator::And,
-            ";" => Operator::Then,
+    let mut words = Words::of(line);
+    let list = words.by_ref().collect();
+    (list, words.tail)
+}
+
+/// The words of the first command in a line, one by one.
+#[derive(Debug, Clone)]
+pub struct Words<'l> {
+    rest: &'l str,
+    /// Once there are no more words: the operator behind them, and the rest of the line.
+    pub tail: Option<(Operator, &'l str)>,
+}
+
+impl<'l> Words<'l> {
+    /// Those of the first command in `line`.
+    pub fn of(line: &'l str) -> Self {
+        Self {
+            rest: line,
+            tail: None,
+        }
+    }
+
+    /// Passes over the words that are left: the operator behind them, and where in `line`, whose end this one's is, what
+    /// follows begins.
+    pub(super) fn tail(&mut self, line: &str) -> Option<(Operator, usize)> {
+        self.by_ref().for_each(drop);
+        let (operator, tail) = self.tail?;
+        Some((operator, line.len().saturating_sub(tail.len())))
+    }
+}
+
+impl<'l> Iterator for Words<'l> {
+    type Item = &'l str;
+
+    fn next(&mut self) -> Option<&'l str> {
+        // All white space is ASCII, so that bytes will do.
+        let blank = |byte: &u8| *byte <= b' ' && is_space(char::from(*byte));
+        let bytes = self.rest.as_bytes();
+        let start = bytes.iter().position(|byte| !blank(byte))?;
+        let word = self.rest.get(start..)?;
+        let end = word.as_bytes().iter().position(blank).unwrap_or(word.len());
+        let (word, after) = word.split_at_checked(end)?;
+        let operator = match word.as_bytes() {
+            b"||" => Operator::Or,
+            b"&&" => Operator::And,
+            b";" => Operator::Then,
             // A comment reaches to the end of the line.
-            _ if word.starts_with('#') => return (words, None),
+            [b'#', ..] => {
+                self.rest = "";
+                return None;
+            }
             _ => {
-                words.push(word);
-                rest = after;
-                continue;
+                self.rest = after;
+                return Some(word);
             }
         };
-        return (words, Some((operator, after)));
+        self.rest = "";
+        self.tail = Some((operator, after));
+        None
     }
 }
 
@@ -234,39 +319,59 @@ pub fn command(line: &str) -> (Vec<&str>, Option<(Operator, &str)>) {
 /// at again.
 pub fn expand(word: &str, value: &mut dyn FnMut(&str) -> String) -> Result<String, Failure> {
     let mut text = String::from(word);
-    // Nothing before this can hold a complete `${…}`, nor will it when what follows changes.
-    for _ in 0..MAX_EXPANSIONS {
-        let Some((start, end)) = innermost(&text) else {
-            return Ok(text);
-        };
-        let name = text.get(start.saturating_add(2)..end).unwrap_or_default();
-        let value = value(name);
-        if text.len().saturating_add(value.len()) > MAX_WORD {
-            return Err(Failure::new(
-                Errno::BOUND,
-                alloc::format!("a word expands to more than {MAX_WORD} bytes"),
-            ));
-        }
-        text.replace_range(start..=end, &value);
-    }
-    Err(Failure::new(
-        Errno::BOUND,
-        alloc::format!("a word needs more than {MAX_EXPANSIONS} expansions: does a setting name itself?"),
-    ))
+    expand_in_place(&mut text, &mut { MAX_EXPANSIONS }, value)?;
+    Ok(text)
 }
 
-/// Where the first `}` behind a `${` is, and the last `${` before it.
-fn innermost(text: &str) -> Option<(usize, usize)> {
-    let mut start = None;
-    let mut bytes = text.bytes().enumerate().peekable();
-    while let Some((at, byte)) = bytes.next() {
-        match (byte, start) {
-            (b'$', _) if bytes.peek().is_some_and(|(_, next)| *next == b'{') => start = Some(at),
-            (b'}', Some(start)) => return Some((start, at)),
-            _ => {}
+/// The same in place, with at most `left` settings replaced, which it counts down.
+pub(super) fn expand_in_place(
+    text: &mut String,
+    left: &mut usize,
+    value: &mut dyn FnMut(&str) -> String,
+) -> Result<(), Failure> {
+    let Some(first) = text.as_bytes().iter().position(|byte| *byte == b'$') else {
+        return Ok(());
+    };
+    // The last `${` before `at` that has no `}` yet, and those before it.
+    let mut last = None;
+    let mut outer = Vec::new();
+    let mut at = first;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        let next = at.saturating_add(1);
+        if byte == b'$' && text.as_bytes().get(next) == Some(&b'{') {
+            outer.extend(last.replace(at));
+        } else if byte == b'}'
+            && let Some(start) = last
+        {
+            last = outer.pop();
+            *left = left.checked_sub(1).ok_or_else(|| {
+                let reason = alloc::format!(
+                    "a command needs more than {MAX_EXPANSIONS} expansions: does a setting name itself?"
+                );
+                Failure::new(Errno::BOUND, reason)
+            })?;
+            let name = text.get(start.saturating_add(2)..at).unwrap_or_default();
+            let value = value(name);
+            if text.len().saturating_add(value.len()) > MAX_WORD {
+                return Err(Failure::new(
+                    Errno::BOUND,
+                    alloc::format!("a word expands to more than {MAX_WORD} bytes"),
+                ));
+            }
+            if start == 0 && next == text.len() {
+                // Most words are one setting.
+                text.clear();
+                text.push_str(&value);
+            } else {
+                text.replace_range(start..=at, &value);
+            }
+            // A `$` in front of the value may have become the start of another.
+            at = start.saturating_sub(1);
+            continue;
         }
+        at = next;
     }
-    None
+    Ok(())
 }
 
 #[cfg(test)]
@@ -279,7 +384,10 @@ mod tests {
         loop {
             match text.line(place) {
                 Ok(line) => {
-                    lines.push((line.label.unwrap_or_default(), line.command.into_owned()));
+                    lines.push((
+                        line.label.unwrap_or_default().into_owned(),
+                        line.command.into_owned(),
+                    ));
                     place = line.next;
                 }
                 Err(why) => return (lines, why),
@@ -323,6 +431,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lines_end_is_found_wherever_it_is() {
+        for length in 0..40 {
+            let mut bytes = vec![b'\x0b'; length];
+            assert_eq!(newline(&bytes), None);
+            for at in (0..length).rev() {
+                bytes[at] = b'\n';
+                assert_eq!(newline(&bytes), Some(at));
+            }
+        }
+    }
+
+    #[test]
     fn a_line_has_a_bound() {
         let long = "x".repeat(MAX_LINE);
         assert_eq!(lines(&long).0.len(), 1);
@@ -333,7 +453,7 @@ mod tests {
     #[test]
     fn labels_are_found_by_their_first_place_and_line() {
         let text = Text::new(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n".to_vec());
-        assert_eq!(text.label("a"), Ok(Place { offset: 7, line: 1 }));
+        assert_eq!(text.label("a"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("bc"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("b").unwrap_err().errno, Errno::NO_LABEL);
         assert_eq!(
@@ -390,6 +510,40 @@ mod tests {
             ("${a${b", "${a${b"),
         ] {
             assert_eq!(expand(word, &mut value).unwrap(), expanded, "{word}");
+        }
+    }
+
+    /// The definition: the first `}` behind a `${`, and the last `${` before it, again and again.
+    fn plainly(word: &str, value: &dyn Fn(&str) -> String) -> String {
+        let mut text = word.to_owned();
+        let complete = |text: &str| {
+            let mut ends = text.match_indices('}');
+            ends.find_map(|(end, _)| Some((text.get(..end)?.rfind("${")?, end)))
+        };
+        while let Some((start, end)) = complete(&text) {
+            let value = value(text.get(start + 2..end).unwrap());
+            text.replace_range(start..=end, &value);
+        }
+        text
+    }
+
+    #[test]
+    fn expansion_is_as_defined_for_every_short_word() {
+        let value = |name: &str| {
+            String::from(match name {
+                "a" => "{",
+                "aa" => "$",
+                "{" => "}a",
+                _ => "",
+            })
+        };
+        for length in 1..=9 {
+            for number in 0..4_usize.pow(length) {
+                let letter = |at: u32| ['$', '{', '}', 'a'][number / 4_usize.pow(at) % 4];
+                let word: String = (0..length).map(letter).collect();
+                let expanded = expand(&word, &mut |name| value(name));
+                assert_eq!(expanded.unwrap(), plainly(&word, &value), "{word}");
+            }
         }
     }
 

@@ -23,7 +23,7 @@ mod options;
 
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -41,7 +41,7 @@ use crate::vlan::Tag;
 use crate::{Board, Event, Handoff, Region, terminal};
 use errno::{Errno, Failure};
 use images::{Content, Id, Images};
-use line::{NoLine, Operator, Place, Text};
+use line::{NoLine, Operator, Place, Text, Words};
 use settings::{Facts, Settings};
 
 /// Scripts inside scripts, those not counted whose caller has nothing left to do.
@@ -52,6 +52,8 @@ pub const MAX_IDLE_COMMANDS: u32 = 100_000;
 const BREATHER: u32 = 64;
 /// Characters of a command that an error repeats.
 const MAX_SHOWN: usize = 120;
+/// Bytes of a command that has run that its script keeps, so that the next one need not allocate.
+const MAX_KEPT: usize = 4096;
 
 /// What a script can do to the world, and what the world may know of a script.
 pub trait World {
@@ -154,16 +156,22 @@ struct Frame {
     next: Place,
     /// The number of the current line, from 1.
     number: usize,
-    /// What is left of the current line; none when it is done.
-    rest: Option<String>,
-    /// What follows the command that runs.
-    pending: Option<(Operator, String)>,
+    /// The current line.
+    line: String,
+    /// Where what is left of it begins; none when it is done.
+    rest: Option<usize>,
+    /// What follows the command that runs, and where.
+    pending: Option<(Operator, usize)>,
     /// Whether the next command is run.
     runs: bool,
     /// How the last command ended.
     result: Result<(), Failure>,
-    /// The command that runs, for an error.
-    shown: String,
+    /// The last command, expanded: for an error, and for the next one to take its room.
+    words: Vec<String>,
+    /// Whether that one named settings.
+    expands: bool,
+    /// Room for words of commands that have more of them.
+    spare: Vec<String>,
     /// What relative URIs were relative to before.
     cwuri: Option<Url>,
     /// The image that takes this script's place when it ends.
@@ -178,11 +186,14 @@ impl Frame {
             source,
             next: Place::default(),
             number: 0,
+            line: String::new(),
             rest: None,
             pending: None,
             runs: true,
             result: Ok(()),
-            shown: String::new(),
+            words: Vec::new(),
+            expands: false,
+            spare: Vec::new(),
             cwuri,
             replacement: None,
             timed: None,
@@ -196,7 +207,8 @@ impl Frame {
         };
         let mut place = self.next;
         while let Ok(line) = text.line(place) {
-            if line::command(&line.command) != (Vec::new(), None) {
+            let mut words = Words::of(&line.command);
+            if words.next().is_some() || words.tail.is_some() {
                 return false;
             }
             place = line.next;
@@ -277,6 +289,8 @@ fn preset(settings: &mut Settings, boot: &crate::Settings) -> Result<(), Failure
 }
 
 /// Runs a script until something boots or nothing is left to do. What it downloads goes into `memory`.
+// Inside a generic caller it would be optimised as the caller's crate is: for size.
+#[inline(never)]
 pub fn run(
     script: Script,
     memory: Region<'_>,
@@ -306,6 +320,7 @@ pub fn run(
         epoch: 0,
     };
     preset(&mut interpreter.settings, boot).map_err(Error::Failed)?;
+    interpreter.tell_time();
     let id = interpreter.take_in(script).map_err(Error::Failed)?;
     interpreter.execute(id).map_err(Error::Failed)?;
     match interpreter.run() {
@@ -338,28 +353,22 @@ impl Interpreter<'_, '_> {
                     None => continue,
                 }
             };
-            self.settings.facts.unixtime =
-                self.epoch.saturating_add(self.world.now().secs().cast_unsigned()) as u32;
-            let (words, tail) = line::command(&rest);
-            frame.pending = tail.map(|(operator, tail)| (operator, tail.to_string()));
             if !frame.runs {
+                frame.skip(rest);
                 frame.go_on();
                 continue;
             }
-            let mut expanded = Vec::with_capacity(words.len());
-            let mut result = Ok(Step::Done);
-            for word in words {
-                match line::expand(word, &mut |name| self.settings.text(name)) {
-                    Ok(word) => expanded.push(word),
-                    Err(failure) => {
-                        result = Err(failure);
-                        break;
-                    }
-                }
+            let mut words = core::mem::take(&mut frame.words);
+            let expanded = frame.expand(rest, &mut words, &self.settings);
+            if words.is_empty() && expanded.is_ok() {
+                // Nothing is done, successfully.
+                (frame.words, frame.result) = (words, Ok(()));
+                frame.go_on();
+                continue;
             }
-            frame.shown = shown(&expanded);
-            if result.is_ok() {
-                result = self.command(&expanded);
+            let result = expanded.and_then(|()| self.command(&words));
+            if let Some(frame) = self.frames.last_mut() {
+                frame.keep(words);
             }
             if let Some(end) = self.took(result) {
                 return end;
@@ -371,24 +380,26 @@ impl Interpreter<'_, '_> {
     /// Gets the next line of the top frame; a result when there is none.
     fn next_line(&mut self) -> Option<Result<(), Failure>> {
         let frame = self.frames.last_mut()?;
-        let line = match &frame.source {
+        match &frame.source {
             Source::Script(..) if frame.result.is_err() => {
                 // Nobody provided for it, whatever it was.
                 let result = core::mem::replace(&mut frame.result, Ok(()));
                 return Some(result.map_err(|failure| Failure {
                     expected: false,
-                    ..failure
+                    ..at_line(frame, failure)
                 }));
             }
             Source::Script(text, ..) => match text.line(frame.next) {
                 Ok(line) => {
                     frame.number = frame.next.line.saturating_add(1);
                     frame.next = line.next;
-                    line.command.into_owned()
+                    frame.line.clear();
+                    frame.line.push_str(&line.command);
                 }
                 Err(NoLine::End) => return Some(Ok(())),
                 Err(why) => {
                     frame.number = frame.next.line.saturating_add(1);
+                    frame.words.clear();
                     let failure = match why {
                         NoLine::TooLong => {
                             Failure::new(Errno::BOUND, format!("longer than {} bytes", line::MAX_LINE))
@@ -401,13 +412,13 @@ impl Interpreter<'_, '_> {
             Source::Person(since) => {
                 let since = *since;
                 match self.read_command(since) {
-                    Ok(line) => line,
+                    Ok(line) => self.frames.last_mut()?.line = line,
                     Err(failure) => return Some(Err(failure)),
                 }
             }
-        };
+        }
         let frame = self.frames.last_mut()?;
-        frame.rest = Some(line);
+        frame.rest = Some(0);
         frame.runs = true;
         None
     }
@@ -422,6 +433,7 @@ impl Interpreter<'_, '_> {
         if self.idle.is_multiple_of(BREATHER) {
             let now = self.world.now();
             let _ = self.world.key(now);
+            self.tell_time();
         }
         let (script, line) = match self.frames.last() {
             Some(Frame {
@@ -501,23 +513,27 @@ impl Interpreter<'_, '_> {
     /// The top frame's command has ended.
     fn after(&mut self, result: Result<(), Failure>) {
         self.note(&result);
-        let now = self.world.now();
         let Some(frame) = self.frames.last_mut() else {
             return;
         };
-        let took = frame.timed.take().map(|start| (now - start).total_millis());
-        frame.result = result.map_err(|failure| at_line(frame, failure));
-        if let Err(failure) = &frame.result {
+        let took = frame
+            .timed
+            .take()
+            .map(|start| (self.world.now() - start).total_millis());
+        let mut line = None;
+        if let Err(failure) = &result {
+            let told = |failure: &Failure| visible(&at_line(frame, failure.clone()).reason);
             match &frame.source {
-                Source::Person(_) => {
-                    let line = format!("{}\n", visible(&failure.reason));
-                    self.print(&line);
-                }
+                Source::Person(_) => line = Some(format!("{}\n", told(failure))),
                 Source::Script(..) if frame.pending.is_some() && !failure.expected => {
-                    warn!("script: {}", visible(&failure.reason));
+                    warn!("script: {}", told(failure));
                 }
                 Source::Script(..) => {}
             }
+        }
+        frame.result = result;
+        if let Some(line) = line {
+            self.print(&line);
         }
         if let Some(millis) = took {
             self.print(&format!("{millis} ms\n"));
@@ -601,6 +617,13 @@ impl Interpreter<'_, '_> {
     /// Something took time: whatever loops here is not only burning it.
     fn progress(&mut self) {
         self.idle = 0;
+        self.tell_time();
+    }
+
+    /// Looks at the clock for `${unixtime}`.
+    fn tell_time(&mut self) {
+        let since_reset = self.world.now().secs().cast_unsigned();
+        self.settings.facts.unixtime = self.epoch.saturating_add(since_reset) as u32;
     }
 }
 
@@ -612,6 +635,65 @@ impl Frame {
             self.rest = Some(rest);
         }
     }
+
+    /// Passes over the command that begins at `rest`.
+    fn skip(&mut self, rest: usize) {
+        let mut given = Words::of(self.line.get(rest..).unwrap_or_default());
+        self.pending = given.tail(&self.line);
+    }
+
+    /// Reads the command that begins at `rest` into `words`, expanded; when that fails, the words until then.
+    fn expand(&mut self, rest: usize, words: &mut Vec<String>, settings: &Settings) -> Result<(), Failure> {
+        let command = self.line.get(rest..).unwrap_or_default();
+        let mut given = Words::of(command);
+        self.expands = command.as_bytes().contains(&b'$');
+        let (mut count, mut room, mut expansions) = (0_usize, line::MAX_COMMAND, line::MAX_EXPANSIONS);
+        let mut result = Ok(());
+        while result.is_ok()
+            && let Some(word) = given.next()
+        {
+            if count == words.len() {
+                words.push(self.spare.pop().unwrap_or_default());
+            }
+            let Some(text) = words.get_mut(count) else {
+                break;
+            };
+            text.clear();
+            text.push_str(word);
+            if self.expands {
+                result = line::expand_in_place(text, &mut expansions, &mut |name| settings.text(name));
+            }
+            match room.checked_sub(text.len()) {
+                Some(left) => room = left,
+                None => {
+                    let reason = format!("expands to more than {} bytes", line::MAX_COMMAND);
+                    result = result.and(Err(Failure::new(Errno::BOUND, reason)));
+                }
+            }
+            count = count.saturating_add(usize::from(result.is_ok()));
+        }
+        while words.len() > count {
+            self.spare.extend(words.pop());
+        }
+        self.pending = given.tail(&self.line);
+        result
+    }
+
+    /// Remembers the command that has run.
+    fn keep(&mut self, words: Vec<String>) {
+        // A short line without settings cannot take much.
+        if self.line.len() <= MAX_SHOWN && !self.expands {
+            self.words = words;
+            return;
+        }
+        let room: usize = words.iter().chain(&self.spare).map(String::capacity).sum();
+        self.words = if room > MAX_KEPT {
+            self.spare = Vec::new();
+            Vec::from([shown(&words)])
+        } else {
+            words
+        };
+    }
 }
 
 /// The failure with the place where it happened in front.
@@ -620,9 +702,10 @@ fn at_line(frame: &Frame, failure: Failure) -> Failure {
         Source::Script(_, _, url) => format!("{url} line {}: ", frame.number),
         Source::Person(_) => String::new(),
     };
-    let gap = if frame.shown.is_empty() { "" } else { ": " };
+    let shown = shown(&frame.words);
+    let gap = if shown.is_empty() { "" } else { ": " };
     Failure {
-        reason: format!("{place}{}{gap}{}", frame.shown, failure.reason),
+        reason: format!("{place}{shown}{gap}{}", failure.reason).into(),
         ..failure
     }
 }

@@ -11,12 +11,14 @@
 //! A name without a block is looked for in the root, then in each block and its children in this order. What a script
 //! sets is kept beside the facts of its block and hides them.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
+use super::commands::key;
 use super::errno::{Errno, Failure};
 use super::value::{Type, number};
 use crate::Board;
@@ -27,6 +29,8 @@ use crate::url::Url;
 pub const MAX_SETTINGS: usize = 4096;
 /// Bytes of their names and values together.
 pub const MAX_BYTES: usize = 512 * 1024;
+/// Blocks of settings, ours included: a name without a block is looked for in all of them.
+pub const MAX_BLOCKS: usize = 64;
 
 /// In which blocks a predefined setting lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,59 +40,66 @@ enum Scope {
     Smbios,
 }
 
-/// Settings that have a type or a DHCP tag by their name.
-const PREDEFINED: &[(&str, u64, Type, Scope)] = &[
-    ("netmask", 1, Type::Ipv4, Scope::Any),
-    ("gateway", 3, Type::Ipv4, Scope::Any),
-    ("dns", 6, Type::Ipv4, Scope::Any),
-    ("syslog", 7, Type::Ipv4, Scope::Any),
-    ("hostname", 12, Type::String, Scope::Any),
-    ("domain", 15, Type::String, Scope::Any),
-    ("root-path", 17, Type::String, Scope::Any),
-    ("mtu", 26, Type::Int(2), Scope::Any),
-    ("ntp", 42, Type::Ipv4, Scope::Any),
-    ("dhcp-server", 54, Type::Ipv4, Scope::Any),
-    ("vendor-class", 60, Type::String, Scope::Any),
-    ("filename", 67, Type::String, Scope::Any),
-    ("user-class", 77, Type::String, Scope::Any),
-    ("dnssl", 119, Type::Hex, Scope::Any),
-    ("static-routes", 121, Type::Hex, Scope::Any),
-    ("initiator-iqn", 203, Type::String, Scope::Any),
-    ("priority", sub(1), Type::Int(1), Scope::Any),
-    ("ip", YIADDR, Type::Ipv4, Scope::Any),
-    ("next-server", SIADDR, Type::Ipv4, Scope::Any),
-    ("keep-san", sub(8), Type::Int(1), Scope::Any),
-    ("skip-san-boot", sub(9), Type::Int(1), Scope::Any),
-    ("scriptlet", sub(0x51), Type::String, Scope::Any),
-    ("syslogs", sub(0x55), Type::String, Scope::Any),
-    ("san-filename", sub(0xbc), Type::String, Scope::Any),
-    ("username", sub(0xbe), Type::String, Scope::Any),
-    ("password", sub(0xbf), Type::String, Scope::Any),
-    ("mac", 0, Type::Hex, Scope::Any),
-    ("hwaddr", 0, Type::Hex, Scope::Any),
-    ("bustype", 0, Type::String, Scope::Any),
-    ("busloc", 0, Type::Uint(4), Scope::Any),
-    ("busid", 0, Type::Hex, Scope::Any),
-    ("linktype", 0, Type::String, Scope::Any),
-    ("chip", 0, Type::String, Scope::Any),
-    ("ifname", 0, Type::String, Scope::Any),
-    ("ip6", 0, Type::Ipv6, Scope::Any),
-    ("gateway6", 0, Type::Ipv6, Scope::Any),
-    ("dns6", 0, Type::Ipv6, Scope::Any),
-    ("len6", 0, Type::Int(1), Scope::Any),
-    ("errno", 0, Type::Uint(4), Scope::Builtin),
-    ("buildarch", 0, Type::String, Scope::Builtin),
-    ("platform", 0, Type::String, Scope::Builtin),
-    ("version", 0, Type::String, Scope::Builtin),
-    ("unixtime", 0, Type::Uint(4), Scope::Builtin),
-    ("cwuri", 0, Type::String, Scope::Builtin),
-    ("cwduri", 0, Type::String, Scope::Builtin),
-    ("uuid", 0, Type::Uuid, Scope::Smbios),
-    ("manufacturer", 0, Type::String, Scope::Smbios),
-    ("product", 0, Type::String, Scope::Smbios),
-    ("serial", 0, Type::String, Scope::Smbios),
-    ("asset", 0, Type::String, Scope::Smbios),
-    ("board-serial", 0, Type::String, Scope::Smbios),
+/// A setting's name, tag, type and scope.
+type Row = (&'static str, u64, Type, Scope);
+
+const fn row(name: &'static str, tag: u64, kind: Type, scope: Scope) -> (u64, Row) {
+    (key(name), (name, tag, kind, scope))
+}
+
+/// Settings that have a type or a DHCP tag by their name, in the order of their names.
+const PREDEFINED: &[(u64, Row)] = &[
+    row("asset", 0, Type::String, Scope::Smbios),
+    row("board-serial", 0, Type::String, Scope::Smbios),
+    row("buildarch", 0, Type::String, Scope::Builtin),
+    row("busid", 0, Type::Hex, Scope::Any),
+    row("busloc", 0, Type::Uint(4), Scope::Any),
+    row("bustype", 0, Type::String, Scope::Any),
+    row("chip", 0, Type::String, Scope::Any),
+    row("cwduri", 0, Type::String, Scope::Builtin),
+    row("cwuri", 0, Type::String, Scope::Builtin),
+    row("dhcp-server", 54, Type::Ipv4, Scope::Any),
+    row("dns", 6, Type::Ipv4, Scope::Any),
+    row("dns6", 0, Type::Ipv6, Scope::Any),
+    row("dnssl", 119, Type::Hex, Scope::Any),
+    row("domain", 15, Type::String, Scope::Any),
+    row("errno", 0, Type::Uint(4), Scope::Builtin),
+    row("filename", 67, Type::String, Scope::Any),
+    row("gateway", 3, Type::Ipv4, Scope::Any),
+    row("gateway6", 0, Type::Ipv6, Scope::Any),
+    row("hostname", 12, Type::String, Scope::Any),
+    row("hwaddr", 0, Type::Hex, Scope::Any),
+    row("ifname", 0, Type::String, Scope::Any),
+    row("initiator-iqn", 203, Type::String, Scope::Any),
+    row("ip", YIADDR, Type::Ipv4, Scope::Any),
+    row("ip6", 0, Type::Ipv6, Scope::Any),
+    row("keep-san", sub(8), Type::Int(1), Scope::Any),
+    row("len6", 0, Type::Int(1), Scope::Any),
+    row("linktype", 0, Type::String, Scope::Any),
+    row("mac", 0, Type::Hex, Scope::Any),
+    row("manufacturer", 0, Type::String, Scope::Smbios),
+    row("mtu", 26, Type::Int(2), Scope::Any),
+    row("netmask", 1, Type::Ipv4, Scope::Any),
+    row("next-server", SIADDR, Type::Ipv4, Scope::Any),
+    row("ntp", 42, Type::Ipv4, Scope::Any),
+    row("password", sub(0xbf), Type::String, Scope::Any),
+    row("platform", 0, Type::String, Scope::Builtin),
+    row("priority", sub(1), Type::Int(1), Scope::Any),
+    row("product", 0, Type::String, Scope::Smbios),
+    row("root-path", 17, Type::String, Scope::Any),
+    row("san-filename", sub(0xbc), Type::String, Scope::Any),
+    row("scriptlet", sub(0x51), Type::String, Scope::Any),
+    row("serial", 0, Type::String, Scope::Smbios),
+    row("skip-san-boot", sub(9), Type::Int(1), Scope::Any),
+    row("static-routes", 121, Type::Hex, Scope::Any),
+    row("syslog", 7, Type::Ipv4, Scope::Any),
+    row("syslogs", sub(0x55), Type::String, Scope::Any),
+    row("unixtime", 0, Type::Uint(4), Scope::Builtin),
+    row("user-class", 77, Type::String, Scope::Any),
+    row("username", sub(0xbe), Type::String, Scope::Any),
+    row("uuid", 0, Type::Uuid, Scope::Smbios),
+    row("vendor-class", 60, Type::String, Scope::Any),
+    row("version", 0, Type::String, Scope::Builtin),
 ];
 
 /// The tag of a sub-option of option 175.
@@ -102,10 +113,10 @@ const SIADDR: u64 = sub(3);
 
 /// A setting as a script names it: `[block/]name[:type]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
+pub struct Name<'t> {
     /// The block's name; empty for the root.
-    block: String,
-    name: String,
+    block: Cow<'t, str>,
+    name: &'t str,
     /// DHCP option, or sub-options shifted by eight bits each; 0 when it is no tag.
     tag: u64,
     scope: Scope,
@@ -113,10 +124,10 @@ pub struct Name {
     kind: Option<Type>,
 }
 
-impl Name {
+impl<'t> Name<'t> {
     /// The name alone.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'t str {
+        self.name
     }
 
     /// The type that it is to have, when that is known.
@@ -124,20 +135,21 @@ impl Name {
         self.kind
     }
 
-    fn is(&self, name: &str, tag: u64, scope: Scope) -> bool {
-        (self.tag != 0 && self.tag == tag && self.scope == scope) || (!name.is_empty() && self.name == name)
+    /// Whether a setting of this name and tag, kept in a block, is the one that is meant.
+    fn is(&self, name: &str, tag: u64) -> bool {
+        (self.tag != 0 && self.tag == tag) || (!name.is_empty() && self.name == name)
     }
 }
 
 /// A value, its type and the block it was found in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Found<'s> {
     /// The block's full name; empty for the root.
-    pub block: String,
+    pub block: &'s str,
     /// How it is written.
     pub kind: Type,
     /// The raw bytes.
-    pub raw: Vec<u8>,
+    pub raw: Cow<'s, [u8]>,
 }
 
 /// What is known without any script.
@@ -181,7 +193,7 @@ impl Facts {
     }
 
     /// The raw value of a fact of `block`.
-    fn get(&self, block: &str, name: &Name) -> Option<Vec<u8>> {
+    fn get(&self, block: &str, name: &Name<'_>) -> Option<Vec<u8>> {
         let text = |text: &str| Some(text.as_bytes().to_vec());
         let vlan = |name: &str| self.vlans.iter().find(|(vlan, _)| vlan == name);
         let lease = match block.strip_suffix(".dhcp").and_then(vlan) {
@@ -194,7 +206,7 @@ impl Facts {
             (None, Some(interface)) if vlan(interface).is_some() => ("net0.dhcp", "net0"),
             _ => (block, "net0"),
         };
-        match (block, &*name.name) {
+        match (block, name.name) {
             ("builtin", "errno") => Some(self.errno.to_be_bytes().to_vec()),
             ("builtin", "buildarch") => text("arm64"),
             ("builtin", "platform") => text(&self.platform),
@@ -245,8 +257,16 @@ fn host(address: smoltcp::wire::Ipv4Address) -> Option<Vec<u8>> {
 }
 
 #[derive(Debug)]
+struct Block {
+    /// The full name.
+    name: String,
+    /// The block that this one is looked for behind; none for the root, and where a name between two dots is empty.
+    parent: Option<usize>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
 struct Entry {
-    block: usize,
     name: String,
     tag: u64,
     kind: Type,
@@ -256,9 +276,10 @@ struct Entry {
 /// Every setting there is.
 #[derive(Debug)]
 pub struct Settings {
-    /// Full names, parents before their children; the root first.
-    blocks: Vec<String>,
-    entries: Vec<Entry>,
+    /// Parents before their children; the root first.
+    blocks: Vec<Block>,
+    /// How many entries they have in all.
+    count: usize,
     bytes: usize,
     /// What is known without any script.
     pub facts: Facts,
@@ -267,27 +288,44 @@ pub struct Settings {
 impl Settings {
     /// No settings but the facts.
     pub fn new(facts: Facts) -> Self {
-        let mut blocks: Vec<String> = ["", "builtin", "smbios", "net0"].map(Into::into).into();
-        if let Some(lease) = &facts.lease {
-            blocks.push("net0.dhcp".into());
-            if lease.proxy.is_some() {
-                blocks.push("proxydhcp".into());
-            }
-        }
-        Self {
-            blocks,
-            entries: Vec::new(),
+        let mut settings = Self {
+            blocks: Vec::new(),
+            count: 0,
             bytes: 0,
             facts,
+        };
+        for block in ["", "builtin", "smbios", "net0"] {
+            settings.add_block(block);
         }
+        if let Some(lease) = &settings.facts.lease {
+            let proxied = lease.proxy.is_some();
+            settings.add_block("net0.dhcp");
+            if proxied {
+                settings.add_block("proxydhcp");
+            }
+        }
+        settings
+    }
+
+    fn add_block(&mut self, name: &str) {
+        let parent = match name.rsplit_once('.') {
+            None => (!name.is_empty()).then_some(0),
+            Some(("", _) | (_, "")) => None,
+            Some((parent, _)) => self.block(parent),
+        };
+        self.blocks.push(Block {
+            name: name.into(),
+            parent,
+            entries: Vec::new(),
+        });
     }
 
     /// Takes over a new lease of the active interface.
     pub fn set_lease(&mut self, lease: Lease) {
         let block = format!("{}.dhcp", self.interface());
         for (block, exists) in [(&*block, true), ("proxydhcp", lease.proxy.is_some())] {
-            if exists && !self.blocks.iter().any(|name| name == block) {
-                self.blocks.push(block.into());
+            if exists && self.block(block).is_none() {
+                self.add_block(block);
             }
         }
         let mut vlans = self.facts.vlans.iter_mut();
@@ -310,7 +348,7 @@ impl Settings {
     /// Makes the block of a VLAN's interface.
     pub fn add_vlan(&mut self, name: &str) {
         if self.block(name).is_none() {
-            self.blocks.push(name.into());
+            self.add_block(name);
         }
         self.facts.vlans.push((name.into(), None));
     }
@@ -321,41 +359,49 @@ impl Settings {
     }
 
     /// Reads a setting's name; a block or a type that does not exist is an error.
-    pub fn name(&self, text: &str) -> Result<Name, Failure> {
-        let (name, block) = parse(text, self.interface())?;
-        if self.block(&block).is_some() {
+    pub fn name<'t>(&self, text: &'t str) -> Result<Name<'t>, Failure> {
+        let name = parse(text, self.interface())?;
+        if self.block(&name.block).is_some() {
             Ok(name)
         } else {
             Err(Failure::new(
                 Errno::NO_BLOCK,
-                format!("\"{text}\": there is no \"{block}\""),
+                format!("\"{text}\": there is no \"{}\"", name.block),
             ))
         }
     }
 
     /// The same, and makes the block when it does not exist.
-    pub fn name_to_store(&mut self, text: &str) -> Result<Name, Failure> {
-        let (name, block) = parse(text, self.interface())?;
+    pub fn name_to_store<'t>(&mut self, text: &'t str) -> Result<Name<'t>, Failure> {
+        let name = parse(text, self.interface())?;
+        if self.block(&name.block).is_some() {
+            return Ok(name);
+        }
         // Each parent too.
+        let block = &*name.block;
         let ends = block.match_indices('.').map(|(at, _)| at).chain([block.len()]);
         for end in ends {
             let parent = block.get(..end).unwrap_or_default();
             if self.block(parent).is_none() {
-                if self.blocks.len() >= MAX_SETTINGS {
-                    return Err(full());
+                if self.blocks.len() >= MAX_BLOCKS {
+                    let reason = format!("more than {MAX_BLOCKS} blocks of settings");
+                    return Err(Failure::new(Errno::NO_MEMORY, reason));
                 }
-                self.blocks.push(parent.into());
+                self.add_block(parent);
             }
         }
         Ok(name)
     }
 
     fn block(&self, name: &str) -> Option<usize> {
-        self.blocks.iter().position(|block| block == name)
+        if name.is_empty() {
+            return Some(0);
+        }
+        self.blocks.iter().position(|block| block.name == name)
     }
 
     /// Finds a setting.
-    pub fn fetch(&self, name: &Name) -> Option<Found> {
+    pub fn fetch(&self, name: &Name<'_>) -> Option<Found<'_>> {
         if name.name.is_empty() {
             return None;
         }
@@ -364,14 +410,9 @@ impl Settings {
     }
 
     /// Looks into a block, then into its children. Blocks are few, and three deep at most but for a script's own.
-    fn fetch_from(&self, index: usize, name: &Name) -> Option<Found> {
+    fn fetch_from(&self, index: usize, name: &Name<'_>) -> Option<Found<'_>> {
         let block = self.blocks.get(index)?;
-        let found = |kind: Type, raw: Vec<u8>| Found {
-            block: block.clone(),
-            kind,
-            raw,
-        };
-        let scope_fits = match &**block {
+        let scope_fits = match &*block.name {
             "builtin" => name.scope == Scope::Builtin,
             "smbios" => name.scope == Scope::Smbios,
             "net0.dhcp" | "proxydhcp" => name.scope == Scope::Any && name.tag != 0,
@@ -381,45 +422,41 @@ impl Settings {
             _ => true,
         };
         if scope_fits {
-            let mut entries = self.entries.iter();
-            let entry = entries.find(|entry| {
-                entry.block == index && ((name.tag != 0 && name.tag == entry.tag) || entry.name == name.name)
-            });
-            if let Some(entry) = entry {
-                return Some(found(name.kind.unwrap_or(entry.kind), entry.raw.clone()));
+            let found = |kind: Type, raw| Found {
+                block: &block.name,
+                kind: name.kind.unwrap_or(kind),
+                raw,
+            };
+            let mut entries = block.entries.iter();
+            if let Some(entry) =
+                entries.find(|entry| (name.tag != 0 && name.tag == entry.tag) || entry.name == name.name)
+            {
+                return Some(found(entry.kind, Cow::Borrowed(&*entry.raw)));
             }
-            if let Some(raw) = self.facts.get(block, name) {
-                return Some(found(name.kind.unwrap_or(Type::String), raw));
+            if let Some(raw) = self.facts.get(&block.name, name) {
+                return Some(found(Type::String, Cow::Owned(raw)));
             }
         }
-        let is_child = |other: &str| {
-            let inside = match &**block {
-                "" => Some(other),
-                _ => other
-                    .strip_prefix(&**block)
-                    .and_then(|rest| rest.strip_prefix('.')),
-            };
-            inside.is_some_and(|rest| !rest.is_empty() && !rest.contains('.'))
-        };
         let blocks = self.blocks.iter().enumerate();
         blocks
-            .filter(|(_, other)| is_child(other))
+            .filter(|(_, other)| other.parent == Some(index))
             .find_map(|(child, _)| self.fetch_from(child, name))
     }
 
     /// The text of a setting, as `${…}` means it: empty when anything is wrong with it.
     pub fn text(&self, name: &str) -> String {
-        self.name(name)
-            .ok()
-            .and_then(|name| self.fetch(&name))
+        let Ok(name) = parse(name, self.interface()) else {
+            return String::new();
+        };
+        self.fetch(&name)
             .and_then(|found| found.kind.format(&found.raw))
             .unwrap_or_default()
     }
 
     /// Stores text in a setting; empty text removes it.
-    pub fn store_text(&mut self, name: &Name, text: &str) -> Result<(), Failure> {
+    pub fn store_text(&mut self, name: &Name<'_>, text: &str) -> Result<(), Failure> {
         if text.is_empty() {
-            return self.store(name, name.kind.unwrap_or(Type::String), Vec::new());
+            return self.store(name, name.kind.unwrap_or(Type::String), &[]);
         }
         let kind = name.kind.unwrap_or(Type::String);
         let raw = kind.parse(text).map_err(|errno| {
@@ -432,12 +469,11 @@ impl Settings {
                 ),
             )
         })?;
-        self.store(name, kind, raw)
+        self.store(name, kind, &raw)
     }
 
     /// Stores raw bytes in a setting; none remove it.
-    pub fn store(&mut self, name: &Name, kind: Type, raw: Vec<u8>) -> Result<(), Failure> {
-        let index = self.block(&name.block).unwrap_or_default();
+    pub fn store(&mut self, name: &Name<'_>, kind: Type, raw: &[u8]) -> Result<(), Failure> {
         if matches!(&*name.block, "net0.dhcp" | "proxydhcp") {
             return Err(Failure::new(
                 Errno::NOT_THERE,
@@ -460,36 +496,58 @@ impl Settings {
                 format!("could not store \"{}\": it cannot be changed", name.name),
             ));
         }
-        let mut old = self.entries.iter();
-        if let Some(at) =
-            old.position(|entry| entry.block == index && name.is(&entry.name, entry.tag, Scope::Any))
-        {
-            let old = self.entries.swap_remove(at);
-            self.bytes = self.bytes.saturating_sub(size(&old.name, &old.raw));
-        }
+        let index = self.block(&name.block).unwrap_or_default();
+        let Some(block) = self.blocks.get_mut(index) else {
+            return Err(full());
+        };
+        let mut entries = block.entries.iter();
+        let old = entries.position(|entry| name.is(&entry.name, entry.tag));
+        let old_size = old
+            .and_then(|at| block.entries.get(at))
+            .map_or(0, |old| size(&old.name, &old.raw));
+        let bytes = self.bytes.saturating_sub(old_size);
         if raw.is_empty() {
+            if let Some(at) = old {
+                block.entries.remove(at);
+                (self.bytes, self.count) = (bytes, self.count.saturating_sub(1));
+            }
             return Ok(());
         }
-        let bytes = self.bytes.saturating_add(size(&name.name, &raw));
-        if self.entries.len() >= MAX_SETTINGS || bytes > MAX_BYTES {
+        let bytes = bytes.saturating_add(size(name.name, raw));
+        if bytes > MAX_BYTES || (old.is_none() && self.count >= MAX_SETTINGS) {
             return Err(full());
         }
         self.bytes = bytes;
-        self.entries.push(Entry {
-            block: index,
-            name: name.name.clone(),
-            tag: name.tag,
-            kind,
-            raw,
-        });
+        match old.and_then(|at| block.entries.get_mut(at)) {
+            Some(entry) => {
+                if entry.name != name.name {
+                    entry.name = name.name.into();
+                }
+                (entry.tag, entry.kind) = (name.tag, kind);
+                entry.raw.clear();
+                entry.raw.extend_from_slice(raw);
+            }
+            None => {
+                self.count = self.count.saturating_add(1);
+                block.entries.push(Entry {
+                    name: name.name.into(),
+                    tag: name.tag,
+                    kind,
+                    raw: raw.into(),
+                });
+            }
+        }
         Ok(())
     }
 
     /// What scripts have set, a line each.
     pub fn listing(&self) -> String {
         let mut text = String::new();
-        for entry in &self.entries {
-            let block = self.blocks.get(entry.block).map_or("", String::as_str);
+        let all = self
+            .blocks
+            .iter()
+            .flat_map(|block| block.entries.iter().map(|entry| (&*block.name, entry)));
+        for (block, entry) in all {
             let slash = if block.is_empty() { "" } else { "/" };
             let value = entry.kind.format(&entry.raw).unwrap_or_default();
             let (name, kind) = (&entry.name, entry.kind.name());
@@ -499,7 +557,7 @@ impl Settings {
     }
 
     /// Adds to a number. What is no number counts as 0, and what was not set becomes one of 32 bits.
-    pub fn increment(&mut self, name: &Name, by: u32) -> Result<(), Failure> {
+    pub fn increment(&mut self, name: &Name<'_>, by: u32) -> Result<(), Failure> {
         let found = self.fetch(name);
         let kind = found
             .as_ref()
@@ -509,7 +567,9 @@ impl Settings {
         let value = found
             .and_then(|found| kind.numerate(&found.raw))
             .unwrap_or_default();
-        let raw = kind.denumerate(value.wrapping_add(by.into())).ok_or_else(|| {
+        let mut bytes = [0; 8];
+        let raw = kind.denumerate(value.wrapping_add(by.into()), &mut bytes);
+        let raw = raw.ok_or_else(|| {
             Failure::new(
                 Errno::TYPE,
                 format!(
@@ -535,15 +595,21 @@ fn full() -> Failure {
     )
 }
 
-/// A name, and the block it asks for.
-fn parse(text: &str, interface: &str) -> Result<(Name, String), Failure> {
-    let (block, name) = text.split_once('/').unwrap_or(("", text));
+/// `str::split_once` at an ASCII character, for texts too short to be worth its search.
+fn split(text: &str, at: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == at)?;
+    Some((text.get(..at)?, text.get(at.saturating_add(1)..)?))
+}
+
+/// A name, not yet known to be in a block that exists.
+fn parse<'t>(text: &'t str, interface: &str) -> Result<Name<'t>, Failure> {
+    let (block, name) = split(text, b'/').unwrap_or(("", text));
     // The interface opened last.
     let block = match block.strip_prefix("netX") {
-        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("{interface}{rest}"),
-        _ => block.into(),
+        Some(rest) if rest.is_empty() || rest.starts_with('.') => Cow::Owned(format!("{interface}{rest}")),
+        _ => Cow::Borrowed(block),
     };
-    let (name, kind) = match name.split_once(':') {
+    let (name, kind) = match split(name, b':') {
         Some((name, kind)) => (name, Some(kind)),
         None => (name, None),
     };
@@ -558,29 +624,46 @@ fn parse(text: &str, interface: &str) -> Result<(Name, String), Failure> {
     } else {
         Scope::Any
     };
-    let mut parsed = Name {
-        block: block.clone(),
-        name: name.into(),
-        tag: tag(name),
-        scope,
-        kind: None,
+    let tag = tag(name);
+    Ok(match predefined(name, tag, scope) {
+        Some((name, tag, kind, scope)) => Name {
+            block,
+            name,
+            tag,
+            scope,
+            kind: given.or(Some(kind)),
+        },
+        None => Name {
+            block,
+            name,
+            tag,
+            scope,
+            kind: given,
+        },
+    })
+}
+
+/// What is known of a setting by its name or tag.
+fn predefined(name: &str, tag: u64, scope: Scope) -> Option<Row> {
+    let found = if tag == 0 {
+        let index = PREDEFINED
+            .binary_search_by_key(&key(name), |(key, _)| *key)
+            .ok()?;
+        PREDEFINED.get(index).filter(|(_, (other, ..))| *other == name)
+    } else {
+        PREDEFINED
+            .iter()
+            .find(|(_, (_, other, _, in_scope))| *other == tag && *in_scope == scope)
     };
-    let mut predefined = PREDEFINED.iter();
-    if let Some((name, tag, kind, scope)) =
-        predefined.find(|(name, tag, _, scope)| parsed.is(name, *tag, *scope))
-    {
-        parsed.name = (*name).into();
-        (parsed.tag, parsed.kind, parsed.scope) = (*tag, Some(*kind), *scope);
-    }
-    parsed.kind = given.or(parsed.kind);
-    Ok((parsed, block))
+    found.map(|(_, row)| *row)
 }
 
 /// `67` and `43.116` as tags; 0 for anything else.
 fn tag(name: &str) -> u64 {
     let mut tag = 0_u64;
     let mut rest = name;
-    if rest.is_empty() {
+    // A number may have blanks and a sign in front.
+    if rest.as_bytes().first().is_none_or(u8::is_ascii_alphabetic) {
         return 0;
     }
     loop {
@@ -591,5 +674,33 @@ fn tag(name: &str) -> u64 {
             None if after.is_empty() => return tag,
             None => return 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_predefined_setting_is_found() {
+        assert!(PREDEFINED.is_sorted_by(|(a, _), (b, _)| a < b));
+        for (_, row) in PREDEFINED {
+            assert_eq!(predefined(row.0, 0, Scope::Any), Some(*row));
+        }
+        assert_eq!(predefined("gateway7", 0, Scope::Any), None);
+        assert_eq!(predefined("67", 67, Scope::Any).unwrap().0, "filename");
+    }
+
+    #[test]
+    fn blocks_have_a_bound_and_what_is_full_loses_nothing() {
+        let mut settings = Settings::new(Facts::default());
+        let deep = "a.".repeat(MAX_BLOCKS);
+        let failure = settings.name_to_store(&format!("{deep}/x")).unwrap_err();
+        assert_eq!(failure.errno, Errno::NO_MEMORY);
+        let name = settings.name_to_store("x").unwrap();
+        settings.store_text(&name, "before").unwrap();
+        let long = "y".repeat(MAX_BYTES);
+        assert!(settings.store_text(&name, &long).is_err());
+        assert_eq!(settings.text("x"), "before");
     }
 }

@@ -162,9 +162,10 @@ impl Type {
     }
 
     /// The raw bytes of a number; none when the type is not one of numbers.
-    pub fn denumerate(self, value: u64) -> Option<Vec<u8>> {
+    pub fn denumerate(self, value: u64, bytes: &mut [u8; 8]) -> Option<&[u8]> {
+        *bytes = value.to_be_bytes();
         match self {
-            Self::Int(width) | Self::Uint(width) => Some(low_bytes(value, width)),
+            Self::Int(width) | Self::Uint(width) => bytes.get(bytes.len().saturating_sub(width)..),
             _ => None,
         }
     }

@@ -73,7 +73,7 @@ impl Functions {
             let rests = self.rests.iter().filter(|&&rest| block.covers(base + rest));
             profile.rests += block.executions * rests.count() as u64;
             let executed = block.executed();
-            if block.address.wrapping_sub(base) >= self.length {
+            if !self.cover(base, block) {
                 profile.elsewhere += executed;
                 continue;
             }
@@ -88,6 +88,11 @@ impl Functions {
         profile
     }
 
+    /// Whether a block is one of an image that runs at `base`.
+    pub(super) fn cover(&self, base: u64, block: &Block) -> bool {
+        block.address.wrapping_sub(base) < self.length
+    }
+
     /// The function at this address.
     fn name(&self, address: u64) -> &str {
         let behind = self
@@ -99,6 +104,22 @@ impl Functions {
             .filter(|function| address - function.address < function.size)
             .map_or("(no function)", |function| &function.name)
     }
+}
+
+/// What each function executed more in the second of two runs, the most first.
+pub(super) fn differences<'f>(
+    before: &BTreeMap<String, u64>,
+    after: &'f BTreeMap<String, u64>,
+) -> Vec<(f64, &'f str)> {
+    let mut rows: Vec<(f64, &str)> = after
+        .iter()
+        .map(|(name, &executed)| {
+            let before = before.get(name).copied().unwrap_or_default();
+            (executed as f64 - before as f64, name.as_str())
+        })
+        .collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    rows
 }
 
 /// The addresses at which `function` rests.

@@ -2,6 +2,7 @@
 
 mod boot;
 mod functions;
+mod menu;
 mod net;
 mod table;
 
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub(crate) enum Options {
     /// One boot.
     Boot,
+    /// Scripts and menus; whether to say where the instructions went.
+    Menu(bool),
     /// Downloads over each NIC.
     Net(net::Options),
 }
@@ -33,19 +36,21 @@ impl Options {
             Some(other) => return Err(other.unexpected().into()),
         };
         let mut net = net::Options::default();
+        let mut functions = false;
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("board") if kind == "net" => {
                     net.boards.push(Board::from_name(&arguments.value()?.string()?)?);
                 }
-                Long("functions") if kind == "net" => net.functions = true,
+                Long("functions") if kind == "net" || kind == "menu" => functions = true,
                 other => return Err(other.unexpected().into()),
             }
         }
         match kind.as_str() {
             "boot" => Ok(Self::Boot),
-            "net" => Ok(Self::Net(net)),
-            unknown => bail!("bench: {unknown}: not one of boot, net"),
+            "menu" => Ok(Self::Menu(functions)),
+            "net" => Ok(Self::Net(net::Options { functions, ..net })),
+            unknown => bail!("bench: {unknown}: not one of boot, menu, net"),
         }
     }
 }
@@ -54,6 +59,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let met = match options {
         Options::Boot => boot::run()?,
+        Options::Menu(functions) => menu::run(*functions)?,
         Options::Net(options) => net::run(options)?,
     };
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -100,6 +106,11 @@ mod tests {
     fn words_are_understood_or_refused() {
         assert!(matches!(parse(&[]).unwrap(), Options::Boot));
         assert!(matches!(parse(&["boot"]).unwrap(), Options::Boot));
+        assert!(matches!(parse(&["menu"]).unwrap(), Options::Menu(false)));
+        assert!(matches!(
+            parse(&["menu", "--functions"]).unwrap(),
+            Options::Menu(true)
+        ));
         let Options::Net(net) = parse(&["net", "--board", "4b", "--functions"]).unwrap() else {
             panic!()
         };
@@ -108,6 +119,7 @@ mod tests {
         for wrong in [
             &["nets"][..],
             &["boot", "--board", "4b"],
+            &["menu", "--board", "4b"],
             &["--board", "4b"],
             &["net", "4b"],
         ] {

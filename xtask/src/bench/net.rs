@@ -15,7 +15,7 @@ use qemu::http::{Answer, Server};
 use qemu::payload::HELLO;
 use qemu::{Board, Entry, Firmware, Machine, Net, Payload, Qemu, UBoot};
 
-use super::functions::{Functions, Profile};
+use super::functions::{Functions, Profile, differences};
 use super::table::{self, Demands, Figures, Parts, Port, slope};
 use super::{PATIENCE, noise, number, scratch};
 use crate::image::{self, Image};
@@ -315,7 +315,7 @@ impl Bench {
         let machine = if counted { machine.count_blocks() } else { machine };
         let mut qemu = clocked(machine, counted).start()?;
         let console = qemu.console();
-        let start = console.expect("^bramble: .*running at 0x([0-9a-f]+)", PATIENCE)?;
+        let start = console.expect("^bramble: .*running at 0x([0-9a-f]+)[^0-9a-f]", PATIENCE)?;
         let base = u64::from_str_radix(start.groups.first().map_or("", String::as_str), 16)?;
         let time = match task {
             Task::Load(size) => {
@@ -461,20 +461,11 @@ fn events_a_second(board: Board) -> f64 {
 
 /// Where the instructions of a download went, the most first.
 fn print_functions(small: &Profile, large: &Profile) {
-    let mut rows: Vec<(f64, &str)> = large
-        .by_function
-        .iter()
-        .map(|(name, &executed)| {
-            let before = small.by_function.get(name).copied().unwrap_or_default();
-            (
-                (executed as f64 - before as f64) / (LARGE - SMALL) as f64,
-                name.as_str(),
-            )
-        })
-        .collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (per_byte, name) in rows.into_iter().take_while(|(per_byte, _)| *per_byte >= 0.01) {
-        println!("{per_byte:>12.2} {name}");
+    for (more, name) in differences(&small.by_function, &large.by_function) {
+        let per_byte = more / (LARGE - SMALL) as f64;
+        if per_byte >= 0.01 {
+            println!("{per_byte:>12.2} {name}");
+        }
     }
 }
 
