@@ -241,9 +241,9 @@ impl Url {
         url.bounded()
     }
 
-    /// Encoding can lengthen a URL, joining too.
+    /// Encoding can lengthen a URL, joining too; as shown and with its password.
     fn bounded(self) -> Result<Self, Error> {
-        match self.to_string().len() {
+        match self.to_string().len().max(self.written().len()) {
             0..=MAX_LEN => Ok(self),
             len => Err(Error::TooLong(len)),
         }
@@ -613,6 +613,16 @@ mod tests {
                 "{text:?}: {got}"
             );
         }
+    }
+
+    #[test]
+    fn a_password_counts_for_the_bound() {
+        let blanks = " ".repeat(674);
+        let whole =
+            |user: &str| Url::parse(&format!("http://{user}@host/{blanks}")).map(|url| url.whole().len());
+        assert_eq!(whole("a:b"), Ok(7 + 4 + 5 + 3 * 674));
+        assert_eq!(whole(&"a".repeat(13)), Ok(MAX_LEN));
+        assert_eq!(whole(&"a".repeat(14)), Err(Error::TooLong(MAX_LEN + 1)));
     }
 
     #[test]
