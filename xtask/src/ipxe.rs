@@ -9,7 +9,7 @@ use qemu::ipxe::Ipxe;
 
 use crate::apt::{self, Apt};
 use crate::payload::KEYRING;
-use crate::setup::{Outcome, on_path};
+use crate::setup::{Outcome, made_whole, on_path};
 
 /// The first release whose package has an iPXE for arm64.
 const RELEASE: &str = "trixie";
@@ -25,18 +25,7 @@ pub(crate) fn ensure() -> Result<Outcome> {
     if !on_path("apt-get") || !on_path("dpkg-deb") {
         bail!("no apt to take Debian's iPXE from");
     }
-    let partial = directory.with_extension(format!("partial-{}", std::process::id()));
-    let made = make(&partial).and_then(|version| {
-        let renamed = fs::rename(&partial, &directory);
-        // Somebody else may have been quicker.
-        if !ipxe.program().is_file() {
-            renamed.with_context(|| directory.display().to_string())?;
-        }
-        Ok(Outcome::Done(format!("{version} in {}", directory.display())))
-    });
-    // Gone when it was renamed.
-    let _ = fs::remove_dir_all(&partial);
-    made
+    made_whole(&directory, make, || ipxe.program().is_file())
 }
 
 /// Fills `directory`; gives iPXE's version.

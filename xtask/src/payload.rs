@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use qemu::payload::{DEVICE_TREES, NIC_MODULES, POWER_MODULES, Payload, load_order};
 
 use crate::apt::{self, Apt};
-use crate::setup::{Outcome, on_path};
+use crate::setup::{Outcome, made_whole, on_path};
 
 /// The release that the payload comes from, whatever the system's: one kernel for everybody's tests.
 const RELEASE: &str = "bookworm";
@@ -31,18 +31,7 @@ pub(crate) fn ensure() -> Result<Outcome> {
     if !on_path("apt-get") || !on_path("dpkg-deb") {
         bail!("no apt to take Debian's kernel from; the built-in payload stands in");
     }
-    let partial = directory.with_extension(format!("partial-{}", std::process::id()));
-    let made = make(&partial).and_then(|version| {
-        let renamed = fs::rename(&partial, &directory);
-        // Somebody else may have been quicker.
-        if Payload::find().is_err() {
-            renamed.with_context(|| directory.display().to_string())?;
-        }
-        Ok(Outcome::Done(format!("{version} in {}", directory.display())))
-    });
-    // Gone when it was renamed.
-    let _ = fs::remove_dir_all(&partial);
-    made
+    made_whole(&directory, make, || Payload::find().is_ok())
 }
 
 /// Fills `directory`; gives the kernel's version.

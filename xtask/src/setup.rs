@@ -1,5 +1,6 @@
 //! Set-up: Debian packages, the Rust target, the demo payload, our own emulator. Each step looks first, and says what it did.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -30,6 +31,26 @@ pub(crate) enum Outcome {
     Present(String),
     /// Done now.
     Done(String),
+}
+
+/// Lets `make` fill a directory beside `directory`, and gives it that name when it is whole. `is_there` tells whether somebody
+/// else was quicker.
+pub(crate) fn made_whole(
+    directory: &Path,
+    make: impl FnOnce(&Path) -> Result<String>,
+    is_there: impl FnOnce() -> bool,
+) -> Result<Outcome> {
+    let partial = directory.with_extension(format!("partial-{}", std::process::id()));
+    let made = make(&partial).and_then(|version| {
+        let renamed = fs::rename(&partial, directory);
+        if !is_there() {
+            renamed.with_context(|| directory.display().to_string())?;
+        }
+        Ok(Outcome::Done(format!("{version} in {}", directory.display())))
+    });
+    // Gone when it was renamed.
+    let _ = fs::remove_dir_all(&partial);
+    made
 }
 
 /// What is still missing after the set-up, a line for each.
