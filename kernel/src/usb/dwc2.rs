@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
 use crate::soc::{Soc, offset};
-use crate::usb::transfer::{HCINT_HALTED, Speed, Transfer};
+use crate::usb::transfer::{HCINT_HALTED, Limits, Speed, Transfer};
 
 #[repr(C)]
 pub(super) struct Registers {
@@ -34,7 +34,10 @@ pub(super) struct Registers {
     _2: [u32; 5],
     /// 0x040: core release.
     gsnpsid: ReadPure<u32>,
-    _3: [u32; 47],
+    _3: [u32; 2],
+    /// 0x04c: widths of the counters.
+    ghwcfg3: ReadPure<u32>,
+    _8: [u32; 44],
     /// 0x100: periodic transmit FIFO words and start.
     hptxfsiz: ReadPureWrite<u32>,
     _4: [u32; 191],
@@ -171,6 +174,8 @@ pub(crate) struct Dwc2 {
     registers: UniqueMmioPointer<'static, Registers>,
     /// Where control transfers keep their data.
     pub(super) control: Buffer,
+    /// What the core can count; known once it has started.
+    pub(super) limits: Limits,
     clock: Clock,
 }
 
@@ -195,6 +200,7 @@ impl Dwc2 {
             // SAFETY: the caller's word.
             registers: unsafe { UniqueMmioPointer::new(registers) },
             control,
+            limits: Limits::LEAST,
             clock,
         }
     }
@@ -205,6 +211,7 @@ impl Dwc2 {
         if id >> 16 != 0x4f54 {
             return Err(Error::NotDwc2(id));
         }
+        self.limits = Limits::of(field_shared!(self.registers, ghwcfg3).read());
         field!(self.registers, gahbcfg).write(0);
         field!(self.registers, gintmsk).write(0);
         field!(self.registers, pcgcctl).write(0); // a core whose clocks are gated would not come out of reset
@@ -412,13 +419,14 @@ mod tests {
             (0x008, 0x040)
         );
         assert_eq!(
-            (offset_of!(Registers, hptxfsiz), offset_of!(Registers, hcfg)),
-            (0x100, 0x400)
+            (offset_of!(Registers, ghwcfg3), offset_of!(Registers, hptxfsiz)),
+            (0x04c, 0x100)
         );
         assert_eq!(
-            (offset_of!(Registers, hprt0), offset_of!(Registers, channels)),
-            (0x440, 0x500)
+            (offset_of!(Registers, hcfg), offset_of!(Registers, hprt0)),
+            (0x400, 0x440)
         );
+        assert_eq!(offset_of!(Registers, channels), 0x500);
         assert_eq!(
             (offset_of!(Registers, pcgcctl), size_of::<ChannelRegisters>()),
             (0xe00, 0x20)

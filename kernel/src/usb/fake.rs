@@ -18,6 +18,7 @@ const REGISTERS: usize = 0xe04;
 const MEMORY: usize = 256 << 10;
 
 const GRSTCTL: usize = 0x010;
+const GHWCFG3: usize = 0x04c;
 const HPRT0: usize = 0x440;
 const CHANNELS: usize = 0x500;
 const ENABLE: u32 = 1 << 31;
@@ -111,6 +112,7 @@ impl Fake {
         {
             let mut core = core.borrow_mut();
             core.write(0x040, 0x4f54_280a); // GSNPSID
+            core.write(GHWCFG3, 0x0ff0_00e8); // as on the BCM2835
             core.write(0x014, 1); // GINTSTS: host
             core.write(HPRT0, 1 | 1 << 17); // connected, full speed
         }
@@ -128,6 +130,11 @@ impl Fake {
     pub(crate) fn expect(&self, channel: usize, answers: impl IntoIterator<Item = Answer>) {
         let answers = answers.into_iter().map(|answer| (channel, answer));
         self.core.borrow_mut().script.extend(answers);
+    }
+
+    /// Gives the core the counters of another: GHWCFG3's bits 3:0 and 6:4. Before the driver starts it.
+    pub(crate) fn count_to(&self, ghwcfg3: u32) {
+        self.core.borrow_mut().write(GHWCFG3, ghwcfg3);
     }
 
     /// Puts a high-speed device on the port, which answers whatever the script leaves open.
@@ -218,6 +225,17 @@ impl Core {
         }
         let input = hcchar & 1 << 15 != 0;
         let bytes = (hctsiz & 0x7_ffff) as usize;
+        let (widths, packets) = (self.read(GHWCFG3), hctsiz >> 19 & 0x3ff);
+        assert_eq!(
+            bytes >> (11 + (widths & 0xf)),
+            0,
+            "more bytes than the core counts"
+        );
+        assert_eq!(
+            packets >> (4 + (widths >> 4 & 7)),
+            0,
+            "more packets than the core counts"
+        );
         let sent = if input {
             Vec::new()
         } else {

@@ -71,7 +71,13 @@ impl Dwc2 {
             len
         };
         buffer.give(len);
-        let transfer = Transfer::new(&pipe.endpoint, len, pipe.toggle, buffer.bus_address());
+        let transfer = Transfer::new(
+            &pipe.endpoint,
+            len,
+            pipe.toggle,
+            buffer.bus_address(),
+            self.limits,
+        );
         self.start_transfer(channel, &transfer);
         pipe.under_way = Some(transfer);
     }
@@ -178,7 +184,7 @@ impl Dwc2 {
         };
         self.control
             .give(len.next_multiple_of(usize::from(device.max_packet.max(1))));
-        let mut transfer = Transfer::new(&endpoint, len, pid, self.control.bus_address());
+        let mut transfer = Transfer::new(&endpoint, len, pid, self.control.bus_address(), self.limits);
         let clock = self.clock();
         loop {
             self.start_transfer(Channel::Control, &transfer);
@@ -356,6 +362,34 @@ mod tests {
         let silent = send(vec![Answer::Silence(1)], 100);
         assert_eq!(silent, (vec![(0, 100)], Err(Error::TimedOut)));
         assert_eq!(send(vec![Answer::Taken], 1), (vec![(2, 1)], Ok(1)));
+    }
+
+    #[test]
+    fn a_burst_longer_than_the_core_counts_comes_in_pieces_and_so_does_a_control_stage() {
+        let (mut fake, mut usb) = Fake::plugged();
+        fake.count_to(0); // 2047 bytes, 15 packets
+        usb.start().unwrap();
+        let mut buffer = fake.arena.buffer(4096).unwrap();
+        let mut pipe = Pipe::bulk(FULL, (0x82, 64));
+        let data: Vec<u8> = (0..2500_u32).map(|n| n as u8).collect();
+        fake.expect(1, data.chunks(960).map(|piece| Answer::Sends(piece.to_vec())));
+        usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 4096);
+        for end in [None, None, Some(Ok(2500))] {
+            fake.step();
+            assert_eq!(usb.poll_bulk(Channel::Receive, &mut pipe), end);
+        }
+        assert_eq!(buffer.take(2500), data);
+        assert_eq!(stages(&fake), [(0, 960), (2, 960), (0, 960)]);
+
+        fake.expect(0, [Answer::Taken]);
+        fake.expect(
+            0,
+            data[..1024]
+                .chunks(960)
+                .map(|piece| Answer::Sends(piece.to_vec())),
+        );
+        fake.expect(0, [Answer::Taken]);
+        assert_eq!(usb.control_in(FULL, GET, 1024), Ok(&data[..1024]));
     }
 
     #[test]

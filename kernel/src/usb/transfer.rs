@@ -3,11 +3,6 @@
 
 use crate::usb::dwc2::Error;
 
-/// Largest transfer in bytes and in packets: what Linux allows this core on the Pi. Its counters could hold 524,287 and
-/// 1023, but only these limits have years of use behind them, and a network burst is 37 packets.
-pub(crate) const MAX_BYTES: usize = 65_535;
-const MAX_PACKETS: usize = 511;
-
 /// Tries of one transaction that gets no answer at all (USB 2.0 §8.5: three).
 const TRIES: u32 = 3;
 /// Halts of one transfer without progress, when the device did show signs of life between them.
@@ -15,6 +10,8 @@ const RESTARTS: u32 = 64;
 
 /// HCTSIZ: bytes still to move.
 const BYTES: u32 = 0x7_ffff;
+/// HCTSIZ: packets still to move, above those.
+const PACKETS: u32 = 0x3ff;
 /// HCTSIZ: identifier of the next packet.
 const PID: u32 = 3 << 29;
 
@@ -97,17 +94,49 @@ pub(super) const DATA0: Pid = Pid(0);
 pub(super) const DATA1: Pid = Pid(2);
 pub(super) const SETUP: Pid = Pid(3);
 
+/// What a core can count at a time; a longer transfer is told to it in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    bytes: u32,
+    packets: u32,
+}
+
+impl Limits {
+    /// Of the narrowest core there is.
+    pub(super) const LEAST: Self = Self::of(0);
+
+    /// Of GHWCFG3: how much wider than 11 bits the counter of bytes is (bits 3:0), than 4 that of packets (bits 6:4).
+    pub(super) const fn of(ghwcfg3: u32) -> Self {
+        let bytes = (1 << (11 + (ghwcfg3 & 0xf))) - 1;
+        let packets = (1 << (4 + (ghwcfg3 >> 4 & 7))) - 1;
+        // HCTSIZ's fields end at 19 and 10 bits, whatever else is said.
+        Self {
+            bytes: if bytes < BYTES { bytes } else { BYTES },
+            packets: if packets < PACKETS { packets } else { PACKETS },
+        }
+    }
+
+    /// The most bytes of a piece: whole packets, so that the next one begins with one.
+    fn piece(self, max_packet: u32) -> u32 {
+        self.packets.min(self.bytes / max_packet) * max_packet
+    }
+}
+
 /// A transfer under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transfer {
     /// HCCHAR without its enable bit.
     pub(super) hcchar: u32,
-    /// HCTSIZ for what is still to move.
+    /// HCTSIZ for the piece under way, as far as it is still to move.
     pub(super) hctsiz: u32,
     /// Where in memory that is.
     pub(super) hcdma: u32,
     /// Bytes that have moved before, in whole packets.
     moved: u32,
+    /// Bytes of the pieces that come after this one.
+    later: u32,
+    /// The most bytes of a piece.
+    piece: u32,
     tries: u32,
     restarts: u32,
 }
@@ -117,27 +146,42 @@ pub(super) struct Transfer {
 pub(super) enum Step {
     /// So many bytes have moved, and that was all.
     Done(usize),
-    /// The wire was to blame: the channel is to be started again, with what is left.
+    /// The channel is to be started again with what is left: the wire was to blame, or a piece has ended.
     Again,
     Failed(Error),
 }
 
 impl Transfer {
-    /// `len` bytes between `bus_address` and an endpoint. An IN transfer asks for whole packets, and even nothing is one
-    /// packet.
-    pub(super) fn new(endpoint: &Endpoint, len: usize, pid: Pid, bus_address: u32) -> Self {
-        let max_packet = usize::from(endpoint.max_packet.max(1));
-        let len = len.min(MAX_BYTES).min(MAX_PACKETS * max_packet);
-        let packets = len.div_ceil(max_packet).max(1);
-        let bytes = if endpoint.input { packets * max_packet } else { len };
-        Self {
+    /// `len` bytes (less than 1 GiB: they are in memory) between `bus_address` and an endpoint. An IN transfer asks for whole
+    /// packets, and even nothing is one packet.
+    pub(super) fn new(endpoint: &Endpoint, len: usize, pid: Pid, bus_address: u32, limits: Limits) -> Self {
+        let max_packet = u32::from(endpoint.max_packet.max(1));
+        let len = len as u32;
+        let mut transfer = Self {
             hcchar: endpoint.hcchar(),
-            hctsiz: bytes as u32 & BYTES | (packets as u32) << 19 | pid.0 << 29,
+            hctsiz: 0,
             hcdma: bus_address,
             moved: 0,
+            later: if endpoint.input {
+                len.next_multiple_of(max_packet).max(max_packet)
+            } else {
+                len
+            },
+            piece: limits.piece(max_packet),
             tries: 0,
             restarts: 0,
-        }
+        };
+        transfer.next_piece(pid.0 << 29);
+        transfer
+    }
+
+    /// Puts into HCTSIZ what the core can count of the rest, from the packet with this identifier.
+    fn next_piece(&mut self, pid: u32) {
+        let bytes = self.later.min(self.piece);
+        self.later -= bytes;
+        let packets = bytes.div_ceil((self.hcchar & 0x7ff).max(1)).max(1);
+        self.hctsiz = bytes | packets << 19 | pid;
+        (self.tries, self.restarts) = (0, 0);
     }
 
     /// Judges a halt by HCINT and what HCTSIZ says is left.
@@ -153,7 +197,14 @@ impl Transfer {
         }
         if hcint & HCINT_COMPLETE != 0 {
             let last = (self.hctsiz & BYTES).saturating_sub(left & BYTES);
-            return Step::Done((self.moved + last) as usize);
+            self.moved += last;
+            // A short packet ends a transfer, whatever else was asked for.
+            if self.later == 0 || left & BYTES != 0 {
+                return Step::Done(self.moved as usize);
+            }
+            self.hcdma = self.hcdma.wrapping_add(last);
+            self.next_piece(left & PID);
+            return Step::Again;
         }
         // A transaction error, a toggle error, or no reason at all. The packets tell what the device has taken; the bytes
         // of an OUT transfer only what was fetched from memory.
@@ -180,7 +231,7 @@ impl Transfer {
 
 /// Packets still to move, of HCTSIZ.
 fn packets(hctsiz: u32) -> u32 {
-    hctsiz >> 19 & 0x3ff
+    hctsiz >> 19 & PACKETS
 }
 
 /// Where the data toggle stands at a halt: the core leaves the identifier of the next packet in HCTSIZ. Models that leave
@@ -211,6 +262,9 @@ mod tests {
     };
     const OUT: Endpoint = Endpoint { input: false, ..IN };
     const TRANSACTION_ERROR: u32 = 1 << 7;
+    /// What the BCM2835's GHWCFG3 says, and QEMU's.
+    const PI: Limits = Limits::of(0x0ff0_00e8);
+    const QEMU: Limits = Limits::of(0x1000_0044);
 
     #[test]
     fn hcchar_names_the_endpoint() {
@@ -229,7 +283,7 @@ mod tests {
     }
 
     fn hctsiz(endpoint: &Endpoint, len: usize, pid: Pid) -> u32 {
-        Transfer::new(endpoint, len, pid, 0).hctsiz
+        Transfer::new(endpoint, len, pid, 0, PI).hctsiz
     }
 
     #[test]
@@ -245,17 +299,68 @@ mod tests {
     }
 
     #[test]
-    fn no_transfer_is_longer_than_the_core_is_trusted_with() {
-        for max_packet in [0, 8, 64, 512, 0x7ff] {
-            let endpoint = Endpoint { max_packet, ..OUT };
-            let word = hctsiz(&endpoint, usize::MAX, DATA0);
-            assert!((word & BYTES) as usize <= MAX_BYTES && packets(word) as usize <= MAX_PACKETS);
+    fn the_core_says_how_far_it_counts() {
+        let counts = |limits: Limits| (limits.bytes, limits.packets);
+        assert_eq!(counts(PI), (524_287, 1023));
+        assert_eq!(counts(QEMU), (32_767, 255));
+        assert_eq!(counts(Limits::LEAST), (2047, 15));
+        assert_eq!(
+            counts(Limits::of(0x7f)),
+            (524_287, 1023),
+            "no more than HCTSIZ holds"
+        );
+        assert_eq!((PI.piece(512), PI.piece(64)), (1023 * 512, 1023 * 64));
+        assert_eq!((QEMU.piece(512), QEMU.piece(64)), (63 * 512, 255 * 64));
+        assert_eq!(
+            (Limits::LEAST.piece(512), Limits::LEAST.piece(8)),
+            (3 * 512, 15 * 8)
+        );
+    }
+
+    #[test]
+    fn a_transfer_longer_than_the_core_counts_goes_in_pieces_of_whole_packets() {
+        for limits in [PI, QEMU, Limits::LEAST] {
+            for (max_packet, len) in [(512, 18_944), (512, 600_000), (64, 600_001), (8, 1), (1024, 0)] {
+                for input in [true, false] {
+                    let endpoint = Endpoint {
+                        max_packet,
+                        input,
+                        ..OUT
+                    };
+                    let mut transfer = Transfer::new(&endpoint, len, DATA0, 0x1000, limits);
+                    let (mut asked, mut pid) = (0, 0);
+                    let end = loop {
+                        let word = transfer.hctsiz;
+                        assert!(word & BYTES <= limits.bytes && packets(word) <= limits.packets);
+                        assert_eq!((word & PID, transfer.hcdma), (pid, 0x1000 + asked));
+                        asked += word & BYTES;
+                        // The core leaves the toggle of the packet behind these.
+                        pid ^= (packets(word) % 2) << 30;
+                        match transfer.halted(HCINT_COMPLETE, pid) {
+                            Step::Again => assert_eq!(asked % u32::from(max_packet), 0),
+                            end => break end,
+                        }
+                    };
+                    let whole = len.next_multiple_of(max_packet.into()).max(max_packet.into());
+                    assert_eq!(end, Step::Done(if input { whole } else { len }));
+                }
+            }
         }
     }
 
     #[test]
+    fn a_short_packet_ends_a_transfer_in_the_middle_of_its_pieces() {
+        let mut transfer = Transfer::new(&IN, 4000, DATA0, 0, Limits::LEAST);
+        assert_eq!(transfer.halted(HCINT_COMPLETE, 2 << 29), Step::Again);
+        assert_eq!(transfer.hctsiz, 960 | 15 << 19 | 2 << 29);
+        // Fourteen packets of the second piece, the last of them with 10 bytes.
+        let left = (15 * 64 - 13 * 64 - 10) | 1 << 19;
+        assert_eq!(transfer.halted(HCINT_COMPLETE, left), Step::Done(28 * 64 + 10));
+    }
+
+    #[test]
     fn halts_are_told_apart() {
-        let halted = |hcint| Transfer::new(&IN, 100, DATA0, 0).halted(hcint | HCINT_HALTED, 78 | 1 << 19);
+        let halted = |hcint| Transfer::new(&IN, 100, DATA0, 0, PI).halted(hcint | HCINT_HALTED, 78 | 1 << 19);
         assert_eq!(halted(HCINT_COMPLETE), Step::Done(50));
         assert_eq!(halted(HCINT_STALL), Step::Failed(Error::Stall));
         assert_eq!(halted(HCINT_BABBLE), Step::Failed(Error::Babble));
@@ -266,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_broken_transfer_goes_on_behind_the_packets_that_went_through() {
-        let mut transfer = Transfer::new(&OUT, 200, DATA0, 0x1000);
+        let mut transfer = Transfer::new(&OUT, 200, DATA0, 0x1000, PI);
         // Everything was fetched, one of four packets was taken; the next one is DATA1.
         assert_eq!(transfer.halted(TRANSACTION_ERROR, 3 << 19 | 2 << 29), Step::Again);
         assert_eq!(
@@ -279,7 +384,7 @@ mod tests {
     #[test]
     fn three_tries_without_an_answer_are_enough_and_a_device_that_lives_gets_more() {
         let ends_after = |hcint| {
-            let mut transfer = Transfer::new(&IN, 64, DATA0, 0);
+            let mut transfer = Transfer::new(&IN, 64, DATA0, 0, PI);
             let left = transfer.hctsiz;
             let mut halts = 1;
             while transfer.halted(hcint, left) == Step::Again {
@@ -295,7 +400,7 @@ mod tests {
     fn residues_that_make_no_sense_move_nothing_and_never_leave_the_buffer() {
         for left in [0, u32::MAX, 5 << 19, 0x7_ffff, 1 << 19 | 0x7_ffff] {
             for hcint in [HCINT_COMPLETE, TRANSACTION_ERROR] {
-                let mut transfer = Transfer::new(&IN, 100, DATA0, 0x1000);
+                let mut transfer = Transfer::new(&IN, 100, DATA0, 0x1000, PI);
                 let step = transfer.halted(hcint, left);
                 assert!(!matches!(step, Step::Done(len) if len > 128), "{left:x}");
                 assert!(transfer.hcdma + (transfer.hctsiz & BYTES) <= 0x1080, "{left:x}");
