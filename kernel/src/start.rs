@@ -82,7 +82,10 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
         board.mac = EthernetAddress([2, e, d, c, b, a]);
     }
     let nic = match row.ethernet {
-        Ethernet::Genet => bring_up_genet(has(genet::ADDRESS), board.mac, &mut arena, clock),
+        Ethernet::Genet => {
+            let phy = tree.as_ref().and_then(Tree::phy);
+            bring_up_genet(has(genet::ADDRESS), board.mac, phy, &mut arena, clock)
+        }
         Ethernet::Usb => bring_up_usb(soc, board.mac, &mut mailbox, &mut arena, clock),
     };
     let mut nic = match nic {
@@ -265,10 +268,11 @@ fn describe<'m>(
     )
 }
 
-/// Brings up GENET, unless an emulator has none.
+/// Brings up GENET, unless an emulator has none; its PHY is at the address `phy`, or somewhere.
 fn bring_up_genet(
     present: bool,
     mac: EthernetAddress,
+    phy: Option<u8>,
     arena: &mut Arena,
     clock: Clock,
 ) -> Result<Nic, NoNic> {
@@ -276,7 +280,7 @@ fn bring_up_genet(
         return Err(NoNic::NotEmulated);
     }
     // SAFETY: only a BCM2711's row has it, it is there and mapped, taken once.
-    let genet = unsafe { Genet::new(arena, clock, mac.0) };
+    let genet = unsafe { Genet::new(arena, clock, mac.0, phy) };
     genet.map(Nic::Genet).map_err(NoNic::Genet)
 }
 

@@ -251,6 +251,18 @@ impl<'a> Tree<'a> {
         value.try_into().ok().filter(|mac| *mac != [0; 6])
     }
 
+    /// The address of the wired interface's PHY on its MDIO bus, which firmware writes for the board at hand.
+    pub fn phy(&self) -> Option<u8> {
+        let path = ETHERNET.iter().find_map(|name| self.alias(name))?;
+        let child_of = |node: FdtNode<'a>, name: &str| {
+            node.children().find(|child| child.name_without_address() == name)
+        };
+        let bus = child_of(self.fdt.find_node(path)?, "mdio")?;
+        let value = property(&child_of(bus, "ethernet-phy")?, "reg")?;
+        let address = u32::from_be_bytes(value.try_into().ok()?);
+        u8::try_from(address).ok().filter(|address| *address < 32)
+    }
+
     /// The banks of RAM in the order of the tree. A bank that would pass 2^64 ends there; empty ones are left out.
     pub fn memory(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
         let cells = Cells::of(&self.fdt.root());
@@ -678,6 +690,7 @@ pub(super) mod tests {
             tree.bootargs(),
             tree.stdout_path(),
             tree.mac(),
+            tree.phy(),
         );
         let model = DeviceTree::from_fdt(&tree.fdt());
         let dtb = model.to_dtb();
@@ -692,7 +705,7 @@ pub(super) mod tests {
         assert_eq!(tree.model(), Some("Raspberry Pi 4 Model B Rev 1.4"));
         assert_eq!(tree.serial_number(), Some("10000000deadbeef"));
         assert_eq!(tree.stdout_path(), Some("/soc/serial@7e215040"));
-        assert_eq!(tree.mac(), Some(MAC));
+        assert_eq!((tree.mac(), tree.phy()), (Some(MAC), Some(1)));
         assert!(tree.bootargs().unwrap().starts_with("coherent_pool=1M "));
         assert_eq!(
             tree.memory().collect::<Vec<_>>(),
@@ -707,6 +720,32 @@ pub(super) mod tests {
             [0..0x1000, 0x3ef6_5ea4..0x3ef6_5f74]
         );
         ask_all(&tree);
+    }
+
+    #[test]
+    fn the_phy_is_where_the_firmware_says_and_nonsense_is_nowhere() {
+        let phy = |reg: &dyn Value, name: &str| {
+            let mut tree = firmware();
+            let ethernet = tree.root.child_mut("scb").unwrap();
+            let ethernet = ethernet.child_mut("ethernet@7d580000").unwrap();
+            let bus = ethernet.child_mut("mdio@e14").unwrap();
+            bus.remove_child("ethernet-phy@1");
+            bus.add_child(node("spare", &[("reg", &7_u32)], vec![]));
+            bus.add_child(node(name, &[("reg", reg)], vec![]));
+            let dtb = tree.to_dtb();
+            Tree::check(&dtb).unwrap().phy()
+        };
+        assert_eq!(phy(&1_u32, "ethernet-phy@1"), Some(1));
+        assert_eq!(
+            phy(&0_u32, "ethernet-phy@1"),
+            Some(0),
+            "the value counts, not the name"
+        );
+        assert_eq!(phy(&31_u32, "ethernet-phy"), Some(31));
+        for nonsense in [&32_u32 as &dyn Value, &u32::MAX, &1_u64, &[0_u8; 0]] {
+            assert_eq!(phy(nonsense, "ethernet-phy@1"), None);
+        }
+        assert_eq!(phy(&1_u32, "switch@1"), None);
     }
 
     #[test]

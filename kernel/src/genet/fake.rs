@@ -128,14 +128,19 @@ impl Fake {
         fake
     }
 
-    /// Brings the driver up on it.
+    /// Brings the driver up on it, without a word of where the PHY is.
     pub(super) fn start(&self) -> Result<Genet, Error> {
+        self.start_with(None)
+    }
+
+    /// The same with a device tree that has this address for the PHY.
+    pub(super) fn start_with(&self, phy: Option<u8>) -> Result<Genet, Error> {
         let mut arena = arena(MEMORY);
         self.chip().memory = arena.buffer(64).unwrap().bytes_mut().as_ptr().addr();
         let registers = self.chip().registers.cast::<Registers>();
         // SAFETY: leaked and as large as the block; the chip looks at it only while the driver waits.
         let registers = unsafe { UniqueMmioPointer::new(registers) };
-        Genet::start(registers, &mut arena, Clock::start(), MAC)
+        Genet::start(registers, &mut arena, Clock::start(), MAC, phy)
     }
 
     pub(super) fn chip(&self) -> std::cell::RefMut<'_, Chip> {
@@ -222,8 +227,11 @@ impl Chip {
                 self.phy.write(phy, register, cmd as u16);
                 cmd
             }
-            2 if fails || phy != self.phy.address => cmd | 1 << 28 | 0xffff,
-            2 => cmd & !0xffff | u32::from(self.phy.read(phy, register)),
+            2 if fails => cmd | 1 << 28 | 0xffff,
+            2 => {
+                let silent = if phy == self.phy.address { 0 } else { 1 << 28 };
+                cmd & !0xffff | silent | u32::from(self.phy.read(phy, register))
+            }
             other => panic!("MDIO operation {other}"),
         };
         self.write(MDIO_CMD, answer & !(1 << 29));

@@ -48,7 +48,7 @@ const FRAME: usize = 1514;
 const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 /// A frame that has not left for so long, over a link, never will: seen on boards as "receives but does not send".
 const STUCK: Duration = Duration::from_secs(1);
-/// The PHY of a Pi 4B; others are searched for.
+/// The PHY of a Pi 4B, where no device tree says more.
 const USUAL_PHY: u8 = 1;
 /// MDIO failures in a row, a tenth of a second apart, before a person is told.
 const WORTH_A_LINE: u32 = 10;
@@ -117,15 +117,21 @@ struct Transmitter {
 }
 
 impl Genet {
-    /// Brings up the MAC and its PHY, whatever state they are in, and begins to negotiate; does not wait for a link.
+    /// Brings up the MAC and its PHY, whatever state they are in, and begins to negotiate; does not wait for a link. The PHY
+    /// is looked for at the address that the device tree has for it, then at every other.
     ///
     /// # Safety
     ///
     /// The SoC is a BCM2711 that has a GENET, its registers are mapped, and this is the only `Genet`.
-    pub(crate) unsafe fn new(arena: &mut Arena, clock: Clock, mac: [u8; 6]) -> Result<Self, Error> {
+    pub(crate) unsafe fn new(
+        arena: &mut Arena,
+        clock: Clock,
+        mac: [u8; 6],
+        phy: Option<u8>,
+    ) -> Result<Self, Error> {
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(ADDRESS as *mut Registers)) };
-        Self::start(registers, arena, clock, mac)
+        Self::start(registers, arena, clock, mac, phy)
     }
 
     fn start(
@@ -133,6 +139,7 @@ impl Genet {
         arena: &mut Arena,
         mut clock: Clock,
         mac: [u8; 6],
+        phy: Option<u8>,
     ) -> Result<Self, Error> {
         let revision = field!(registers, sys_rev_ctrl).read();
         if revision >> 24 & 0xf != MAJOR_V5 {
@@ -152,7 +159,7 @@ impl Genet {
             registers: &mut registers,
             clock,
         };
-        let mut phy = Phy::find(&mut bus, Some(USUAL_PHY))?.ok_or(Error::NoPhy)?;
+        let mut phy = Phy::find(&mut bus, phy.or(Some(USUAL_PHY)))?.ok_or(Error::NoPhy)?;
         if !phy.reset(&mut bus, clock)? {
             return Err(Error::PhyStuck(phy.address()));
         }

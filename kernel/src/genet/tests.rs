@@ -113,6 +113,26 @@ fn the_phy_is_found_at_any_address_over_a_bus_that_fails_at_times() {
 }
 
 #[test]
+fn the_phy_of_the_device_tree_is_asked_first_and_no_other_when_it_answers() {
+    for (there, said, first) in [
+        (1, Some(1), 1),
+        (0, Some(0), 0),
+        (2, Some(2), 2),
+        (0, Some(1), 1),
+        (31, Some(5), 5),
+        (1, None, 1),
+    ] {
+        let fake = Fake::new(there, 0, 0);
+        let nic = fake.start_with(said).unwrap();
+        assert_eq!(nic.phy.address(), there);
+        let mut asked = fake.chip().phy.asked.clone();
+        asked.dedup();
+        assert_eq!(asked[0], first);
+        assert!(there != first || asked == [first], "{asked:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_brought_up_is_said() {
     assert_eq!(Fake::new(77, 0, 0).start().err(), Some(Error::NoPhy));
     let fake = Fake::new(1, 0, 0);

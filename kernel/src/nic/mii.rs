@@ -338,6 +338,8 @@ pub(crate) mod tests {
         pub(crate) mmd: Vec<(u16, u16, u16)>,
         /// Values written to BMCR.
         pub(crate) bmcr: Vec<u16>,
+        /// Addresses that were read from, in their order.
+        pub(crate) asked: Vec<u8>,
         mmd_register: u16,
     }
 
@@ -356,6 +358,7 @@ pub(crate) mod tests {
                 reset_reads: 2,
                 mmd: Vec::new(),
                 bmcr: Vec::new(),
+                asked: Vec::new(),
                 mmd_register: 0,
             }
         }
@@ -374,6 +377,9 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn read(&mut self, phy: u8, register: u8) -> u16 {
+            if self.asked.last() != Some(&phy) {
+                self.asked.push(phy);
+            }
             if phy != self.address {
                 return 0xffff;
             }
