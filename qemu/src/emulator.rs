@@ -14,25 +14,26 @@ use crate::payload::cache;
 /// The releases of QEMU that the patch is for.
 pub const SERIES: &str = "10.0";
 
-/// Each file of a model, below `qemu/models/`, and its directory in QEMU's source.
-pub const MODELS: &[(&str, &str)] = &[
-    ("bcm2711-genet/bcm2711_genet.c", "hw/net"),
-    ("bcm2711-genet/bcm2711_genet.h", "include/hw/net"),
-    ("bcm2711-genet/bcm54213pe.c", "hw/net"),
-    ("bcm2711-genet/bcm54213pe.h", "include/hw/net"),
-    ("brcm-l2-intc/brcm_l2_intc.c", "hw/intc"),
-    ("brcm-l2-intc/brcm_l2_intc.h", "include/hw/intc"),
-    ("iproc-rng200/iproc_rng200.c", "hw/misc"),
-    ("iproc-rng200/iproc_rng200.h", "include/hw/misc"),
-    ("usb-hub-hs/dev-hub-hs.c", "hw/usb"),
-    ("usb-lan/dev-lan.c", "hw/usb"),
-    ("usb-lan/dev-lan.h", "hw/usb"),
-    ("usb-lan7800/dev-lan7800.c", "hw/usb"),
-    ("usb-lan9514/dev-lan9514.c", "hw/usb"),
+/// Each file of a model or plugin, below `qemu/`, and its directory in QEMU's source.
+pub const SOURCES: &[(&str, &str)] = &[
+    ("models/bcm2711-genet/bcm2711_genet.c", "hw/net"),
+    ("models/bcm2711-genet/bcm2711_genet.h", "include/hw/net"),
+    ("models/bcm2711-genet/bcm54213pe.c", "hw/net"),
+    ("models/bcm2711-genet/bcm54213pe.h", "include/hw/net"),
+    ("models/brcm-l2-intc/brcm_l2_intc.c", "hw/intc"),
+    ("models/brcm-l2-intc/brcm_l2_intc.h", "include/hw/intc"),
+    ("models/iproc-rng200/iproc_rng200.c", "hw/misc"),
+    ("models/iproc-rng200/iproc_rng200.h", "include/hw/misc"),
+    ("models/usb-hub-hs/dev-hub-hs.c", "hw/usb"),
+    ("models/usb-lan/dev-lan.c", "hw/usb"),
+    ("models/usb-lan/dev-lan.h", "hw/usb"),
+    ("models/usb-lan7800/dev-lan7800.c", "hw/usb"),
+    ("models/usb-lan9514/dev-lan9514.c", "hw/usb"),
+    ("plugins/executed.c", "contrib/plugins"),
 ];
 
-/// What wires the models in, below `qemu/models/`.
-pub const PATCH: &str = "qemu-10.0.patch";
+/// What wires them in, below `qemu/`.
+pub const PATCH: &str = "models/qemu-10.0.patch";
 
 /// What `configure` is told: nothing that a Pi does not have. `bramble` is the list of devices in the patch.
 pub const CONFIGURE: [&str; 13] = [
@@ -62,7 +63,7 @@ pub const PYTHON: [&str; 2] = [
 pub const BUILT: [&str; 3] = [
     PROGRAM,
     "tests/tcg/plugins/libinsn.so",
-    "contrib/plugins/libhotblocks.so",
+    "contrib/plugins/libexecuted.so",
 ];
 
 const PROGRAM: &str = "qemu-system-aarch64";
@@ -70,12 +71,12 @@ const PROGRAM: &str = "qemu-system-aarch64";
 /// QEMU's own plugin that counts instructions.
 const COUNTER: &str = "libinsn.so";
 
-/// QEMU's own plugin that counts how often each block of instructions runs.
-const PROFILER: &str = "libhotblocks.so";
+/// Our plugin that counts how often each of them is executed.
+const PROFILER: &str = "libexecuted.so";
 
-/// The directory of the models' sources.
-pub fn models() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+/// The directory of the sources and the patch.
+pub fn sources() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Where `cargo xtask qemu` leaves our emulator: a directory of the cache that changes with all that it is made of.
@@ -89,7 +90,7 @@ pub fn directory() -> Result<PathBuf> {
     for option in CONFIGURE.iter().chain(&PYTHON).chain(&BUILT) {
         hash.add(option.as_bytes());
     }
-    for &(file, place) in MODELS {
+    for &(file, place) in SOURCES {
         hash.add(place.as_bytes());
         hash.add_file(file)?;
     }
@@ -114,7 +115,7 @@ impl Fnv {
     }
 
     fn add_file(&mut self, name: &str) -> Result<()> {
-        let file = models().join(name);
+        let file = sources().join(name);
         self.add(name.as_bytes());
         self.add(&fs::read(&file).with_context(|| format!("qemu: {}", file.display()))?);
         Ok(())
@@ -214,19 +215,22 @@ mod tests {
     #[test]
     fn every_source_has_its_place_in_qemu() {
         let mut found = BTreeSet::new();
-        for model in fs::read_dir(models()).unwrap() {
-            let model = model.unwrap();
-            if !model.file_type().unwrap().is_dir() {
-                continue;
-            }
-            for file in fs::read_dir(model.path()).unwrap() {
+        let mut search = |directory: &str| {
+            for file in fs::read_dir(sources().join(directory)).unwrap() {
                 let name = file.unwrap().file_name().into_string().unwrap();
                 if name.ends_with(".c") || name.ends_with(".h") {
-                    found.insert(format!("{}/{name}", model.file_name().to_str().unwrap()));
+                    found.insert(format!("{directory}/{name}"));
                 }
             }
+        };
+        for model in fs::read_dir(sources().join("models")).unwrap() {
+            let model = model.unwrap();
+            if model.file_type().unwrap().is_dir() {
+                search(&format!("models/{}", model.file_name().to_str().unwrap()));
+            }
         }
-        let placed = MODELS.iter().map(|(file, _)| (*file).to_owned());
+        search("plugins");
+        let placed = SOURCES.iter().map(|(file, _)| (*file).to_owned());
         assert_eq!(found, placed.collect());
     }
 

@@ -19,7 +19,7 @@ use crate::debugger::Debugger;
 use crate::emulator;
 use crate::firmware::{self, Firmware, Uart};
 use crate::monitor::Monitor;
-use crate::profile::{self, Block};
+use crate::profile::{self, Instruction};
 
 /// QEMU's serial lines, and the socket of each in a run's directory.
 const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
@@ -117,7 +117,7 @@ pub struct Machine {
     instruction_clock: bool,
     with_models: bool,
     count_instructions: bool,
-    count_blocks: bool,
+    profile: bool,
     other_cores_rest: bool,
     thread_for_each_core: bool,
     arguments: Vec<OsString>,
@@ -144,7 +144,7 @@ impl Machine {
             instruction_clock: false,
             with_models: false,
             count_instructions: false,
-            count_blocks: false,
+            profile: false,
             other_cores_rest: false,
             thread_for_each_core: false,
             arguments: vec![],
@@ -243,9 +243,9 @@ impl Machine {
         self.with_models()
     }
 
-    /// Also counts where they were executed, for [`Qemu::blocks`].
-    pub fn count_blocks(mut self) -> Self {
-        self.count_blocks = true;
+    /// Also counts where they were executed, for [`Qemu::executed`].
+    pub fn profile(mut self) -> Self {
+        self.profile = true;
         self.count_instructions()
     }
 
@@ -438,9 +438,9 @@ impl Machine {
                 .args(["-d", "plugin", "-D"])
                 .arg(directory.join(INSTRUCTIONS));
         }
-        if self.count_blocks {
+        if self.profile {
             let profiler = option_value(&emulator::profiler()?)?;
-            command.args(["-plugin", &format!("{profiler},inline=on")]);
+            command.args(["-plugin", &profiler]);
         }
         command.args(&self.arguments);
         Ok(command)
@@ -548,10 +548,10 @@ impl Qemu {
         profile::instructions(&self.counted()?).context("qemu: instructions: no total yet")
     }
 
-    /// How often each block of instructions was executed, by any core, of a machine that [`Machine::count_blocks`] and
-    /// that has ended likewise.
-    pub fn blocks(&self) -> Result<Vec<Block>> {
-        profile::blocks(&self.counted()?).context("qemu: instructions: no blocks yet")
+    /// How often each instruction was executed, by any core, of a machine that [`Machine::profile`] and that has ended
+    /// likewise.
+    pub fn executed(&self) -> Result<Vec<Instruction>> {
+        profile::executed(&self.counted()?).context("qemu: instructions: no profile yet")
     }
 
     /// What the plugins wrote.

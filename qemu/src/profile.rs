@@ -1,28 +1,12 @@
-//! What QEMU's counting plugins write when a machine ends: `libinsn.so` a sum, `libhotblocks.so` a line for each block.
+//! What the counting plugins write when a machine ends: `libinsn.so` a sum, `libexecuted.so` a line for each instruction.
 
-/// Instructions that stand behind each other and were translated together.
+/// An instruction of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
-    /// The first one's virtual address.
+pub struct Instruction {
+    /// Its virtual address.
     pub address: u64,
-    /// How many there are, of four bytes each.
-    pub instructions: u64,
-    /// How often the block was executed. An exception in its middle counts as a whole execution.
+    /// How often it was executed.
     pub executions: u64,
-}
-
-impl Block {
-    /// How many instructions its executions come to.
-    pub fn executed(&self) -> u64 {
-        self.instructions.saturating_mul(self.executions)
-    }
-
-    /// Whether the instruction at `address` is one of its own.
-    pub fn covers(&self, address: u64) -> bool {
-        address
-            .checked_sub(self.address)
-            .is_some_and(|offset| offset / 4 < self.instructions)
-    }
 }
 
 /// The sum over all cores; none when the machine did not come to its end.
@@ -33,22 +17,17 @@ pub(crate) fn instructions(text: &str) -> Option<u64> {
         .ok()
 }
 
-/// Every block; none when the machine did not come to its end, or a line is cut off.
-pub(crate) fn blocks(text: &str) -> Option<Vec<Block>> {
+/// Every instruction that was executed; none when the machine did not come to its end, or a line is cut off.
+pub(crate) fn executed(text: &str) -> Option<Vec<Instruction>> {
     let mut lines = text.lines();
-    lines
-        .by_ref()
-        .find(|line| *line == "pc, tcount, icount, ecount")?;
+    lines.by_ref().find(|line| *line == "address, executions")?;
     // What another plugin writes may follow.
     let rows = lines.take_while(|line| line.starts_with("0x"));
     rows.map(|line| {
-        let mut columns = line.strip_prefix("0x")?.split(", ");
-        let address = u64::from_str_radix(columns.next()?, 16).ok()?;
-        let _translations = columns.next()?;
-        Some(Block {
-            address,
-            instructions: columns.next()?.parse().ok()?,
-            executions: columns.next()?.parse().ok()?,
+        let (address, executions) = line.strip_prefix("0x")?.split_once(", ")?;
+        Some(Instruction {
+            address: u64::from_str_radix(address, 16).ok()?,
+            executions: executions.parse().ok()?,
         })
     })
     .collect()
@@ -58,23 +37,17 @@ pub(crate) fn blocks(text: &str) -> Option<Vec<Block>> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "collected 2 entries in the hash table\npc, tcount, icount, ecount\n\
-                        0x000000003b041000, 1, 3, 1000\n0xffff800008010000, 2, 1, 7\n\
+    const TEXT: &str = "address, executions\n0x3b041000, 2040\n0xffff800008010000, 7\n\
                         cpu 0 insns: 2040\ncpu 1 insns: 7\ntotal insns: 2047\n";
 
     #[test]
-    fn sum_and_blocks_are_found_whoever_writes_first() {
-        let (blocks_first, sum_first) = (TEXT.to_owned(), {
-            let (blocks, sum) = TEXT.split_at(TEXT.find("cpu 0").unwrap());
-            format!("{sum}{blocks}")
-        });
-        for text in [blocks_first, sum_first] {
+    fn sum_and_executions_are_found_whoever_writes_first() {
+        let (sum, executions) = TEXT.split_at(TEXT.find("cpu 0").unwrap());
+        for text in [TEXT.to_owned(), format!("{executions}{sum}")] {
             assert_eq!(instructions(&text), Some(2047));
-            let found = blocks(&text).unwrap();
-            assert_eq!(found.len(), 2);
+            let found = executed(&text).unwrap();
             let [first, second] = found[..] else { panic!() };
-            assert_eq!(first.executed(), 3000);
-            assert!(first.covers(0x3b04_1008) && !first.covers(0x3b04_100c) && !first.covers(0x3b04_0ffc));
+            assert_eq!((first.address, first.executions), (0x3b04_1000, 2040));
             assert_eq!((second.address, second.executions), (0xffff_8000_0801_0000, 7));
         }
     }
@@ -83,8 +56,8 @@ mod tests {
     fn a_machine_that_was_killed_has_none() {
         assert_eq!(instructions("cpu 0 insns: 2040\n"), None);
         assert_eq!(instructions("total insns: many\n"), None);
-        assert_eq!(blocks(""), None);
-        assert_eq!(blocks("pc, tcount, icount, ecount\n0x10, 1, 3\n"), None);
-        assert_eq!(blocks("pc, tcount, icount, ecount\n0x1x, 1, 3, 4\n"), None);
+        assert_eq!(executed(""), None);
+        assert_eq!(executed("address, executions\n0x10\n"), None);
+        assert_eq!(executed("address, executions\n0x1x, 1\n"), None);
     }
 }

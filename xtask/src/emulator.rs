@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use qemu::emulator::{self, BUILT, CONFIGURE, MODELS, PATCH, PYTHON, SERIES};
+use qemu::emulator::{self, BUILT, CONFIGURE, PATCH, PYTHON, SERIES, SOURCES};
 
 use crate::apt::Apt;
 use crate::payload::KEYRING;
@@ -158,15 +158,15 @@ fn archive_in(directory: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Puts the models into QEMU's source and applies the patch.
+/// Puts the models and plugins into QEMU's source and applies the patch.
 fn wire(tree: &Path) -> Result<()> {
-    let models = emulator::models();
-    for &(file, place) in MODELS {
-        let file = models.join(file);
+    let sources = emulator::sources();
+    for &(file, place) in SOURCES {
+        let file = sources.join(file);
         let name = file.file_name().context("qemu: a file without a name")?;
         fs::copy(&file, tree.join(place).join(name)).with_context(|| file.display().to_string())?;
     }
-    let patch = models.join(PATCH);
+    let patch = sources.join(PATCH);
     command("patch", &["-p1", "--forward", "--fuzz=0", "-i"], &[&patch], tree)
         .context("qemu: the patch does not apply")?;
     for name in firmware_volumes(&fs::read_to_string(tree.join("pc-bios/meson.build"))?) {

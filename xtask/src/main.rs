@@ -38,6 +38,7 @@ cargo xtask bench    boot (default): throughput beside Linux's, time and instruc
                      menu: instructions of a large menu, of a command in a loop, of a key
                      net: instructions for each byte and throughput, beside Linux's and U-Boot's, over each NIC
     --board NAME     net: this board only; may be repeated
+    --alone          net: Bramble only; bars on others are missed then
     --functions      menu, net: also where Bramble's instructions went
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package

@@ -1,11 +1,11 @@
-//! Where Bramble's instructions went: blocks that an emulator counted, by the functions of the image's ELF file.
+//! Where Bramble's instructions went: executions that an emulator counted, by the functions of the image's ELF file.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use qemu::profile::Block;
+use qemu::profile::Instruction;
 
 use crate::elf::{Elf, Function};
 
@@ -37,6 +37,13 @@ pub(super) struct Profile {
     pub(super) by_function: BTreeMap<String, u64>,
 }
 
+impl Profile {
+    /// All that was executed.
+    pub(super) fn total(&self) -> u64 {
+        self.elsewhere + self.by_function.values().sum::<u64>()
+    }
+}
+
 impl Functions {
     /// Those of the ELF file beside the image.
     pub(super) fn read(elf: &Path) -> Result<Self> {
@@ -66,31 +73,32 @@ impl Functions {
         Ok(functions)
     }
 
-    /// Attributes `blocks` to the functions of an image that runs at `base`.
-    pub(super) fn profile(&self, base: u64, blocks: &[Block]) -> Profile {
+    /// Attributes what was `executed` to the functions of an image that runs at `base`.
+    pub(super) fn profile(&self, base: u64, executed: &[Instruction]) -> Profile {
         let mut profile = Profile::default();
-        for block in blocks {
-            let rests = self.rests.iter().filter(|&&rest| block.covers(base + rest));
-            profile.rests += block.executions * rests.count() as u64;
-            let executed = block.executed();
-            if !self.cover(base, block) {
-                profile.elsewhere += executed;
+        for instruction in executed {
+            let Some(address) = self.within(base, instruction) else {
+                profile.elsewhere += instruction.executions;
                 continue;
+            };
+            if self.rests.contains(&address) {
+                profile.rests += instruction.executions;
             }
-            let name = self.name(block.address.wrapping_sub(base));
+            let name = self.name(address);
             if is_copy(name) {
-                profile.copies += executed;
+                profile.copies += instruction.executions;
             } else if is_checksum(name) {
-                profile.checksums += executed;
+                profile.checksums += instruction.executions;
             }
-            *profile.by_function.entry(plain(name)).or_default() += executed;
+            *profile.by_function.entry(plain(name)).or_default() += instruction.executions;
         }
         profile
     }
 
-    /// Whether a block is one of an image that runs at `base`.
-    pub(super) fn cover(&self, base: u64, block: &Block) -> bool {
-        block.address.wrapping_sub(base) < self.length
+    /// Where in an image that runs at `base` an instruction is, if it is one of its own.
+    pub(super) fn within(&self, base: u64, instruction: &Instruction) -> Option<u64> {
+        let address = instruction.address.wrapping_sub(base);
+        (address < self.length).then_some(address)
     }
 
     /// The function at this address.
@@ -197,30 +205,27 @@ mod tests {
     }
 
     #[test]
-    fn blocks_go_to_their_functions() {
-        let block = |address, instructions, executions| Block {
-            address,
-            instructions,
-            executions,
-        };
-        let blocks = [
-            block(0x1100, 4, 10),
-            // The same instructions, reached by a jump.
-            block(0x1108, 2, 5),
-            block(0x110c, 1, 100),
-            block(0x1144, 3, 7),
-            block(0x1160, 1, 9),
-            block(0x1190, 2, 1),
-            block(0x1200, 3, 1),
-            block(0xfff, 1, 1),
-        ];
-        let profile = functions().profile(0x1000, &blocks);
-        assert_eq!(profile.rests, 15);
-        assert_eq!(profile.copies, 21);
+    fn instructions_go_to_their_functions() {
+        let executed = [
+            (0x1100, 10),
+            // The rest.
+            (0x1108, 5),
+            (0x113c, 100),
+            (0x1144, 7),
+            (0x1160, 9),
+            (0x1190, 1),
+            (0x1200, 3),
+            (0xfff, 1),
+        ]
+        .map(|(address, executions)| Instruction { address, executions });
+        let profile = functions().profile(0x1000, &executed);
+        assert_eq!(profile.rests, 5);
+        assert_eq!(profile.copies, 7);
         assert_eq!(profile.checksums, 9);
-        assert_eq!(profile.by_function["boot::net::wait"], 40 + 10 + 100);
-        assert_eq!(profile.by_function["(no function)"], 2);
+        assert_eq!(profile.by_function["boot::net::wait"], 10 + 5 + 100);
+        assert_eq!(profile.by_function["(no function)"], 1);
         assert_eq!(profile.elsewhere, 4);
+        assert_eq!(profile.total(), 136);
     }
 
     #[test]

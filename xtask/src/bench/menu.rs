@@ -1,8 +1,7 @@
 //! What menus and scripts cost: a large one read and shown, a command in a loop, a key that moves the selection.
 //!
 //! Instructions are counted by QEMU's plugin in runs of which one does more than the other, so that what a boot takes is
-//! in neither figure. Blocks of code that polls consist of are left out: QEMU takes the WFE at a poll's
-//! end for no operation, so that how many there are is the host's affair.
+//! in neither figure. What polls consist of is left out: how many there are is the server's affair.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use qemu::http::{Answer, Server};
-use qemu::profile::Block;
+use qemu::profile::Instruction;
 use qemu::{Board, Entry, Machine, Net, Payload};
 
 use super::functions::{Functions, differences};
@@ -49,7 +48,7 @@ const MOST_FOR_A_KEY: f64 = 240.0;
 struct Run {
     rests: f64,
     /// The image's own.
-    blocks: Vec<Block>,
+    executed: Vec<Instruction>,
     by_function: BTreeMap<String, u64>,
     /// What it wrote to the console.
     written: usize,
@@ -104,7 +103,7 @@ impl Bench {
     fn measure(&self, functions: bool) -> Result<Figures> {
         let [short, long] = HANGS.map(|time| self.run(&menu(ITEMS, ""), Then::Hang(time)));
         let polls = polls(&short?, &long?);
-        println!("bench:   a poll is {} of the image's blocks", polls.len());
+        println!("bench:   a poll is {} of the image's instructions", polls.len());
         let work = |less: &Run, more: &Run| beside(&polls, less, more);
         let [one, all] = [1, ITEMS].map(|items| self.run(&menu(items, "--timeout 1 "), Then::Wait));
         let (one, all) = (one?, all?);
@@ -140,7 +139,7 @@ impl Bench {
             .other_cores_rest()
             .device_tree(self.device_tree.clone())
             .net(Net::user().boot_file(server.url("/script")))
-            .count_blocks()
+            .profile()
             .instruction_clock()
             .start()?;
         let console = qemu.console();
@@ -167,8 +166,8 @@ impl Bench {
             }
         }
         qemu.wait(PATIENCE)?;
-        let mut blocks = qemu.blocks()?;
-        let profile = self.functions.profile(base, &blocks);
+        let mut executed = qemu.executed()?;
+        let profile = self.functions.profile(base, &executed);
         let instructions = qemu.instructions()? as f64 - profile.elsewhere as f64;
         println!(
             "bench:   {} bytes of script, {then:?}: {:.1} million instructions, {} polls",
@@ -176,47 +175,45 @@ impl Bench {
             instructions / 1e6,
             profile.rests
         );
-        blocks.retain(|block| self.functions.cover(base, block));
+        executed.retain(|instruction| self.functions.within(base, instruction).is_some());
         ensure!(profile.rests > 0, "bench: the machine never waited");
         Ok(Run {
             rests: profile.rests as f64,
-            blocks,
+            executed,
             by_function: profile.by_function,
             written,
         })
     }
 }
 
-/// How often each block was executed, by its address, and the instructions that this came to.
-fn differences_by_block(less: &Run, more: &Run) -> HashMap<u64, (f64, f64)> {
-    let mut blocks: HashMap<u64, (f64, f64)> = HashMap::new();
+/// How much more often each instruction was executed, by its address.
+fn more_often(less: &Run, more: &Run) -> HashMap<u64, f64> {
+    let mut instructions: HashMap<u64, f64> = HashMap::new();
     for (run, sign) in [(less, -1.0), (more, 1.0)] {
-        for block in &run.blocks {
-            let (executions, executed) = blocks.entry(block.address).or_default();
-            *executions += sign * block.executions as f64;
-            *executed += sign * block.executed() as f64;
+        for instruction in &run.executed {
+            *instructions.entry(instruction.address).or_default() += sign * instruction.executions as f64;
         }
     }
-    blocks
+    instructions
 }
 
-/// The blocks that polls which find nothing are made of: those that ran at least in every eighth one of those that the
-/// longer of two waits had more.
+/// The instructions that polls which find nothing are made of: those that ran at least in every eighth one of those that
+/// the longer of two waits had more.
 fn polls(short: &Run, long: &Run) -> HashSet<u64> {
     let more = long.rests - short.rests;
-    differences_by_block(short, long)
+    more_often(short, long)
         .into_iter()
-        .filter(|(_, (executions, _))| executions * 8.0 >= more)
+        .filter(|(_, executions)| executions * 8.0 >= more)
         .map(|(address, _)| address)
         .collect()
 }
 
-/// What the image executed more in one run than in the other, in blocks that are none of a poll's.
+/// What the image executed more in one run than in the other, but for what polls are made of.
 fn beside(polls: &HashSet<u64>, less: &Run, more: &Run) -> f64 {
-    differences_by_block(less, more)
+    more_often(less, more)
         .into_iter()
         .filter(|(address, _)| !polls.contains(address))
-        .map(|(_, (_, executed))| executed)
+        .map(|(_, executions)| executions)
         .sum()
 }
 

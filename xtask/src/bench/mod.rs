@@ -42,6 +42,7 @@ impl Options {
                 Long("board") if kind == "net" => {
                     net.boards.push(Board::from_name(&arguments.value()?.string()?)?);
                 }
+                Long("alone") if kind == "net" => net.alone = true,
                 Long("functions") if kind == "net" || kind == "menu" => functions = true,
                 other => return Err(other.unexpected().into()),
             }

@@ -1,8 +1,8 @@
 //! Downloads over each NIC, by Bramble, Linux and U-Boot on one emulator from one network: instructions, throughput, rest.
 //!
 //! Instructions are counted by QEMU's plugin, over all cores, in runs of 16 and of 64 MiB, whose difference is free of
-//! what a boot takes: the clock is the instructions', so that what waits for time takes as many in each. Throughput is
-//! of runs without the plugin, by the host's clock.
+//! what a boot takes. The clock is the instructions', and stands still for nobody who rests: Bramble in WFE, Linux in
+//! WFI. Throughput is of runs without the plugin, by the host's clock.
 
 use std::fmt;
 use std::fs;
@@ -30,6 +30,9 @@ const PORTS: [(&str, Board, Demands); 4] = [
     ("usb-net", Board::UsbNet3b, Demands::Usb),
 ];
 
+/// Whose figures the bars are about.
+const BRAMBLE: &str = "Bramble";
+
 /// The two downloads, in bytes.
 const SMALL: usize = 16 << 20;
 const LARGE: usize = 64 << 20;
@@ -43,6 +46,9 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// A download is repeated while all together have not taken longer.
 const LONG: Duration = Duration::from_secs(60);
 
+/// So far apart two counts of one run may be.
+const MOST_APART: f64 = 1e-3;
+
 /// How long downloads hang: less than Bramble waits before it asks again.
 const HANGS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
 
@@ -53,6 +59,8 @@ pub(crate) struct Options {
     pub(super) boards: Vec<Board>,
     /// Whether to say where Bramble's instructions went.
     pub(super) functions: bool,
+    /// Whether to leave out everything but Bramble; bars on others are missed then.
+    pub(super) alone: bool,
 }
 
 /// What all runs share.
@@ -81,7 +89,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     let directory = scratch("net");
     fs::create_dir(&directory).with_context(|| format!("bench: {}", directory.display()))?;
     let measured = Bench::prepare(directory.clone()).map(|bench| {
-        let port = |(nic, board, demands)| bench.port(nic, board, demands, options.functions);
+        let port = |(nic, board, demands)| bench.port(nic, board, demands, options);
         ports.into_iter().map(port).collect::<Vec<_>>()
     });
     // What cannot be removed stays in the system's directory for temporary files.
@@ -101,15 +109,11 @@ fn notes() {
     );
     println!("copies, checksum: what of it had to be; above these: what is left.");
     println!(
-        "at rest: polls that found nothing and ended in WFE, which QEMU takes for no operation; in no other column. U-Boot \
-         does not rest."
-    );
-    println!(
         "MB/s: the fastest of three downloads of {} MiB without plugins, a host thread for each core, by each program's own \
          line.",
         LARGE >> 20
     );
-    println!("idle: million instructions a second on a board while a download hangs.");
+    println!("idle: million instructions a second while a download hangs. U-Boot never rests.");
 }
 
 /// A download, or one that hangs for a while.
@@ -128,6 +132,18 @@ impl fmt::Display for Task {
     }
 }
 
+/// Bytes or seconds, and the instructions that they took.
+type Point = (f64, f64);
+
+/// Two ways to count must agree, or one of them counts something else.
+fn agree(by_address: f64, in_all: f64) -> Result<()> {
+    ensure!(
+        (by_address - in_all).abs() <= in_all * MOST_APART,
+        "bench: {by_address:.0} instructions by their addresses, but {in_all:.0} in all"
+    );
+    Ok(())
+}
+
 /// A machine that has done its task and ended.
 struct Done {
     qemu: Qemu,
@@ -139,10 +155,14 @@ struct Done {
 
 impl Done {
     /// What all cores executed; said at once, because the figures that come of it come much later.
-    fn instructions(&self, task: Task) -> Result<f64> {
+    fn point(&self, task: Task) -> Result<Point> {
         let instructions = self.qemu.instructions()? as f64;
         println!("bench:   {task}: {:.1} million instructions", instructions / 1e6);
-        Ok(instructions)
+        let against = match task {
+            Task::Load(size) => size as f64,
+            Task::Hang(_) => self.time.as_secs_f64(),
+        };
+        Ok((against, instructions))
     }
 }
 
@@ -194,12 +214,15 @@ impl Bench {
     }
 
     /// All figures of one NIC. What cannot be measured says why.
-    fn port(&self, nic: &str, board: Board, demands: Demands, functions: bool) -> Port {
+    fn port(&self, nic: &str, board: Board, demands: Demands, options: &Options) -> Port {
         let available = match board.unavailable() {
             Some(reason) => Err(reason),
             None => Ok(()),
         };
         let measure = |what: &str, figures: &dyn Fn() -> Result<Figures>| {
+            if options.alone && what != BRAMBLE {
+                bail!("left out");
+            }
             println!("bench: {nic}: {what}");
             let figures = available
                 .clone()
@@ -214,7 +237,7 @@ impl Bench {
         Port {
             name: format!("{nic} ({})", board.name()),
             demands,
-            bramble: measure("Bramble", &|| self.bramble_figures(board, functions)),
+            bramble: measure(BRAMBLE, &|| self.bramble_figures(board, options.functions)),
             linux: measure("Linux", &|| self.linux_figures(board)),
             u_boot: vec![
                 (
@@ -228,43 +251,36 @@ impl Bench {
 
     fn bramble_figures(&self, board: Board, functions: bool) -> Result<Figures> {
         let rate = fastest(|| self.bramble(board, Task::Load(LARGE), false))?;
-        let counted = |task| -> Result<(f64, Profile)> {
+        let counted = |task| -> Result<(Point, Profile)> {
             let done = self.bramble(board, task, true)?;
-            let profile = self.functions.profile(done.base, &done.qemu.blocks()?);
-            Ok((done.instructions(task)? - profile.elsewhere as f64, profile))
+            let profile = self.functions.profile(done.base, &done.qemu.executed()?);
+            let mut point = done.point(task)?;
+            agree(profile.total() as f64, point.1)?;
+            point.1 -= profile.elsewhere as f64;
+            Ok((point, profile))
         };
         let [short, long] = HANGS.map(|time| counted(Task::Hang(time)));
-        let (short, long) = (short?, long?);
-        // Nothing but polls that found nothing, each with one rest at its end.
-        let poll = slope((short.1.rests as f64, short.0), (long.1.rests as f64, long.0))?;
         let (small, large) = (counted(Task::Load(SMALL))?, counted(Task::Load(LARGE))?);
         if functions {
             print_functions(&small.1, &large.1);
         }
-        let per_byte = |small: f64, large: f64| (large - small) / (LARGE - SMALL) as f64;
-        let parts = Parts {
-            copies: per_byte(small.1.copies as f64, large.1.copies as f64),
-            checksums: per_byte(small.1.checksums as f64, large.1.checksums as f64),
-            rests: per_byte(small.1.rests as f64 * poll, large.1.rests as f64 * poll),
+        let per_byte = |part: fn(&Profile) -> u64| {
+            (part(&large.1) as f64 - part(&small.1) as f64) / (LARGE - SMALL) as f64
         };
         Ok(Figures {
-            per_byte: slope((SMALL as f64, small.0), (LARGE as f64, large.0))? - parts.rests,
+            per_byte: slope(small.0, large.0)?,
             rate,
-            waiting: Some(poll * events_a_second(board)),
-            parts: Some(parts),
+            waiting: Some(slope(short?.0, long?.0)?),
+            parts: Some(Parts {
+                copies: per_byte(|profile| profile.copies),
+                checksums: per_byte(|profile| profile.checksums),
+            }),
         })
     }
 
     fn linux_figures(&self, board: Board) -> Result<Figures> {
         let rate = fastest(|| self.linux(board, Task::Load(LARGE), false))?;
-        let counted = |task| -> Result<(f64, f64)> {
-            let done = self.linux(board, task, true)?;
-            let against = match task {
-                Task::Load(size) => size as f64,
-                Task::Hang(_) => done.time.as_secs_f64(),
-            };
-            Ok((against, done.instructions(task)?))
-        };
+        let counted = |task| self.linux(board, task, true)?.point(task);
         let [short, long] = HANGS.map(|time| counted(Task::Hang(time)));
         let [small, large] = [SMALL, LARGE].map(|size| counted(Task::Load(size)));
         Ok(Figures {
@@ -277,10 +293,8 @@ impl Bench {
 
     fn tftpboot_figures(&self, board: Board) -> Result<Figures> {
         let rate = fastest(|| self.tftpboot(board, LARGE, false))?;
-        let [small, large] = [SMALL, LARGE].map(|size| -> Result<(f64, f64)> {
-            let done = self.tftpboot(board, size, true)?;
-            Ok((size as f64, done.instructions(Task::Load(size))?))
-        });
+        let [small, large] =
+            [SMALL, LARGE].map(|size| self.tftpboot(board, size, true)?.point(Task::Load(size)));
         Ok(Figures {
             per_byte: slope(small?, large?)?,
             rate,
@@ -312,7 +326,7 @@ impl Bench {
             .other_cores_rest()
             .device_tree(self.payload.device_tree(board)?)
             .net(Net::user().boot_file(server.url("/menu")));
-        let machine = if counted { machine.count_blocks() } else { machine };
+        let machine = if counted { machine.profile() } else { machine };
         let mut qemu = clocked(machine, counted).start()?;
         let console = qemu.console();
         let start = console.expect("^bramble: .*running at 0x([0-9a-f]+)[^0-9a-f]", PATIENCE)?;
@@ -450,15 +464,6 @@ fn rate(digits: Option<&String>, unit: Option<&String>) -> Option<f64> {
     (rate > 0.0).then_some(rate)
 }
 
-/// How often a board's timer ends a rest: kernel/src/start.rs asks for the first power of two of ticks above 50 µs.
-fn events_a_second(board: Board) -> f64 {
-    let ticks: u32 = match board {
-        Board::Pi4b => 54_000_000,
-        _ => 19_200_000,
-    };
-    f64::from(ticks) / f64::from(2_u32 << (ticks / 20_000).ilog2())
-}
-
 /// Where the instructions of a download went, the most first.
 fn print_functions(small: &Profile, large: &Profile) {
     for (more, name) in differences(&small.by_function, &large.by_function) {
@@ -485,8 +490,9 @@ mod tests {
     }
 
     #[test]
-    fn the_event_stream_is_the_kernels() {
-        assert_eq!(events_a_second(Board::Pi3b), 18_750.0);
-        assert_eq!(events_a_second(Board::Pi4b).round(), 13_184.0);
+    fn counts_that_differ_are_refused() {
+        assert!(agree(1000.0, 1000.5).is_ok());
+        assert!(agree(1000.0, 1002.0).is_err());
+        assert!(agree(1002.0, 1000.0).is_err());
     }
 }

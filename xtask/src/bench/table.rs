@@ -30,8 +30,6 @@ pub(super) struct Parts {
     pub(super) copies: f64,
     /// To sum it up.
     pub(super) checksums: f64,
-    /// In polls that ended at rest, which are in no other figure.
-    pub(super) rests: f64,
 }
 
 /// One NIC.
@@ -68,16 +66,8 @@ pub(super) fn slope(small: (f64, f64), large: (f64, f64)) -> Result<f64> {
 pub(super) fn print(ports: &[Port]) -> bool {
     println!();
     println!(
-        "{:<16} {:<18} {:>12} {:>8} {:>9} {:>11} {:>8} {:>8} {:>14}",
-        "NIC",
-        "downloader",
-        "instr./byte",
-        "copies",
-        "checksum",
-        "above these",
-        "MB/s",
-        "at rest",
-        "idle, M/s"
+        "{:<16} {:<18} {:>12} {:>8} {:>9} {:>11} {:>8} {:>10}",
+        "NIC", "downloader", "instr./byte", "copies", "checksum", "above these", "MB/s", "idle, M/s"
     );
     for port in ports {
         let mut name = port.name.as_str();
@@ -107,13 +97,12 @@ fn row(name: &str, downloader: &str, figures: &Result<Figures>) -> String {
     let number = |figure: Option<f64>| figure.map_or(String::new(), |figure| format!("{figure:.2}"));
     let parts = figures.parts;
     let row = format!(
-        "{name:<16} {downloader:<18} {:>12.2} {:>8} {:>9} {:>11} {:>8.2} {:>8} {:>14}",
+        "{name:<16} {downloader:<18} {:>12.2} {:>8} {:>9} {:>11} {:>8.2} {:>10}",
         figures.per_byte,
         number(parts.map(|parts| parts.copies)),
         number(parts.map(|parts| parts.checksums)),
         number(parts.map(|parts| figures.per_byte - parts.copies - parts.checksums)),
         figures.rate / 1e6,
-        number(parts.map(|parts| parts.rests)),
         number(figures.waiting.map(|waiting| waiting / 1e6)),
     );
     row.trim_end().to_owned()
@@ -240,7 +229,6 @@ mod tests {
             parts: Some(Parts {
                 copies: 1.25,
                 checksums: 2.0,
-                rests: 0.5,
             }),
         };
         let row = row("GENET (4b)", "Bramble", &Ok(figures));
@@ -248,7 +236,7 @@ mod tests {
         assert_eq!(
             columns,
             [
-                "GENET", "(4b)", "Bramble", "7.50", "1.25", "2.00", "4.25", "12.50", "0.50", "14.50"
+                "GENET", "(4b)", "Bramble", "7.50", "1.25", "2.00", "4.25", "12.50", "14.50"
             ]
         );
     }
