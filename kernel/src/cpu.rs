@@ -72,11 +72,20 @@ mod aarch64 {
     /// is no clean alone: on the Cortex-A53 an eviction may overtake it (Arm erratum 855873).
     pub(crate) fn clean_and_invalidate(start: usize, len: usize) {
         let line = line();
-        let mut at = start & !(line - 1);
-        while at < start + len {
+        if len > 0 {
             // SAFETY: clean and invalidate keeps every byte that was written.
-            unsafe { asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
-            at += line;
+            unsafe {
+                asm!(
+                    "2: dc civac, {at}",
+                    "add {at}, {at}, {line}",
+                    "cmp {at}, {end}",
+                    "b.lo 2b",
+                    at = inout(reg) start & !(line - 1) => _,
+                    line = in(reg) line,
+                    end = in(reg) start + len,
+                    options(nostack),
+                );
+            }
         }
         barrier();
     }

@@ -32,7 +32,11 @@ impl Arena {
         let end = start.checked_add(len).filter(|end| *end <= self.free.end)?;
         self.free.start = end;
         let start = NonNull::new(ptr::with_exposed_provenance_mut(start))?;
-        let mut buffer = Buffer { start, len };
+        let mut buffer = Buffer {
+            start,
+            len,
+            written: false,
+        };
         buffer.bytes_mut().fill(0);
         Some(buffer)
     }
@@ -44,6 +48,8 @@ impl Arena {
 pub(crate) struct Buffer {
     start: NonNull<u8>,
     len: usize,
+    /// Lines of ours may be dirty.
+    written: bool,
 }
 
 impl Buffer {
@@ -66,15 +72,21 @@ impl Buffer {
 
     /// Its contents, to write before `give`.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.written = true;
         // SAFETY: the bytes were cut off the arena for this buffer alone and stay for ever; `&mut self` makes this the
         // only reference; the driver has not given the buffer away, or is done with what the device leaves in it.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
     /// The device's turn on the first `len` bytes: what was written reaches memory, and no line of ours can land on what
-    /// it writes.
+    /// it writes. One that only devices write to has no such line, once all of it has been given.
     pub(crate) fn give(&mut self, len: usize) {
-        cpu::clean_and_invalidate(self.start.expose_provenance().get(), len.min(self.len));
+        if !self.written {
+            return cpu::barrier();
+        }
+        let len = len.min(self.len);
+        cpu::clean_and_invalidate(self.start.expose_provenance().get(), len);
+        self.written = len < self.len;
     }
 
     /// The first `len` bytes, which `take` has made ours before.

@@ -103,7 +103,12 @@ pub(super) struct Receiver {
 impl Receiver {
     /// `None` without memory.
     pub(super) fn new(arena: &mut Arena) -> Option<Self> {
-        let mut buffer = || arena.buffer(BURST);
+        let mut buffer = || {
+            let mut buffer = arena.buffer(BURST)?;
+            // All of it, once: only the controller writes to it.
+            buffer.give(BURST);
+            Some(buffer)
+        };
         Some(Self {
             buffers: [buffer()?, buffer()?, buffer()?, buffer()?],
             lens: [0; BURSTS],
