@@ -31,6 +31,8 @@ pub(super) struct Wire {
     pub(super) nonsense: Vec<String>,
     /// Bits flipped in the headers of frames on their way to the host.
     pub(super) spoil: Faults,
+    /// After so many reads of registers, one gives the opposite of what it should.
+    pub(super) misread_in: Option<u32>,
     /// Lite resets.
     pub(super) resets: u32,
     /// Bursts that were sent, and their length.
@@ -64,6 +66,7 @@ impl Wire {
             sent: Vec::new(),
             nonsense: Vec::new(),
             spoil: Faults::new(0, 0),
+            misread_in: None,
             resets: 0,
             bursts: Vec::new(),
             wedged: false,
@@ -143,13 +146,16 @@ impl Wire {
         }
     }
 
-    fn read(&self, register: u16) -> u32 {
+    fn read(&mut self, register: u16) -> u32 {
         let waiting = (self.arriving.len().min(100) * 64) as u32;
-        match (self.model, register) {
+        let value = match (self.model, register) {
             (Model::Lan9514, 0x18) if self.open().0 => waiting,
             (Model::Lan78xx, 0xc0) if self.open().0 => self.register(register) | waiting,
             _ => self.register(register),
-        }
+        };
+        let wrong = self.misread_in == Some(0);
+        self.misread_in = self.misread_in.and_then(|reads| reads.checked_sub(1));
+        if wrong { !value } else { value }
     }
 
     /// A frame as the chip puts it into a burst.

@@ -237,8 +237,7 @@ fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Res
     registers.write(FLOW, 0)?;
     registers.write(FCT_FLOW, 0)?;
     registers.write(RFE_CTL, RFE_CTL_BROADCAST | RFE_CTL_PERFECT)?;
-    let mac_cr = registers.read(MAC_CR)? & !MAC_CR_EEE;
-    registers.write(MAC_CR, mac_cr | MAC_CR_AUTO)
+    registers.change(MAC_CR, MAC_CR_EEE, MAC_CR_AUTO)
 }
 
 /// The longest frame may be set only while reception is off. Behind each MAC its FIFO; the sender's MAC first.

@@ -200,8 +200,11 @@ fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Res
     let (low, high) = address_words(mac);
     registers.write(ADDRL, low)?;
     registers.write(ADDRH, high)?;
-    let hw_cfg = registers.read(HW_CFG)? & !HW_CFG_OFFSETS;
-    registers.write(HW_CFG, hw_cfg | HW_CFG_BIR | HW_CFG_OFFSET_2 | HW_CFG_BURSTS)?;
+    registers.change(
+        HW_CFG,
+        HW_CFG_OFFSETS,
+        HW_CFG_BIR | HW_CFG_OFFSET_2 | HW_CFG_BURSTS,
+    )?;
     registers.write(BURST_CAP, burst_cap)?;
     registers.write(BULK_IN_DLY, DELAY)?;
     registers.write(INT_STS, u32::MAX)?;

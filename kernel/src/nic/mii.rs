@@ -282,29 +282,51 @@ impl Phy {
         due
     }
 
+    /// Whether there is a link that both ends agreed on, as one read has it.
+    fn is_up<M: Mdio>(&self, mdio: &mut M) -> Result<bool, M::Error> {
+        const UP: u16 = BMSR_LINK | BMSR_NEGOTIATED;
+        Ok(mdio.read(self.address, BMSR)? & UP == UP)
+    }
+
+    /// What both ends agreed on.
+    fn agreed<M: Mdio>(&self, mdio: &mut M) -> Result<Link, M::Error> {
+        let (gbcr, gbsr) = if self.gigabit {
+            (mdio.read(self.address, GBCR)?, mdio.read(self.address, GBSR)?)
+        } else {
+            (0, 0)
+        };
+        let anar = mdio.read(self.address, ANAR)?;
+        Ok(resolve(anar, mdio.read(self.address, ANLPAR)?, gbcr, gbsr))
+    }
+
+    /// The link, when everything reads the same twice: a value may have come wrong.
+    fn confirmed<M: Mdio>(&self, mdio: &mut M) -> Result<Option<Link>, M::Error> {
+        if !self.is_up(mdio)? {
+            return Ok(None);
+        }
+        let link = self.agreed(mdio)?;
+        Ok((self.agreed(mdio)? == link).then_some(link))
+    }
+
     /// Looks at the link when that is due, ten times a second: one register while nothing changes. Says what changed, also on
-    /// the log. A loss between two looks is reported as one look of `Down`, because the speed may be another after it.
+    /// the log. A loss between two looks is reported as one look of `Down` when the link is another after it.
     pub(crate) fn look<M: Mdio>(&mut self, mdio: &mut M, now: Instant) -> Result<Option<Change>, M::Error> {
         if !self.due(now) {
             return Ok(None);
         }
         self.next_look = now + LOOK_EVERY;
-        const UP: u16 = BMSR_LINK | BMSR_NEGOTIATED;
-        let up = mdio.read(self.address, BMSR)? & UP == UP;
-        match (up, self.link) {
+        match (self.is_up(mdio)?, self.link) {
             (true, None) => {
-                let (gbcr, gbsr) = if self.gigabit {
-                    (mdio.read(self.address, GBCR)?, mdio.read(self.address, GBSR)?)
-                } else {
-                    (0, 0)
+                let Some(link) = self.confirmed(mdio)? else {
+                    return Ok(None);
                 };
-                let anar = mdio.read(self.address, ANAR)?;
-                let link = resolve(anar, mdio.read(self.address, ANLPAR)?, gbcr, gbsr);
                 self.link = Some(link);
                 self.complain_at = None;
                 info!("nic: link up, {}", link);
                 Ok(Some(Change::Up(link)))
             }
+            // The read was wrong, or the loss so short that nobody negotiated: the MAC has nothing to follow.
+            (false, Some(link)) if self.confirmed(mdio)? == Some(link) => Ok(None),
             (false, Some(_)) => {
                 self.link = None;
                 self.complain_at = Some(now + WORTH_A_LINE);
@@ -324,6 +346,8 @@ impl Phy {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     /// A PHY of ordinary memory at one address of an MDIO bus.
@@ -332,6 +356,8 @@ pub(crate) mod tests {
         pub(crate) registers: [u16; 32],
         /// BMSR's link bit reads 0 once more after a loss.
         pub(crate) lost: bool,
+        /// What the next reads give instead, where there is something.
+        pub(crate) misreads: VecDeque<Option<u16>>,
         /// BMCR's reset bit stays for so many reads.
         pub(crate) reset_reads: u32,
         /// MMD register writes: device, register, value.
@@ -355,6 +381,7 @@ pub(crate) mod tests {
                 address,
                 registers,
                 lost: false,
+                misreads: VecDeque::new(),
                 reset_reads: 2,
                 mmd: Vec::new(),
                 bmcr: Vec::new(),
@@ -382,6 +409,9 @@ pub(crate) mod tests {
             }
             if phy != self.address {
                 return 0xffff;
+            }
+            if let Some(wrong) = self.misreads.pop_front().flatten() {
+                return wrong;
             }
             let register = usize::from(register);
             let mut value = self.registers[register];
@@ -564,5 +594,54 @@ pub(crate) mod tests {
         bus.unplug();
         assert_eq!(look(&mut bus), Some(Change::Down));
         assert_eq!(look(&mut bus), None);
+    }
+
+    /// A link that is looked at, with these reads wrong from the next on.
+    fn look_with(phy: &mut Phy, bus: &mut FakePhy, at: Instant, misreads: &[Option<u16>]) -> Option<Change> {
+        bus.misreads = misreads.iter().copied().collect();
+        let change = phy.look(bus, at).unwrap();
+        bus.misreads.clear();
+        change
+    }
+
+    #[test]
+    fn no_single_wrong_read_takes_a_link_down_or_brings_one_up() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        let mut at = Instant::ZERO;
+        let mut look = |bus: &mut FakePhy, misreads: &[Option<u16>]| {
+            at += LOOK_EVERY;
+            look_with(&mut phy, bus, at, misreads)
+        };
+        assert_eq!(look(&mut bus, &[Some(0xffff)]), None, "nothing is plugged in");
+        bus.plug(0x0081, 0);
+        // BMSR twice, then GBCR, GBSR, ANAR and ANLPAR twice.
+        for (read, wrong) in [(0, 0), (1, 0), (5, 0xffff), (9, 0xffff)] {
+            let mut misreads = vec![None; read];
+            misreads.push(Some(wrong));
+            assert_eq!(look(&mut bus, &misreads), None, "read {read}");
+        }
+        let up = look(&mut bus, &[]);
+        assert!(
+            matches!(up, Some(Change::Up(link)) if link.speed == Speed::Hundred),
+            "{up:?}"
+        );
+        assert_eq!(look(&mut bus, &[Some(0)]), None);
+        assert_eq!(look(&mut bus, &[]), None);
+        bus.unplug();
+        assert_eq!(look(&mut bus, &[]), Some(Change::Down), "a loss that lasts");
+    }
+
+    #[test]
+    fn a_loss_too_short_for_a_negotiation_changes_nothing() {
+        let mut bus = FakePhy::gigabit(1);
+        let mut phy = Phy::find(&mut bus, None).unwrap().unwrap();
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        bus.plug(ALL, 0x3800);
+        phy.look(&mut bus, Instant::ZERO).unwrap().unwrap();
+        bus.lost = true;
+        assert_eq!(look_with(&mut phy, &mut bus, Instant::from_secs(1), &[]), None);
+        assert_eq!(phy.link().map(|link| link.speed), Some(Speed::Thousand));
     }
 }

@@ -111,14 +111,26 @@ impl Registers<'_> {
 
     /// Sets bits of a register.
     pub(super) fn set(&mut self, register: u16, bits: u32) -> Result<(), Error> {
-        let value = self.read(register)?;
-        self.write(register, value | bits)
+        self.change(register, 0, bits)
     }
 
     /// Clears bits of a register.
     pub(super) fn clear(&mut self, register: u16, bits: u32) -> Result<(), Error> {
-        let value = self.read(register)?;
-        self.write(register, value & !bits)
+        self.change(register, bits, 0)
+    }
+
+    /// Clears bits of a register, and sets others. What was read is written back, so it is read until it comes twice: one
+    /// wrong read would stay in the chip.
+    pub(super) fn change(&mut self, register: u16, clear: u32, set: u32) -> Result<(), Error> {
+        let mut value = self.read(register)?;
+        for _ in 0..TRIES {
+            let again = self.read(register)?;
+            if again == value {
+                break;
+            }
+            value = again;
+        }
+        self.write(register, value & !clear | set)
     }
 
     /// Waits until `mask` of a register reads `value`.

@@ -776,6 +776,26 @@ mod tests {
     }
 
     #[test]
+    fn a_register_that_reads_wrong_once_is_not_written_back_so() {
+        for model in [Model::Lan9514, Model::Lan78xx] {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            let now = rig.now();
+            rig.nic.trouble(Error::Stuck("on purpose"), now);
+            let right = rig.wire.borrow().registers.clone();
+            for reads in 0..40 {
+                rig.wire.borrow_mut().misread_in = Some(reads);
+                rig.nic.trouble(Error::Stuck("on purpose"), now);
+                assert_eq!(rig.wire.borrow().registers, right, "{model:?}: read {reads}");
+                // Not given up: that is for what does not go away.
+                let State::Present(present) = &mut rig.nic.state else {
+                    panic!("{model:?}: read {reads}: gone");
+                };
+                present.restarts = 0;
+            }
+        }
+    }
+
+    #[test]
     fn a_device_that_was_unplugged_is_found_again() {
         for model in MODELS {
             let mut rig = Rig::new(model, Some((ALL, 0x3800)));

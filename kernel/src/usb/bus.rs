@@ -25,6 +25,8 @@ const DEBOUNCE_MS: u32 = 100;
 const SEARCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest reset of a hub's port.
 const RESET_PATIENCE: Duration = Duration::from_millis(200);
+/// Tries of a port behind which something fails: what is plugged in may come up only then.
+const PORT_TRIES: u32 = 3;
 
 const GET_STATUS: u8 = 0;
 const CLEAR_FEATURE: u8 = 1;
@@ -266,14 +268,14 @@ impl Search<'_> {
         }
         let mut delay = self.clock;
         delay.delay_ms(power_ms);
-        let mut waiting: Vec<u16> = (1..=u16::from(ports)).collect();
+        let mut waiting: Vec<(u16, u32)> = (1..=u16::from(ports)).map(|port| (port, PORT_TRIES)).collect();
         let deadline = boot::Clock::now(&self.clock) + CONNECT_PATIENCE;
         while !waiting.is_empty() {
             let last = boot::Clock::now(&self.clock) > deadline;
-            for port in core::mem::take(&mut waiting) {
+            for (port, tries) in core::mem::take(&mut waiting) {
                 self.in_time()?;
                 match self.port(hub, port, bus, depth) {
-                    Ok(Port::Empty) => waiting.push(port),
+                    Ok(Port::Empty) => waiting.push((port, tries)),
                     Ok(Port::Seen(None)) => {}
                     Ok(Port::Seen(found)) => return Ok(found),
                     Err(error) => {
@@ -283,6 +285,9 @@ impl Search<'_> {
                             port, hub.address, error
                         );
                         let _ = self.port_feature(hub, port, CLEAR_FEATURE, PORT_ENABLE);
+                        if tries > 1 {
+                            waiting.push((port, tries - 1));
+                        }
                     }
                 }
             }
@@ -309,12 +314,14 @@ impl Search<'_> {
         self.port_feature(hub, port, SET_FEATURE, PORT_RESET)?;
         let deadline = boot::Clock::now(&self.clock) + RESET_PATIENCE;
         let status = loop {
+            // Told before the look, so that there is one look after the deadline.
+            let late = boot::Clock::now(&self.clock) > deadline;
             delay.delay_ms(10);
             let status = self.port_status(hub, port)?;
             if status & CHANGE_RESET != 0 && status & STATUS_ENABLED != 0 {
                 break status;
             }
-            if boot::Clock::now(&self.clock) > deadline {
+            if late {
                 return Err(Error::PortNotEnabled);
             }
         };
@@ -407,21 +414,23 @@ mod tests {
         brings(&bits.to_le_bytes())
     }
 
-    #[test]
-    fn a_late_device_on_a_hub_is_found_and_a_broken_one_is_switched_off() {
-        let (fake, mut usb) = Fake::plugged();
-        usb.start().unwrap();
-        let hub = [
+    /// A hub with so many ports, power after 20 ms, up to its descriptor.
+    fn hub(ports: u8) -> Vec<Answer> {
+        let answers = [
             brings(&DEVICE[..8]),
             done(), // SET_ADDRESS
             brings(&DEVICE),
             brings(&CONFIGURATION),
             brings(&CONFIGURATION),
-            done(),                                   // SET_CONFIGURATION
-            brings(&[9, 0x29, 1, 0, 0, 10, 0, 0, 0]), // one port, power after 20 ms
-            done(),                                   // PORT_POWER
-            status(0),
-            status(0),
+            done(), // SET_CONFIGURATION
+            brings(&[9, 0x29, ports, 0, 0, 10, 0, 0, 0]),
+        ];
+        answers.concat()
+    }
+
+    /// A port of it where something is plugged in, up to the end of its reset.
+    fn port() -> Vec<Answer> {
+        let answers = [
             status(STATUS_CONNECTED),
             done(), // C_PORT_CONNECTION
             done(), // PORT_RESET
@@ -430,9 +439,38 @@ mod tests {
             done(), // C_PORT_RESET
             done(), // C_PORT_ENABLE
         ];
-        fake.expect(0, hub.concat());
-        fake.expect(0, [Answer::Taken, Answer::Fails(vec![], 0, fake::STALL)]);
-        fake.expect(0, done());
+        answers.concat()
+    }
+
+    /// A device that refuses its first request, and the port that is switched off therefore.
+    fn broken() -> Vec<Answer> {
+        let mut answers = vec![Answer::Taken, Answer::Fails(vec![], 0, fake::STALL)];
+        answers.extend(done());
+        answers
+    }
+
+    #[test]
+    fn a_device_that_fails_at_first_is_found() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        fake.expect(0, [hub(1), done(), port(), broken(), port(), hub(0)].concat());
+        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        let requests: Vec<_> = fake.seen().into_iter().filter(|t| t.pid() == 3).collect();
+        let addressed = requests
+            .iter()
+            .any(|request| request.sent == [0, SET_ADDRESS, 2, 0, 0, 0, 0, 0]);
+        assert!(addressed);
+    }
+
+    #[test]
+    fn a_late_device_on_a_hub_is_found_and_a_broken_one_is_switched_off() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        // PORT_POWER, and nothing there at first.
+        fake.expect(0, [hub(1), done(), status(0), status(0)].concat());
+        for _ in 0..PORT_TRIES {
+            fake.expect(0, [port(), broken()].concat());
+        }
         let before = boot::Clock::now(&fake.clock);
         assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
         assert!(boot::Clock::now(&fake.clock) - before < SEARCH_PATIENCE);
@@ -440,7 +478,7 @@ mod tests {
         let last = &requests[requests.len() - 1];
         assert_eq!(last.sent, [TO_PORT, CLEAR_FEATURE, 1, 0, 1, 0, 0, 0]);
         assert_eq!(last.hcchar >> 22 & 0x7f, 1, "said to the hub");
-        assert_eq!(requests.len(), 19);
+        assert_eq!(requests.len(), 10 + 9 * PORT_TRIES as usize);
         // The configuration has the value that its descriptor says.
         assert_eq!(requests[5].sent, [0, SET_CONFIGURATION, 7, 0, 0, 0, 0, 0]);
     }
