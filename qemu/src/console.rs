@@ -104,6 +104,11 @@ impl Console {
         self.output.lock().bytes.clone()
     }
 
+    /// What was printed until now is not looked at any more.
+    pub fn skip(&mut self) {
+        self.seen = self.output.lock().text.len();
+    }
+
     /// Waits for text that matches `pattern`, after the last match; `^` and `$` are ends of lines.
     ///
     /// # Errors

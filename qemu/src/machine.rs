@@ -537,6 +537,11 @@ impl Qemu {
         Monitor::connect(&self.directory.0.join(MONITOR))
     }
 
+    /// The NIC's place in QEMU's tree of objects.
+    pub fn nic_path(&self) -> &'static str {
+        self.nic
+    }
+
     /// A counter or setting of the NIC's model, such as `faults-injected`.
     pub fn nic_number(&self, property: &str) -> Result<u64> {
         self.monitor()?.number(self.nic, property)

@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask setup | image | boot | test | bench | qemu`.
+//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | qemu`.
 
 mod apt;
 mod bench;
@@ -12,6 +12,7 @@ mod ipxe;
 mod payload;
 mod rust_target;
 mod setup;
+mod soak;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ cargo xtask bench    boot (default): throughput beside Linux's, time and instruc
     --board NAME     net: this board only; may be repeated
     --alone          net: Bramble only; bars on others are missed then
     --functions      menu, net: also where Bramble's instructions went
+cargo xtask soak     a million faults at each NIC of ours on the release image, and the right bytes all the same
+    --board NAME     this board only; may be repeated
+    --faults N       so many at each
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options
@@ -88,6 +92,7 @@ fn run() -> Result<ExitCode> {
             nothing_more(&mut arguments)?;
             test::run()
         }
+        "soak" => soak::run(&soak::Options::parse(&mut arguments)?),
         "bench" => bench::run(&bench::Options::parse(&mut arguments)?),
         unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
     }

@@ -263,6 +263,11 @@ genet_guest_error(BCM2711GenetState *s, const char *format, ...)
  * Faults
  */
 
+/* Of enum GenetFault, in its order. */
+static const char *const genet_fault_names[GENET_FAULTS] = {
+    "frame", "transfer", "register",
+};
+
 /* xorshift64*: the same faults for the same seed. */
 static uint32_t genet_random(BCM2711GenetState *s)
 {
@@ -275,13 +280,16 @@ static uint32_t genet_random(BCM2711GenetState *s)
     return (x * UINT64_C(0x2545f4914f6cdd1d)) >> 32;
 }
 
-/* One opportunity for a fault; the caller carries it out when true. */
-static bool genet_fault(BCM2711GenetState *s)
+/* An opportunity for a fault of a kind; the caller carries it out when true. */
+static bool genet_fault(BCM2711GenetState *s, enum GenetFault kind)
 {
-    if (!s->faults || genet_random(s) % 1000000 >= s->faults) {
+    uint32_t rate = MAX(s->faults, s->kind_faults[kind]);
+
+    if (!rate || genet_random(s) % 1000000 >= rate) {
         return false;
     }
     s->faults_injected++;
+    s->kind_faults_injected[kind]++;
     return true;
 }
 
@@ -312,7 +320,7 @@ static void genet_raise_rx(BCM2711GenetState *s, unsigned ring)
     } else {
         genet_raise(s, 1, BIT(INTR1_RX_SHIFT + ring));
     }
-    if (genet_fault(s)) {
+    if (genet_fault(s, GENET_FAULT_REGISTER)) {
         genet_raise(s, 0, genet_random(s) & INTR0_ALL);
         genet_raise(s, 1, genet_random(s));
     }
@@ -781,7 +789,7 @@ static void genet_rx_dma(BCM2711GenetState *s, unsigned ring,
         genet_l4_checksum_ok(frame, size)) {
         status |= RXD_CHECKSUM_OK;
     }
-    if (genet_fault(s)) {
+    if (genet_fault(s, GENET_FAULT_TRANSFER)) {
         /* A length that does not cover what comes before the frame. */
         total = 1 + genet_random(s) % (head + ETH_HLEN);
     }
@@ -817,7 +825,7 @@ static void genet_rx_dma(BCM2711GenetState *s, unsigned ring,
         marks |= i == 0 ? DESC_SOP : 0;
         marks |= i == needed - 1 ? DESC_EOP : 0;
         marks |= slot == place.count - 1 ? DESC_WRAP : 0;
-        if (genet_fault(s)) {
+        if (genet_fault(s, GENET_FAULT_TRANSFER)) {
             marks &= genet_random(s) & 1 ? ~DESC_SOP : ~DESC_EOP;
         }
         desc[0] = chunk << DESC_LENGTH_SHIFT | marks;
@@ -1034,7 +1042,7 @@ static void genet_rx_wire(BCM2711GenetState *s, const uint8_t *frame,
 {
     size = MIN(size, sizeof(s->rx_frame));
     memcpy(s->rx_frame, frame, size);
-    if (size >= MIN_FRAME && genet_fault(s)) {
+    if (size >= MIN_FRAME && genet_fault(s, GENET_FAULT_FRAME)) {
         genet_rx_faulty(s, s->rx_frame, size);
     } else {
         genet_rx_mac(s, s->rx_frame, size, 0);
@@ -1209,7 +1217,7 @@ static void genet_tx_mac(BCM2711GenetState *s, uint8_t *frame, size_t size,
         }
         return;
     }
-    if (!genet_path_open(s, true) || genet_fault(s)) {
+    if (!genet_path_open(s, true) || genet_fault(s, GENET_FAULT_FRAME)) {
         goto lost;
     }
     qemu_send_packet(qemu_get_queue(s->nic), frame, size);
@@ -1294,7 +1302,7 @@ static void genet_tx_ring(BCM2711GenetState *s, unsigned ring)
                               "pending", ring, pending, place.count);
             break;
         }
-        if (genet_fault(s)) {
+        if (genet_fault(s, GENET_FAULT_TRANSFER)) {
             timer_mod(s->tx_timer, genet_now() +
                       (10 + genet_random(s) % 2000) * (int64_t)SCALE_US);
             break;
@@ -1357,7 +1365,7 @@ static void genet_mdio_timer(void *opaque)
         genet_raise(s, 0, INTR0_MDIO_DONE);
         return;
     }
-    if (!answered || (s->fault_mdio && genet_fault(s))) {
+    if (!answered || (s->fault_mdio && genet_fault(s, GENET_FAULT_REGISTER))) {
         /* Nobody pulls the line down: all ones, and no turn-around. */
         *cmd |= MDIO_READ_FAIL | 0xffff;
         genet_raise(s, 0, INTR0_MDIO_DONE | INTR0_MDIO_ERROR);
@@ -1397,7 +1405,7 @@ static void genet_mdio_write(BCM2711GenetState *s, uint32_t value)
         genet_raise(s, 0, INTR0_MDIO_ERROR);
         return;
     }
-    if (genet_fault(s)) {
+    if (genet_fault(s, GENET_FAULT_REGISTER)) {
         duration = SCALE_MS;
     }
     timer_mod(s->mdio_timer, genet_now() + duration);
@@ -1899,11 +1907,6 @@ static void genet_realize(DeviceState *dev, Error **errp)
                    s->phy.partner_speed);
         return;
     }
-    if (s->faults > 1000000) {
-        error_setg(errp, "faults is at most 1000000 in a million, not %u",
-                   s->faults);
-        return;
-    }
 
     bcm54213pe_init(&s->phy, genet_link_changed, s);
     s->rx_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, genet_rx_timer, s);
@@ -1938,8 +1941,21 @@ static void genet_init(Object *obj)
     sysbus_init_irq(sbd, &s->irq[0]);
     sysbus_init_irq(sbd, &s->irq[1]);
 
+    object_property_add_uint32_ptr(obj, "faults", &s->faults,
+                                   OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "faults-injected",
                                    &s->faults_injected, OBJ_PROP_FLAG_READ);
+    for (int kind = 0; kind < GENET_FAULTS; kind++) {
+        g_autofree char *rate = g_strdup_printf("%s-faults",
+                                                genet_fault_names[kind]);
+        g_autofree char *count = g_strdup_printf("%s-injected", rate);
+
+        object_property_add_uint32_ptr(obj, rate, &s->kind_faults[kind],
+                                       OBJ_PROP_FLAG_READWRITE);
+        object_property_add_uint64_ptr(obj, count,
+                                       &s->kind_faults_injected[kind],
+                                       OBJ_PROP_FLAG_READ);
+    }
     object_property_add_uint64_ptr(obj, "guest-errors", &s->guest_errors,
                                    OBJ_PROP_FLAG_READ);
     object_property_add_uint64_ptr(obj, "rx-lost", &s->rx_lost,
@@ -1957,8 +1973,8 @@ static int genet_post_load(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_genet = {
     .name = TYPE_BCM2711_GENET,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .post_load = genet_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_ARRAY(regs, BCM2711GenetState,
@@ -1981,6 +1997,8 @@ static const VMStateDescription vmstate_genet = {
         VMSTATE_INT64(forward_at, BCM2711GenetState),
         VMSTATE_UINT64(fault_state, BCM2711GenetState),
         VMSTATE_UINT64(faults_injected, BCM2711GenetState),
+        VMSTATE_UINT64_ARRAY(kind_faults_injected, BCM2711GenetState,
+                             GENET_FAULTS),
         VMSTATE_UINT64(guest_errors, BCM2711GenetState),
         VMSTATE_UINT64(rx_lost, BCM2711GenetState),
         VMSTATE_UINT64(tx_lost, BCM2711GenetState),
@@ -2008,7 +2026,6 @@ static const Property genet_properties[] = {
     DEFINE_PROP_BOOL("dirty", BCM2711GenetState, dirty, false),
     DEFINE_PROP_UINT64("dirty-buffer", BCM2711GenetState, dirty_buffer,
                        0x00700000),
-    DEFINE_PROP_UINT32("faults", BCM2711GenetState, faults, 0),
     DEFINE_PROP_UINT64("fault-seed", BCM2711GenetState, fault_seed, 1),
     DEFINE_PROP_BOOL("fault-mdio", BCM2711GenetState, fault_mdio, true),
 };

@@ -25,6 +25,14 @@ OBJECT_DECLARE_SIMPLE_TYPE(BCM2711GenetState, BCM2711_GENET)
 #define BCM2711_GENET_FIFO_SIZE 8192
 #define BCM2711_GENET_FRAME_MAX 16384
 
+/* What a fault befalls: each kind has a rate and a counter of its own. */
+enum GenetFault {
+    GENET_FAULT_FRAME,          /* between wire and ring */
+    GENET_FAULT_TRANSFER,       /* descriptors and DMA */
+    GENET_FAULT_REGISTER,       /* MDIO accesses, interrupt bits */
+    GENET_FAULTS
+};
+
 struct BCM2711GenetState {
     SysBusDevice parent_obj;
 
@@ -72,12 +80,14 @@ struct BCM2711GenetState {
     bool dirty;
     uint64_t dirty_buffer;
     uint32_t faults;
+    uint32_t kind_faults[GENET_FAULTS];
     uint64_t fault_seed;
     bool fault_mdio;            /* failed MDIO reads are among the faults */
 
     /* Read through QOM. */
     uint64_t fault_state;
     uint64_t faults_injected;
+    uint64_t kind_faults_injected[GENET_FAULTS];
     uint64_t guest_errors;
     uint64_t rx_lost;
     uint64_t tx_lost;

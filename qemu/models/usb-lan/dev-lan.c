@@ -57,13 +57,18 @@ enum {
     AN_1000FULL = BIT(9), LP_1000FULL = BIT(11),
 };
 
+/* Of enum LanFault, in its order */
+static const char *const lan_fault_names[LAN_FAULTS] = {
+    "frame", "transfer", "register",
+};
+
 int64_t lan_now(void)
 {
     return qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
 /* xorshift64*: the same seed gives the same faults */
-uint32_t lan_random(USBLanState *s)
+static uint32_t lan_random(USBLanState *s)
 {
     s->fault_state ^= s->fault_state >> 12;
     s->fault_state ^= s->fault_state << 25;
@@ -71,12 +76,16 @@ uint32_t lan_random(USBLanState *s)
     return (s->fault_state * 0x2545f4914f6cdd1dULL) >> 32;
 }
 
-bool lan_fault(USBLanState *s)
+/* An opportunity for a fault of a kind; the caller carries it out when true */
+static bool lan_fault(USBLanState *s, enum LanFault kind)
 {
-    if (!s->faults || lan_random(s) % 1000000 >= s->faults) {
+    uint32_t rate = MAX(s->faults, s->kind_faults[kind]);
+
+    if (!rate || lan_random(s) % 1000000 >= rate) {
         return false;
     }
     s->faults_injected++;
+    s->kind_faults_injected[kind]++;
     return true;
 }
 
@@ -326,7 +335,7 @@ void lan_mii_start(USBLanState *s, unsigned phy, unsigned reg, bool write)
     }
     /* the bus floats high where no PHY answers */
     s->mii_result = phy == PHY_ADDRESS ? lan_phy_get(s, reg) : 0xffff;
-    if (lan_fault(s)) {
+    if (lan_fault(s, LAN_FAULT_REGISTER)) {
         s->mii_result = lan_random(s);
     }
     lan_interrupt_changed(s);
@@ -382,7 +391,7 @@ void lan_receive(USBLanState *s, LanFrame *frame)
 {
     bool was_empty = QSIMPLEQ_EMPTY(&s->rx);
 
-    if (lan_fault(s)) {
+    if (lan_fault(s, LAN_FAULT_FRAME)) {
         USB_LAN_GET_CLASS(s)->spoil(s, frame->data, frame->len, lan_random(s));
     }
     QSIMPLEQ_INSERT_TAIL(&s->rx, frame, next);
@@ -528,7 +537,7 @@ static void lan_build_burst(USBLanState *s)
         QSIMPLEQ_REMOVE_HEAD(&s->rx, next);
         g_free(frame);
     }
-    if (s->burst_len && lan_fault(s)) {
+    if (s->burst_len && lan_fault(s, LAN_FAULT_TRANSFER)) {
         switch (lan_random(s) % 3) {
         case 0:                 /* a short burst: the rest is lost */
             s->burst_len = lan_random(s) % s->burst_len;
@@ -669,7 +678,7 @@ static void lan_bulk_out(USBLanState *s, USBPacket *p)
         s->halted_out = true;
         return;
     }
-    if (!size || lan_fault(s)) {
+    if (!size || lan_fault(s, LAN_FAULT_TRANSFER)) {
         return;                 /* nothing, or lost by an injected fault */
     }
     s->halted_out = !c->transfer(s, s->out, size);
@@ -711,7 +720,7 @@ static void lan_intr_in(USBLanState *s, USBPacket *p)
         return;
     }
     s->intr_told = value & ~INTEP_ALWAYS;
-    stl_le_p(data, lan_fault(s) ? lan_random(s) : value);
+    stl_le_p(data, lan_fault(s, LAN_FAULT_TRANSFER) ? lan_random(s) : value);
     if (p->iov.size < sizeof(data)) {
         p->status = USB_RET_BABBLE;
         return;
@@ -741,11 +750,12 @@ static void lan_handle_data(USBDevice *dev, USBPacket *p)
     }
     /* A NAKed packet comes again and again: no fault for those */
     if (!*halted && p->status != USB_RET_NAK && halted == &s->halted_out &&
-        lan_fault(s)) {
+        lan_fault(s, LAN_FAULT_TRANSFER)) {
         *halted = true;
     }
     if (!*halted && halted == &s->halted_in && !QSIMPLEQ_EMPTY(&s->rx) &&
-        !s->burst_open && lan_now() >= s->burst_due && lan_fault(s)) {
+        !s->burst_open && lan_now() >= s->burst_due &&
+        lan_fault(s, LAN_FAULT_TRANSFER)) {
         *halted = true;
     }
     if (*halted) {
@@ -851,14 +861,14 @@ static void lan_handle_control(USBDevice *dev, USBPacket *p, int request,
         }
         return;
     }
-    if (!vendor || !lan_fault(s)) {
+    if (!vendor || !lan_fault(s, LAN_FAULT_REGISTER)) {
         ret = lan_request(s, request, value, index, length, data);
         if (ret < 0) {
             qemu_log_mask(LOG_GUEST_ERROR, "%s: request 0x%04x value 0x%x "
                           "index 0x%x length %d refused\n",
                           object_get_typename(OBJECT(s)), request, value,
                           index, length);
-        } else if (ret == 4 && lan_fault(s)) {
+        } else if (ret == 4 && lan_fault(s, LAN_FAULT_REGISTER)) {
             stl_le_p(data, lan_random(s));
         }
     }
@@ -960,6 +970,17 @@ static void lan_instance_init(Object *obj)
                                    OBJ_PROP_FLAG_READWRITE);
     object_property_add_uint64_ptr(obj, "faults-injected", &s->faults_injected,
                                    OBJ_PROP_FLAG_READ);
+    for (int kind = 0; kind < LAN_FAULTS; kind++) {
+        g_autofree char *rate = g_strdup_printf("%s-faults",
+                                                lan_fault_names[kind]);
+        g_autofree char *count = g_strdup_printf("%s-injected", rate);
+
+        object_property_add_uint32_ptr(obj, rate, &s->kind_faults[kind],
+                                       OBJ_PROP_FLAG_READWRITE);
+        object_property_add_uint64_ptr(obj, count,
+                                       &s->kind_faults_injected[kind],
+                                       OBJ_PROP_FLAG_READ);
+    }
     object_property_add_uint64_ptr(obj, "overflows", &s->overflows,
                                    OBJ_PROP_FLAG_READ);
 }

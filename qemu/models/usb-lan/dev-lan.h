@@ -70,6 +70,14 @@ typedef struct LanPhy {
     QEMUTimer *timer;
 } LanPhy;
 
+/* What a fault befalls: each kind has a rate and a counter of its own */
+enum LanFault {
+    LAN_FAULT_FRAME,        /* between wire and FIFO */
+    LAN_FAULT_TRANSFER,     /* bulk and interrupt endpoints */
+    LAN_FAULT_REGISTER,     /* vendor requests, MII reads */
+    LAN_FAULTS
+};
+
 enum LanPhyEvent {
     LAN_PHY_LINK_DOWN,
     LAN_PHY_LINK_UP,
@@ -118,9 +126,11 @@ struct USBLanState {
     uint32_t peer_speed;
     bool peer_pause;
     uint32_t faults;
+    uint32_t kind_faults[LAN_FAULTS];
     uint64_t fault_seed;
     uint64_t fault_state;
     uint64_t faults_injected;
+    uint64_t kind_faults_injected[LAN_FAULTS];
 };
 
 struct USBLanClass {
@@ -178,9 +188,6 @@ void lan_flush_tx(USBLanState *s);
 /* After any change of @path, or of the interrupt's sources */
 void lan_path_changed(USBLanState *s);
 void lan_interrupt_changed(USBLanState *s);
-
-uint32_t lan_random(USBLanState *s);
-bool lan_fault(USBLanState *s);
 
 /* IEEE 802.3 FCS of @len bytes, as it is stored after them */
 uint32_t lan_fcs(const uint8_t *data, uint32_t len);

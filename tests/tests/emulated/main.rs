@@ -46,6 +46,7 @@ mod no_network;
 mod ports;
 mod position;
 mod script;
+mod soak;
 mod terminal;
 mod uboot;
 
