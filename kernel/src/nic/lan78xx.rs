@@ -1,7 +1,7 @@
 //! LAN7800, and the LAN7515's function that equals it, the Pi 3B+'s port (facts of Linux lan78xx, U-Boot, Circle).
 
-use boot::warn;
-use smoltcp::time::Instant;
+use boot::{info, warn};
+use smoltcp::time::{Duration, Instant};
 
 use crate::nic::burst::{BURST, FCS, FRAME, Framing, HEADER, Piece};
 use crate::nic::mii::{Change, Link, Mdio, Phy, Speed};
@@ -116,12 +116,62 @@ fn too_fast(link: &Link) -> bool {
     link.speed == Speed::Thousand && !link.pause_transmit
 }
 
+/// Without a link for so long the cable may be another, or its other end: at 100 Mb/s a negotiation takes 2 to 3 s.
+const REPLUGGED: Duration = Duration::from_secs(5);
+/// How often 1000 Mb/s are offered again before a link keeps them: a switch that takes no pause frames costs a
+/// negotiation more each time, and a bad cable must not do that for ever.
+const SECOND_OFFERS: u32 = 3;
+
+/// Whether 1000 Mb/s are offered: not after a partner that takes no pause frames, and again to whatever comes next.
+#[derive(Debug, PartialEq, Eq)]
+struct Offer {
+    gigabit: bool,
+    /// How often 1000 Mb/s may be offered again.
+    left: u32,
+    /// Since when there is no link.
+    dark_since: Instant,
+}
+
+impl Offer {
+    /// Everything, to begin with.
+    fn new(now: Instant) -> Self {
+        Self {
+            gigabit: true,
+            left: SECOND_OFFERS,
+            dark_since: now,
+        }
+    }
+
+    /// Takes a link that came up; false when it is too fast, and 1000 Mb/s are no longer offered.
+    fn accept(&mut self, link: &Link, now: Instant) -> bool {
+        if too_fast(link) {
+            (self.gigabit, self.dark_since) = (false, now);
+            return false;
+        }
+        if link.speed == Speed::Thousand {
+            self.left = SECOND_OFFERS;
+        }
+        true
+    }
+
+    /// Whether 1000 Mb/s are to be offered again, while there is no link. Then they are.
+    fn again(&mut self, now: Instant) -> bool {
+        if self.gigabit || self.left == 0 || now < self.dark_since + REPLUGGED {
+            return false;
+        }
+        self.left -= 1;
+        self.gigabit = true;
+        true
+    }
+}
+
 /// A LAN78xx that has been brought up.
 pub(super) struct Lan78xx {
     device: Device,
     burst_cap: u32,
     mac: [u8; 6],
     phy: Phy,
+    offer: Offer,
 }
 
 impl Lan78xx {
@@ -149,6 +199,7 @@ impl Lan78xx {
             burst_cap,
             mac,
             phy,
+            offer: Offer::new(now),
         })
     }
 
@@ -167,16 +218,24 @@ impl Lan78xx {
         self.phy.link()
     }
 
-    /// Looks at the link, and lets the MAC follow it.
+    /// Looks at the link, and lets the MAC follow it. Negotiates anew when it is too fast, or may have become another.
     pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
         match self.phy.look(&mut registers, now)? {
-            Some(Change::Up(link)) if too_fast(&link) => {
+            Some(Change::Up(link)) if self.offer.accept(&link, now) => follow(&mut registers, &link),
+            Some(Change::Up(_)) => {
                 warn!("nic: the other end takes no pause frames: negotiating 100 Mb/s instead");
                 self.phy.negotiate(&mut registers, false, now)
             }
-            Some(Change::Up(link)) => follow(&mut registers, &link),
-            Some(Change::Down) | None => Ok(()),
+            Some(Change::Down) => {
+                self.offer.dark_since = now;
+                Ok(())
+            }
+            None if self.phy.link().is_none() && self.offer.again(now) => {
+                info!("nic: the cable may be in another switch now: offering 1000 Mb/s again");
+                self.phy.negotiate(&mut registers, true, now)
+            }
+            None => Ok(()),
         }
     }
 

@@ -245,7 +245,6 @@ impl Phy {
             // 7.60: switches that wake slowly lose frames.
             self.write_mmd(mdio, 7, 60, 0)?;
         }
-        self.gigabit &= gigabit;
         mdio.write(self.address, BMCR, BMCR_NEGOTIATE | BMCR_RESTART)?;
         self.link = None;
         self.next_look = now;
@@ -542,6 +541,8 @@ pub(crate) mod tests {
 
         phy.negotiate(&mut bus, false, Instant::ZERO).unwrap();
         assert_eq!(bus.registers[9], 0, "and takes back what was offered before");
+        phy.negotiate(&mut bus, true, Instant::ZERO).unwrap();
+        assert_eq!(bus.registers[9], 0x0200, "and offers it again");
 
         let mut fast = FakePhy::gigabit(1);
         fast.registers[usize::from(BMSR)] &= !BMSR_EXTENDED_STATUS;

@@ -744,6 +744,36 @@ mod tests {
     }
 
     #[test]
+    fn another_cable_gets_another_offer_of_a_gigabit_but_not_for_ever() {
+        let mut rig = Rig::new(Model::Lan78xx, Some((NO_PAUSE, 0x3800)));
+        rig.run_for(LOOK_EVERY * 4);
+        let offered = |rig: &Rig| rig.wire.borrow().phy.registers[9] != 0;
+        let dark = |rig: &mut Rig, seconds, partner: (u16, u16)| {
+            rig.wire.borrow_mut().phy.unplug();
+            rig.run_for(Duration::from_secs(seconds));
+            let again = offered(rig);
+            rig.wire.borrow_mut().phy.plug(partner.0, partner.1);
+            rig.run_for(LOOK_EVERY * 4);
+            again
+        };
+        assert!(!offered(&rig));
+        assert!(
+            !dark(&mut rig, 3, (ALL, 0x3800)),
+            "a short loss is the same cable"
+        );
+        assert!(dark(&mut rig, 7, (ALL, 0x3800)));
+        assert!(offered(&rig) && rig.wire.borrow().register(0x10c) == 0x6000_ffff);
+        // A switch without pause frames in all the others: three more tries.
+        assert!(dark(&mut rig, 1, (NO_PAUSE, 0x3800)) && !offered(&rig));
+        let offers: Vec<_> = (0..5).map(|_| dark(&mut rig, 7, (NO_PAUSE, 0x3800))).collect();
+        assert_eq!(offers, [true, true, true, false, false]);
+        assert!(!offered(&rig), "100 Mb/s in the end");
+        assert!(rig.send(&numbered(1, 60)));
+        // And no more negotiations: one at first, its fallback, one again, a fallback, three of both.
+        assert_eq!(rig.wire.borrow().phy.bmcr.len(), 2 + 1 + 1 + 2 * 3);
+    }
+
+    #[test]
     fn a_chip_that_holds_frames_back_is_restarted() {
         for model in [Model::Lan9514, Model::Lan78xx] {
             let mut rig = Rig::new(model, Some((ALL, 0x3800)));

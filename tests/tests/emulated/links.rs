@@ -113,6 +113,36 @@ fn a_3b_plus_boots_when_its_cable_is_plugged_in() {
     boots_when_its_cable_is_plugged_in(Board::Pi3bPlus);
 }
 
+/// A 3B+ at a switch without pause frames fell back to 100 Mb/s. Another cable gets another offer of a gigabit.
+#[test]
+fn a_3b_plus_offers_a_gigabit_again_when_it_is_plugged_in_again() {
+    require!(machine(Board::Pi3bPlus, RELEASE));
+    // Without a menu it goes on asking.
+    let mut qemu = machine(Board::Pi3bPlus, RELEASE)
+        .unwrap()
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .nic_option("peer-pause", "off")
+        .start()
+        .unwrap();
+    let mut cable = qemu.monitor().unwrap();
+    let console = qemu.console();
+    let fallback = "^nic: the other end takes no pause frames: negotiating 100 Mb/s instead$";
+    console.expect(fallback, PATIENCE).unwrap();
+    console
+        .expect("^nic: link up, 100 Mb/s full duplex$", PATIENCE)
+        .unwrap();
+    cable.set_link(false).unwrap();
+    let again = "^nic: the cable may be in another switch now: offering 1000 Mb/s again$";
+    console.expect(again, PATIENCE).unwrap();
+    cable.set_link(true).unwrap();
+    // It is the same switch.
+    console.expect(fallback, PATIENCE).unwrap();
+    console
+        .expect("^nic: link up, 100 Mb/s full duplex$", PATIENCE)
+        .unwrap();
+}
+
 #[test]
 fn a_4b_survives_a_flapping_link() {
     require!(tiny_payload());
