@@ -11,6 +11,8 @@ use crate::soc::{Soc, offset};
 
 /// Longest wait for one word: both generators make megabits a second.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// Self-tests that an RNG200 may fail before a word.
+const FAILURES: u32 = 8;
 
 #[repr(C)]
 struct Bcm2835 {
@@ -26,11 +28,57 @@ struct Bcm2835 {
 struct Rng200 {
     /// 0x0: bits 12:0, 1 enables.
     ctrl: ReadPureWrite<u32>,
-    _0: [u32; 7],
+    /// 0x04: bit 0 holds the FIFO in reset.
+    rng_reset: ReadPureWrite<u32>,
+    /// 0x08: bit 0 holds the generator in reset.
+    rbg_reset: ReadPureWrite<u32>,
+    _0: [u32; 3],
+    /// 0x18: what happened; write 1 to clear.
+    status: ReadPureWrite<u32>,
+    _1: u32,
     /// 0x20: reading takes a word.
     data: ReadWrite<u32>,
     /// 0x24: words ready in bits 7:0.
     count: ReadPureWrite<u32>,
+}
+
+const RNG200_ENABLE: u32 = 1;
+const RNG200_ENABLE_FIELD: u32 = 0x1fff;
+const RNG200_RESET: u32 = 1 << 0;
+/// A self-test failed, or failed so often that the generator has locked itself: it makes no more words.
+const RNG200_FAILED: u32 = 1 << 5 | 1 << 31;
+
+impl Rng200 {
+    /// Starts the generator, whatever state it is in.
+    fn restart(registers: &mut UniqueMmioPointer<'static, Self>) {
+        let ctrl = field!(*registers, ctrl).read() & !RNG200_ENABLE_FIELD;
+        field!(*registers, ctrl).write(ctrl);
+        field!(*registers, status).write(u32::MAX);
+        field!(*registers, rbg_reset).write(RNG200_RESET);
+        field!(*registers, rng_reset).write(RNG200_RESET);
+        field!(*registers, rng_reset).write(0);
+        field!(*registers, rbg_reset).write(0);
+        field!(*registers, ctrl).write(ctrl | RNG200_ENABLE);
+    }
+
+    /// A word in time. A generator that fails is started again.
+    fn word(registers: &mut UniqueMmioPointer<'static, Self>, clock: Clock) -> Option<u32> {
+        for _ in 0..FAILURES {
+            let word = clock.poll(PATIENCE, || {
+                if field!(*registers, count).read() & 0xff != 0 {
+                    return Some(Some(field!(*registers, data).read()));
+                }
+                let failed = field!(*registers, status).read() & RNG200_FAILED != 0;
+                failed.then_some(None)
+            });
+            // Neither a word nor a failure: it is not there, or dead.
+            if let Some(word) = word? {
+                return Some(word);
+            }
+            Self::restart(registers);
+        }
+        None
+    }
 }
 
 enum Kind {
@@ -72,8 +120,7 @@ impl Rng {
                 // SAFETY: as above.
                 let mut registers =
                     unsafe { UniqueMmioPointer::<Rng200>::new(NonNull::new_unchecked(address.cast())) };
-                let ctrl = field!(registers, ctrl).read();
-                field!(registers, ctrl).write(ctrl & !0x1fff | 1);
+                Rng200::restart(&mut registers);
                 Kind::Rng200(registers)
             }
         };
@@ -88,12 +135,7 @@ impl Rng {
                 })?;
                 Some(field!(*registers, data).read())
             }
-            Kind::Rng200(registers) => {
-                self.clock.poll(PATIENCE, || {
-                    (field!(*registers, count).read() & 0xff != 0).then_some(())
-                })?;
-                Some(field!(*registers, data).read())
-            }
+            Kind::Rng200(registers) => Rng200::word(registers, self.clock),
             Kind::Absent => None,
         }
     }
@@ -113,5 +155,28 @@ impl boot::Entropy for Rng {
             chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
         }
         good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn registers_lie_where_the_drivers_say() {
+        assert_eq!(
+            (offset_of!(Rng200, rng_reset), offset_of!(Rng200, rbg_reset)),
+            (0x04, 0x08)
+        );
+        assert_eq!(
+            (offset_of!(Rng200, status), offset_of!(Rng200, data)),
+            (0x18, 0x20)
+        );
+        assert_eq!(
+            (offset_of!(Rng200, count), offset_of!(Bcm2835, data)),
+            (0x24, 0x08)
+        );
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -82,6 +83,37 @@ impl Monitor {
     pub fn go_on(&mut self) -> Result<()> {
         self.ask("cont", "{}")?;
         Ok(())
+    }
+
+    /// Writes the state of a machine that is held into a new file, for another QEMU's `-incoming file:`.
+    ///
+    /// # Errors
+    ///
+    /// When a device cannot be saved, or it takes longer than `patience`.
+    pub fn save(&mut self, file: &Path, patience: Duration) -> Result<()> {
+        let file = file
+            .to_str()
+            .context("monitor: migrate: a file that is not UTF-8")?;
+        self.ask("migrate", &format!(r#"{{"uri": "file:{file}"}}"#))?;
+        self.moved(patience)
+    }
+
+    /// Waits until all of a state has been written, or read by a QEMU that was started with one; it is still held then.
+    ///
+    /// # Errors
+    ///
+    /// When it fails, or takes longer than `patience`.
+    pub fn moved(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let state = self.ask("query-migrate", "{}")?;
+            if state.contains(r#""status": "completed""#) {
+                return Ok(());
+            }
+            let failed = state.contains(r#""status": "failed""#);
+            ensure!(!failed && Instant::now() < deadline, "monitor: migrate: {state}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Ends QEMU, which writes what its plugins have to say.
@@ -191,6 +223,28 @@ mod tests {
         for rubbish in ["\"\"", "\"x: 0x1\\r\\n\"", "\"x: 1 2\""] {
             assert_eq!(words(rubbish), None);
         }
+    }
+
+    #[test]
+    fn a_machine_is_saved_when_qemu_says_so_and_a_failure_is_told() {
+        let began = "{\"return\": {}}\r\n{\"return\": {\"status\": \"active\"}}\r\n";
+        let save = |end: &str| {
+            let lines = format!("{began}{{\"return\": {{\"status\": \"{end}\", \"x\": 1}}}}\r\n");
+            let (mut monitor, far) = answering(&lines).unwrap();
+            let saved = monitor.save(Path::new("/x/state"), Duration::from_secs(9));
+            drop(monitor);
+            (saved, far)
+        };
+        let (saved, mut far) = save("completed");
+        saved.unwrap();
+        let mut sent = String::new();
+        far.read_to_string(&mut sent).unwrap();
+        assert!(
+            sent.contains(r#"{"execute": "migrate", "arguments": {"uri": "file:/x/state"}}"#),
+            "{sent}"
+        );
+        let error = save("failed").0.unwrap_err().to_string();
+        assert!(error.contains("failed"), "{error}");
     }
 
     #[test]

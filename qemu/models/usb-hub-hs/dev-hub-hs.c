@@ -578,9 +578,48 @@ static const USBDesc hs_hub_desc_2514 = {
     .full = &hs_hub_full,
 };
 
+static int hs_hub_post_load(void *opaque, int version_id)
+{
+    HSHubState *s = opaque;
+    USBDevice *dev = &s->dev;
+
+    /* endpoints and interfaces follow from it */
+    return usb_desc_handle_control(dev, NULL, DeviceOutRequest |
+                                   USB_REQ_SET_CONFIGURATION,
+                                   dev->configuration, 0, 0, NULL) < 0
+           ? -EINVAL : 0;
+}
+
+static const VMStateDescription vmstate_hs_hub_port = {
+    .name = "usb-hub-hs-port",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT16(status, HSHubPort),
+        VMSTATE_UINT16(change, HSHubPort),
+        VMSTATE_INT64(connect_at, HSHubPort),
+        VMSTATE_INT64(reset_end, HSHubPort),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
 static const VMStateDescription vmstate_hs_hub = {
     .name = TYPE_HS_HUB,
-    .unmigratable = 1,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = hs_hub_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_USB_DEVICE(dev, HSHubState),
+        VMSTATE_INT32(dev.configuration, HSHubState),
+        VMSTATE_TIMER_PTR(timer, HSHubState),
+        VMSTATE_STRUCT_ARRAY(ports, HSHubState, HUB_MAX_PORTS, 1,
+                             vmstate_hs_hub_port, HSHubPort),
+        VMSTATE_BOOL(intr_halted, HSHubState),
+        VMSTATE_UINT32(faults, HSHubState),
+        VMSTATE_UINT64(fault_state, HSHubState),
+        VMSTATE_UINT64(faults_injected, HSHubState),
+        VMSTATE_END_OF_LIST()
+    }
 };
 
 static const Property hs_hub_properties[] = {

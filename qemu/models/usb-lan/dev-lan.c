@@ -18,6 +18,7 @@
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/usb.h"
+#include "migration/qemu-file-types.h"
 #include "migration/vmstate.h"
 #include "net/checksum.h"
 #include "net/eth.h"
@@ -562,6 +563,10 @@ static void lan_bulk_in(USBLanState *s, USBPacket *p)
     int64_t now = lan_now();
     uint32_t n;
 
+    if (s->path.rx_stuck) {
+        p->status = USB_RET_NAK;
+        return;
+    }
     if (!s->burst_open && s->burst_pos >= s->burst_len) {
         bool full = s->path.burst_cap && s->rx_used >= s->path.burst_cap;
 
@@ -949,9 +954,138 @@ static void lan_unrealize(USBDevice *dev)
     lan_free_frames(s);
 }
 
-static const VMStateDescription vmstate_lan = {
+/* A queue of frames: each with its length before it, a length of 0 ends it */
+
+static int lan_put_queue(QEMUFile *f, void *pv, size_t size,
+                         const VMStateField *field, JSONWriter *vmdesc)
+{
+    LanQueue *queue = pv;
+    LanFrame *frame;
+
+    QSIMPLEQ_FOREACH(frame, queue, next) {
+        qemu_put_be32(f, frame->len);
+        qemu_put_buffer(f, frame->data, frame->len);
+    }
+    qemu_put_be32(f, 0);
+    return 0;
+}
+
+static int lan_get_queue(QEMUFile *f, void *pv, size_t size,
+                         const VMStateField *field)
+{
+    LanQueue *queue = pv;
+    uint32_t total = 0, len;
+
+    while ((len = qemu_get_be32(f))) {
+        LanFrame *frame;
+
+        if (len > LAN_TRANSFER_MAX - total) {
+            return -EINVAL;
+        }
+        total += len;
+        frame = lan_frame_new(len);
+        QSIMPLEQ_INSERT_TAIL(queue, frame, next);
+        if (qemu_get_buffer(f, frame->data, len) != len) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static const VMStateInfo vmstate_info_lan_queue = {
+    .name = "usb-lan-queue",
+    .get = lan_get_queue,
+    .put = lan_put_queue,
+};
+
+#define VMSTATE_LAN_QUEUE(_field) \
+    VMSTATE_SINGLE(_field, USBLanState, 0, vmstate_info_lan_queue, LanQueue)
+
+/* Frames that came before the state did are not part of it */
+static int lan_pre_load(void *opaque)
+{
+    USBLanState *s = opaque;
+
+    lan_free_frames(s);
+    return 0;
+}
+
+static int lan_post_load(void *opaque, int version_id)
+{
+    USBLanState *s = opaque;
+    LanFrame *frame;
+
+    s->rx_used = s->tx_used = 0;
+    QSIMPLEQ_FOREACH(frame, &s->rx, next) {
+        s->rx_used += lan_align(frame->len);
+    }
+    QSIMPLEQ_FOREACH(frame, &s->tx, next) {
+        s->tx_used += frame->len;
+    }
+    if (s->burst_len > sizeof(s->burst) || s->out_len > sizeof(s->out) ||
+        (s->burst_pos > s->burst_len && s->burst_pos != UINT32_MAX)) {
+        return -EINVAL;
+    }
+    /* endpoints and interfaces follow from it */
+    return usb_desc_handle_control(&s->dev, NULL, DeviceOutRequest |
+                                   USB_REQ_SET_CONFIGURATION,
+                                   s->dev.configuration, 0, 0, NULL) < 0
+           ? -EINVAL : 0;
+}
+
+const VMStateDescription vmstate_usb_lan = {
     .name = TYPE_USB_LAN,
-    .unmigratable = 1,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .pre_load = lan_pre_load,
+    .post_load = lan_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_USB_DEVICE(dev, USBLanState),
+        VMSTATE_INT32(dev.configuration, USBLanState),
+        VMSTATE_BOOL(halted_in, USBLanState),
+        VMSTATE_BOOL(halted_out, USBLanState),
+        VMSTATE_BOOL(halted_intr, USBLanState),
+        VMSTATE_UINT16(phy.bmcr, USBLanState),
+        VMSTATE_UINT16(phy.anar, USBLanState),
+        VMSTATE_UINT16(phy.ctrl1000, USBLanState),
+        VMSTATE_BOOL(phy.complete, USBLanState),
+        VMSTATE_BOOL(phy.link_failed, USBLanState),
+        VMSTATE_BOOL(phy.link.up, USBLanState),
+        VMSTATE_UINT16(phy.link.speed, USBLanState),
+        VMSTATE_BOOL(phy.link.full, USBLanState),
+        VMSTATE_BOOL(phy.link.peer_pause, USBLanState),
+        VMSTATE_INT64(phy.reset_until, USBLanState),
+        VMSTATE_INT64(phy.settle_at, USBLanState),
+        VMSTATE_TIMER_PTR(phy.timer, USBLanState),
+        VMSTATE_LAN_QUEUE(rx),
+        VMSTATE_LAN_QUEUE(tx),
+        VMSTATE_BOOL(paused, USBLanState),
+        VMSTATE_INT64(wire_free, USBLanState),
+        VMSTATE_INT64(held_until, USBLanState),
+        VMSTATE_UINT64(overflows, USBLanState),
+        VMSTATE_TIMER_PTR(wire_timer, USBLanState),
+        VMSTATE_BUFFER(burst, USBLanState),
+        VMSTATE_UINT32(burst_len, USBLanState),
+        VMSTATE_UINT32(burst_pos, USBLanState),
+        VMSTATE_BOOL(burst_open, USBLanState),
+        VMSTATE_INT64(burst_due, USBLanState),
+        VMSTATE_TIMER_PTR(burst_timer, USBLanState),
+        VMSTATE_BUFFER(out, USBLanState),
+        VMSTATE_UINT32(out_len, USBLanState),
+        VMSTATE_BOOL(out_overrun, USBLanState),
+        VMSTATE_UINT32(intr_told, USBLanState),
+        VMSTATE_INT64(mii_until, USBLanState),
+        VMSTATE_BOOL(mii_locked, USBLanState),
+        VMSTATE_UINT16(mii_data, USBLanState),
+        VMSTATE_UINT16(mii_result, USBLanState),
+        VMSTATE_BOOL(mii_reading, USBLanState),
+        VMSTATE_UINT32(faults, USBLanState),
+        VMSTATE_UINT64(fault_state, USBLanState),
+        VMSTATE_UINT64(faults_injected, USBLanState),
+        VMSTATE_UINT32_ARRAY(kind_faults, USBLanState, LAN_FAULTS),
+        VMSTATE_UINT64_ARRAY(kind_faults_injected, USBLanState, LAN_FAULTS),
+        VMSTATE_END_OF_LIST()
+    }
 };
 
 static const Property lan_properties[] = {
@@ -999,7 +1133,6 @@ static void lan_class_init(ObjectClass *klass, void *data)
     uc->attached_settable = true;   /* QMP qom-set: the device vanishes */
     set_bit(DEVICE_CATEGORY_NETWORK, dc->categories);
     dc->fw_name = "network";
-    dc->vmsd = &vmstate_lan;
     device_class_set_props(dc, lan_properties);
 }
 

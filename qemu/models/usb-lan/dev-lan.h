@@ -36,6 +36,8 @@ typedef struct LanFrame {
     uint8_t data[];
 } LanFrame;
 
+typedef QSIMPLEQ_HEAD(LanQueue, LanFrame) LanQueue;
+
 /* How the chip's registers tell the USB side to work, set by the chip */
 typedef struct LanPath {
     bool zero_when_empty;   /* bulk IN on an empty FIFO: ZLP, else NAK */
@@ -43,6 +45,7 @@ typedef struct LanPath {
     uint32_t burst_cap;     /* bytes, 0: no cap */
     int64_t bulk_in_delay;  /* ns that the chip waits for more frames */
     bool rx_on, tx_on;      /* FIFO and MAC are enabled */
+    bool rx_stuck;          /* bulk IN: NAK, whatever the FIFO holds */
     uint32_t rx_fifo;       /* bytes */
     uint32_t tx_fifo;
     bool pause;             /* pause frames stop the peer */
@@ -94,7 +97,7 @@ struct USBLanState {
     LanPath path;
     LanPhy phy;
 
-    QSIMPLEQ_HEAD(, LanFrame) rx, tx;
+    LanQueue rx, tx;
     uint32_t rx_used, tx_used;
     bool paused;
     int64_t wire_free;      /* when the wire has delivered all so far */
@@ -167,6 +170,9 @@ struct USBLanClass {
 };
 
 int64_t lan_now(void);
+
+/* All but the properties and @path, which the chip sets after loading */
+extern const VMStateDescription vmstate_usb_lan;
 
 /* PHY and MII management; writes while busy, or in reset, are lost */
 void lan_phy_reset(USBLanState *s);

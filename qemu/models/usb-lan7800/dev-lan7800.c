@@ -16,6 +16,7 @@
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/usb.h"
+#include "migration/vmstate.h"
 #include "net/eth.h"
 #include "desc.h"
 #include "dev-lan.h"
@@ -184,7 +185,7 @@ static uint32_t lan7800_fifo_end(Lan7800State *s, unsigned reg)
     return MIN((REG(s, reg) + 1) * 512, FIFO_SIZE);
 }
 
-static void lan7800_update(Lan7800State *s)
+static void lan7800_set_path(Lan7800State *s)
 {
     USBLanState *lan = USB_LAN(s);
     LanPath *path = &lan->path;
@@ -212,7 +213,12 @@ static void lan7800_update(Lan7800State *s)
     path->pause = REG(s, FLOW) & FLOW_TX && REG(s, FLOW) & 0xffff &&
                   path->pause_on && path->pause_on < path->rx_fifo &&
                   link->peer_pause;
-    lan_path_changed(lan);
+}
+
+static void lan7800_update(Lan7800State *s)
+{
+    lan7800_set_path(s);
+    lan_path_changed(USB_LAN(s));
 }
 
 static void lan7800_defaults(Lan7800State *s)
@@ -1169,8 +1175,43 @@ static const USBDesc lan7800_desc = {
     .full = &lan7800_device,
 };
 
+static int lan7800_post_load(void *opaque, int version_id)
+{
+    lan7800_set_path(opaque);
+    return 0;
+}
+
+static const VMStateDescription vmstate_lan7800 = {
+    .name = TYPE_LAN7800,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = lan7800_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT(parent, Lan7800State, 1, vmstate_usb_lan, USBLanState),
+        VMSTATE_UINT32_ARRAY(regs, Lan7800State, REG_END / 4),
+        VMSTATE_UINT32_ARRAY(vlan_table, Lan7800State, 128),
+        VMSTATE_UINT32_ARRAY(hash_table, Lan7800State, 16),
+        VMSTATE_UINT32_ARRAY(stats, Lan7800State, STATS_COUNT),
+        VMSTATE_BOOL(rx_overflow, Lan7800State),
+        VMSTATE_INT64(lite_until, Lan7800State),
+        VMSTATE_INT64(phy_until, Lan7800State),
+        VMSTATE_INT64(mac_until, Lan7800State),
+        VMSTATE_INT64(e2p_until, Lan7800State),
+        VMSTATE_INT64(otp_until, Lan7800State),
+        VMSTATE_BOOL(otp_down, Lan7800State),
+        VMSTATE_UINT16(phy_page, Lan7800State),
+        VMSTATE_UINT16_2DARRAY(phy_regs, Lan7800State, PHY_PAGES, 16),
+        VMSTATE_UINT16(mmd_ctrl, Lan7800State),
+        VMSTATE_UINT16(mmd_addr, Lan7800State),
+        VMSTATE_UINT16(mmd_eee_adv, Lan7800State),
+        VMSTATE_UINT16(mmd_phy_cfg, Lan7800State),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
 static void lan7800_class_init(ObjectClass *klass, void *data)
 {
+    DeviceClass *dc = DEVICE_CLASS(klass);
     USBDeviceClass *uc = USB_DEVICE_CLASS(klass);
     USBLanClass *c = USB_LAN_CLASS(klass);
 
@@ -1192,6 +1233,7 @@ static void lan7800_class_init(ObjectClass *klass, void *data)
     c->phy_read = lan7800_phy_read;
     c->phy_write = lan7800_phy_write;
     c->phy_reset = lan7800_phy_reset;
+    dc->vmsd = &vmstate_lan7800;
 }
 
 static const TypeInfo lan7800_type = {

@@ -15,6 +15,7 @@
 #include "qemu/module.h"
 #include "hw/qdev-properties.h"
 #include "hw/usb.h"
+#include "migration/vmstate.h"
 #include "net/eth.h"
 #include "desc.h"
 #include "dev-lan.h"
@@ -103,6 +104,9 @@ enum {
     PHY_INT_ENERGY = BIT(7), PHY_INT_AN_DONE = BIT(6), PHY_INT_DOWN = BIT(4),
 };
 
+/* What an over-long frame does to the receiver until the next reset */
+enum { GIANT_NOTHING, GIANT_STUCK, GIANT_DEAF };
+
 struct Lan9514State {
     USBLanState parent;
     uint32_t regs[REG_END / 4];
@@ -112,6 +116,10 @@ struct Lan9514State {
     int64_t e2p_until;
     uint32_t tx_errors;
     uint32_t rx_dropped;
+    uint32_t wedged;            /* GIANT_... */
+
+    uint32_t giants;            /* property: GIANT_... */
+    uint64_t wedges;
 };
 
 #define REG(s, r) ((s)->regs[(r) / 4])
@@ -138,7 +146,7 @@ static uint32_t lan9514_interrupt(USBLanState *lan)
     return status | (REG(s, INT_EP_CTL) & INTEP_ON);
 }
 
-static void lan9514_update(Lan9514State *s)
+static void lan9514_set_path(Lan9514State *s)
 {
     USBLanState *lan = USB_LAN(s);
     LanPath *path = &lan->path;
@@ -149,7 +157,8 @@ static void lan9514_update(Lan9514State *s)
     path->multi_frame = hw & HW_MEF;
     path->burst_cap = hw & HW_BCE ? REG(s, BURST_CAP) * 512 : 0;
     path->bulk_in_delay = REG(s, BULK_IN_DLY) * 50LL / 3;
-    path->rx_on = REG(s, MAC_CR) & MAC_RXEN;
+    path->rx_on = REG(s, MAC_CR) & MAC_RXEN && s->wedged != GIANT_DEAF;
+    path->rx_stuck = s->wedged == GIANT_STUCK;
     path->tx_on = REG(s, MAC_CR) & MAC_TXEN && REG(s, TX_CFG) & TX_ON;
     path->rx_fifo = RX_FIFO_SIZE;
     path->tx_fifo = TX_FIFO_SIZE;
@@ -162,7 +171,12 @@ static void lan9514_update(Lan9514State *s)
     /* levels in units of 64 bytes */
     path->pause_on = MIN(extract32(afc, 16, 8) * 64, RX_FIFO_SIZE - 2048);
     path->pause_off = MIN(extract32(afc, 8, 8) * 64, path->pause_on);
-    lan_path_changed(lan);
+}
+
+static void lan9514_update(Lan9514State *s)
+{
+    lan9514_set_path(s);
+    lan_path_changed(USB_LAN(s));
 }
 
 static void lan9514_defaults(Lan9514State *s)
@@ -182,6 +196,7 @@ static void lan9514_defaults(Lan9514State *s)
     s->e2p_until = 0;
     s->tx_errors = 0;
     s->rx_dropped = 0;
+    s->wedged = GIANT_NOTHING;
     lan->mii_until = 0;
     lan->mii_reading = false;
     lan->mii_data = 0;
@@ -543,6 +558,11 @@ static void lan9514_frame(USBLanState *lan, const uint8_t *data, uint32_t len)
     }
     status = hit ? 0 : RXS_FILTER_FAIL;
     size = len + LAN_FCS_LEN;
+    if (size > FRAME_MAX && s->giants) {
+        s->wedged = s->giants;
+        s->wedges++;
+        lan9514_set_path(s);
+    }
     if (size > FRAME_MAX || len < FRAME_MIN) {
         status |= RXS_ERROR | (len < FRAME_MIN ? RXS_RUNT : RXS_TOO_LONG);
         if (!(REG(s, MAC_CR) & (MAC_PASSBAD | MAC_RXALL))) {
@@ -719,8 +739,45 @@ static const USBDesc lan9514_desc = {
     .full = &lan9514_device,
 };
 
+static int lan9514_post_load(void *opaque, int version_id)
+{
+    lan9514_set_path(opaque);
+    return 0;
+}
+
+static const VMStateDescription vmstate_lan9514 = {
+    .name = TYPE_LAN9514,
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .post_load = lan9514_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_STRUCT(parent, Lan9514State, 1, vmstate_usb_lan, USBLanState),
+        VMSTATE_UINT32_ARRAY(regs, Lan9514State, REG_END / 4),
+        VMSTATE_UINT16_ARRAY(phy_regs, Lan9514State, 32),
+        VMSTATE_INT64(lite_until, Lan9514State),
+        VMSTATE_INT64(phy_until, Lan9514State),
+        VMSTATE_INT64(e2p_until, Lan9514State),
+        VMSTATE_UINT32(tx_errors, Lan9514State),
+        VMSTATE_UINT32(rx_dropped, Lan9514State),
+        VMSTATE_UINT32(wedged, Lan9514State),
+        VMSTATE_UINT64(wedges, Lan9514State),
+        VMSTATE_END_OF_LIST()
+    }
+};
+
+static const Property lan9514_properties[] = {
+    DEFINE_PROP_UINT32("giants", Lan9514State, giants, GIANT_NOTHING),
+};
+
+static void lan9514_instance_init(Object *obj)
+{
+    object_property_add_uint64_ptr(obj, "wedges", &LAN9514(obj)->wedges,
+                                   OBJ_PROP_FLAG_READ);
+}
+
 static void lan9514_class_init(ObjectClass *klass, void *data)
 {
+    DeviceClass *dc = DEVICE_CLASS(klass);
     USBDeviceClass *uc = USB_DEVICE_CLASS(klass);
     USBLanClass *c = USB_LAN_CLASS(klass);
 
@@ -741,12 +798,15 @@ static void lan9514_class_init(ObjectClass *klass, void *data)
     c->phy_read = lan9514_phy_read;
     c->phy_write = lan9514_phy_write;
     c->phy_reset = lan9514_phy_reset;
+    dc->vmsd = &vmstate_lan9514;
+    device_class_set_props(dc, lan9514_properties);
 }
 
 static const TypeInfo lan9514_type = {
     .name = TYPE_LAN9514,
     .parent = TYPE_USB_LAN,
     .instance_size = sizeof(Lan9514State),
+    .instance_init = lan9514_instance_init,
     .class_init = lan9514_class_init,
 };
 

@@ -1,17 +1,16 @@
 //! Every frame that an Ethernet may bring to the boards' NICs, with right bytes at the end.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use qemu::{Board, Entry, Firmware, Net, capture};
 use tests::payload::body;
-use tests::site::{DHCP, HTTP, MENU};
-use tests::{Dhcp, Host, Http, Random, Reply, Station, Wire};
+use tests::site::HTTP;
+use tests::{Random, Reply, Wire};
 
+use crate::servers::serve;
 use crate::{INITRD, PATIENCE, RELEASE, Scratch, ends, machine, tiny_payload};
 
 /// Three times each length of a segment.
@@ -36,8 +35,7 @@ struct Noise {
 
 impl Noise {
     /// Sends `frame`, after a copy of it that was damaged on the way, and something else behind it.
-    fn spoil(&mut self, mut frame: Vec<u8>, put: &mut dyn FnMut(&[u8])) {
-        frame.resize(frame.len().max(SHORTEST), 0);
+    fn spoil(&mut self, frame: Vec<u8>, put: &mut dyn FnMut(&[u8])) {
         self.count += 1;
         let mut damaged = frame.clone();
         // Behind the MAC addresses and the type, so that only a check sum tells.
@@ -83,26 +81,6 @@ impl Noise {
     }
 }
 
-/// DHCP and a web server whose answers come in segments of every length, amid noise.
-fn serve(wire: &Wire, payload: &[u8], blob: &[u8], stop: &AtomicBool) {
-    let dhcp = Rc::new(RefCell::new(Dhcp::new().boot_file(MENU)));
-    let mut dhcp = Station::new(DHCP.into(), dhcp);
-    let mut http = Http::new(HTTP);
-    http.route(
-        "/boot/menu",
-        [Reply::ok("LABEL tiny\n  LINUX payload.img\n  INITRD blob\n")],
-    );
-    http.route("/boot/payload.img", [Reply::ok(payload)]);
-    http.route("/boot/blob", [Reply::ok(blob).every_length()]);
-    let mut noise = Noise {
-        random: Random::new(6),
-        node: Firmware::default().mac,
-        count: 0,
-    };
-    let mut hosts: [&mut dyn Host; 2] = [&mut dhcp, &mut http];
-    wire.serve(&mut hosts, |frame, put| noise.spoil(frame, put), stop);
-}
-
 fn boots_amid_every_frame(board: Board) {
     let payload = fs::read(tiny_payload().unwrap()).unwrap();
     let blob = body(BYTES, 7);
@@ -118,8 +96,17 @@ fn boots_amid_every_frame(board: Board) {
         .start()
         .unwrap();
     let stop = AtomicBool::new(false);
+    let mut noise = Noise {
+        random: Random::new(6),
+        node: Firmware::default().mac,
+        count: 0,
+    };
     let sum = thread::scope(|scope| {
-        scope.spawn(|| serve(&wire, &payload, &blob, &stop));
+        let spoil = |frame: Vec<u8>, put: &mut dyn FnMut(&[u8])| noise.spoil(frame, put);
+        scope.spawn(|| {
+            let answer = Reply::ok(&*blob).every_length();
+            serve(&wire, &payload, answer, spoil, &stop);
+        });
         let sum = qemu.console().expect(INITRD, PATIENCE);
         stop.store(true, Ordering::Relaxed);
         sum.unwrap()
