@@ -104,6 +104,7 @@ mod host {
 
     thread_local! {
         static MICROS: Cell<u64> = const { Cell::new(0) };
+        static CLEANED: Cell<usize> = const { Cell::new(0) };
         static DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
     }
 
@@ -136,7 +137,15 @@ mod host {
         1_000_000
     }
     pub(crate) fn wait_for_event() {}
-    pub(crate) fn clean_and_invalidate(_: usize, _: usize) {}
+    pub(crate) fn clean_and_invalidate(_: usize, len: usize) {
+        CLEANED.set(CLEANED.get() + len);
+    }
+
+    /// How many bytes were cleaned and invalidated so far.
+    #[cfg(test)]
+    pub(crate) fn cleaned() -> usize {
+        CLEANED.get()
+    }
 }
 
 #[cfg(not(target_os = "none"))]

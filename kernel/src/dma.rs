@@ -129,6 +129,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_the_core_has_written_is_cleaned_once() {
+        let mut buffer = arena(1024).buffer(256).unwrap();
+        let mut cleaned = |act: &dyn Fn(&mut Buffer)| {
+            let before = cpu::cleaned();
+            act(&mut buffer);
+            cpu::cleaned() - before
+        };
+        assert_eq!(cleaned(&|buffer| buffer.give(256)), 256, "a new one was zeroed");
+        assert_eq!(cleaned(&|buffer| buffer.give(256)), 0);
+        assert_eq!(
+            cleaned(&|buffer| _ = buffer.take(100)),
+            100,
+            "the device has written"
+        );
+        assert_eq!(cleaned(&|buffer| buffer.give(256)), 0);
+        assert_eq!(cleaned(&|buffer| buffer.bytes_mut()[200] = 1), 0);
+        assert_eq!(cleaned(&|buffer| buffer.give(64)), 64);
+        assert_eq!(cleaned(&|buffer| buffer.give(256)), 256, "a part leaves the rest");
+        assert_eq!(cleaned(&|buffer| buffer.give(1000)), 0);
+    }
+
+    #[test]
     fn a_used_up_arena_says_so() {
         let mut arena = arena(256);
         assert!(arena.buffer(4096).is_none());

@@ -11,6 +11,8 @@ use crate::soc::{Soc, offset};
 
 /// Longest wait for one word: both generators make megabits a second.
 const PATIENCE: Duration = Duration::from_millis(10);
+/// Longest wait for the first word after a reset, of which nobody says how long it takes.
+const WARM_UP: Duration = Duration::from_millis(500);
 /// Self-tests that an RNG200 may fail before a word.
 const FAILURES: u32 = 8;
 
@@ -49,7 +51,13 @@ const RNG200_RESET: u32 = 1 << 0;
 const RNG200_FAILED: u32 = 1 << 5 | 1 << 31;
 
 impl Rng200 {
-    /// Starts the generator, whatever state it is in.
+    /// Lets it run, or go on.
+    fn enable(registers: &mut UniqueMmioPointer<'static, Self>) {
+        let ctrl = field!(*registers, ctrl).read() & !RNG200_ENABLE_FIELD;
+        field!(*registers, ctrl).write(ctrl | RNG200_ENABLE);
+    }
+
+    /// Starts one that has failed again.
     fn restart(registers: &mut UniqueMmioPointer<'static, Self>) {
         let ctrl = field!(*registers, ctrl).read() & !RNG200_ENABLE_FIELD;
         field!(*registers, ctrl).write(ctrl);
@@ -58,13 +66,14 @@ impl Rng200 {
         field!(*registers, rng_reset).write(RNG200_RESET);
         field!(*registers, rng_reset).write(0);
         field!(*registers, rbg_reset).write(0);
-        field!(*registers, ctrl).write(ctrl | RNG200_ENABLE);
+        Self::enable(registers);
     }
 
     /// A word in time. A generator that fails is started again.
     fn word(registers: &mut UniqueMmioPointer<'static, Self>, clock: Clock) -> Option<u32> {
+        let mut patience = PATIENCE;
         for _ in 0..FAILURES {
-            let word = clock.poll(PATIENCE, || {
+            let word = clock.poll(patience, || {
                 if field!(*registers, count).read() & 0xff != 0 {
                     return Some(Some(field!(*registers, data).read()));
                 }
@@ -76,6 +85,7 @@ impl Rng200 {
                 return Some(word);
             }
             Self::restart(registers);
+            patience = WARM_UP;
         }
         None
     }
@@ -120,7 +130,7 @@ impl Rng {
                 // SAFETY: as above.
                 let mut registers =
                     unsafe { UniqueMmioPointer::<Rng200>::new(NonNull::new_unchecked(address.cast())) };
-                Rng200::restart(&mut registers);
+                Rng200::enable(&mut registers);
                 Kind::Rng200(registers)
             }
         };

@@ -249,15 +249,16 @@ impl Machine {
         self.count_instructions()
     }
 
-    /// The other three cores rest for good; only with [`Entry::At`], and for programs that run on one. QEMU takes the
-    /// WFE in which cores wait to be released for no operation, so they would spin, on the host's processors too.
+    /// The other three cores rest for good; only with [`Entry::At`], and for programs that run on one. QEMU takes a
+    /// WFE without an event stream, in which cores wait to be released, for no operation: they would spin, on the host's
+    /// processors too.
     pub fn other_cores_rest(mut self) -> Self {
         self.other_cores_rest = true;
         self
     }
 
     /// Runs each core on a host thread of its own, for figures: who uses several gets several of the host's processors.
-    /// Cores that wait in WFE spin.
+    /// Cores that wait in WFE without an event stream spin.
     pub fn thread_for_each_core(mut self) -> Self {
         self.thread_for_each_core = true;
         self

@@ -7,7 +7,7 @@ use qemu::Board;
 
 use crate::image::{self, Profile};
 use crate::setup::{self, Goal};
-use crate::{builtin, cargo, execute};
+use crate::{builtin, cargo};
 
 /// How many faults each port gets.
 const FAULTS: u64 = 1_000_000;
@@ -79,8 +79,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     command
         .args(["test", "--package", "tests", "--test", "emulated", "--"])
         .args(["--exact", "--nocapture", "--test-threads", "1"])
-        .args(tests)
+        .args(&tests)
         .env(VARIABLE, options.faults.to_string());
-    execute(&mut command)?;
+    let tally = crate::test::tests(&mut command)?;
+    ensure!(
+        tally.passed == tests.len() && tally.failed.is_empty() && tally.skipped.is_empty(),
+        "soak: of {} ports {} passed",
+        tests.len(),
+        tally.passed
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -13,10 +13,10 @@ use crate::{builtin, cargo, execute, fuzz};
 
 /// Passed, failed and skipped checks, the latter two with what a person wants to know of them.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: usize,
-    failed: Vec<String>,
-    skipped: Vec<String>,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: Vec<String>,
+    pub(crate) skipped: Vec<String>,
 }
 
 impl Tally {
@@ -150,7 +150,7 @@ fn fuzzed() -> Tally {
 }
 
 /// Runs `cargo test`, shows what it says, and counts.
-fn tests(command: &mut Command) -> Result<Tally> {
+pub(crate) fn tests(command: &mut Command) -> Result<Tally> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo")?;
     let output = child.stdout.take().context("cargo: no output")?;
     let mut count = Count::default();

@@ -258,7 +258,8 @@ impl Lan78xx {
             (FCT_TX_CTL, FCT_ENABLE, FCT_DISABLED),
             (MAC_TX, MAC_ENABLE, MAC_DISABLED),
         ] {
-            if registers.read(register)? & enable != 0 {
+            // Only what was on tells that it has stopped; one wrong read must not leave it on.
+            if registers.steady(register)? & enable != 0 {
                 registers.clear(register, enable)?;
                 registers.until(register, (disabled, disabled), "stop")?;
             }

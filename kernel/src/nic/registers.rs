@@ -119,9 +119,8 @@ impl Registers<'_> {
         self.change(register, bits, 0)
     }
 
-    /// Clears bits of a register, and sets others. What was read is written back, so it is read until it comes twice: one
-    /// wrong read would stay in the chip.
-    pub(super) fn change(&mut self, register: u16, clear: u32, set: u32) -> Result<(), Error> {
+    /// A register that nothing but its driver changes, read until it comes twice: against one wrong read.
+    pub(super) fn steady(&mut self, register: u16) -> Result<u32, Error> {
         let mut value = self.read(register)?;
         for _ in 0..TRIES {
             let again = self.read(register)?;
@@ -130,6 +129,12 @@ impl Registers<'_> {
             }
             value = again;
         }
+        Ok(value)
+    }
+
+    /// Clears bits of a register, and sets others. What was read is written back: one wrong read would stay in the chip.
+    pub(super) fn change(&mut self, register: u16, clear: u32, set: u32) -> Result<(), Error> {
+        let value = self.steady(register)?;
         self.write(register, value & !clear | set)
     }
 

@@ -8,6 +8,9 @@ const TRIES: u32 = 3;
 /// Halts of one transfer without progress, when the device did show signs of life between them.
 const RESTARTS: u32 = 64;
 
+/// HCCHAR: towards the host.
+const HCCHAR_IN: u32 = 1 << 15;
+
 /// HCTSIZ: bytes still to move.
 const BYTES: u32 = 0x7_ffff;
 /// HCTSIZ: packets still to move, above those.
@@ -78,7 +81,7 @@ impl Endpoint {
     fn hcchar(&self) -> u32 {
         u32::from(self.max_packet & 0x7ff)
             | u32::from(self.number) << 11
-            | u32::from(self.input) << 15
+            | if self.input { HCCHAR_IN } else { 0 }
             | u32::from(self.device.speed == Speed::Low) << 17
             | (self.kind as u32) << 18
             | 1 << 20
@@ -196,10 +199,17 @@ impl Transfer {
             return Step::Failed(Error::Babble);
         }
         if hcint & HCINT_COMPLETE != 0 {
-            let last = (self.hctsiz & BYTES).saturating_sub(left & BYTES);
+            let asked = self.hctsiz & BYTES;
+            // The device has all of an OUT piece, whatever this counter of what was fetched says.
+            let left_over = if self.hcchar & HCCHAR_IN != 0 {
+                left & BYTES
+            } else {
+                0
+            };
+            let last = asked.saturating_sub(left_over);
             self.moved += last;
             // A short packet ends a transfer, whatever else was asked for.
-            if self.later == 0 || left & BYTES != 0 {
+            if self.later == 0 || left_over != 0 {
                 return Step::Done(self.moved as usize);
             }
             self.hcdma = self.hcdma.wrapping_add(last);

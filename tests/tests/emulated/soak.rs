@@ -249,8 +249,8 @@ fn storm(qemu: &mut Qemu, rates: Rates, enough: u64, flood: &AtomicBool) -> u64 
     qemu.nic_number("faults-injected").unwrap()
 }
 
-/// Without faults, the last boot brings the right bytes and loses no frame on the way, by the model's own count: all
-/// buffers are there. The driver has nothing more to mend.
+/// Without faults, the last boot brings the right bytes and loses no frame on the way, by the model's own count. The driver
+/// has nothing more to mend.
 fn boots(qemu: &mut Qemu, last: &[u8], lost: &str, go: &AtomicBool) {
     NONE.set(qemu);
     // What the last fault started may still have to be ended.
@@ -300,12 +300,15 @@ fn survives(board: Board, storms: &[Rates], lost: &str) {
             .start()
             .unwrap();
         comes_right(&mut qemu);
-        let mut count = 0;
+        let (mut count, mut injected) = (0, 0);
         for rates in storms.iter().cycle() {
             count += 1;
-            if storm(&mut qemu, *rates, enough, &switches.flood) >= enough {
+            let before = injected;
+            injected = storm(&mut qemu, *rates, enough, &switches.flood);
+            if injected >= enough {
                 break;
             }
+            assert!(injected > before, "a storm without a fault");
         }
         boots(&mut qemu, &files.last, lost, &switches.go);
         let injected = |what: &str| qemu.nic_number(&format!("{what}faults-injected")).unwrap();
