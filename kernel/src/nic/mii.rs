@@ -42,7 +42,7 @@ const BMSR_LINK: u16 = 1 << 2;
 
 const ESTATUS_1000_FULL: u16 = 1 << 13;
 
-/// How often abilities that differ are read again.
+/// How often what reads differently is read again.
 const READINGS: usize = 3;
 
 /// ANAR and ANLPAR: IEEE 802.3 selector, and the abilities.
@@ -149,9 +149,9 @@ fn is_phy(id1: u16, id2: u16) -> bool {
     !matches!((id1, id2), (0xffff, _) | (_, 0xffff) | (0, 0))
 }
 
-/// Whether a PHY can do 1000BASE-T at full duplex: what two readings in a row say, as far as a few can agree.
+/// Whether a PHY can do 1000BASE-T at full duplex.
 fn has_gigabit<M: Mdio>(mdio: &mut M, address: u8) -> Result<bool, M::Error> {
-    let mut read = || -> Result<(u16, u16), M::Error> {
+    let (_, status) = settled(|| {
         let extended = mdio.read(address, BMSR)? & BMSR_EXTENDED_STATUS;
         let status = if extended == 0 {
             0
@@ -159,16 +159,21 @@ fn has_gigabit<M: Mdio>(mdio: &mut M, address: u8) -> Result<bool, M::Error> {
             mdio.read(address, ESTATUS)?
         };
         Ok((extended, status & ESTATUS_1000_FULL))
-    };
-    let mut abilities = read()?;
+    })?;
+    Ok(status != 0)
+}
+
+/// What reads the same twice in a row, as far as a few readings can agree: against a wrong one.
+pub(super) fn settled<T: PartialEq, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let mut value = read()?;
     for _ in 0..READINGS {
         let again = read()?;
-        if again == abilities {
+        if again == value {
             break;
         }
-        abilities = again;
+        value = again;
     }
-    Ok(abilities.1 != 0)
+    Ok(value)
 }
 
 /// A change that the MAC must follow.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use smoltcp::time::Duration;
 
-use crate::nic::mii::Mdio;
+use crate::nic::mii::{self, Mdio};
 use crate::usb::dwc2::{self, Dwc2};
 use crate::usb::pipe::Setup;
 use crate::usb::transfer::Device;
@@ -121,15 +121,7 @@ impl Registers<'_> {
 
     /// A register that nothing but its driver changes, read until it comes twice: against one wrong read.
     pub(super) fn steady(&mut self, register: u16) -> Result<u32, Error> {
-        let mut value = self.read(register)?;
-        for _ in 0..TRIES {
-            let again = self.read(register)?;
-            if again == value {
-                break;
-            }
-            value = again;
-        }
-        Ok(value)
+        mii::settled(|| self.read(register))
     }
 
     /// Clears bits of a register, and sets others. What was read is written back: one wrong read would stay in the chip.

@@ -306,7 +306,7 @@ impl Bench {
     /// Debian's U-Boot has none so far, which it says itself.
     fn u_boot_wget(&self, board: Board) -> Result<Figures> {
         let mut u_boot = UBoot::start(self.u_boot(board, false)?, PATIENCE)?;
-        let version = u_boot.ask("version", r"^U-Boot ([0-9.]+)")?;
+        let version = u_boot.ask("version", r"^U-Boot ([0-9.]+)[^0-9.]")?;
         let help = u_boot.ask("help wget", "^(wget - |Unknown command)")?;
         let version = version.groups.first().map_or("", String::as_str);
         match help.text.starts_with("wget") {
