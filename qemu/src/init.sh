@@ -3,7 +3,8 @@
 # Kernel parameters: bramble.hold keeps a shell on the console; retain_initrd keeps the initrd's memory, so that its digest
 # can be taken where the boot loader left it. With Linux's own driver of the board's NIC, in the order given:
 # bramble.wget=URL times a download, bramble.get=URL keeps one and gives its digest, bramble.put=URL sends that back, and
-# bramble.carrier=0 or 1 waits for the link to be lost or there. bramble.tree=PATH tells a property of the device tree.
+# bramble.carrier=0 or 1 waits for the link to be lost or there. bramble.tree=PATH tells a property of the device tree,
+# bramble.random=N how many values there are among N bytes of the Pi 4's random number generator.
 
 export PATH=/bin
 /bin/busybox mkdir -p /proc /sys /dev
@@ -150,6 +151,17 @@ upload() {
     say "put $length bytes: $answer"
 }
 
+# Draws $1 bytes through Linux's own driver of the random number generator.
+random() {
+    load random
+    if await '[ -e /dev/hwrng ]'; then
+        values=$(head -c "$1" /dev/hwrng | hexdump -v -e '1/1 "%02x\n"' | sort -u | wc -l)
+        say "random $1 bytes from $(cat /sys/class/misc/hw_random/rng_current) have $values values"
+    else
+        say "no random number generator"
+    fi
+}
+
 for word in $(cat /proc/cmdline); do
     value=${word#*=}
     case "$word" in
@@ -165,6 +177,7 @@ for word in $(cat /proc/cmdline); do
         ;;
     bramble.get=*) network && download "$value" ;;
     bramble.put=*) network && upload "$value" ;;
+    bramble.random=*) random "$value" ;;
     bramble.tree=*) say "tree $value $(tr '\0' ' ' < "/proc/device-tree$value")" ;;
     bramble.carrier=*) network && carrier "$value" ;;
     esac

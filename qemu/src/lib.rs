@@ -22,6 +22,7 @@
 //! network namespace that the caller made.
 
 mod board;
+mod bus;
 pub mod capture;
 pub mod console;
 pub mod cpio;
@@ -37,6 +38,7 @@ pub mod profile;
 mod u_boot;
 
 pub use board::Board;
+pub use bus::Bus;
 pub use console::Console;
 pub use debugger::{Debugger, Register};
 pub use firmware::{Firmware, Uart};

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +28,7 @@ const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
 const DEBUGGER: &str = "gdb";
 
 /// The monitor's.
-const MONITOR: &str = "monitor";
+pub(crate) const MONITOR: &str = "monitor";
 
 /// Where the plugins that count write, in a run's directory.
 const INSTRUCTIONS: &str = "instructions";
@@ -193,7 +193,7 @@ impl Machine {
         self
     }
 
-    /// Nothing is plugged into USB: the board has no NIC, and no network.
+    /// Nothing is plugged into USB, or into the board's own NIC: there is no network.
     pub fn no_nic(mut self) -> Self {
         self.nic = false;
         self
@@ -299,7 +299,7 @@ impl Machine {
         let mut accept = |listener: std::io::Result<UnixListener>| {
             let listener = listener.context("qemu: serial socket")?;
             if self.serial {
-                connect(&listener, &mut child, &errors)
+                connect(&listener, &mut child, &errors).and_then(Console::new)
             } else {
                 Console::unconnected()
             }
@@ -351,12 +351,7 @@ impl Machine {
         command.args(["-accel", &format!("tcg,thread={threads}")]);
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
         // Ahead of the serial lines, whose opening tells that QEMU listens here too.
-        let socket = option_value(&directory.join(MONITOR))?;
-        command.args([
-            "-chardev",
-            &format!("socket,id=monitor,path={socket},server=on,wait=off"),
-        ]);
-        command.args(["-mon", "chardev=monitor,mode=control"]);
+        command.args(monitor_arguments(directory)?);
         if self.debugger {
             let socket = option_value(&directory.join(DEBUGGER))?;
             command.args(["-gdb", &format!("unix:{socket},server=on,wait=off")]);
@@ -448,37 +443,48 @@ impl Machine {
     }
 }
 
+/// Arguments for a monitor at [`MONITOR`] in `directory`.
+pub(crate) fn monitor_arguments(directory: &Path) -> Result<[String; 4]> {
+    let socket = option_value(&directory.join(MONITOR))?;
+    Ok([
+        "-chardev".to_owned(),
+        format!("socket,id=monitor,path={socket},server=on,wait=off"),
+        "-mon".to_owned(),
+        "chardev=monitor,mode=control".to_owned(),
+    ])
+}
+
 /// Where the firmware leaves the device tree: high in the first bank, on no page boundary.
 fn device_tree_address(board: Board) -> u64 {
     board.memory_end().min(0x2f00_0000) - 0xd400
 }
 
 /// A path inside a QEMU option, where a comma is doubled.
-fn option_value(path: &Path) -> Result<String> {
+pub(crate) fn option_value(path: &Path) -> Result<String> {
     let text = path
         .to_str()
         .with_context(|| format!("qemu: {} is not UTF-8", path.display()))?;
     Ok(text.replace(',', ",,"))
 }
 
-/// Waits until QEMU opens a serial line, or ends because it refused something.
-fn connect(listener: &UnixListener, child: &mut Child, errors: &Path) -> Result<Console> {
-    listener.set_nonblocking(true).context("qemu: serial socket")?;
+/// Waits until QEMU connects to a socket of ours, or ends because it refused something.
+pub(crate) fn connect(listener: &UnixListener, child: &mut Child, errors: &Path) -> Result<UnixStream> {
+    listener.set_nonblocking(true).context("qemu: socket")?;
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                stream.set_nonblocking(false).context("qemu: serial socket")?;
-                return Console::new(stream);
+                stream.set_nonblocking(false).context("qemu: socket")?;
+                return Ok(stream);
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("qemu: serial socket"),
+            Err(error) => return Err(error).context("qemu: socket"),
         }
         if let Some(status) = child.try_wait().context("qemu: wait")? {
             let said = fs::read_to_string(errors).unwrap_or_default();
             bail!("qemu: ended with {status}: {}", said.trim());
         }
-        ensure!(Instant::now() < deadline, "qemu: did not open its serial lines");
+        ensure!(Instant::now() < deadline, "qemu: did not connect to its sockets");
         thread::sleep(Duration::from_millis(5));
     }
 }

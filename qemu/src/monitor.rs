@@ -47,6 +47,14 @@ impl Monitor {
         Ok(())
     }
 
+    /// Lets the USB NIC vanish from its port, or come back, where its model allows that.
+    pub fn set_attached(&mut self, there: bool) -> Result<()> {
+        let arguments =
+            format!(r#"{{"path": "/machine/peripheral/nic", "property": "attached", "value": {there}}}"#);
+        self.ask("qom-set", &arguments)?;
+        Ok(())
+    }
+
     /// A property, a whole number, of the object at `path` (`/machine/...`).
     pub fn number(&mut self, path: &str, property: &str) -> Result<u64> {
         let arguments = format!(r#"{{"path": "{path}", "property": "{property}"}}"#);

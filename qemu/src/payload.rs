@@ -12,7 +12,7 @@ use crate::Board;
 use crate::cpio::Archive;
 
 /// Changes with what `setup` puts into the directory, so that an old cache is not taken for a new one.
-const LAYOUT: &str = "debian-bookworm-arm64-3";
+const LAYOUT: &str = "debian-bookworm-arm64-4";
 
 /// The kernel modules for each NIC, by the name of QEMU's model of it. A PHY's driver comes before its MAC's, which
 /// otherwise takes the generic one; USB NICs need the host controller and its PHY.
@@ -25,6 +25,9 @@ pub const NIC_MODULES: [(&str, &[&str]); 4] = [
 
 /// The kernel module that can power off, which ends QEMU.
 pub const POWER_MODULES: [&str; 1] = ["bcm2835_wdt"];
+
+/// The kernel module for the Pi 4's random number generator.
+pub const RANDOM_MODULES: [&str; 1] = ["iproc-rng200"];
 
 /// The stock device trees, by their file names under `broadcom/`.
 pub const DEVICE_TREES: [&str; 4] = [
@@ -105,7 +108,11 @@ impl Payload {
             .find(|(model, _)| *model == board.nic_driver())
             .with_context(|| format!("demo payload: no modules for {}", board.nic_driver()))?;
         let mut added = Vec::new();
-        for (list, wanted) in [("nic", nic), ("power", &POWER_MODULES[..])] {
+        let mut lists = vec![("nic", nic), ("power", &POWER_MODULES[..])];
+        if board == Board::Pi4b {
+            lists.push(("random", &RANDOM_MODULES[..]));
+        }
+        for (list, wanted) in lists {
             let order = load_order(wanted, &|name| read_module(&modules, name))?;
             for name in &order {
                 if !added.contains(name) {

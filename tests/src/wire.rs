@@ -43,6 +43,26 @@ impl Wire {
         Ok((self.socket.local_addr()?, self.peer))
     }
 
+    /// Sends one frame. One that is lost is what networks have.
+    pub fn send(&self, frame: &[u8]) {
+        drop(self.socket.send_to(frame, self.peer));
+    }
+
+    /// The next frame of QEMU's, if one comes within `patience`.
+    pub fn receive(&self, patience: std::time::Duration) -> Option<Vec<u8>> {
+        let deadline = std::time::Instant::now() + patience;
+        let mut buffer = vec![0; LONGEST];
+        while std::time::Instant::now() < deadline {
+            if let Ok((length, sender)) = self.socket.recv_from(&mut buffer)
+                && sender == self.peer
+            {
+                buffer.truncate(length);
+                return Some(buffer);
+            }
+        }
+        None
+    }
+
     /// Lets `hosts` live on the wire until `stop`. Each frame of theirs goes through `send`, which decides what leaves in
     /// its place.
     pub fn serve(
@@ -66,7 +86,7 @@ impl Wire {
             for host in hosts.iter_mut() {
                 // A lost frame is what networks have: QEMU may not be there yet, or busy.
                 host.poll(now, &mut |frame| {
-                    send(frame, &mut |frame| drop(self.socket.send_to(frame, self.peer)));
+                    send(frame, &mut |frame| self.send(frame));
                 });
             }
         }

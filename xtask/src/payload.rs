@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use qemu::payload::{DEVICE_TREES, NIC_MODULES, POWER_MODULES, Payload, load_order};
+use qemu::payload::{DEVICE_TREES, NIC_MODULES, POWER_MODULES, Payload, RANDOM_MODULES, load_order};
 
 use crate::apt::{self, Apt};
 use crate::setup::{Outcome, made_whole, on_path};
@@ -72,7 +72,7 @@ fn make(directory: &Path) -> Result<String> {
     let modules = modules(&files);
     fs::create_dir_all(directory.join("modules"))?;
     let nics = NIC_MODULES.iter().map(|(_, modules)| *modules);
-    for wanted in nics.chain([&POWER_MODULES[..]]) {
+    for wanted in nics.chain([&POWER_MODULES[..], &RANDOM_MODULES[..]]) {
         let read = |name: &str| {
             let file = modules
                 .get(&spelling(name))

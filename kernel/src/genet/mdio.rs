@@ -7,7 +7,7 @@ use smoltcp::time::Duration;
 
 use super::registers::Registers;
 use crate::clock::Clock;
-use crate::nic::mii::Mdio;
+use crate::nic::mii::{self, Mdio};
 
 const START_BUSY: u32 = 1 << 29;
 const READ_FAIL: u32 = 1 << 28;
@@ -117,10 +117,10 @@ pub(super) fn has_known_delays(id: u32) -> bool {
 /// delays that one. Linux sets up the same (`rgmii-rxid`).
 pub(super) fn delay_receive_only<M: Mdio>(mdio: &mut M, phy: u8) -> Result<(), M::Error> {
     mdio.write(phy, AUXCTL, AUXCTL_READ_MISC)?;
-    let misc = mdio.read(phy, AUXCTL)?;
+    let misc = mii::settled(|| mdio.read(phy, AUXCTL))?;
     mdio.write(phy, AUXCTL, with_rx_skew(misc))?;
     mdio.write(phy, SHADOW, CLOCK_CONTROL)?;
-    let clock = mdio.read(phy, SHADOW)?;
+    let clock = mii::settled(|| mdio.read(phy, SHADOW))?;
     mdio.write(phy, SHADOW, without_tx_delay(clock))
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::nic::mii::tests::FakePhy;
@@ -33,6 +34,9 @@ pub(super) struct Wire {
     pub(super) spoil: Faults,
     /// After so many reads of registers, one gives the opposite of what it should.
     pub(super) misread_in: Option<u32>,
+    /// Writes of registers so far, and which of them are refused.
+    pub(super) writes: u32,
+    pub(super) refused: Range<u32>,
     /// Lite resets.
     pub(super) resets: u32,
     /// Bursts that were sent, and their length.
@@ -67,6 +71,8 @@ impl Wire {
             nonsense: Vec::new(),
             spoil: Faults::new(0, 0),
             misread_in: None,
+            writes: 0,
+            refused: 0..0,
             resets: 0,
             bursts: Vec::new(),
             wedged: false,
@@ -295,6 +301,11 @@ impl Function for Chip {
             (Model::CdcEcm, ..) => None,
             (_, 0xc0, 0xa1) => Some(wire.read(register).to_le_bytes().to_vec()),
             (_, 0x40, 0xa0) => {
+                let number = wire.writes;
+                wire.writes += 1;
+                if wire.refused.contains(&number) {
+                    return None;
+                }
                 wire.write(register, u32::from_le_bytes(data.try_into().ok()?));
                 Some(vec![])
             }

@@ -4,7 +4,7 @@ use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
 use crate::nic::burst::{BURST, FCS, FRAME, Framing, HEADER, Piece};
-use crate::nic::mii::{Change, Link, Mdio, Phy, Speed};
+use crate::nic::mii::{self, Change, Link, Mdio, Phy, Speed};
 use crate::nic::registers::{Error, Registers, address_words};
 use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
@@ -142,26 +142,27 @@ impl Offer {
         }
     }
 
-    /// Takes a link that came up; false when it is too fast, and 1000 Mb/s are no longer offered.
-    fn accept(&mut self, link: &Link, now: Instant) -> bool {
-        if too_fast(link) {
-            (self.gigabit, self.dark_since) = (false, now);
-            return false;
-        }
+    /// No more 1000 Mb/s for a partner at which they were too fast.
+    fn withdraw(&mut self, now: Instant) {
+        (self.gigabit, self.dark_since) = (false, now);
+    }
+
+    /// A link came up that can stay.
+    fn settle(&mut self, link: &Link) {
         if link.speed == Speed::Thousand {
             self.left = SECOND_OFFERS;
         }
-        true
     }
 
-    /// Whether 1000 Mb/s are to be offered again, while there is no link. Then they are.
-    fn again(&mut self, now: Instant) -> bool {
-        if self.gigabit || self.left == 0 || now < self.dark_since + REPLUGGED {
-            return false;
-        }
-        self.left -= 1;
+    /// Whether 1000 Mb/s are to be offered again, while there is no link.
+    fn is_due(&self, now: Instant) -> bool {
+        !self.gigabit && self.left > 0 && now >= self.dark_since + REPLUGGED
+    }
+
+    /// They are offered again.
+    fn renew(&mut self) {
+        self.left = self.left.saturating_sub(1);
         self.gigabit = true;
-        true
     }
 }
 
@@ -189,7 +190,7 @@ impl Lan78xx {
         registers.until(PMT_CTL, DONE, "reset of the PHY")?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
-        let leds = Mdio::read(&mut registers, address, PHY_LEDS)?;
+        let leds = mii::settled(|| Mdio::read(&mut registers, address, PHY_LEDS))?;
         Mdio::write(&mut registers, address, PHY_LEDS, leds & !0xff | PHY_LEDS_3B_PLUS)?;
         let now = boot::Clock::now(&registers.usb.clock());
         phy.negotiate(&mut registers, true, now)?;
@@ -222,17 +223,22 @@ impl Lan78xx {
     pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
         match self.phy.look(&mut registers, now)? {
-            Some(Change::Up(link)) if self.offer.accept(&link, now) => follow(&mut registers, &link),
-            Some(Change::Up(_)) => {
+            Some(Change::Up(link)) if too_fast(&link) => {
                 warn!("nic: the other end takes no pause frames: negotiating 100 Mb/s instead");
+                self.offer.withdraw(now);
                 self.phy.negotiate(&mut registers, false, now)
+            }
+            Some(Change::Up(link)) => {
+                self.offer.settle(&link);
+                follow(&mut registers, &link).inspect_err(|_| self.phy.forget_link())
             }
             Some(Change::Down) => {
                 self.offer.dark_since = now;
                 Ok(())
             }
-            None if self.phy.link().is_none() && self.offer.again(now) => {
+            None if self.phy.link().is_none() && self.offer.is_due(now) => {
                 info!("nic: the cable may be in another switch now: offering 1000 Mb/s again");
+                self.offer.renew();
                 self.phy.negotiate(&mut registers, true, now)
             }
             None => Ok(()),

@@ -3,7 +3,7 @@
 use smoltcp::time::Instant;
 
 use crate::nic::burst::{BURST, Framing, HEADER, Piece};
-use crate::nic::mii::{Change, Link, Mdio, Phy};
+use crate::nic::mii::{self, Change, Link, Mdio, Phy};
 use crate::nic::registers::{Error, Registers, address_words};
 use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
@@ -130,7 +130,7 @@ impl Lan9514 {
         registers.until(PM_CTRL, (PM_CTRL_PHY_RESET, 0), "reset of the PHY")?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
-        let mode = Mdio::read(&mut registers, address, PHY_MODE)?;
+        let mode = mii::settled(|| Mdio::read(&mut registers, address, PHY_MODE))?;
         Mdio::write(&mut registers, address, PHY_MODE, mode & !PHY_MODE_ENERGY_DETECT)?;
         let now = boot::Clock::now(&registers.usb.clock());
         phy.negotiate(&mut registers, false, now)?;
@@ -160,7 +160,7 @@ impl Lan9514 {
     pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
         match self.phy.look(&mut registers, now)? {
-            Some(Change::Up(link)) => follow(&mut registers, &link),
+            Some(Change::Up(link)) => follow(&mut registers, &link).inspect_err(|_| self.phy.forget_link()),
             Some(Change::Down) | None => Ok(()),
         }
     }

@@ -164,7 +164,7 @@ fn has_gigabit<M: Mdio>(mdio: &mut M, address: u8) -> Result<bool, M::Error> {
 }
 
 /// What reads the same twice in a row, as far as a few readings can agree: against a wrong one.
-pub(super) fn settled<T: PartialEq, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn settled<T: PartialEq, E>(mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut value = read()?;
     for _ in 0..READINGS {
         let again = read()?;
@@ -192,6 +192,8 @@ pub(crate) struct Phy {
     id: u32,
     gigabit: bool,
     link: Option<Link>,
+    /// A negotiation that was to begin, with a gigabit or without, and of which not all could be written.
+    unfinished: Option<bool>,
     next_look: Instant,
     /// When to tell a person that no link has come.
     complain_at: Option<Instant>,
@@ -215,6 +217,7 @@ impl Phy {
                 id: u32::from(id1) << 16 | u32::from(id2),
                 gigabit,
                 link: None,
+                unfinished: None,
                 next_look: Instant::ZERO,
                 complain_at: None,
             }));
@@ -235,6 +238,12 @@ impl Phy {
     /// The link at the last look.
     pub(crate) fn link(&self) -> Option<Link> {
         self.link
+    }
+
+    /// Nobody has followed the link: the next look reports it again.
+    pub(crate) fn forget_link(&mut self) {
+        self.link = None;
+        self.complain_at = Some(self.next_look + WORTH_A_LINE);
     }
 
     /// Out of any power-down, then soft reset: strapped defaults. `false` when that does not end in time.
@@ -260,13 +269,16 @@ impl Phy {
     }
 
     /// Advertises all speeds (a gigabit only where `gigabit` wants it and the PHY has it), pause, and no
-    /// energy-efficient Ethernet; negotiates anew, out of power-down and isolation.
+    /// energy-efficient Ethernet; negotiates anew, out of power-down and isolation. Where that fails, the next look tries again.
     pub(crate) fn negotiate<M: Mdio>(
         &mut self,
         mdio: &mut M,
         gigabit: bool,
         now: Instant,
     ) -> Result<(), M::Error> {
+        self.unfinished = Some(gigabit);
+        self.link = None;
+        self.complain_at = Some(now + WORTH_A_LINE);
         mdio.write(self.address, ANAR, ADVERTISED)?;
         if self.gigabit {
             mdio.write(self.address, GBCR, if gigabit { GBCR_1000_FULL } else { 0 })?;
@@ -274,9 +286,8 @@ impl Phy {
             self.write_mmd(mdio, 7, 60, 0)?;
         }
         mdio.write(self.address, BMCR, BMCR_NEGOTIATE | BMCR_RESTART)?;
-        self.link = None;
+        self.unfinished = None;
         self.next_look = now;
-        self.complain_at = Some(now + WORTH_A_LINE);
         Ok(())
     }
 
@@ -342,6 +353,9 @@ impl Phy {
             return Ok(None);
         }
         self.next_look = now + LOOK_EVERY;
+        if let Some(gigabit) = self.unfinished {
+            return self.negotiate(mdio, gigabit, now).map(|()| None);
+        }
         match (self.is_up(mdio)?, self.link) {
             (true, None) => {
                 let Some(link) = self.confirmed(mdio)? else {

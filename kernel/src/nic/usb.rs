@@ -826,6 +826,37 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_the_chip_could_not_be_told_of_is_told_again() {
+        for (model, anlpar) in [
+            (Model::Lan9514, ALL),
+            (Model::Lan78xx, ALL),
+            (Model::Lan78xx, NO_PAUSE),
+        ] {
+            // What stands in the chip and its PHY when a link has come; three tries of one write were refused.
+            let told = |refused: Option<u32>| {
+                let mut rig = Rig::new(model, None);
+                {
+                    let mut wire = rig.wire.borrow_mut();
+                    let next = wire.writes;
+                    wire.refused = refused.map_or(0..0, |at| next + at..next + at + 3);
+                    wire.phy.plug(anlpar, 0x3800);
+                }
+                rig.run_for(LOOK_EVERY * 8);
+                assert_eq!(rig.nic.losses, 0);
+                let wire = rig.wire.borrow();
+                let mut registers = wire.registers.clone();
+                // MII_ADDR and MII_DATA: what was read last.
+                registers.retain(|register, _| ![0x114, 0x118, 0x120, 0x124].contains(register));
+                (registers, wire.phy.registers)
+            };
+            let right = told(None);
+            for refused in 0..40 {
+                assert_eq!(told(Some(refused)), right, "{model:?}: write {refused}");
+            }
+        }
+    }
+
+    #[test]
     fn a_device_that_was_unplugged_is_found_again() {
         for model in MODELS {
             let mut rig = Rig::new(model, Some((ALL, 0x3800)));

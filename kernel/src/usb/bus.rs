@@ -275,6 +275,7 @@ impl Search<'_> {
             for (port, tries) in core::mem::take(&mut waiting) {
                 self.in_time()?;
                 match self.port(hub, port, bus, depth) {
+                    Ok(Port::Empty) if last => {}
                     Ok(Port::Empty) => waiting.push((port, tries)),
                     Ok(Port::Seen(None)) => {}
                     Ok(Port::Seen(found)) => return Ok(found),
@@ -290,9 +291,6 @@ impl Search<'_> {
                         }
                     }
                 }
-            }
-            if last {
-                break;
             }
             delay.delay_ms(10);
         }
@@ -481,6 +479,27 @@ mod tests {
         assert_eq!(requests.len(), 10 + 9 * PORT_TRIES as usize);
         // The configuration has the value that its descriptor says.
         assert_eq!(requests[5].sent, [0, SET_CONFIGURATION, 7, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_device_that_says_nothing_at_first_is_found_as_well() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        fake.expect(0, [hub(1), done()].concat());
+        for _ in 1..PORT_TRIES {
+            let silent = vec![Answer::Taken, Answer::Silence(0)];
+            fake.expect(0, [port(), silent, done()].concat());
+        }
+        fake.expect(0, [port(), hub(0)].concat());
+        let before = boot::Clock::now(&fake.clock);
+        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        assert!(boot::Clock::now(&fake.clock) - before > CONNECT_PATIENCE);
+        let seen = fake.seen();
+        let addressed = [0, SET_ADDRESS, 2, 0, 0, 0, 0, 0];
+        assert!(
+            seen.iter()
+                .any(|request| request.pid() == 3 && request.sent == addressed)
+        );
     }
 
     #[test]

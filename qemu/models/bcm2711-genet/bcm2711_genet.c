@@ -1973,8 +1973,8 @@ static int genet_post_load(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_genet = {
     .name = TYPE_BCM2711_GENET,
-    .version_id = 2,
-    .minimum_version_id = 2,
+    .version_id = 3,
+    .minimum_version_id = 3,
     .post_load = genet_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_ARRAY(regs, BCM2711GenetState,
@@ -1996,6 +1996,8 @@ static const VMStateDescription vmstate_genet = {
         VMSTATE_BOOL(rx_refused, BCM2711GenetState),
         VMSTATE_INT64(forward_at, BCM2711GenetState),
         VMSTATE_UINT64(fault_state, BCM2711GenetState),
+        VMSTATE_UINT32(faults, BCM2711GenetState),
+        VMSTATE_UINT32_ARRAY(kind_faults, BCM2711GenetState, GENET_FAULTS),
         VMSTATE_UINT64(faults_injected, BCM2711GenetState),
         VMSTATE_UINT64_ARRAY(kind_faults_injected, BCM2711GenetState,
                              GENET_FAULTS),

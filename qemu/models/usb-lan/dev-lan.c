@@ -199,6 +199,7 @@ static void lan_phy_settle(void *opaque)
         lan_phy_event(s, LAN_PHY_AN_DONE);
     }
     if (s->phy.link.up) {
+        s->forward_at = lan_now() + s->forward_delay_ms * (int64_t)SCALE_MS;
         lan_phy_event(s, LAN_PHY_LINK_UP);
     }
 }
@@ -441,9 +442,15 @@ void lan_flush_rx(USBLanState *s)
     lan_rx_drained(s);
 }
 
+/* There is a link, and the switch at its other end forwards what comes */
+static bool lan_forwarded(USBLanState *s)
+{
+    return s->phy.link.up && lan_now() >= s->forward_at;
+}
+
 static bool lan_wire_open(USBLanState *s)
 {
-    return s->path.rx_on && s->phy.link.up;
+    return s->path.rx_on && lan_forwarded(s);
 }
 
 static bool lan_net_can_receive(NetClientState *nc)
@@ -624,7 +631,7 @@ static void lan_send_queued(USBLanState *s)
     while (s->path.tx_on && (frame = QSIMPLEQ_FIRST(&s->tx))) {
         QSIMPLEQ_REMOVE_HEAD(&s->tx, next);
         s->tx_used -= frame->len;
-        if (s->phy.link.up) {
+        if (lan_forwarded(s)) {
             qemu_send_packet(qemu_get_queue(s->nic), frame->data, frame->len);
         }
         g_free(frame);
@@ -1035,8 +1042,8 @@ static int lan_post_load(void *opaque, int version_id)
 
 const VMStateDescription vmstate_usb_lan = {
     .name = TYPE_USB_LAN,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .pre_load = lan_pre_load,
     .post_load = lan_post_load,
     .fields = (const VMStateField[]) {
@@ -1079,6 +1086,7 @@ const VMStateDescription vmstate_usb_lan = {
         VMSTATE_UINT16(mii_data, USBLanState),
         VMSTATE_UINT16(mii_result, USBLanState),
         VMSTATE_BOOL(mii_reading, USBLanState),
+        VMSTATE_INT64(forward_at, USBLanState),
         VMSTATE_UINT32(faults, USBLanState),
         VMSTATE_UINT64(fault_state, USBLanState),
         VMSTATE_UINT64(faults_injected, USBLanState),
@@ -1093,6 +1101,7 @@ static const Property lan_properties[] = {
     DEFINE_PROP_UINT32("autoneg-ms", USBLanState, autoneg_ms, 1000),
     DEFINE_PROP_UINT32("peer-speed", USBLanState, peer_speed, 0),
     DEFINE_PROP_BOOL("peer-pause", USBLanState, peer_pause, true),
+    DEFINE_PROP_UINT32("forward-delay-ms", USBLanState, forward_delay_ms, 0),
     DEFINE_PROP_UINT64("fault-seed", USBLanState, fault_seed, 0),
 };
 

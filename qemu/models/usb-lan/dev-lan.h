@@ -103,6 +103,7 @@ struct USBLanState {
     int64_t wire_free;      /* when the wire has delivered all so far */
     int64_t held_until;     /* a frame waits on the wire for room */
     uint64_t overflows;     /* frames that found no room */
+    int64_t forward_at;     /* until then the switch forwards nothing */
     QEMUTimer *wire_timer;
 
     uint8_t burst[LAN_BURST_MAX];
@@ -128,6 +129,7 @@ struct USBLanState {
     uint32_t autoneg_ms;
     uint32_t peer_speed;
     bool peer_pause;
+    uint32_t forward_delay_ms;
     uint32_t faults;
     uint32_t kind_faults[LAN_FAULTS];
     uint64_t fault_seed;

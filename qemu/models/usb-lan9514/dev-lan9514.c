@@ -769,6 +769,19 @@ static const Property lan9514_properties[] = {
     DEFINE_PROP_UINT32("giants", Lan9514State, giants, GIANT_NOTHING),
 };
 
+static void lan9514_realize(USBDevice *dev, Error **errp)
+{
+    USBDeviceClass *parent =
+        USB_DEVICE_CLASS(object_class_by_name(TYPE_USB_LAN));
+    uint32_t giants = LAN9514(dev)->giants;
+
+    if (giants > GIANT_DEAF) {
+        error_setg(errp, "giants is 0, 1 or 2, not %u", giants);
+        return;
+    }
+    parent->realize(dev, errp);
+}
+
 static void lan9514_instance_init(Object *obj)
 {
     object_property_add_uint64_ptr(obj, "wedges", &LAN9514(obj)->wedges,
@@ -783,6 +796,7 @@ static void lan9514_class_init(ObjectClass *klass, void *data)
 
     uc->product_desc = "SMSC LAN9514 Ethernet";
     uc->usb_desc = &lan9514_desc;
+    uc->realize = lan9514_realize;
     c->phy_id = 0x0007c0c4;
     c->reset = lan9514_reset;
     c->read = lan9514_read;

@@ -1,5 +1,5 @@
 //! What a board may meet besides a clean start and a good switch: PHYs elsewhere or asleep, rings as a firmware left them,
-//! slow partners, switches without pause frames, a spanning tree. The model forgives none of it, and each ends in a boot.
+//! slow partners, switches without pause frames. The model forgives none of it, and each ends in a boot.
 
 use qemu::{Board, Entry};
 
@@ -12,7 +12,7 @@ struct Condition {
     lines: &'static [&'static str],
 }
 
-const CONDITIONS: [Condition; 8] = [
+const CONDITIONS: [Condition; 7] = [
     // As the firmware's own netboot leaves it, on a chip that lets nobody set the indices back.
     Condition {
         board: Board::Pi4b,
@@ -34,12 +34,6 @@ const CONDITIONS: [Condition; 8] = [
         board: Board::Pi4b,
         properties: &[("speed", "10"), ("full-duplex", "off")],
         lines: &["^nic: link up, 10 Mb/s half duplex$"],
-    },
-    // The link is up, and the switch forwards nothing for a while.
-    Condition {
-        board: Board::Pi4b,
-        properties: &[("forward-delay-ms", "12000")],
-        lines: &["^nic: link up, 1000 Mb/s full duplex$", "^lease: no offer yet"],
     },
     Condition {
         board: Board::Pi3b,

@@ -1,15 +1,15 @@
-//! Links that come late, that go and come back, and cables that nobody plugged: each ends in a boot.
+//! Links that come late, that go and come back, cables that nobody plugged, USB devices that vanish: each ends in a boot.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use qemu::http::{Answer, Server};
-use qemu::{Board, Entry, capture};
+use qemu::{Board, Console, Entry, Monitor, capture};
 use tests::payload::body;
 
 use crate::{HELLO, INITRD, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, tiny_payload, tiny_site};
 
-/// A spanning tree keeps a switch's port shut for so long at most, twice its forward delay of 30 s.
+/// A spanning tree keeps a switch's port shut for so long at most: twice the longest forward delay, 30 s (IEEE 802.1D §8.10).
 const SPANNING_TREE: Duration = Duration::from_secs(60);
 
 /// One instruction takes 256 ns of guest time, so that waiting costs few of them.
@@ -54,8 +54,32 @@ fn boots_when_its_cable_is_plugged_in(board: Board) {
     assert!(frames[0].time > SPANNING_TREE, "{:?}", frames[0].time);
 }
 
-/// The link goes three times in the middle of a download of 64 MiB.
-fn survives_a_flapping_link(board: Board) {
+/// The link is up, and the switch forwards nothing for as long.
+fn boots_behind_a_spanning_tree(board: Board) {
+    let site = tiny_site().unwrap();
+    let pcap = Scratch::file("pcap", b"");
+    let mut qemu = machine(board, RELEASE)
+        .unwrap()
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .net(boot_file(&site, "/menu"))
+        .nic_option("forward-delay-ms", SPANNING_TREE.as_millis())
+        .capture(&pcap.0)
+        .argument("-icount")
+        .argument(SLOW_GUEST)
+        .start()
+        .unwrap();
+    let console = qemu.console();
+    console.expect("^nic: link up, ", PATIENCE).unwrap();
+    console.expect("^lease: no offer yet", PATIENCE).unwrap();
+    console.expect(HELLO, PATIENCE).unwrap();
+    ends(&mut qemu);
+    let frames = capture::frames(&pcap.0).unwrap();
+    assert!(frames[0].time > SPANNING_TREE, "{:?}", frames[0].time);
+}
+
+/// There is some trouble three times in the middle of a download of 64 MiB.
+fn survives(board: Board, trouble: impl Fn(&mut Monitor, &mut Console)) {
     let blob = body(64 << 20, 5);
     let server = Server::start().unwrap();
     server.put(
@@ -71,7 +95,7 @@ fn survives_a_flapping_link(board: Board) {
         .net(boot_file(&server, "/menu"))
         .start()
         .unwrap();
-    let mut cable = qemu.monitor().unwrap();
+    let mut monitor = qemu.monitor().unwrap();
     let console = qemu.console();
     for mebibytes in [1, 20, 50] {
         let deadline = Instant::now() + PATIENCE;
@@ -79,10 +103,7 @@ fn survives_a_flapping_link(board: Board) {
             assert!(Instant::now() < deadline, "{}", console.text());
             thread::sleep(Duration::from_millis(2));
         }
-        cable.set_link(false).unwrap();
-        console.expect("^nic: link down$", PATIENCE).unwrap();
-        cable.set_link(true).unwrap();
-        console.expect("^nic: link up, ", PATIENCE).unwrap();
+        trouble(&mut monitor, console);
     }
     let sum = console.expect(INITRD, PATIENCE).unwrap();
     assert_eq!(
@@ -90,6 +111,27 @@ fn survives_a_flapping_link(board: Board) {
         [blob.len().to_string(), format!("{:08x}", crc32fast::hash(&blob))]
     );
     ends(&mut qemu);
+}
+
+fn survives_a_flapping_link(board: Board) {
+    survives(board, |cable, console| {
+        cable.set_link(false).unwrap();
+        console.expect("^nic: link down$", PATIENCE).unwrap();
+        cable.set_link(true).unwrap();
+        console.expect("^nic: link up, ", PATIENCE).unwrap();
+    });
+}
+
+/// It is not seen on its port any more until the driver searches for it.
+fn survives_a_device_that_vanishes(board: Board) {
+    survives(board, |port, console| {
+        port.set_attached(false).unwrap();
+        console
+            .expect("^nic: .*; searching again in [0-9]+ ms$", PATIENCE)
+            .unwrap();
+        port.set_attached(true).unwrap();
+        console.expect("^nic: link up, ", PATIENCE).unwrap();
+    });
 }
 
 #[test]
@@ -162,4 +204,39 @@ fn a_3b_plus_survives_a_flapping_link() {
     require!(tiny_payload());
     require!(machine(Board::Pi3bPlus, RELEASE));
     survives_a_flapping_link(Board::Pi3bPlus);
+}
+
+#[test]
+fn a_3b_survives_a_device_that_vanishes() {
+    require!(tiny_payload());
+    require!(machine(Board::Pi3b, RELEASE));
+    survives_a_device_that_vanishes(Board::Pi3b);
+}
+
+#[test]
+fn a_3b_plus_survives_a_device_that_vanishes() {
+    require!(tiny_payload());
+    require!(machine(Board::Pi3bPlus, RELEASE));
+    survives_a_device_that_vanishes(Board::Pi3bPlus);
+}
+
+#[test]
+fn a_4b_boots_behind_a_spanning_tree() {
+    require!(tiny_site());
+    require!(machine(Board::Pi4b, RELEASE));
+    boots_behind_a_spanning_tree(Board::Pi4b);
+}
+
+#[test]
+fn a_3b_boots_behind_a_spanning_tree() {
+    require!(tiny_site());
+    require!(machine(Board::Pi3b, RELEASE));
+    boots_behind_a_spanning_tree(Board::Pi3b);
+}
+
+#[test]
+fn a_3b_plus_boots_behind_a_spanning_tree() {
+    require!(tiny_site());
+    require!(machine(Board::Pi3bPlus, RELEASE));
+    boots_behind_a_spanning_tree(Board::Pi3bPlus);
 }

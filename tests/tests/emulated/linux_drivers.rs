@@ -4,7 +4,7 @@ use qemu::http::{Answer, Server};
 use qemu::{Board, Firmware, Machine, Payload};
 use tests::payload::body;
 
-use crate::{PATIENCE, Scratch, debian, digest, ends, on};
+use crate::{PATIENCE, RNG200, Scratch, debian, digest, ends, guest_errors, logging, on};
 
 /// What Linux downloads and sends back.
 const BYTES: usize = 32 << 20;
@@ -40,7 +40,9 @@ fn drives_its_nic(board: Board, payload: &Payload, link: &str) {
         server.url("/up"),
         server.url("/again"),
     );
-    let mut qemu = linux(board, payload, &initrd, &words).start().unwrap();
+    let log = Scratch::file("log", b"");
+    let machine = logging(linux(board, payload, &initrd, &words), &log);
+    let mut qemu = machine.start().unwrap();
     let mut cable = qemu.monitor().unwrap();
     let console = qemu.console();
     for fact in [
@@ -64,6 +66,7 @@ fn drives_its_nic(board: Board, payload: &Payload, link: &str) {
     console.expect(&format!("^hello: {fact}$"), PATIENCE).unwrap();
     console.expect("^hello: user space$", PATIENCE).unwrap();
     ends(&mut qemu);
+    assert_eq!(guest_errors(&log), [""; 0]);
 }
 
 #[test]
@@ -97,4 +100,33 @@ fn lan78xx_drives_the_3b_plus() {
         &payload,
         "nic lan78xx MAC phy Microchip LAN88xx at 1000 full",
     );
+}
+
+/// Of the RNG200's words one of a hundred fails its self-test, after which the driver has to start it again.
+#[test]
+fn iproc_rng200_draws_from_the_4b_s_generator() {
+    let payload = require!(debian());
+    let board = Board::Pi4b;
+    require!(on(board, payload.kernel()));
+    let initrd = Scratch::file("initrd", &payload.initrd(board).unwrap());
+    let mut qemu = linux(board, &payload, &initrd, "bramble.random=4096")
+        .argument("-global")
+        .argument("iproc-rng200.faults=10000")
+        // The model is asked after Linux has switched off.
+        .argument("-no-shutdown")
+        .start()
+        .unwrap();
+    let console = qemu.console();
+    let drawn = console
+        .expect(
+            "^hello: random 4096 bytes from (.*) have ([0-9]+) values$",
+            PATIENCE,
+        )
+        .unwrap();
+    assert!(drawn.groups[0].contains("rng"), "{:?}", drawn.groups);
+    assert_eq!(drawn.groups[1], "256");
+    console.expect("^hello: user space$", PATIENCE).unwrap();
+    let mut monitor = qemu.monitor().unwrap();
+    assert!(monitor.number(RNG200, "faults-injected").unwrap() > 0);
+    monitor.quit().unwrap();
 }

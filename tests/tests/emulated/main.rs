@@ -48,6 +48,7 @@ mod no_network;
 mod ports;
 mod position;
 mod randomness;
+mod registers;
 mod script;
 mod servers;
 mod soak;
@@ -62,6 +63,9 @@ const HELLO: &str = "^hello: built-in payload$";
 
 /// What the built-in payload says of the initrd that it got: its length and CRC-32, in hexadecimal.
 const INITRD: &str = "^payload: initrd ([0-9]+) bytes at 0x[0-9a-f]{16}, CRC-32 0x0{8}([0-9a-f]{8})$";
+
+/// The place of a Pi 4's random number generator in QEMU's tree of objects.
+const RNG200: &str = "/machine/soc/peripherals/rng200";
 
 /// The release image.
 const RELEASE: &str = "kernel8.img";
@@ -155,6 +159,35 @@ impl Drop for Scratch {
         // What cannot be removed stays in the system's directory for temporary files.
         let _ = fs::remove_file(&self.0).or_else(|_| fs::remove_dir_all(&self.0));
     }
+}
+
+/// What the models have to say about a driver: `machine` writes it into `log`.
+fn logging(machine: Machine, log: &Scratch) -> Machine {
+    let words = ["-d", "guest_errors", "-D"];
+    words
+        .into_iter()
+        .fold(machine, Machine::argument)
+        .argument(&log.0)
+}
+
+/// What stands in such a log: what a driver should not have done.
+fn guest_errors(log: &Scratch) -> Vec<String> {
+    const MODELS: [&str; 9] = [
+        "bcm2711-genet",
+        "bcm54213pe",
+        "usb-lan",
+        "lan9514",
+        "lan7800",
+        "usb-hub-",
+        "iproc-rng200",
+        "brcm-l2-intc",
+        "dwc2_",
+    ];
+    let text = fs::read_to_string(&log.0).unwrap();
+    text.lines()
+        .filter(|line| MODELS.iter().any(|model| line.starts_with(model)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The guest powers off or resets, and QEMU has nothing to complain about.

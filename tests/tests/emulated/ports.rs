@@ -6,7 +6,10 @@ use qemu::{Board, Entry, Firmware, Machine, capture};
 use tests::payload::body;
 
 use crate::debian::{Expected, reaches_user_space};
-use crate::{RELEASE, Scratch, boot_file, debian, digest, machine};
+use crate::{
+    HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, digest, ends, guest_errors, logging, machine,
+    tiny_site,
+};
 
 /// The port of DHCP servers.
 const DHCP_SERVER: u16 = 67;
@@ -56,7 +59,8 @@ fn main_job(machine: Machine, board: Board, bytes: usize) {
         ..Firmware::default()
     };
     let pcap = Scratch::file("pcap", b"");
-    let machine = machine
+    let log = Scratch::file("log", b"");
+    let machine = logging(machine, &log)
         .entry(Entry::At(0x8_0000))
         .device_tree(payload.device_tree(board).unwrap())
         .firmware(firmware.clone())
@@ -77,6 +81,8 @@ fn main_job(machine: Machine, board: Board, bytes: usize) {
             asked,
         },
     );
+    // Neither by Bramble nor by Linux.
+    assert_eq!(guest_errors(&log), [""; 0]);
     let frames = capture::frames(&pcap.0).unwrap();
     let clients: Vec<&[u8]> = frames
         .iter()
@@ -120,6 +126,19 @@ fn of_a_3b_with_usb_net() {
     let board = Board::UsbNet3b;
     let machine = require!(machine(board, RELEASE));
     main_job(machine, board, 0);
+}
+
+/// What a person types to try an image on our emulator: no more than `-nic user` plugs into GENET.
+#[test]
+fn of_a_4b_with_a_plain_user_network() {
+    let site = require!(tiny_site());
+    let machine = require!(machine(Board::Pi4b, RELEASE));
+    let nic = format!("user,bootfile={}", site.url("/menu"));
+    let mut qemu = machine.no_nic().argument("-nic").argument(nic).start().unwrap();
+    let console = qemu.console();
+    console.expect("^nic: GENET v5, ", PATIENCE).unwrap();
+    console.expect(HELLO, PATIENCE).unwrap();
+    ends(&mut qemu);
 }
 
 /// A QEMU release forgets that a device is connected when the port is reset, and does not detect it anew when the core is, so

@@ -2,10 +2,7 @@
 
 use qemu::{Board, Entry};
 
-use crate::{DEBUG, HELLO, PATIENCE, boot_file, machine, tiny_payload, tiny_site};
-
-/// The model's place in QEMU's tree of objects.
-const MODEL: &str = "/machine/soc/peripherals/rng200";
+use crate::{DEBUG, HELLO, PATIENCE, RNG200, boot_file, machine, tiny_payload, tiny_site};
 
 /// Boots the payload with a failure at so many of a million words; what the console said, and how many failures there were.
 fn boot(per_million: u32) -> (String, u64) {
@@ -23,7 +20,7 @@ fn boot(per_million: u32) -> (String, u64) {
         .unwrap();
     qemu.console().expect(HELLO, PATIENCE).unwrap();
     let mut monitor = qemu.monitor().unwrap();
-    let failures = monitor.number(MODEL, "faults-injected").unwrap();
+    let failures = monitor.number(RNG200, "faults-injected").unwrap();
     monitor.quit().unwrap();
     (qemu.console().text(), failures)
 }

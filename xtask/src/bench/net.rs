@@ -107,10 +107,13 @@ fn notes() {
         SMALL >> 20,
         LARGE >> 20
     );
+    println!(
+        "Of Bramble what its image executes: the built-in payload, which sums up what it got, is left out."
+    );
     println!("copies, checksum: what of it had to be; above these: what is left.");
     println!(
-        "MB/s: the fastest of three downloads of {} MiB without plugins, a host thread for each core, by each program's own \
-         line.",
+        "MB/s: the fastest of three downloads of {} MiB (of fewer, when they take more than a minute) without plugins, a host \
+         thread for each core, by each program's own line.",
         LARGE >> 20
     );
     println!("idle: million instructions a second while a download hangs. U-Boot never rests.");

@@ -1,0 +1,143 @@
+//! A machine without processors, whose registers and memory a test reads and writes by itself (QEMU's qtest protocol: a
+//! command and its answer, a line each; docs/devel/testing/qtest in QEMU's source).
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::machine::{self, Directory, MONITOR};
+use crate::{Board, Monitor, Net};
+
+/// The longest answer that is taken, and how long it may take.
+const LONGEST: u64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The protocol's socket in a run's directory.
+const QTEST: &str = "qtest";
+
+/// A machine's bus, and its NIC on a network. Its time stands still but for [`Bus::pass`].
+#[derive(Debug)]
+pub struct Bus {
+    child: Child,
+    stream: BufReader<UnixStream>,
+    nic: &'static str,
+    directory: Directory,
+}
+
+impl Bus {
+    /// The board with these properties of its NIC's model.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started or refuses its arguments (with what it said).
+    pub fn start(board: Board, net: &Net, nic_options: &[(&str, &str)]) -> Result<Self> {
+        let directory = Directory::new()?;
+        let socket = directory.path().join(QTEST);
+        let listener = UnixListener::bind(&socket).context("bus: socket")?;
+        let mut command = Command::new(board.program()?);
+        command.args(["-machine", board.qemu_machine(), "-accel", "qtest"]);
+        command.args(["-qtest", &format!("unix:{}", machine::option_value(&socket)?)]);
+        command.args(["-qtest-log", "none"]);
+        command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+        command.args(machine::monitor_arguments(directory.path())?);
+        command.args(["-netdev", net.netdev()]);
+        for (name, value) in nic_options {
+            command.args(["-global", &format!("{}.{name}={value}", board.nic_driver())]);
+        }
+        command.args(board.nic(crate::Firmware::default().mac_text().as_str()));
+        let errors = directory.path().join("stderr");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&errors).context("bus: its error file")?)
+            .spawn()
+            .with_context(|| format!("bus: {}", command.get_program().display()))?;
+        let stream = match machine::connect(&listener, &mut child, &errors) {
+            Ok(stream) => stream,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let bus = Self {
+            child,
+            stream: BufReader::new(stream),
+            nic: board.nic_path(),
+            directory,
+        };
+        let stream = bus.stream.get_ref();
+        stream.set_read_timeout(Some(PATIENCE)).context("bus: socket")?;
+        Ok(bus)
+    }
+
+    /// The word at `address`.
+    pub fn read(&mut self, address: u64) -> Result<u32> {
+        let answer = self.ask(&format!("readl {address:#x}"))?;
+        let digits = answer.strip_prefix("0x").unwrap_or(&answer);
+        let word = u64::from_str_radix(digits, 16)
+            .ok()
+            .and_then(|word| word.try_into().ok());
+        word.with_context(|| format!("bus: no word at {address:#x}: {answer}"))
+    }
+
+    /// Writes it.
+    pub fn write(&mut self, address: u64, value: u32) -> Result<()> {
+        self.ask(&format!("writel {address:#x} {value:#x}")).map(drop)
+    }
+
+    /// So many bytes from `address` on.
+    pub fn memory(&mut self, address: u64, length: usize) -> Result<Vec<u8>> {
+        let answer = self.ask(&format!("read {address:#x} {length:#x}"))?;
+        let digits = answer.strip_prefix("0x").unwrap_or(&answer);
+        let bytes =
+            (0..digits.len() / 2).map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok());
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        bytes
+            .filter(|bytes| bytes.len() == length)
+            .with_context(|| format!("bus: no {length} bytes at {address:#x}: {answer}"))
+    }
+
+    /// Writes `bytes` there.
+    pub fn set_memory(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.ask(&format!("write {address:#x} {:#x} 0x{digits}", bytes.len()))
+            .map(drop)
+    }
+
+    /// Lets so much of the machine's time pass.
+    pub fn pass(&mut self, time: Duration) -> Result<()> {
+        self.ask(&format!("clock_step {}", time.as_nanos())).map(drop)
+    }
+
+    /// A counter or setting of the NIC's model, such as `tx-lost`.
+    pub fn nic_number(&self, property: &str) -> Result<u64> {
+        Monitor::connect(&self.directory.path().join(MONITOR))?.number(self.nic, property)
+    }
+
+    /// What follows `OK` in the answer.
+    fn ask(&mut self, command: &str) -> Result<String> {
+        self.stream
+            .get_mut()
+            .write_all(format!("{command}\n").as_bytes())
+            .with_context(|| format!("bus: {command}"))?;
+        let mut line = String::new();
+        let read = self.stream.by_ref().take(LONGEST).read_line(&mut line);
+        read.with_context(|| format!("bus: {command}"))?;
+        let answer = line.trim_end().strip_prefix("OK");
+        ensure!(answer.is_some(), "bus: {command}: {line}");
+        Ok(answer.unwrap_or_default().trim_start().to_owned())
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
