@@ -11,6 +11,7 @@ global_asm!(
     include_str!("copy.S"),
 );
 
+// SAFETY: symbols of the linker script, of which only addresses are taken.
 unsafe extern "C" {
     static __stack_bottom: u8;
     static __stack_top: u8;

@@ -23,6 +23,7 @@ struct Frame {
 
 const _: () = assert!(size_of::<Frame>() == 288, "exceptions.S makes room for 288 bytes");
 
+// SAFETY: as exceptions.S defines them.
 unsafe extern "C" {
     fn reset_now() -> !;
     #[link_name = "answers"]

@@ -4,6 +4,7 @@ use boot::Handoff;
 
 use crate::{cpu, log};
 
+// SAFETY: as jump.S defines it.
 unsafe extern "C" {
     fn jump(entry: u64, device_tree: u64) -> !;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::console::Match;
 use crate::{Entry, Machine, Qemu};
@@ -38,9 +38,18 @@ impl UBoot {
     }
 
     /// Asks for a lease, without the boot file that DHCP names.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time, or no network device that U-Boot has a driver for.
     pub fn lease(&mut self) -> Result<Match> {
         self.ask("setenv autoload no", "")?;
         // With what follows the address, so that none is taken that has arrived in part.
-        self.ask("dhcp", r"DHCP client bound to address ([0-9.]+) \(")
+        let answer = self.ask(
+            "dhcp",
+            r"DHCP client bound to address ([0-9.]+) \(|No ethernet found",
+        )?;
+        ensure!(answer.text.contains("bound"), "U-Boot has no driver for it");
+        Ok(answer)
     }
 }

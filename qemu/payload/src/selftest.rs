@@ -15,6 +15,7 @@ core::arch::global_asm!(
     include_str!("memory.S")
 );
 
+// SAFETY: as copy.S and memory.S define them; `memcpy` is C's.
 unsafe extern "C" {
     fn memcpy(target: *mut u8, source: *const u8, len: usize) -> *mut u8;
     fn normal_memory(table: *const Table, on: bool);

@@ -4,29 +4,34 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use qemu::http::{Answer, Server};
-use qemu::{Board, Console, Entry, Monitor, capture};
+use qemu::{Board, Console, Entry, Machine, Monitor, capture};
 use tests::payload::body;
 
 use crate::{HELLO, INITRD, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, tiny_payload, tiny_site};
 
-/// A spanning tree keeps a switch's port shut for so long at most: twice the longest forward delay, 30 s (IEEE 802.1D §8.10).
+/// A spanning tree keeps a switch's port shut for so long at most: twice the longest forward delay, 30 s (IEEE 802.1D-1998 §8.10.2).
 const SPANNING_TREE: Duration = Duration::from_secs(60);
 
 /// One instruction takes 256 ns of guest time, so that waiting costs few of them.
 const SLOW_GUEST: &str = "shift=8";
 
+/// A board whose minutes cost few instructions; what is on its wire goes into `pcap`.
+fn patient(board: Board, site: &Server, pcap: &Scratch) -> Machine {
+    machine(board, RELEASE)
+        .unwrap()
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .net(boot_file(site, "/menu"))
+        .capture(&pcap.0)
+        .argument("-icount")
+        .argument(SLOW_GUEST)
+}
+
 /// Nothing is plugged in. After a line that says so and a minute of guest time, the cable is.
 fn boots_when_its_cable_is_plugged_in(board: Board) {
     let site = tiny_site().unwrap();
     let pcap = Scratch::file("pcap", b"");
-    let mut qemu = machine(board, RELEASE)
-        .unwrap()
-        .entry(Entry::At(0x8_0000))
-        .other_cores_rest()
-        .net(boot_file(&site, "/menu"))
-        .capture(&pcap.0)
-        .argument("-icount")
-        .argument(SLOW_GUEST)
+    let mut qemu = patient(board, &site, &pcap)
         // Held until the cable is out.
         .argument("-S")
         .start()
@@ -58,15 +63,8 @@ fn boots_when_its_cable_is_plugged_in(board: Board) {
 fn boots_behind_a_spanning_tree(board: Board) {
     let site = tiny_site().unwrap();
     let pcap = Scratch::file("pcap", b"");
-    let mut qemu = machine(board, RELEASE)
-        .unwrap()
-        .entry(Entry::At(0x8_0000))
-        .other_cores_rest()
-        .net(boot_file(&site, "/menu"))
+    let mut qemu = patient(board, &site, &pcap)
         .nic_option("forward-delay-ms", SPANNING_TREE.as_millis())
-        .capture(&pcap.0)
-        .argument("-icount")
-        .argument(SLOW_GUEST)
         .start()
         .unwrap();
     let console = qemu.console();

@@ -79,3 +79,15 @@ fn over_a_lan7515_on_a_3b_plus() {
     require!(machine(Board::Pi3bPlus, RELEASE));
     loads_a_file_and_bramble(Board::Pi3bPlus, "lan78xx_eth", &[]);
 }
+
+/// That is why no other test and no benchmark has it.
+#[test]
+fn over_usb_net_it_has_no_driver() {
+    let payload = require!(debian());
+    let board = Board::UsbNet3b;
+    let machine = require!(on(board, payload.u_boot()))
+        .device_tree(payload.device_tree(board).unwrap())
+        .other_cores_rest();
+    let error = UBoot::start(machine, PATIENCE).unwrap().lease().unwrap_err();
+    assert_eq!(error.to_string(), "U-Boot has no driver for it");
+}
