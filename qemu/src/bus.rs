@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::machine::{self, Directory, MONITOR};
 use crate::{Board, Monitor, Net};
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The protocol's socket in a run's directory.
 const QTEST: &str = "qtest";
+
+/// What QEMU has to say, there too.
+const ERRORS: &str = "stderr";
 
 /// A machine's bus, and its NIC on a network. Its time stands still but for [`Bus::pass`].
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Bus {
             command.args(["-global", &format!("{}.{name}={value}", board.nic_driver())]);
         }
         command.args(board.nic(crate::Firmware::default().mac_text().as_str()));
-        let errors = directory.path().join("stderr");
+        let errors = directory.path().join(ERRORS);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -64,7 +67,7 @@ impl Bus {
                 return Err(error);
             }
         };
-        let bus = Self {
+        let mut bus = Self {
             child,
             stream: BufReader::new(stream),
             nic: board.nic_path(),
@@ -72,6 +75,8 @@ impl Bus {
         };
         let stream = bus.stream.get_ref();
         stream.set_read_timeout(Some(PATIENCE)).context("bus: socket")?;
+        // It connects before it looks at most of its arguments.
+        bus.ask("endianness")?;
         Ok(bus)
     }
 
@@ -128,6 +133,10 @@ impl Bus {
         let mut line = String::new();
         let read = self.stream.by_ref().take(LONGEST).read_line(&mut line);
         read.with_context(|| format!("bus: {command}"))?;
+        if line.is_empty() {
+            let said = fs::read_to_string(self.directory.path().join(ERRORS)).unwrap_or_default();
+            bail!("bus: {command}: QEMU has ended: {}", said.trim());
+        }
         let answer = line.trim_end().strip_prefix("OK");
         ensure!(answer.is_some(), "bus: {command}: {line}");
         Ok(answer.unwrap_or_default().trim_start().to_owned())

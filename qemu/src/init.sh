@@ -155,8 +155,9 @@ upload() {
 random() {
     load random
     if await '[ -e /dev/hwrng ]'; then
-        values=$(head -c "$1" /dev/hwrng | hexdump -v -e '1/1 "%02x\n"' | sort -u | wc -l)
-        say "random $1 bytes from $(cat /sys/class/misc/hw_random/rng_current) have $values values"
+        head -c "$1" /dev/hwrng > /random
+        values=$(hexdump -v -e '1/1 "%02x\n"' /random | sort -u | wc -l)
+        say "random $(stat -c %s /random) bytes from $(cat /sys/class/misc/hw_random/rng_current) have $values values"
     else
         say "no random number generator"
     fi

@@ -25,7 +25,7 @@ const DEBOUNCE_MS: u32 = 100;
 const SEARCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest reset of a hub's port.
 const RESET_PATIENCE: Duration = Duration::from_millis(200);
-/// Tries of a port behind which something fails: what is plugged in may come up only then.
+/// Tries of a port behind which something fails, in the first half of a search: what is plugged in may come up only then.
 const PORT_TRIES: u32 = 3;
 
 const GET_STATUS: u8 = 0;
@@ -130,6 +130,7 @@ impl Search<'_> {
             warn!("usb: a {} device behind a {} hub is left alone", speed, bus);
             return Ok(None);
         }
+        self.in_time()?;
         let (device, about) = self.address(speed)?;
         info!(
             "usb: {} at address {}, {}",
@@ -264,6 +265,7 @@ impl Search<'_> {
         let (ports, power_ms) =
             descriptor::hub(self.usb.control_in(hub, setup, 9)?).ok_or(Error::Transaction)?;
         for port in 1..=u16::from(ports) {
+            self.in_time()?;
             self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
         }
         let mut delay = self.clock;
@@ -274,6 +276,9 @@ impl Search<'_> {
             let last = boot::Clock::now(&self.clock) > deadline;
             for (port, tries) in core::mem::take(&mut waiting) {
                 self.in_time()?;
+                if tries < PORT_TRIES && self.half_over() {
+                    continue;
+                }
                 match self.port(hub, port, bus, depth) {
                     Ok(Port::Empty) if last => {}
                     Ok(Port::Empty) => waiting.push((port, tries)),
@@ -295,6 +300,11 @@ impl Search<'_> {
             delay.delay_ms(10);
         }
         Ok(None)
+    }
+
+    /// The rest of the search is for what has not been looked at yet.
+    fn half_over(&self) -> bool {
+        boot::Clock::now(&self.clock) > self.deadline - SEARCH_PATIENCE / 2
     }
 
     fn in_time(&self) -> Result<(), Error> {
@@ -496,6 +506,29 @@ mod tests {
         assert!(boot::Clock::now(&fake.clock) - before > CONNECT_PATIENCE);
         let seen = fake.seen();
         let addressed = [0, SET_ADDRESS, 2, 0, 0, 0, 0, 0];
+        assert!(
+            seen.iter()
+                .any(|request| request.pid() == 3 && request.sent == addressed)
+        );
+    }
+
+    #[test]
+    fn devices_that_say_nothing_leave_time_for_what_is_behind_them() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        // Two hubs behind one another's ports; the first has seven such devices, half a second each.
+        fake.expect(
+            0,
+            [hub(2), done(), done(), port(), hub(7), vec![done(); 7].concat()].concat(),
+        );
+        for _ in 0..7 {
+            let silent = vec![Answer::Taken, Answer::Silence(0)];
+            fake.expect(0, [port(), silent, done()].concat());
+        }
+        fake.expect(0, [port(), hub(0)].concat());
+        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        let seen = fake.seen();
+        let addressed = [0, SET_ADDRESS, 3, 0, 0, 0, 0, 0];
         assert!(
             seen.iter()
                 .any(|request| request.pid() == 3 && request.sent == addressed)

@@ -193,13 +193,13 @@ static void lan_phy_settle(void *opaque)
         return;
     }
     s->phy.link = lan_resolve(s);
+    s->forward_at = lan_now() + s->forward_delay_ms * (int64_t)SCALE_MS;
     s->phy.complete = s->phy.bmcr & BMCR_ANENABLE;
     lan_path_changed(s);
     if (s->phy.complete) {
         lan_phy_event(s, LAN_PHY_AN_DONE);
     }
     if (s->phy.link.up) {
-        s->forward_at = lan_now() + s->forward_delay_ms * (int64_t)SCALE_MS;
         lan_phy_event(s, LAN_PHY_LINK_UP);
     }
 }
@@ -1042,8 +1042,8 @@ static int lan_post_load(void *opaque, int version_id)
 
 const VMStateDescription vmstate_usb_lan = {
     .name = TYPE_USB_LAN,
-    .version_id = 2,
-    .minimum_version_id = 2,
+    .version_id = 1,
+    .minimum_version_id = 1,
     .pre_load = lan_pre_load,
     .post_load = lan_post_load,
     .fields = (const VMStateField[]) {

@@ -1183,8 +1183,9 @@ static int lan7800_post_load(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_lan7800 = {
     .name = TYPE_LAN7800,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    /* also of the embedded vmstate_usb_lan, whose own version is not sent */
+    .version_id = 2,
+    .minimum_version_id = 2,
     .post_load = lan7800_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_STRUCT(parent, Lan7800State, 1, vmstate_usb_lan, USBLanState),

@@ -747,8 +747,9 @@ static int lan9514_post_load(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_lan9514 = {
     .name = TYPE_LAN9514,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    /* also of the embedded vmstate_usb_lan, whose own version is not sent */
+    .version_id = 2,
+    .minimum_version_id = 2,
     .post_load = lan9514_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_STRUCT(parent, Lan9514State, 1, vmstate_usb_lan, USBLanState),

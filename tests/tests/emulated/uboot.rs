@@ -14,8 +14,8 @@ const BYTES: usize = 4 << 20;
 /// How U-Boot ends a download.
 const TRANSFERRED: &str = "^Bytes transferred = ([0-9]+) ";
 
-/// `driver` is U-Boot's name for its network device; the models have these complaints.
-fn loads_a_file_and_bramble(board: Board, driver: &str, complaints: &[&str]) {
+/// `driver` is U-Boot's name for its network device; a guest error, if there is one, is this.
+fn loads_a_file_and_bramble(board: Board, driver: &str, complaint: Option<&str>) {
     let payload = debian().unwrap();
     let site = tiny_site().unwrap();
     let files = Scratch::directory("tftp");
@@ -49,9 +49,13 @@ fn loads_a_file_and_bramble(board: Board, driver: &str, complaints: &[&str]) {
     console.expect("^payload: cmdline one two$", PATIENCE).unwrap();
     console.expect(HELLO, PATIENCE).unwrap();
     ends(&mut qemu);
-    let mut errors = guest_errors(&log);
-    errors.dedup();
-    assert_eq!(errors, complaints);
+    let errors = guest_errors(&log);
+    assert!(
+        errors
+            .iter()
+            .all(|error| complaint.is_some_and(|word| error.contains(word))),
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -59,7 +63,7 @@ fn over_genet_on_a_4b() {
     require!(debian());
     require!(tiny_site());
     require!(machine(Board::Pi4b, RELEASE));
-    loads_a_file_and_bramble(Board::Pi4b, "ethernet@7d580000", &[]);
+    loads_a_file_and_bramble(Board::Pi4b, "ethernet@7d580000", None);
 }
 
 #[test]
@@ -67,9 +71,8 @@ fn over_a_lan9514_on_a_3b() {
     require!(debian());
     require!(tiny_site());
     require!(machine(Board::Pi3b, RELEASE));
-    // It does not wait for the end of the PHY's reset.
-    let complaints = ["usb-lan9514: PHY register 4 written in reset"];
-    loads_a_file_and_bramble(Board::Pi3b, "smsc95xx_eth", &complaints);
+    // It does not wait for the end of the PHY's reset, 300 µs.
+    loads_a_file_and_bramble(Board::Pi3b, "smsc95xx_eth", Some("written in reset"));
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn over_a_lan7515_on_a_3b_plus() {
     require!(debian());
     require!(tiny_site());
     require!(machine(Board::Pi3bPlus, RELEASE));
-    loads_a_file_and_bramble(Board::Pi3bPlus, "lan78xx_eth", &[]);
+    loads_a_file_and_bramble(Board::Pi3bPlus, "lan78xx_eth", None);
 }
 
 /// That is why no other test and no benchmark has it.
