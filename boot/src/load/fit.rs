@@ -242,7 +242,8 @@ fn choose<'a>(all: &FdtNode<'a>, wanted: Option<&str>) -> Result<FdtNode<'a>, Er
     if let Some(default) = property(all, "default").and_then(text) {
         return child(all, default).ok_or_else(|| Error::Configuration(shown(default), have()));
     }
-    let mut nodes = all.children();
+    // dtoolkit's iterator reads on behind the node's end, and panics there.
+    let mut nodes = all.children().fuse();
     match (nodes.next(), nodes.next()) {
         (Some(only), None) => Ok(only),
         _ => Err(Error::NoDefault(have())),
@@ -480,6 +481,13 @@ pub(super) mod tests {
         all.remove_property("default");
         all.remove_child("conf-1");
         assert_eq!(opened(&fit.to_dtb(), None).unwrap(), second);
+        fit.find_node_mut("/configurations")
+            .unwrap()
+            .remove_child("conf-2");
+        assert_eq!(
+            opened(&fit.to_dtb(), None).unwrap_err(),
+            "FIT image has no default configuration (file#name asks for one); it has none"
+        );
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn iproc_rng200_draws_from_the_4b_s_generator() {
             PATIENCE,
         )
         .unwrap();
-    assert_eq!(drawn.groups, ["4096", "fe104000.rng", "256"]);
+    assert_eq!(drawn.groups, ["4096", "iproc-rng200", "256"]);
     console.expect("^hello: user space$", PATIENCE).unwrap();
     let mut monitor = qemu.monitor().unwrap();
     assert!(monitor.number(RNG200, "faults-injected").unwrap() > 0);

@@ -21,9 +21,10 @@ const BYTES: usize = 24 << 20;
 const STOPS: [usize; 3] = [2 << 20, 8 << 20, 16 << 20];
 
 /// Runs `machine` until so many bytes have been sent, three times, and goes on in another QEMU with what is in the file;
-/// the one that says how long the initrd was and its CRC-32.
-fn moved(machine: &Machine, sent: &AtomicUsize) -> Result<(Qemu, Vec<String>)> {
+/// the one that says how long the initrd was and its CRC-32, and what the ones before it said.
+fn moved(machine: &Machine, sent: &AtomicUsize) -> Result<(Qemu, Vec<String>, String)> {
     let mut qemu = machine.clone().start()?;
+    let mut said = String::new();
     for stop in STOPS {
         let deadline = Instant::now() + PATIENCE;
         while sent.load(Ordering::Relaxed) < stop {
@@ -36,6 +37,7 @@ fn moved(machine: &Machine, sent: &AtomicUsize) -> Result<(Qemu, Vec<String>)> {
         monitor.save(&state.0, PATIENCE)?;
         monitor.quit()?;
         qemu.wait(PATIENCE)?;
+        said += &qemu.console().text();
         let next = machine.clone().argument("-incoming");
         qemu = next.argument(format!("file:{}", state.0.display())).start()?;
         let mut monitor = qemu.monitor()?;
@@ -43,7 +45,7 @@ fn moved(machine: &Machine, sent: &AtomicUsize) -> Result<(Qemu, Vec<String>)> {
         monitor.go_on()?;
     }
     let sum = qemu.console().expect(INITRD, PATIENCE)?;
-    Ok((qemu, sum.groups))
+    Ok((qemu, sum.groups, said))
 }
 
 fn goes_on_in_another_qemu(board: Board) {
@@ -61,7 +63,7 @@ fn goes_on_in_another_qemu(board: Board) {
         sent.fetch_add(frame.len(), Ordering::Relaxed);
         put(&frame);
     };
-    let (mut qemu, sum) = thread::scope(|scope| {
+    let (mut qemu, sum, said) = thread::scope(|scope| {
         scope.spawn(|| serve(&wire, &payload, Reply::ok(&*blob), count, &stop));
         let moved = moved(&machine, &sent);
         stop.store(true, Ordering::Relaxed);
@@ -73,8 +75,8 @@ fn goes_on_in_another_qemu(board: Board) {
     );
     let console = qemu.console();
     console.expect(HELLO, PATIENCE).unwrap();
-    // The last QEMU has told of no trouble: no restart of a chip, no second request.
-    let text = console.text();
+    // None has told of trouble: no restart of a chip, no second request.
+    let text = said + &console.text();
     let trouble = [
         "restarting",
         "starting the MAC again",
