@@ -4,12 +4,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::machine::{self, Directory, MONITOR};
+use crate::machine::{self, Directory, MONITOR, Process};
 use crate::{Board, Monitor, Net};
 
 /// The longest answer that is taken, and how long it may take.
@@ -25,7 +25,7 @@ const ERRORS: &str = "stderr";
 /// A machine's bus, and its NIC on a network. Its time stands still but for [`Bus::pass`].
 #[derive(Debug)]
 pub struct Bus {
-    child: Child,
+    _process: Process,
     stream: BufReader<UnixStream>,
     nic: &'static str,
     directory: Directory,
@@ -53,28 +53,15 @@ impl Bus {
         }
         command.args(board.nic(crate::Firmware::default().mac_text().as_str()));
         let errors = directory.path().join(ERRORS);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&errors).context("bus: its error file")?)
-            .spawn()
-            .with_context(|| format!("bus: {}", command.get_program().display()))?;
-        let stream = match machine::connect(&listener, &mut child, &errors) {
-            Ok(stream) => stream,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
+        let mut process = Process::start(&mut command, &errors)?;
+        let stream = machine::connect(&listener, &mut process, &errors)?;
+        stream.set_read_timeout(Some(PATIENCE)).context("bus: socket")?;
         let mut bus = Self {
-            child,
+            _process: process,
             stream: BufReader::new(stream),
             nic: board.nic_path(),
             directory,
         };
-        let stream = bus.stream.get_ref();
-        stream.set_read_timeout(Some(PATIENCE)).context("bus: socket")?;
         // It connects before it looks at most of its arguments.
         bus.ask("endianness")?;
         Ok(bus)
@@ -140,13 +127,5 @@ impl Bus {
         let answer = line.trim_end().strip_prefix("OK");
         ensure!(answer.is_some(), "bus: {command}: {line}");
         Ok(answer.unwrap_or_default().trim_start().to_owned())
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

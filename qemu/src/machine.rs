@@ -290,16 +290,11 @@ impl Machine {
         let listeners = SERIAL_LINES.map(|name| UnixListener::bind(directory.0.join(name)));
         let mut command = self.command(&directory.0, &tree)?;
         let errors = directory.0.join("stderr");
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&errors).context("qemu: its error file")?)
-            .spawn()
-            .with_context(|| format!("qemu: {}", command.get_program().display()))?;
+        let mut process = Process::start(&mut command, &errors)?;
         let mut accept = |listener: std::io::Result<UnixListener>| {
             let listener = listener.context("qemu: serial socket")?;
             if self.serial {
-                connect(&listener, &mut child, &errors).and_then(Console::new)
+                connect(&listener, &mut process, &errors).and_then(Console::new)
             } else {
                 Console::unconnected()
             }
@@ -307,14 +302,10 @@ impl Machine {
         let [pl011, mini] = listeners.map(&mut accept);
         let (pl011, mini) = match (pl011, mini) {
             (Ok(pl011), Ok(mini)) => (pl011, mini),
-            (Err(error), _) | (_, Err(error)) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(error);
-            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
         };
         Ok(Qemu {
-            child,
+            process,
             pl011,
             mini,
             uart: self.firmware.uart,
@@ -468,7 +459,7 @@ pub(crate) fn option_value(path: &Path) -> Result<String> {
 }
 
 /// Waits until QEMU connects to a socket of ours, or ends because it refused something.
-pub(crate) fn connect(listener: &UnixListener, child: &mut Child, errors: &Path) -> Result<UnixStream> {
+pub(crate) fn connect(listener: &UnixListener, process: &mut Process, errors: &Path) -> Result<UnixStream> {
     listener.set_nonblocking(true).context("qemu: socket")?;
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -480,7 +471,7 @@ pub(crate) fn connect(listener: &UnixListener, child: &mut Child, errors: &Path)
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).context("qemu: socket"),
         }
-        if let Some(status) = child.try_wait().context("qemu: wait")? {
+        if let Some(status) = process.0.try_wait().context("qemu: wait")? {
             let said = fs::read_to_string(errors).unwrap_or_default();
             bail!("qemu: ended with {status}: {}", said.trim());
         }
@@ -492,7 +483,7 @@ pub(crate) fn connect(listener: &UnixListener, child: &mut Child, errors: &Path)
 /// A running machine. Dropping it ends the emulator.
 #[derive(Debug)]
 pub struct Qemu {
-    child: Child,
+    process: Process,
     pl011: Console,
     mini: Console,
     uart: Uart,
@@ -522,7 +513,7 @@ impl Qemu {
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(status) = self.child.try_wait().context("qemu: wait")? {
+            if let Some(status) = self.process.0.try_wait().context("qemu: wait")? {
                 return Ok(status);
             }
             ensure!(
@@ -577,11 +568,28 @@ impl Qemu {
     }
 }
 
-impl Drop for Qemu {
+/// A program that ends with this.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts it with nothing to read, what it complains about in `errors`.
+    pub(crate) fn start(command: &mut Command, errors: &Path) -> Result<Self> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(errors).context("qemu: its error file")?)
+            .spawn()
+            .map(Self)
+            .with_context(|| format!("qemu: {}", command.get_program().display()))
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -457,17 +457,21 @@ mod tests {
         answers
     }
 
+    /// Whether a device was given this address.
+    fn addressed(fake: &Fake, address: u8) -> bool {
+        let wanted = [0, SET_ADDRESS, address, 0, 0, 0, 0, 0];
+        let seen = fake.seen();
+        seen.iter()
+            .any(|request| request.pid() == 3 && request.sent == wanted)
+    }
+
     #[test]
     fn a_device_that_fails_at_first_is_found() {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
         fake.expect(0, [hub(1), done(), port(), broken(), port(), hub(0)].concat());
         assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
-        let requests: Vec<_> = fake.seen().into_iter().filter(|t| t.pid() == 3).collect();
-        let addressed = requests
-            .iter()
-            .any(|request| request.sent == [0, SET_ADDRESS, 2, 0, 0, 0, 0, 0]);
-        assert!(addressed);
+        assert!(addressed(&fake, 2));
     }
 
     #[test]
@@ -504,19 +508,14 @@ mod tests {
         let before = boot::Clock::now(&fake.clock);
         assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
         assert!(boot::Clock::now(&fake.clock) - before > CONNECT_PATIENCE);
-        let seen = fake.seen();
-        let addressed = [0, SET_ADDRESS, 2, 0, 0, 0, 0, 0];
-        assert!(
-            seen.iter()
-                .any(|request| request.pid() == 3 && request.sent == addressed)
-        );
+        assert!(addressed(&fake, 2));
     }
 
     #[test]
     fn devices_that_say_nothing_leave_time_for_what_is_behind_them() {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
-        // Two hubs behind one another's ports; the first has seven such devices, half a second each.
+        // Two hubs on a hub: the first has seven such devices, half a second each.
         fake.expect(
             0,
             [hub(2), done(), done(), port(), hub(7), vec![done(); 7].concat()].concat(),
@@ -527,12 +526,7 @@ mod tests {
         }
         fake.expect(0, [port(), hub(0)].concat());
         assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
-        let seen = fake.seen();
-        let addressed = [0, SET_ADDRESS, 3, 0, 0, 0, 0, 0];
-        assert!(
-            seen.iter()
-                .any(|request| request.pid() == 3 && request.sent == addressed)
-        );
+        assert!(addressed(&fake, 3));
     }
 
     #[test]

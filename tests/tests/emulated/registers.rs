@@ -147,24 +147,30 @@ impl Port {
         self.wire.send(frame);
     }
 
+    /// Waits for something that QEMU does when a frame comes.
+    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what} did not come");
+        }
+    }
+
     /// Waits until so many frames have been put in buffers.
     fn producer_comes_to(&mut self, index: u32) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.get(RDMA + RING_16 + HARDWARE_INDEX) & 0xffff != index {
-            assert!(Instant::now() < deadline, "frames did not come");
-        }
+        self.until("frames", |port| {
+            port.get(RDMA + RING_16 + HARDWARE_INDEX) & 0xffff == index
+        });
     }
 
     /// Waits until a register reads `value`.
     fn comes_to(&mut self, register: u64, value: u32) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.get(register) != value {
-            let found = self.get(register);
-            assert!(
-                Instant::now() < deadline,
-                "{register:#x}: {found:#x}, not {value:#x}"
-            );
-        }
+        let what = format!("{value:#x} in {register:#x}");
+        self.until(&what, |port| port.get(register) == value);
+    }
+
+    /// Waits until so many frames were lost.
+    fn loses(&mut self, frames: u64) {
+        self.until("losses", |port| port.number("rx-lost") >= frames);
     }
 
     /// The frame in a buffer, by its descriptor, which says that it is whole and nothing went wrong but `flags`.
@@ -335,10 +341,7 @@ fn a_4b_counts_what_found_no_buffer() {
     port.set(RDMA + DMA_CTRL, DMA_RING_16_ON);
     (0..3).for_each(|_| port.arrives(&ip(OWN, 100)));
     port.comes_to(RDMA + RING_16 + HARDWARE_INDEX, 0xffff << 16 | 6);
-    let deadline = Instant::now() + PATIENCE;
-    while port.number("rx-lost") < 9 {
-        assert!(Instant::now() < deadline);
-    }
+    port.loses(9);
     assert_eq!(port.get(RDMA + RING_16 + HARDWARE_INDEX), 0xffff << 16 | 6);
     port.set(RDMA + RING_16 + HARDWARE_INDEX, 0);
     // Neither a stop of the engine nor a reset of the MAC does.
@@ -408,10 +411,7 @@ fn a_4b_hears_when_the_phy_delays_the_receive_clock() {
     let mut port = Port::up(4);
     port.writes_phy(AUXCTL, MISC_WRITE);
     port.arrives(&ip(OWN, 100));
-    let deadline = Instant::now() + PATIENCE;
-    while port.number("rx-lost") < 1 {
-        assert!(Instant::now() < deadline);
-    }
+    port.loses(1);
     assert_eq!(port.count(MIB_RX, 10), 0);
     port.writes_phy(AUXCTL, MISC_WRITE | RXC_SKEW);
     port.arrives(&ip(OWN, 101));
