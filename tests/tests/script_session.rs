@@ -96,6 +96,116 @@ fn a_script_that_ends_without_booting_is_tried_again() {
     );
 }
 
+/// What Linux makes of an initial ramdisk: of each file its mode, name and bytes.
+fn unpacked(mut bytes: &[u8]) -> Vec<(u32, String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let whole = bytes.len();
+    while let Some(skipped) = bytes.iter().position(|byte| *byte != 0) {
+        bytes = &bytes[skipped..];
+        assert_eq!(
+            (whole - bytes.len()) % 4,
+            0,
+            "a header begins at a multiple of four"
+        );
+        assert!(
+            bytes.starts_with(b"070701"),
+            "{:?}",
+            &bytes[..bytes.len().min(16)]
+        );
+        let field =
+            |at: usize| u32::from_str_radix(core::str::from_utf8(&bytes[at..at + 8]).unwrap(), 16).unwrap();
+        let (mode, len, name_len) = (field(14), field(54) as usize, field(94) as usize);
+        assert_eq!((field(22), field(30), field(46)), (0, 0, 0), "root's, of no time");
+        assert_eq!(bytes[110 + name_len - 1], 0, "a name ends in NUL");
+        let name = String::from_utf8(bytes[110..110 + name_len - 1].to_vec()).unwrap();
+        let body = (110 + name_len).next_multiple_of(4);
+        files.push((mode, name, bytes[body..body + len].to_vec()));
+        bytes = &bytes[(body + len).next_multiple_of(4).min(bytes.len())..];
+    }
+    files.retain(|(_, name, _)| name != "TRAILER!!!");
+    files
+}
+
+#[test]
+fn what_a_script_calls_by_a_name_is_a_file_in_the_initial_ramdisk() {
+    let mut site = site(14, "http://192.168.7.2/boot/f.ipxe");
+    let archive = |name: &str, body: &str| {
+        let fields = [
+            0,
+            0o100_600,
+            0,
+            0,
+            1,
+            0,
+            body.len(),
+            0,
+            0,
+            0,
+            0,
+            name.len() + 1,
+            0,
+        ];
+        let fields: String = fields.iter().map(|field| format!("{field:08x}")).collect();
+        let mut bytes = format!("070701{fields}{name}\0").into_bytes();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(body.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let first = [archive("init", "#!/bin/sh\n"), archive("TRAILER!!!", "")].concat();
+    let text = "d-i debian-installer/locale string C\n";
+    let iso: Vec<u8> = (0..70_001_u32).map(|i| (i % 251) as u8).collect();
+    let again = "#!ipxe\necho again\n";
+    for (path, bytes) in [
+        ("/boot/first", first.clone()),
+        ("/boot/preseed.cfg", text.into()),
+        ("/boot/pve.iso", iso.clone()),
+        ("/boot/again.ipxe", again.into()),
+        ("/boot/empty", Vec::new()),
+    ] {
+        site.route(path, [Reply::ok(bytes)]);
+    }
+    site.route(
+        "/boot/f.ipxe",
+        [Reply::ok(
+            "#!ipxe\n\
+             initrd --name seed preseed.cfg preseed.cfg\n\
+             kernel Image initrd=first auto\n\
+             initrd first\n\
+             module pve.iso /var/lib/proxmox.iso mkdir=-1 mode=0640\n\
+             imgfetch again.ipxe again.ipxe\n\
+             initrd --name nested first etc/first.cpio mkdir=1\n\
+             imgfetch --name late preseed.cfg\n\
+             imgargs late late.cfg mode=0755\n\
+             initrd empty run/ \n\
+             boot\n",
+        )],
+    );
+    let handoff = site.boot().expect("it boots");
+    let loaded = site.inspect(&handoff);
+    assert!(
+        loaded.bootargs.contains("initrd=first auto"),
+        "{}",
+        loaded.bootargs
+    );
+    let file = |mode: u32, name: &str, body: &[u8]| (mode, name.to_string(), body.to_vec());
+    assert_eq!(
+        unpacked(&loaded.initrd),
+        [
+            file(0o100_644, "preseed.cfg", text.as_bytes()),
+            file(0o100_600, "init", b"#!/bin/sh\n"),
+            file(0o040_755, "/var", b""),
+            file(0o040_755, "/var/lib", b""),
+            file(0o100_640, "/var/lib/proxmox.iso", &iso),
+            file(0o100_644, "again.ipxe", again.as_bytes()),
+            file(0o040_755, "etc", b""),
+            file(0o100_644, "etc/first.cpio", &first),
+            file(0o100_755, "late.cfg", text.as_bytes()),
+            file(0o040_755, "run", b""),
+        ]
+    );
+}
+
 #[test]
 fn random_scripts_end_one_way_or_another() {
     let words = [

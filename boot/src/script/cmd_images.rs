@@ -73,8 +73,8 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn imgfetch(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = self.single(words, false, 1)?;
-        // Room for the headers that make a file of an initial ramdisk of it.
-        let front = cpio::headers(&arguments.text(1), 0).map_or(0, |headers| pages(headers.len()));
+        // Room for the headers that make a file in the initial ramdisk of it.
+        let front = pages(headers(&arguments.text(1), 0)?.len());
         let id = self.download(arguments.get(0), arguments.timeout('t')?, false, front)?;
         self.dress(id, &arguments);
         Ok(Step::Done)
@@ -84,6 +84,9 @@ impl Interpreter<'_, '_> {
         let arguments = self.single(words, false, 1)?;
         let id = self.acquire(arguments.get(0), arguments.timeout('t')?, true)?;
         self.dress(id, &arguments);
+        if let Some(image) = self.images.get_mut(id) {
+            image.program = true;
+        }
         self.images.executable(id)?;
         self.images.selected = Some(id);
         Ok(Step::Done)
@@ -101,6 +104,9 @@ impl Interpreter<'_, '_> {
             self.acquire(arguments.get(0), arguments.timeout('t')?, true)?
         };
         self.dress(id, &arguments);
+        if let Some(image) = self.images.get_mut(id) {
+            image.program = true;
+        }
         if !arguments.has('r') {
             return Ok(Step::Execute(id));
         }
@@ -404,20 +410,24 @@ impl Interpreter<'_, '_> {
         let device_tree = self.images.device_tree.filter(|tree| *tree != id);
         let is_initrd = |image: &&super::images::Image| {
             image.listed
+                && !image.program
                 && image.id() != id
                 && Some(image.id()) != device_tree
                 && matches!(image.content, Content::Data { .. })
         };
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
-        let is_file = |image: &super::images::Image| {
-            let arguments = image.arguments.as_deref().unwrap_or_default();
-            arguments.starts_with('/')
+        let file = |image: &super::images::Image| {
+            image
+                .arguments
+                .as_deref()
+                .and_then(cpio::name)
+                .map(super::visible)
         };
         let mut files: Vec<Id> = self
             .images
             .iter()
             .filter(is_initrd)
-            .filter(|image| is_file(image) || !is_kernel(self.images.bytes(image.id())))
+            .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id())))
             .map(|image| image.id())
             .collect();
         files.extend(device_tree);
@@ -432,6 +442,14 @@ impl Interpreter<'_, '_> {
             command_line: &command_line,
             device_tree: device_tree.as_ref().and_then(url),
         }));
+        for image in files.iter().filter_map(|id| self.images.get(*id)) {
+            if let Some(name) = file(image).filter(|_| Some(image.id()) != device_tree) {
+                info!(
+                    "script: {} is the file {} in the initial ramdisk",
+                    image.url, name
+                );
+            }
+        }
         info!("script: booting {} {}", image.url, super::visible(&command_line));
         let (board, seeds) = (self.board, self.seeds);
         self.arrange(id, &files)?;
@@ -447,9 +465,12 @@ impl Interpreter<'_, '_> {
     /// Moves the kernel and `files` to where they are wanted, and writes the archive headers of those that have some.
     fn arrange(&mut self, id: Id, files: &[Id]) -> Result<(), Failure> {
         let room = kernel_room(self.images.bytes(id));
-        let headers = |images: &super::images::Images<'_>, id: Id| {
-            let image = images.get(id)?;
-            cpio::headers(image.arguments.as_deref()?, image.len())
+        let tree = self.images.device_tree;
+        let headers = |images: &super::images::Images<'_>, id: Id| match images.get(id) {
+            Some(image) if tree != Some(id) => {
+                headers(image.arguments.as_deref().unwrap_or_default(), image.len())
+            }
+            _ => Ok(Vec::new()),
         };
         let piece = |images: &super::images::Images<'_>, id: Id| match images.get(id)?.content {
             Content::Data { piece, .. } => Some(piece),
@@ -457,14 +478,13 @@ impl Interpreter<'_, '_> {
         };
         let mut kernel = piece(&self.images, id).unwrap_or_default();
         kernel.front = 0;
-        let mut rest: Vec<Piece> = files
-            .iter()
-            .filter_map(|&id| {
-                let mut piece = piece(&self.images, id)?;
-                piece.front = headers(&self.images, id).map_or(0, |headers| pages(headers.len()));
-                Some(piece)
-            })
-            .collect();
+        let mut rest: Vec<Piece> = Vec::with_capacity(files.len());
+        for &id in files {
+            if let Some(mut piece) = piece(&self.images, id) {
+                piece.front = pages(headers(&self.images, id)?.len());
+                rest.push(piece);
+            }
+        }
         // Whatever else lies in memory would be written over.
         let others: Vec<Id> = self
             .images
@@ -486,7 +506,8 @@ impl Interpreter<'_, '_> {
         let placed = files.iter().copied().zip(rest).chain([(id, kernel)]);
         let kernel_id = id;
         for (id, piece) in placed {
-            if let Some(headers) = headers(&self.images, id).filter(|_| piece.front > 0) {
+            if piece.front > 0 {
+                let headers = headers(&self.images, id)?;
                 let bytes = self.images.memory().bytes_mut();
                 let start = piece.at.saturating_sub(headers.len());
                 if let Some(space) = bytes.get_mut(start..piece.at) {
@@ -560,6 +581,17 @@ impl Interpreter<'_, '_> {
         }
         Some(loaded)
     }
+}
+
+/// The archive headers for a file of `len` bytes with that command line, which names it.
+fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
+    cpio::headers(arguments, len).map_err(|why| {
+        let name = super::visible(cpio::name(arguments).unwrap_or_default());
+        Failure::new(
+            Errno::VALUE,
+            format!("no file in the initial ramdisk can be called \"{name}\": {why}"),
+        )
+    })
 }
 
 /// `len` in whole pages.

@@ -55,6 +55,8 @@ pub struct Image {
     pub configuration: Option<String>,
     /// What it is.
     pub content: Content,
+    /// Whether it was loaded to be executed: then its command line is for that, and it is no part of an initial ramdisk.
+    pub program: bool,
     /// Whether it is freed once it was executed.
     pub autofree: bool,
     /// Whether a signature was checked.
@@ -225,21 +227,9 @@ impl<'m> Images<'m> {
             .get(at..)
             .and_then(|bytes| bytes.get(..len))
             .unwrap_or_default();
-        let content = if is_script(bytes) {
-            let scripts = self.list.iter().filter_map(|image| match &image.content {
-                Content::Script(text) => Some(text.bytes().len()),
-                Content::Data { .. } => None,
-            });
-            let kept = scripts.fold(len, usize::saturating_add);
-            if len > MAX_SCRIPT || kept > MAX_SCRIPTS {
-                return Err(Failure::new(
-                    Errno::NO_MEMORY,
-                    format!(
-                        "a script of {len} bytes: at most {MAX_SCRIPT}, and {MAX_SCRIPTS} of all that are kept"
-                    ),
-                ));
-            }
-            Content::Script(Rc::new(Text::new(bytes.to_vec())))
+        // What has room for a name in front is a file, whatever is in it.
+        let content = if front == 0 && is_script(bytes) {
+            self.script(bytes)?
         } else {
             let base = self.memory.range().start;
             let piece = Piece { at, len, front };
@@ -260,11 +250,45 @@ impl<'m> Images<'m> {
             arguments: None,
             configuration: None,
             content,
+            program: false,
             autofree: false,
             trusted: false,
             listed: true,
         });
         Ok(id)
+    }
+
+    /// `bytes` as a script on the heap.
+    fn script(&self, bytes: &[u8]) -> Result<Content, Failure> {
+        let len = bytes.len();
+        let scripts = self.list.iter().filter_map(|image| match &image.content {
+            Content::Script(text) => Some(text.bytes().len()),
+            Content::Data { .. } => None,
+        });
+        let kept = scripts.fold(len, usize::saturating_add);
+        if len > MAX_SCRIPT || kept > MAX_SCRIPTS {
+            return Err(Failure::new(
+                Errno::NO_MEMORY,
+                format!(
+                    "a script of {len} bytes: at most {MAX_SCRIPT}, and {MAX_SCRIPTS} of all that are kept"
+                ),
+            ));
+        }
+        Ok(Content::Script(Rc::new(Text::new(bytes.to_vec()))))
+    }
+
+    /// Makes a script of a file that is one, now that it is to be executed.
+    pub(super) fn read_script(&mut self, id: Id) -> Result<(), Failure> {
+        let is_data = self
+            .get(id)
+            .is_some_and(|image| matches!(image.content, Content::Data { .. }));
+        if is_data && is_script(self.bytes(id)) {
+            let script = self.script(self.bytes(id))?;
+            if let Some(image) = self.get_mut(id) {
+                image.content = script;
+            }
+        }
+        Ok(())
     }
 
     /// Unpacks a gzip image into a new one.
