@@ -10,7 +10,7 @@ use smoltcp::wire::Ipv4Address;
 use crate::fetch::{self, Fetcher, Request, Response};
 use crate::lease::{Fixed, Identity, Lease};
 use crate::load::{self, Seeds};
-use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload};
+use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload, Unsupported};
 use crate::net::Net;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
@@ -112,7 +112,16 @@ fn attempt<N: Device>(
             };
         }
     };
-    from_menu(net, fetcher, console, memory, board, &seeds, *menu)
+    from_menu(
+        net,
+        fetcher,
+        console,
+        memory,
+        board,
+        &seeds,
+        *menu,
+        settings.now.menu_timeout,
+    )
 }
 
 /// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
@@ -125,8 +134,10 @@ fn from_menu<N: Device>(
     board: &Board<'_>,
     seeds: &Seeds,
     mut menu: Menu,
+    timeout: Option<Duration>,
 ) -> Result<Handoff, Error> {
     let mut menus: usize = 0;
+    menu.timed(timeout);
     let mut opened = net.now();
     loop {
         let picked = menu::choose(net, fetcher, console, &menu, memory.bytes_mut())?;
@@ -149,8 +160,12 @@ fn from_menu<N: Device>(
                 Err(error) => Err(error.into()),
             };
             let error = match result {
-                Ok(next) => {
+                Ok(mut next) => {
                     menus = menus.saturating_add(1);
+                    next.timed(timeout);
+                    if !picked.by_person {
+                        next.led_by_clock(&menu);
+                    }
                     menu = next;
                     opened = net.now();
                     break;
@@ -164,12 +179,22 @@ fn from_menu<N: Device>(
                 break;
             }
             // Once: what ONERROR leads to has no ONERROR.
-            let after = menu.after(&pick).ok_or_else(|| error.clone())?;
+            let after = menu.after(&pick).filter(|_| leads_to_onerror(&error));
+            let after = after.ok_or_else(|| error.clone())?;
             menu.on_error = None;
             error!("{}", error);
             pick = after;
         }
     }
+}
+
+/// Whether ONERROR is for this failure of the clock's entry. Where Syslinux would not have failed it is not: the disk that
+/// LOCALBOOT means is there, and a menu that has nothing to boot waits for a person.
+fn leads_to_onerror(error: &Error) -> bool {
+    let Error::Menu(menu::Error::Unsupported(_, why)) = error else {
+        return true;
+    };
+    !matches!(why, Unsupported::LocalBoot | Unsupported::Nothing)
 }
 
 /// Downloads and places what an entry boots.

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use smoltcp::time::Duration;
+
 use crate::load::bootargs;
 
 /// The settings of one boot.
@@ -18,6 +20,9 @@ pub struct Settings {
     pub user_class: Option<String>,
     /// `bramble.ipxe-features=`: whether DHCP's option 175 is sent; it is when not set.
     pub ipxe_features: Option<bool>,
+    /// `bramble.menu-timeout=`: seconds, from 1 to a day, after which the clock boots in a PXELINUX menu that says nothing of a time;
+    /// without it such a menu waits for a person.
+    pub menu_timeout: Option<Duration>,
     /// Settings of scripts, name and value, set before a script's first line; those of the dry run's `--set`.
     pub presets: Vec<(String, String)>,
 }
@@ -51,7 +56,10 @@ impl Settings {
             "ipxe-features" if matches!(value, "0" | "1") => {
                 self.ipxe_features = Some(value == "1");
             }
-            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" => {
+            "menu-timeout" if matches!(value.parse(), Ok(1..=MAX_MENU_TIMEOUT)) => {
+                self.menu_timeout = value.parse().ok().map(Duration::from_secs);
+            }
+            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "menu-timeout" => {
                 warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
             }
             _ => warn!("settings: bramble.{} is unknown; ignored", name),
@@ -87,10 +95,14 @@ impl<'s> Current<'s> {
             ("url", "") => now.url.clone_from(&came_with.url),
             ("attempts", "") => now.attempts = came_with.attempts,
             ("platform", "") => now.platform.clone_from(&came_with.platform),
+            ("menu-timeout", "") => now.menu_timeout = came_with.menu_timeout,
             _ => now.set(name, value),
         }
     }
 }
+
+/// The longest time for a menu without one, in seconds.
+const MAX_MENU_TIMEOUT: u64 = 86_400;
 
 /// Bytes of a name that servers are told.
 const MAX_WORD: usize = 64;
@@ -142,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn menus_without_a_time_can_have_one() {
+        let settings = Settings::from_bootargs("bramble.menu-timeout=30");
+        assert_eq!(settings.menu_timeout, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
     fn a_script_sets_what_the_next_attempts_go_by() {
         let board = Settings::from_bootargs("bramble.url=http://a/ bramble.attempts=5");
         let mut settings = Current::new(&board);
@@ -163,6 +181,8 @@ mod tests {
         );
         settings.set("url", "");
         settings.set("attempts", "");
+        settings.set("menu-timeout", "60");
+        settings.set("menu-timeout", "");
         assert_eq!(settings.now, board);
     }
 
@@ -180,6 +200,9 @@ mod tests {
             "bramble.platform=",
             "bramble.user-class=\u{e9}",
             "bramble.ipxe-features=yes",
+            "bramble.menu-timeout=0",
+            "bramble.menu-timeout=86401",
+            "bramble.menu-timeout=10s",
             "notbramble.url=x",
         ] {
             assert_eq!(

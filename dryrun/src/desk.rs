@@ -179,11 +179,11 @@ impl Listener {
         let local = entry.is_some_and(|entry| matches!(entry.action, Action::Local(_)));
         if local {
             self.tell(Told::Note(
-                "this firmware has no driver for a local disk: a node goes on with ONERROR or the menu, or fails".into(),
+                "this firmware has no driver for a local disk: a node shows the menu again, or fails".into(),
             ));
         }
-        // What the menu says for that case comes next. Else it would be shown again, or the boot fail: what it asks for is told.
-        if local && (wanted.is_some() || menu.on_error.is_none()) {
+        // The menu would be shown again, or the boot fail: what it asks for is told.
+        if local {
             self.tell(Told::End(match self.shared.left_over() {
                 Some(reason) => Decision::Fail {
                     step: "choose",

@@ -4,15 +4,11 @@ use boot::menu::{Action, Editing, Entry, Menu, Pick, Unsupported};
 
 struct Printer {
     text: String,
-    /// Whether there was a line that would go on behind its backslash.
-    joins: bool,
 }
 
 impl Printer {
     fn line(&mut self, words: &[&str]) {
-        let line = words.join(" ");
-        self.joins |= line.trim_end().ends_with('\\');
-        self.text.push_str(&line);
+        self.text.push_str(&words.join(" "));
         self.text.push('\n');
     }
 
@@ -139,7 +135,9 @@ fn named(menu: &Menu, pick: &Pick) -> Option<String> {
     let entry = menu.entries.get(pick.entry)?;
     let first = |name: &str| menu.entries.iter().position(|entry| entry.name == name);
     (first(&entry.name)? == pick.entry && !entry.name.is_empty()).then_some(())?;
-    (entry.action != Action::Page(0)).then_some(())?;
+    // Nor is a submenu, or what cannot be chosen, found by a name.
+    (!entry.disabled && !matches!(entry.action, Action::Page(_))).then_some(())?;
+    (entry.name.trim() == entry.name).then_some(())?;
     if pick.arguments.is_empty() {
         return Some(entry.name.clone());
     }
@@ -148,16 +146,12 @@ fn named(menu: &Menu, pick: &Pick) -> Option<String> {
 }
 
 /// A menu's text, and whether it also says the default and what boots after an error. None for the few menus that no
-/// text says: with messages that begin with a blank, lines that end in a backslash, or pages that cannot be named.
+/// text says: with messages that begin with a blank, or pages that cannot be named.
 pub fn pxelinux(menu: &Menu) -> Option<(String, [bool; 2])> {
-    let mut out = Printer {
-        text: String::new(),
-        joins: false,
-    };
+    let mut out = Printer { text: String::new() };
     let tenths = |time: u64| (time / 100).to_string();
     match menu.timeout.map(|timeout| timeout.total_millis()) {
         None => out.line(&["TIMEOUT 0"]),
-        Some(0) => out.line(&["TIMEOUT -1"]),
         Some(time) => out.line(&["TIMEOUT", &tenths(time)]),
     }
     if let Some(total) = menu.total {
@@ -195,7 +189,7 @@ pub fn pxelinux(menu: &Menu) -> Option<(String, [bool; 2])> {
     out.some("ONERROR", on_error.clone().flatten().as_deref());
     out.some("MENU TITLE", menu.title_of(0));
     entries(menu, &mut out)?;
-    (!out.joins).then_some((
+    Some((
         out.text,
         [default.is_some(), on_error.is_none_or(|line| line.is_some())],
     ))

@@ -228,14 +228,136 @@ fn an_include_with_a_tag_is_a_submenu_and_its_label_the_default() {
     assert!(site.node.screen().contains("More systems"));
 }
 
+/// Two labels, one that installs and one that does what `safe` says, and this before them.
+fn installer_and(head: &str, safe: &str) -> Site {
+    let install = label("install", "MENU LABEL Reinstall\n");
+    site(
+        &format!("{head}LABEL safe\nMENU LABEL Safe\n{safe}{install}"),
+        &[],
+    )
+}
+
 #[test]
-fn the_clock_passes_by_what_needs_a_password() {
+fn the_clock_asks_for_no_password() {
     let menu = format!(
-        "PROMPT 1\nTIMEOUT 50\nDEFAULT wipe\n{}{}",
-        label("wipe", "MENU PASSWD $4$salt$2gDsLm/57U00KyShbiYsgvPIsQs$\n"),
-        label("safe", "")
+        "UI menu.c32\nTIMEOUT 50\nDEFAULT kept\n{}{}",
+        label("kept", "MENU PASSWD $4$salt$2gDsLm/57U00KyShbiYsgvPIsQs$\n"),
+        label("install", "")
     );
-    assert_eq!(entry(&mut site(&menu, &[])), "safe");
+    assert_eq!(entry(&mut site(&menu, &[])), "kept");
+}
+
+#[test]
+fn what_only_a_pc_can_run_is_nobodys_reason_to_boot_the_next_label() {
+    for head in [
+        "DEFAULT safe\nPROMPT 0\n",
+        "UI menu.c32\nDEFAULT safe\nTIMEOUT 50\n",
+        "UI menu.c32\nTIMEOUT 50\n",
+        "DEFAULT menu.c32\nTIMEOUT 50\nMENU TITLE t\n",
+        "PROMPT 1\nTIMEOUT 50\nDEFAULT nothing\nONTIMEOUT safe\n",
+    ] {
+        for (safe, why) in [
+            (
+                "COM32 chain.c32\n",
+                "COM32 starts something that only exists on x86 PCs",
+            ),
+            ("KERNEL chain.c32\n", "chain.c32 is a program for x86 PCs"),
+            ("LOCALBOOT 0\n", "there is no driver for a local disk"),
+        ] {
+            let mut site = installer_and(head, safe);
+            let error = site.boot_attempts(2).unwrap_err().to_string();
+            assert_eq!(error, format!("menu: cannot boot \"Safe\": {why}"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn onerror_is_for_a_pc_program_and_not_for_the_disk() {
+    let more = format!("LABEL safe\nCOM32 chain.c32\n{}", label("rescue", ""));
+    let mut pc = site(&format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
+    assert!(bootargs(&mut pc).contains("entry=rescue safe"));
+    let more = more.replace("COM32 chain.c32", "LOCALBOOT 0");
+    let mut disk = site(&format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
+    let error = disk.boot_attempts(1).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "menu: cannot boot \"safe\": there is no driver for a local disk"
+    );
+}
+
+#[test]
+fn the_first_entry_is_the_default_whatever_it_is() {
+    for safe in ["CONFIG other.cfg\n", "KERNEL menu.c32\nAPPEND other.cfg\n"] {
+        let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", safe);
+        site.route("/boot/other.cfg", [Reply::ok(label("other", ""))]);
+        assert_eq!(entry(&mut site), "other");
+    }
+    // Two to choose from are for a person.
+    let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", "KERNEL menu.c32\nAPPEND other.cfg\n");
+    let two = format!("{}{}", label("one", ""), label("two", ""));
+    site.route("/boot/other.cfg", [Reply::ok(two)]);
+    site.lan.limit(seconds(2 * 3600));
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert!(error.contains("waits for a person"), "{error}");
+}
+
+#[test]
+fn default_goes_before_menu_default_only_where_there_is_a_ui() {
+    for (head, expected) in [
+        ("UI menu.c32\nDEFAULT install\n", "install"),
+        (
+            "UI menu.c32\nPROMPT 0\nMENU TITLE x\nDEFAULT install\n",
+            "install",
+        ),
+        ("UI menu.c32\n", "safe"),
+        ("DEFAULT menu.c32\n", "safe"),
+    ] {
+        let safe = "LINUX Image\nAPPEND entry=safe\nMENU DEFAULT\n";
+        let mut site = installer_and(&format!("TIMEOUT 50\n{head}"), safe);
+        assert_eq!(entry(&mut site), expected, "{head}");
+    }
+}
+
+#[test]
+fn a_menu_without_a_time_waits_for_a_person_or_the_operators_time() {
+    let safe = "LINUX Image\nAPPEND entry=safe\n";
+    for (head, waits) in [
+        ("UI menu.c32\n", false),
+        ("PROMPT 1\nDEFAULT safe\n", false),
+        ("UI menu.c32\nTIMEOUT 0\n", true),
+        ("MENU TITLE t\n", true),
+    ] {
+        for setting in [None, Some(seconds(30))] {
+            let mut site = installer_and(head, safe);
+            site.lan.limit(seconds(2 * 3600));
+            let settings = Settings {
+                attempts: Some(1),
+                menu_timeout: setting,
+                ..Settings::default()
+            };
+            match site.boot_with(&settings) {
+                Ok(handoff) => {
+                    assert!(!waits && setting.is_some(), "{head}");
+                    assert!(site.inspect(&handoff).bootargs.contains("entry=safe"));
+                    assert_eq!(booted_at(&site), 30, "{head}");
+                }
+                Err(error) => {
+                    assert!(waits || setting.is_none(), "{head}: {error}");
+                    assert!(error.to_string().contains("waits for a person"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_comment_that_ends_in_a_backslash_ends() {
+    let menu = format!(
+        "# files are in C:\\boot\\\nDEFAULT kept\n{}{}",
+        label("install", ""),
+        label("kept", "MENU LABEL /\\/\\\nMENU INDENT 1\n")
+    );
+    assert_eq!(entry(&mut site(&menu, &[])), "kept");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::clock::{Line, Runs, Timing};
 use super::pxelinux::{MAX_ENTRIES, is_menu_module};
 use super::{Action, Boot, Bound, Editing, Entry, Key, Load, Password, Texts, Unsupported};
 
@@ -75,6 +76,19 @@ const PC_KEYWORDS: [(&str, &str); 6] = [
     ("multiboot", "MULTIBOOT"),
 ];
 
+/// Keywords that U-Boot knows and Syslinux does not: the text was written for U-Boot.
+const OF_U_BOOT: [&str; 9] = [
+    "fdt",
+    "devicetree",
+    "fdtdir",
+    "devicetreedir",
+    "fdtoverlays",
+    "devicetree-overlay",
+    "overlays",
+    "fallback",
+    "kaslrseed",
+];
+
 /// A file that is to be read in the place of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Insert {
@@ -100,19 +114,19 @@ pub(super) struct Parser {
     sysappend: u32,
     immediate: bool,
     pub(super) default: Option<String>,
-    pub(super) on_timeout: Option<String>,
-    pub(super) on_error: Option<String>,
+    /// The last of each, on whatever page.
+    pub(super) last: Timing<String>,
     /// U-Boot's: the label to take when the default fails.
     pub(super) fallback: Option<String>,
     pub(super) ui: Option<String>,
-    pub(super) menu_default: Option<usize>,
-    /// Tenths of a second.
-    pub(super) timeout: Option<i64>,
+    /// Whether there was a word of U-Boot's.
+    pub(super) u_boot: bool,
     /// Tenths of a second.
     pub(super) total: Option<i64>,
     pub(super) prompt: Option<bool>,
     pub(super) implicit: bool,
     pub(super) hidden: bool,
+    pub(super) shift_key: bool,
     pub(super) menu_label: bool,
     pub(super) messages: Vec<String>,
     pub(super) texts: Texts,
@@ -139,16 +153,15 @@ impl Default for Parser {
             sysappend: 0,
             immediate: false,
             default: None,
-            on_timeout: None,
-            on_error: None,
+            last: Timing::default(),
             fallback: None,
             ui: None,
-            menu_default: None,
-            timeout: None,
+            u_boot: false,
             total: None,
             prompt: None,
             implicit: true,
             hidden: false,
+            shift_key: false,
             menu_label: false,
             messages: Vec::new(),
             texts: Texts::default(),
@@ -171,8 +184,7 @@ pub(super) struct Draft {
     pub(super) title: Option<String>,
     /// Labels that it shows.
     pub(super) lines: Vec<usize>,
-    /// The label that is marked as its default.
-    pub(super) default: Option<usize>,
+    pub(super) timing: Timing<String>,
     pub(super) parent: Option<usize>,
     /// The label in the parent that leads here.
     entry: Option<usize>,
@@ -202,6 +214,10 @@ pub(super) struct Label {
     /// The page it is on.
     page: usize,
     hidden: bool,
+    /// Whether MENU DEFAULT names it.
+    marked: bool,
+    /// Whether blanks stand behind its name.
+    padded: bool,
 }
 
 /// What a label does.
@@ -231,6 +247,22 @@ pub(super) fn word(text: &str) -> (&str, &str) {
     }
 }
 
+/// The decimal number that a text begins with, 0 without one, as C's `atoi` has it: in the menu's numbers that decide.
+fn leading(text: &str) -> i64 {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, _) = digits.split_at_checked(end).unwrap_or((digits, ""));
+    let number = match digits {
+        "" => 0,
+        digits => digits.parse().unwrap_or(i64::MAX),
+    };
+    if text.starts_with('-') {
+        number.saturating_neg()
+    } else {
+        number
+    }
+}
+
 /// A decimal or `0x` number, whatever follows it after a blank.
 fn number(text: &str) -> Option<u32> {
     let (text, _) = word(text);
@@ -240,6 +272,12 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// Whether a number begins it.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit())
+}
+
 fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -247,6 +285,8 @@ fn non_empty(text: &str) -> Option<String> {
 impl Parser {
     /// Takes a line without its end; returns what is to be read in its place.
     pub(super) fn line(&mut self, line: &str) -> Result<Option<Insert>, Bound> {
+        let whole = line;
+        let line = line.trim_end();
         let (keyword, rest) = word(line);
         let keyword = keyword.to_ascii_lowercase();
         if let Some(help) = self.in_text {
@@ -263,13 +303,14 @@ impl Parser {
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
+        self.u_boot |= OF_U_BOOT.contains(&&*keyword);
         if self.setting(&keyword, rest, line) {
             return Ok(None);
         }
         match &*keyword {
             "menu" => return self.menu_line(rest, line),
             "include" => return Ok(self.include(rest, line)),
-            "label" => self.label(rest)?,
+            "label" => self.label(rest, whole.len() > line.len())?,
             "text" => self.in_text = Some(word(rest).0.eq_ignore_ascii_case("help")),
             "display" => return Ok(non_empty(word(rest).0).map(Insert::Text)),
             _ if self.current().is_some_and(|label| label.line(&keyword, rest)) => {}
@@ -281,33 +322,30 @@ impl Parser {
 
     /// Takes a line about the whole menu; `false` when it is another one.
     fn setting(&mut self, keyword: &str, rest: &str, line: &str) -> bool {
-        // A submenu's own clock would start when somebody opens it; then nobody needs one.
-        let counts = self.open.is_empty();
-        let tenths = || word(rest).0.parse::<i64>().ok();
-        let flag = number(rest).map(|flag| flag != 0);
+        let flag = leading(rest) != 0;
         let mut understood = true;
         match keyword {
-            "default" => self.default = non_empty(rest),
-            "ui" => self.ui = non_empty(rest),
-            "ontimeout" if counts => self.on_timeout = non_empty(rest),
-            "onerror" if counts => self.on_error = non_empty(rest),
+            // An empty one is one all the same: a default that names nothing, a program that is not there.
+            "default" => self.default = Some(rest.to_owned()),
+            "ui" => self.ui = Some(rest.to_owned()),
+            "ontimeout" => self.time(|timing| timing.on_timeout = Some(rest.to_owned())),
+            "onerror" => self.time(|timing| timing.on_error = Some(rest.to_owned())),
             "fallback" => self.fallback = non_empty(rest),
-            "timeout" | "totaltimeout" | "ontimeout" | "onerror" if !counts => {}
-            "timeout" => match tenths() {
-                Some(tenths) => self.timeout = Some(tenths),
-                None => understood = false,
-            },
-            "totaltimeout" => match tenths() {
-                Some(tenths) => self.total = Some(tenths),
-                None => understood = false,
-            },
-            "prompt" => match flag {
-                Some(flag) => self.prompt = Some(flag),
-                None => understood = false,
-            },
-            "implicit" => self.implicit = flag != Some(false),
-            "noescape" => self.leaves = flag == Some(false),
-            "allowoptions" if flag == Some(false) => self.editing = Editing::Forbidden,
+            "timeout" => {
+                self.time(|timing| timing.timeout = Some(leading(rest)));
+                understood = is_number(rest);
+            }
+            "totaltimeout" => {
+                self.total = Some(leading(rest));
+                understood = is_number(rest);
+            }
+            "prompt" => {
+                self.prompt = Some(flag);
+                understood = is_number(rest);
+            }
+            "implicit" => self.implicit = flag,
+            "noescape" => self.leaves = !flag,
+            "allowoptions" if !flag => self.editing = Editing::Forbidden,
             "allowoptions" => self.editing = Editing::Allowed,
             "say" => self.say(rest),
             "append" => {
@@ -340,6 +378,15 @@ impl Parser {
         true
     }
 
+    /// Sets what holds for the page while it is shown, and, if no menu module reads this, wherever it stands.
+    fn time(&mut self, set: impl Fn(&mut Timing<String>)) {
+        let page = self.page();
+        if let Some(page) = self.pages.get_mut(page) {
+            set(&mut page.timing);
+        }
+        set(&mut self.last);
+    }
+
     /// A line that begins with MENU; `rest` is what follows.
     fn menu_line(&mut self, rest: &str, line: &str) -> Result<Option<Insert>, Bound> {
         let (keyword, rest) = word(rest);
@@ -365,16 +412,15 @@ impl Parser {
                 }
             }
             "default" => {
-                let page = self.page();
-                let (label, page) = match (self.in_label, self.pages.get(page)) {
-                    (false, Some(Draft { entry, parent, .. })) => (*entry, parent.unwrap_or(page)),
-                    _ => (self.labels.len().checked_sub(1), page),
+                let label = match self.pages.get(self.page()) {
+                    Some(page) if !self.in_label => page.entry,
+                    _ => self.labels.len().checked_sub(1),
                 };
-                if let (Some(label), Some(page)) = (label, self.pages.get_mut(page)) {
-                    page.default = Some(label);
-                    self.menu_default = Some(label);
+                if let Some(label) = label.and_then(|label| self.labels.get_mut(label)) {
+                    label.marked = true;
                 }
             }
+            "onerror" => self.time(|timing| timing.on_error = Some(rest.to_owned())),
             "hide" => {
                 if let Some(label) = self.current() {
                     label.hidden = true;
@@ -398,6 +444,8 @@ impl Parser {
                 self.master = Some(Password::new(word(rest).1));
             }
             "goto" => self.does(Kind::Goto(rest.to_owned())),
+            // There is no way out of the menu itself.
+            "exit" if self.open.is_empty() => self.skip(line),
             "exit" => self.does(Kind::Exit(rest.to_owned())),
             "quit" => self.does(Kind::Quit),
             "help" => self.does(Kind::Text(word(rest).0.to_owned())),
@@ -408,7 +456,8 @@ impl Parser {
             "begin" => self.begin(rest)?,
             "end" => self.end(),
             "start" => self.start = self.page(),
-            "hidden" | "shiftkey" => self.hidden = true,
+            "hidden" => self.hidden = true,
+            "shiftkey" => self.shift_key = true,
             "hiddenkey" => self.hidden_key(rest, line),
             "clear" => self.clears = true,
             "immediate" => self.immediate = true,
@@ -436,8 +485,11 @@ impl Parser {
         })
     }
 
-    fn label(&mut self, name: &str) -> Result<(), Bound> {
+    fn label(&mut self, name: &str, padded: bool) -> Result<(), Bound> {
         self.add(name, Kind::Kernel)?;
+        if let Some(label) = self.labels.last_mut() {
+            label.padded = padded;
+        }
         self.in_label = true;
         Ok(())
     }
@@ -463,6 +515,8 @@ impl Parser {
             overlays: String::new(),
             page,
             hidden: false,
+            marked: false,
+            padded: false,
         });
         Ok(index)
     }
@@ -475,8 +529,10 @@ impl Parser {
         }
         let entry = self.add(tag, Kind::Page(page))?;
         self.in_label = false;
+        let timing = self.pages.get(self.page()).map(|page| page.timing.clone());
         self.pages.push(Draft {
             tag: tag.to_owned(),
+            timing: timing.unwrap_or_default(),
             parent: Some(self.page()),
             entry: Some(entry),
             ..Draft::default()
@@ -573,24 +629,59 @@ impl Label {
         (!self.hidden).then_some(self.page)
     }
 
+    /// What it is for the clock, as an entry of this name.
+    pub(super) fn for_the_clock<'t>(&self, name: &'t str) -> Line<'t> {
+        let runs = match &self.kind {
+            Kind::Page(_) => Runs::Opens,
+            Kind::Gap => Runs::Disabled,
+            _ if self.entry.disabled => Runs::Disabled,
+            Kind::Goto(_) => Runs::Opens,
+            Kind::Exit(_) | Kind::Quit | Kind::Text(_) => Runs::Shows,
+            Kind::Config(_) => Runs::Menu,
+            Kind::Kernel | Kind::Linux | Kind::Local(_) | Kind::Pc(_) => Runs::Command,
+        };
+        let is_label = !matches!(self.kind, Kind::Page(_) | Kind::Gap) && !self.entry.disabled;
+        Line {
+            name: Some(name).filter(|name| is_label && !name.is_empty()),
+            padded: self.padded,
+            page: self.shown_on(),
+            marked: self.marked,
+            runs,
+        }
+    }
+
+    /// Whether MENU GOTO and its like say what it does: no other line changes that.
+    fn is_for_people(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Goto(_) | Kind::Exit(_) | Kind::Quit | Kind::Text(_)
+        )
+    }
+
+    fn becomes(&mut self, kind: Kind) {
+        if !self.is_for_people() {
+            self.kind = kind;
+        }
+    }
+
     /// Takes a line that only a label can have; `false` when it is not one.
     fn line(&mut self, keyword: &str, rest: &str) -> bool {
         match keyword {
             "kernel" | "linux" => {
                 self.kernel = non_empty(rest);
-                self.kind = if keyword == "linux" {
+                self.becomes(if keyword == "linux" {
                     Kind::Linux
                 } else {
                     Kind::Kernel
-                };
+                });
             }
             // Menu modules are all that can be done without a PC.
             "com32" if is_menu_module(word(rest).0) => {
                 self.kernel = non_empty(rest);
-                self.kind = Kind::Kernel;
+                self.becomes(Kind::Kernel);
             }
-            "com32" => self.kind = Kind::Pc("COM32"),
-            "config" => self.kind = Kind::Config(word(rest).0.to_owned()),
+            "com32" => self.becomes(Kind::Pc("COM32")),
+            "config" => self.becomes(Kind::Config(word(rest).0.to_owned())),
             "initrd" => {
                 let comma = if self.initrds.is_empty() { "" } else { "," };
                 self.initrds.push_str(comma);
@@ -602,9 +693,9 @@ impl Label {
                 self.overlays.push(' ');
                 self.overlays.push_str(rest);
             }
-            "localboot" => self.kind = Kind::Local(word(rest).0.parse().unwrap_or(0)),
+            "localboot" => self.becomes(Kind::Local(word(rest).0.parse().unwrap_or(0))),
             _ => match PC_KEYWORDS.iter().find(|(name, _)| *name == keyword) {
-                Some((_, shown)) => self.kind = Kind::Pc(shown),
+                Some((_, shown)) => self.becomes(Kind::Pc(shown)),
                 None => return false,
             },
         }

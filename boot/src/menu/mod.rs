@@ -1,8 +1,10 @@
 //! Menus: the model that every menu language produces, where menus are found, how one entry is chosen.
 //!
-//! `find` looks for a menu place by place, `pxelinux` and `keywords` make a [`Menu`] of it, `screen` shows that to whoever
+//! `find` looks for a menu place by place, `pxelinux` and `keywords` make a [`Menu`] of it, `clock` decides what boots of
+//! that without anybody, `screen` shows that to whoever
 //! holds the serial terminal, and the entry picked becomes a [`Payload`].
 
+mod clock;
 mod find;
 mod keywords;
 mod model;
@@ -64,6 +66,8 @@ pub enum Unsupported {
     Keyword(&'static str),
     /// MENU GOTO or MENU EXIT to a submenu of this tag, which is not there.
     NoPage(String),
+    /// DEFAULT or its like names no label of this name, and IMPLICIT forbids to take it for a kernel.
+    NoLabel(String),
     /// Nothing that could boot.
     Nothing,
 }
@@ -74,6 +78,7 @@ impl fmt::Display for Unsupported {
             Self::LocalBoot => f.write_str("there is no driver for a local disk"),
             Self::PcProgram(name) => write!(f, "{} is a program for x86 PCs", screen::printable(name)),
             Self::NoPage(tag) => write!(f, "there is no submenu {}", screen::printable(tag)),
+            Self::NoLabel(name) => write!(f, "no label is called \"{}\"", screen::printable(name)),
             Self::Nothing => f.write_str("there is nothing to boot in it"),
             Self::Keyword(keyword) => write!(f, "{keyword} starts something that only exists on x86 PCs"),
         }
@@ -574,7 +579,7 @@ mod tests {
             Entry::new("Two", kernel("two")),
         ];
         let menu = Menu {
-            on_timeout: Pick::plain(1),
+            on_timeout: Some(Pick::plain(1)),
             timeout: Some(Duration::from_secs(5)),
             total: Some(Duration::from_secs(600)),
             ..Menu::flat(url, None, entries, Manners::Syslinux)

@@ -17,6 +17,9 @@ use crate::url::Url;
 /// How long a person whose choice failed has at least for another.
 const ATTENDED: Duration = Duration::from_secs(60);
 
+/// How long keys can hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
+
 /// Where a pick leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -41,14 +44,17 @@ pub struct Menu {
     pub start: usize,
     /// What is selected first.
     pub default: Pick,
-    /// What boots when nobody is asked, or when the time is up. Never a page, nor what needs a password.
-    pub on_timeout: Pick,
+    /// What boots when nobody is asked, or when the time is up; nothing where only a person can choose. A script's menu
+    /// has it from what is selected.
+    pub on_timeout: Option<Pick>,
     /// What is tried when an entry that the clock chose fails.
     pub on_error: Option<Pick>,
     /// How long to wait for a key; `None` waits for a person, an hour or so.
     pub timeout: Option<Duration>,
     /// How long the menu can be held in all, whatever keys come; `None` only when [`Menu::timeout`] is, too.
     pub total: Option<Duration>,
+    /// Whether it says nothing of a time, so that the operator's ([`Menu::timed`]) counts.
+    pub untimed: bool,
     /// Whether anybody is asked.
     pub display: Display,
     /// Lines for the person at the console.
@@ -365,10 +371,11 @@ impl Menu {
             pages: alloc::vec![page],
             start: 0,
             default: Pick::plain(0),
-            on_timeout: Pick::plain(0),
+            on_timeout: Some(Pick::plain(0)),
             on_error: None,
             timeout: None,
             total: None,
+            untimed: false,
             display: Display::Shown,
             messages: Vec::new(),
             texts: Texts::default(),
@@ -418,6 +425,20 @@ impl Menu {
             }
         }
         Some(pick)
+    }
+
+    /// Gives a menu that says nothing of a time this one.
+    pub fn timed(&mut self, time: Option<Duration>) {
+        if let Some(time) = time.filter(|_| self.untimed) {
+            (self.timeout, self.total) = (Some(time), Some(time.max(LONGEST)));
+        }
+    }
+
+    /// The time of the menu whose clock led here, where there is nothing to choose between.
+    pub fn led_by_clock(&mut self, from: &Menu) {
+        let choices = self.entries.iter().filter(|entry| entry.selectable()).count();
+        let shown = from.display != Display::AtOnce;
+        self.timed(from.timeout.filter(|_| choices == 1 && shown));
     }
 
     /// The menu once more, after something that a person chose has failed: shown, `spent` later.

@@ -10,9 +10,13 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
+use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
 use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files, word};
+use super::model::LONGEST;
 use super::payload::{base_of, resolve};
-use super::{Action, Bound, Content, Display, Entry, Fault, Load, Manners, Menu, Page, Pick, screen};
+use super::{
+    Action, Bound, Content, Display, Entry, Fault, Load, Manners, Menu, Page, Pick, Unsupported, screen,
+};
 use crate::fetch::{Get, Response};
 use crate::url::Url;
 
@@ -27,10 +31,6 @@ pub(super) const MAX_DEPTH: usize = 16;
 /// INCLUDEs in all: each is a download.
 pub(super) const MAX_INCLUDES: usize = 64;
 
-/// TIMEOUT when the menu has none. Syslinux would wait for ever, which strands an unattended node.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long keys can hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
-const LONGEST: Duration = Duration::from_secs(600);
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
 
@@ -155,28 +155,14 @@ impl Reader {
             return Err(Fault::Content(url.clone(), content));
         }
         self.bytes = self.bytes.saturating_add(text.len());
-        let mut begun = String::new();
-        let mut lines = (1..)
-            .zip(without_bom(text).split(|&byte| byte == b'\n'))
-            .peekable();
-        while let Some((number, line)) = lines.next() {
+        for (number, line) in (1..).zip(without_bom(text).split(|&byte| byte == b'\n')) {
             let bound = |bound| Fault::Bound(url.clone(), number, bound);
-            if begun.len().saturating_add(line.len()) > MAX_LINE {
+            if line.len() > MAX_LINE {
                 return Err(bound(Bound::Line));
             }
-            let line = readable(line.trim_ascii());
-            // A few vendors' menus for U-Boot go on behind a backslash.
-            let goes_on = !self.parser.in_text() && lines.peek().is_some();
-            if let Some(start) = line.strip_suffix('\\').filter(|_| goes_on) {
-                begun.push_str(start);
-                continue;
-            }
-            let line = if begun.is_empty() {
-                line
-            } else {
-                begun.push_str(&line);
-                Cow::Owned(core::mem::take(&mut begun))
-            };
+            // A carriage return ends a line in Syslinux, wherever it stands. Nothing makes one of two lines: in no reader.
+            let line = line.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            let line = readable(line.trim_ascii_start());
             if let Some(insert) = self.parser.line(&line).map_err(bound)? {
                 if depth >= MAX_DEPTH {
                     return Err(bound(Bound::Depth));
@@ -274,32 +260,74 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
 fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
     let mut drafts = core::mem::take(&mut parser.pages);
     let labels = core::mem::take(&mut parser.labels);
+    let names: Vec<String> = labels.iter().map(|label| label.name().to_owned()).collect();
     let mut entries: Vec<Entry> = Vec::with_capacity(labels.len());
-    let has_labels = labels.iter().any(|label| !label.name().is_empty());
-    for (index, label) in labels.into_iter().enumerate() {
+    let mut lines: Vec<clock::Line<'_>> = Vec::with_capacity(labels.len());
+    for ((index, label), name) in labels.into_iter().enumerate().zip(&names) {
         if let Some(page) = label.shown_on().and_then(|page| drafts.get_mut(page)) {
             page.lines.push(index);
         }
-        entries.push(label.entry(&drafts));
+        let mut line = label.for_the_clock(name);
+        let entry = label.entry(&drafts);
+        if line.runs == Runs::Command && matches!(entry.action, Action::Load(_)) {
+            line.runs = Runs::Menu;
+        }
+        lines.push(line);
+        entries.push(entry);
     }
-
-    // U-Boot takes ONTIMEOUT for another word for DEFAULT.
-    let default_line = parser.default.clone().or_else(|| parser.on_timeout.clone());
-    // Without a label, DEFAULT is all that says what this is: then nothing else may be in doubt.
-    let alone = !has_labels && parser.skipped == 0;
-    let named = default_line.map(|line| target(&mut entries, &line, &parser, alone));
-    let ui = match parser.ui.as_deref().map(word) {
-        // Syslinux runs this instead of everything else.
-        Some((module, files)) if is_menu_module(module) => match menu_of_files([files, ""]) {
-            Action::Load(load) if load.files != ["~"] => Some(Target::Entry(Pick::plain(push(
-                &mut entries,
-                Entry::new(module, Action::Load(load)),
-            )))),
-            _ => Some(Target::Interface),
-        },
-        Some(_) => Some(Target::Interface),
-        None => None,
+    let timings: Vec<_> = drafts
+        .iter_mut()
+        .map(|page| core::mem::take(&mut page.timing))
+        .collect();
+    let titled = drafts.first().is_some_and(|page| page.title.is_some());
+    let mut text = clock::Text {
+        reader: ReadBy::CommandLine,
+        lines,
+        pages: timings.iter().map(Timing::as_deref).collect(),
+        last: parser.last.as_deref(),
+        default: parser.default.as_deref(),
+        start: parser.start,
+        total: parser.total.filter(|total| *total > 0),
+        prompt: parser.prompt,
+        no_escape: !parser.leaves,
+        hidden: parser.hidden,
+        shift_key: parser.shift_key,
+        titled,
+        for_people: entries.len() > 1 && (parser.menu_label || titled),
     };
+    let elsewhere = match reader(&parser, &text, &entries, asks) {
+        Ok(reader) => {
+            text.reader = reader;
+            None
+        }
+        Err(entry) => Some(Pick::plain(push(&mut entries, entry))),
+    };
+    let decision = clock::decide(&text);
+    let fallback = parser.fallback.as_deref().map(|line| text.named(line));
+    let mut commands = Commands {
+        parser: &parser,
+        has_labels: names.iter().any(|name| !name.is_empty()),
+        entries,
+    };
+    let default = decision.default.and_then(|boots| commands.pick(boots));
+    let clock = match decision.clock {
+        clock if clock == decision.default => default.clone(),
+        clock => clock.and_then(|boots| commands.pick(boots)),
+    };
+    let on_error = decision
+        .on_error
+        .or(fallback)
+        .and_then(|boots| commands.pick(boots));
+    let mut hidden_keys = Vec::new();
+    for (key, line) in &parser.hidden_keys {
+        match text.resolve(line).and_then(|boots| commands.pick(boots)) {
+            Some(pick) => hidden_keys.push((*key, pick)),
+            None => warn!("menu: {} has no label for its MENU HIDDENKEY", url),
+        }
+    }
+    let Commands {
+        has_labels, entries, ..
+    } = commands;
     if entries.iter().all(|entry| entry.action == Action::Gap) {
         return None;
     }
@@ -308,103 +336,55 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         drafts.first_mut()?.lines.extend(all);
     }
 
-    let is_ui = asks || ui == Some(Target::Interface) || named == Some(Target::Interface);
-    let several = entries.len() > 1;
-    let titled = drafts.first().is_some_and(|page| page.title.is_some());
-    let asks = parser.prompt == Some(true) || is_ui || (several && (parser.menu_label || titled));
-    let bootable = |entry: &Entry| matches!(entry.action, Action::Boot(_));
-    let first = entries.iter().position(bootable).unwrap_or(0);
-    let named = match named {
-        Some(Target::Entry(pick)) => Some(pick),
-        Some(Target::Nothing) => {
-            warn!(
-                "menu: {} has no label for its DEFAULT, taking the first entry",
-                url
-            );
-            None
-        }
-        Some(Target::Interface) | None => None,
-    };
-    let is_named = named.is_some();
-    let marked = parser.menu_default.map(Pick::plain);
-    let default = if asks { marked.or(named) } else { named.or(marked) };
-    let default = default.unwrap_or_else(|| Pick::plain(first));
-    let at_once = match &ui {
-        Some(Target::Entry(pick)) => Some(pick.clone()),
-        // A label that is another menu: the menu that names it is never seen.
-        _ if !is_ui && is_named && is_load(&entries, &default) => Some(default.clone()),
-        _ => None,
-    };
-
-    let tenths = |tenths: u64| Duration::from_millis(tenths.min(MAX_TIMEOUT).saturating_mul(100));
-    let timeout = match parser.timeout {
-        None => Some(DEFAULT_TIMEOUT),
-        Some(0) => None,
-        Some(time) => Some(tenths(u64::try_from(time).unwrap_or(0))),
-    };
-    let total = match parser.total.and_then(|time| u64::try_from(time).ok()) {
-        Some(time @ 1..) => Some(tenths(time)),
-        _ => timeout.map(|timeout| timeout.max(LONGEST)),
-    };
-    let display = match timeout {
-        _ if at_once.is_some() => Display::AtOnce,
-        Some(_) if parser.hidden => Display::Hidden,
-        Some(Duration::ZERO) => Display::AtOnce,
-        // PROMPT 0 says not to wait, so nobody may be there to end a wait without an end.
-        None if total.is_none() && parser.prompt == Some(false) && !is_ui && is_named => Display::AtOnce,
-        _ if asks => Display::Shown,
-        _ => Display::AtOnce,
-    };
-
-    let mut other =
-        |line: &Option<String>, keyword: &str| match target(&mut entries, line.as_deref()?, &parser, false) {
-            Target::Entry(pick) => Some(pick),
-            Target::Nothing | Target::Interface => {
-                warn!("menu: {} has no label for its {}", url, keyword);
-                None
-            }
-        };
-    let on_timeout = other(&parser.on_timeout, "ONTIMEOUT");
-    let on_error = other(&parser.on_error, "ONERROR").or_else(|| other(&parser.fallback, "FALLBACK"));
-    let hidden_keys = parser.hidden_keys.iter();
-    let hidden_keys =
-        hidden_keys.filter_map(|(key, line)| Some((*key, other(&Some(line.clone()), "MENU HIDDENKEY")?)));
-    let hidden_keys = hidden_keys.collect();
-
     let pages: Vec<Page> = drafts
         .into_iter()
-        .map(|draft| Page {
-            selected: selected(&entries, &draft.lines, draft.default),
+        .enumerate()
+        .map(|(page, draft)| Page {
+            selected: selected(&entries, &draft.lines, text.entry_of(page)),
             title: draft.title,
             lines: draft.lines,
             parent: draft.parent,
         })
         .collect();
-    // The page that shows the default, as far as somebody named one; else where MENU START is.
-    let of_default = pages.iter().position(|page| page.lines.contains(&default.entry));
-    let start = of_default.filter(|_| is_named).unwrap_or(parser.start);
-    let on_timeout = match display {
-        Display::AtOnce => at_once.unwrap_or_else(|| unattended(&entries, &pages, &default)),
-        Display::Shown | Display::Hidden => {
-            on_timeout.unwrap_or_else(|| unattended(&entries, &pages, &default))
+    let start = elsewhere.as_ref().map_or(decision.page, |_| parser.start);
+    let first = pages.get(start).and_then(|page| page.lines.get(page.selected));
+    let tenths = |tenths: i64| {
+        let tenths = u64::try_from(tenths).unwrap_or(0).min(MAX_TIMEOUT);
+        Duration::from_millis(tenths.saturating_mul(100))
+    };
+    let timeout = decision.timeout.map(tenths);
+    let total = text
+        .total
+        .map(tenths)
+        .or_else(|| timeout.map(|timeout| timeout.max(LONGEST)));
+    let on_timeout = elsewhere.clone().or(clock);
+    let display = match (decision.display, &on_timeout) {
+        _ if elsewhere.is_some() => Display::AtOnce,
+        (display, Some(_)) => display,
+        (_, None) => {
+            warn!("menu: {} names nothing that boots without a person", url);
+            Display::Shown
         }
     };
     Some(Menu {
+        default: default
+            .or(elsewhere)
+            .unwrap_or_else(|| Pick::plain(first.copied().unwrap_or(0))),
         url,
         base,
         entries,
         pages,
         start,
-        default,
         on_timeout,
         on_error,
         timeout,
         total,
+        untimed: decision.untimed,
         display,
+        hidden_keys,
         messages: parser.messages,
         texts: parser.texts,
         function_keys: parser.function_keys,
-        hidden_keys,
         editing: parser.editing,
         leaves: parser.leaves,
         clears: parser.clears,
@@ -413,14 +393,84 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
     })
 }
 
+/// Who reads a text that `asks`, when a menu module shows it, or the entry that Syslinux runs instead of all that it says.
+fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool) -> Result<ReadBy, Entry> {
+    let module = ReadBy::Module {
+        default_counts: parser.ui.is_some(),
+    };
+    if asks {
+        return Ok(module);
+    }
+    if let Some((name, files)) = parser.ui.as_deref().map(word) {
+        return match menu_of_files([files, ""]) {
+            _ if !is_menu_module(name) => Ok(ReadBy::Unknown),
+            Action::Load(load) if load.files != ["~"] => Err(Entry::new(name, Action::Load(load))),
+            _ => Ok(module),
+        };
+    }
+    let starts_a_module = match text.default.map(|line| text.named(line)) {
+        Some(Boots::Line(line, _)) => {
+            let entry = entries.get(line);
+            entry.is_some_and(|entry| entry.action == Action::Page(0))
+                && text
+                    .lines
+                    .get(line)
+                    .is_some_and(|line| line.runs == Runs::Command)
+        }
+        Some(Boots::Command(line)) => {
+            let (name, files) = word(line);
+            is_menu_module(name) && matches!(files, "" | "~")
+        }
+        None => false,
+    };
+    Ok(match starts_a_module {
+        true => module,
+        false if parser.u_boot => ReadBy::UBoot,
+        false => ReadBy::CommandLine,
+    })
+}
+
+/// The entries of a menu, and one more for each command that is no label's name.
+struct Commands<'p> {
+    parser: &'p Parser,
+    has_labels: bool,
+    entries: Vec<Entry>,
+}
+
+impl Commands<'_> {
+    /// What boots, as a pick; none where the text as a whole may be no menu.
+    fn pick(&mut self, boots: Boots<'_>) -> Option<Pick> {
+        let line = match boots {
+            Boots::Line(entry, arguments) => {
+                return Some(Pick {
+                    arguments: arguments.to_owned(),
+                    ..Pick::plain(entry)
+                });
+            }
+            Boots::Command(line) => line,
+        };
+        let (name, arguments) = word(line);
+        // Without a label such a line is all that says what this is: then nothing else may be in doubt.
+        if !self.has_labels && self.parser.skipped > 0 && !name.contains(['/', '.', ':']) {
+            return None;
+        }
+        let mut pick = Pick::plain(self.entries.len());
+        let entry = if is_menu_module(name) {
+            Entry::new(name, menu_of_files([arguments, ""]))
+        } else if self.parser.implicit && !name.is_empty() {
+            arguments.clone_into(&mut pick.arguments);
+            Label::implicit(self.parser, name)
+        } else {
+            Entry::new(name, Action::Unsupported(Unsupported::NoLabel(name.to_owned())))
+        };
+        self.entries.push(entry);
+        Some(pick)
+    }
+}
+
 fn push(entries: &mut Vec<Entry>, entry: Entry) -> usize {
     entries.push(entry);
     entries.len().saturating_sub(1)
-}
-
-fn is_load(entries: &[Entry], pick: &Pick) -> bool {
-    let entry = entries.get(pick.entry);
-    entry.is_some_and(|entry| matches!(entry.action, Action::Load(_)))
 }
 
 /// Which line of a page is selected when it opens: its default, else the first that can be.
@@ -432,39 +482,6 @@ fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize
     marked.or_else(|| lines.iter().position(can_be)).unwrap_or(0)
 }
 
-/// What boots without anybody, when `pick` is the default. Of a submenu that is its default in turn. The clock knows no
-/// password: the entries that follow are asked for one without. When all have one, somebody must have meant that the
-/// default boots all the same, as it does in Syslinux.
-fn unattended(entries: &[Entry], pages: &[Page], pick: &Pick) -> Pick {
-    let mut entry = pick.entry;
-    for _ in 0..pages.len() {
-        let Some(Action::Page(page)) = entries.get(entry).map(|entry| &entry.action) else {
-            break;
-        };
-        let page = pages.get(*page);
-        let Some(line) = page.and_then(|page| page.lines.get(page.selected)) else {
-            break;
-        };
-        entry = *line;
-    }
-    let free = |&line: &usize| {
-        entries.get(line).is_some_and(|entry| {
-            let leads = matches!(entry.action, Action::Boot(_) | Action::Load(_) | Action::Local(_));
-            leads && entry.password.is_none() && !entry.disabled
-        })
-    };
-    if entry == pick.entry && free(&entry) {
-        return pick.clone();
-    }
-    let lines = pages.iter().find_map(|page| {
-        let at = page.lines.iter().position(|&line| line == entry)?;
-        page.lines.split_at_checked(at)
-    });
-    let (before, from) = lines.unwrap_or_default();
-    let next = from.iter().chain(before).copied().find(free);
-    Pick::plain(next.unwrap_or(entry))
-}
-
 /// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
 pub(super) fn is_menu_module(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
@@ -473,62 +490,8 @@ pub(super) fn is_menu_module(name: &str) -> bool {
         .any(|known| file.eq_ignore_ascii_case(known))
 }
 
-/// What the line of a DEFAULT or ONTIMEOUT means.
-#[derive(PartialEq)]
-enum Target {
-    Entry(Pick),
-    /// A menu is to be shown.
-    Interface,
-    Nothing,
-}
-
-/// `line` is a label, which may hold blanks (as in U-Boot), or a label and arguments, a menu module, or a kernel and
-/// arguments, which becomes one more entry. A single word may also be the first one of a label, which is all that Syslinux
-/// takes for its name. A kernel must look like a file, unless it stands `alone`: a mere word is more likely a label that
-/// was renamed.
-fn target(entries: &mut Vec<Entry>, line: &str, parser: &Parser, alone: bool) -> Target {
-    let find = |name: &str| {
-        entries
-            .iter()
-            .position(|entry| entry.name == name && !name.is_empty())
-    };
-    let (first, rest) = word(line);
-    let with_rest = |entry| Pick {
-        entry,
-        arguments: rest.to_owned(),
-        line: None,
-    };
-    let found = match find(line) {
-        Some(entry) => Some(Pick::plain(entry)),
-        None if rest.is_empty() => {
-            let first = entries.iter().position(|entry| word(&entry.name).0 == line);
-            first.map(Pick::plain)
-        }
-        None => find(first).map(with_rest),
-    };
-    match found {
-        Some(pick) => match entries.get(pick.entry).map(|entry| &entry.action) {
-            Some(Action::Page(0)) => Target::Interface,
-            _ => Target::Entry(pick),
-        },
-        None if is_menu_module(first) => match menu_of_files([rest, ""]) {
-            Action::Load(load) if load.files != ["~"] => {
-                Target::Entry(Pick::plain(push(entries, Entry::new(first, Action::Load(load)))))
-            }
-            _ => Target::Interface,
-        },
-        None if parser.implicit
-            && (alone || first.contains(['/', '.', ':']))
-            && entries.len() < MAX_ENTRIES =>
-        {
-            Target::Entry(with_rest(push(entries, Label::implicit(parser, first))))
-        }
-        None => Target::Nothing,
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use alloc::collections::BTreeMap;
 
     use super::super::{Boot, Editing, Key, Unsupported};
@@ -555,8 +518,12 @@ mod tests {
         })
     }
 
-    fn menu(text: &str) -> Menu {
+    pub(in super::super) fn menu(text: &str) -> Menu {
         parse_with(text.as_bytes(), &BTreeMap::new()).unwrap()
+    }
+
+    fn clock(menu: &Menu) -> Option<usize> {
+        menu.on_timeout.as_ref().map(|pick| pick.entry)
     }
 
     fn fault(text: &[u8]) -> String {
@@ -603,8 +570,8 @@ LABEL local\r
             (menu.display, menu.timeout),
             (Display::Shown, Some(Duration::from_secs(5)))
         );
-        assert_eq!(menu.default, Pick::plain(1));
-        assert_eq!(menu.on_timeout, Pick::plain(1));
+        // MENU DEFAULT is for menu modules, and none is named.
+        assert_eq!((&menu.default, clock(&menu)), (&Pick::plain(0), Some(0)));
         let shown: Vec<_> = menu.entries.iter().map(|e| (e.shown(), e.hot_key)).collect();
         assert_eq!(
             shown,
@@ -657,12 +624,12 @@ LABEL local\r
     }
 
     #[test]
-    fn nixos_writes_a_negative_timeout_for_at_once() {
+    fn nixos_writes_a_negative_timeout_for_no_end() {
         let text = "MENU TITLE ---\nTIMEOUT -10\nDEFAULT n 2 (x)\nLABEL n 1\nLINUX ../a\nLABEL n 2 (x)\nLINUX ../b\nFDTDIR ../d\nINITRD\n";
         let menu = menu(text);
         assert_eq!(
-            (menu.display, menu.timeout),
-            (Display::AtOnce, Some(Duration::ZERO))
+            (menu.display, menu.timeout, menu.total),
+            (Display::Shown, None, None)
         );
         assert_eq!(menu.default, Pick::plain(1));
         assert_eq!(
@@ -687,43 +654,6 @@ LABEL local\r
     }
 
     #[test]
-    fn when_a_menu_is_shown_and_what_boots_without_anybody() {
-        let entries = "LABEL a\nLINUX k\nLABEL b\nLINUX k\nLABEL m\nKERNEL vesamenu.c32\n";
-        for (head, display, default, on_timeout) in [
-            ("", Display::AtOnce, 0, 0),
-            ("DEFAULT b\n", Display::AtOnce, 1, 1),
-            ("DEFAULT b\nPROMPT 1\n", Display::Shown, 1, 1),
-            ("DEFAULT b\nUI menu.c32\nONTIMEOUT a\n", Display::Shown, 1, 0),
-            ("DEFAULT boot/vesamenu.c32\nONTIMEOUT b\n", Display::Shown, 0, 1),
-            ("DEFAULT menu\n", Display::Shown, 0, 0),
-            ("DEFAULT m\n", Display::Shown, 0, 0),
-            ("DEFAULT nowhere\nONTIMEOUT nowhere\n", Display::AtOnce, 0, 0),
-            ("MENU TITLE t\n", Display::Shown, 0, 0),
-            ("MENU TITLE t\nMENU HIDDEN\n", Display::Hidden, 0, 0),
-            ("MENU TITLE t\nMENU HIDDEN\nTIMEOUT 0\n", Display::Shown, 0, 0),
-        ] {
-            let menu = menu(&format!("{head}{entries}"));
-            let found = (menu.display, menu.default.entry, menu.on_timeout.entry);
-            assert_eq!(found, (display, default, on_timeout), "{head}");
-        }
-    }
-
-    #[test]
-    fn prompt_0_without_a_time_limit_does_not_strand_a_node_that_has_a_default() {
-        let entries = "MENU TITLE t\nLABEL a\nLINUX k\nLABEL b\nLINUX k\n";
-        for (head, display) in [
-            ("DEFAULT b\nPROMPT 0\nTIMEOUT 0\n", Display::AtOnce),
-            ("DEFAULT b\nTIMEOUT 0\n", Display::Shown),
-            ("PROMPT 0\nTIMEOUT 0\n", Display::Shown),
-            ("DEFAULT b\nPROMPT 1\nTIMEOUT 0\n", Display::Shown),
-            ("UI menu.c32\nDEFAULT b\nPROMPT 0\nTIMEOUT 0\n", Display::Shown),
-            ("DEFAULT b\nPROMPT 0\nTIMEOUT 50\n", Display::Shown),
-        ] {
-            assert_eq!(menu(&format!("{head}{entries}")).display, display, "{head}");
-        }
-    }
-
-    #[test]
     fn a_number_ends_at_a_blank_as_in_syslinux() {
         let menu = menu("TIMEOUT 15 # soon\nPROMPT 1 yes\nLABEL a\nLINUX k\nIPAPPEND 2 # BOOTIF\n");
         assert_eq!(
@@ -738,15 +668,20 @@ LABEL local\r
             menu(&format!(
                 "DEFAULT {default}\nLABEL x\nLABEL Fedora 22 (old)\nLABEL Fedora 23\nLABEL linux # new\n"
             ))
-            .default
+            .on_timeout
+            .unwrap()
         };
         assert_eq!(entry("Fedora 23"), Pick::plain(2));
         assert_eq!(entry("linux"), Pick::plain(3));
         assert_eq!(entry("Fedora"), Pick::plain(1));
+        let other = Pick {
+            arguments: "24".into(),
+            ..Pick::plain(4)
+        };
         assert_eq!(
             entry("Fedora 24"),
-            Pick::plain(0),
-            "another version is not the one that was meant"
+            other,
+            "another version is not the one that was meant: a kernel of that name"
         );
     }
 
@@ -756,7 +691,7 @@ LABEL local\r
         assert_eq!(
             (
                 menu.default.arguments.as_str(),
-                menu.on_timeout.arguments.as_str()
+                menu.on_timeout.as_ref().unwrap().arguments.as_str()
             ),
             ("single 3", "quiet")
         );
@@ -768,9 +703,11 @@ LABEL local\r
             ("TIMEOUT 15", Some(Duration::from_millis(1500))),
             ("TIMEOUT 0", None),
             ("TIMEOUT 9223372036854775807", Some(Duration::from_secs(86_400))),
-            ("TIMEOUT 99999999999999999999", Some(DEFAULT_TIMEOUT)),
-            ("TIMEOUT soon", Some(DEFAULT_TIMEOUT)),
-            ("# none", Some(DEFAULT_TIMEOUT)),
+            ("TIMEOUT 99999999999999999999", Some(Duration::from_secs(86_400))),
+            ("TIMEOUT 15x", Some(Duration::from_millis(1500))),
+            ("TIMEOUT 50\nTIMEOUT soon", None),
+            ("TIMEOUT -1", None),
+            ("# none", None),
         ] {
             assert_eq!(menu(&format!("{text}\nLABEL a\n")).timeout, timeout, "{text}");
         }
@@ -817,7 +754,7 @@ LABEL local\r
     #[test]
     fn submenus_are_pages_with_an_entry_in_their_parent() {
         let menu = menu(
-            "MENU TITLE Top\nAPPEND global\nLABEL a\nLINUX k\n\
+            "UI menu.c32\nMENU TITLE Top\nAPPEND global\nLABEL a\nLINUX k\n\
              MENU BEGIN one\nMENU TITLE First\nMENU INDENT 2\nTEXT HELP\nmore\nENDTEXT\nAPPEND inner\n\
              LABEL b\nLINUX k\nTIMEOUT 9\nLABEL c\nMENU DEFAULT\nLINUX k\n\
              MENU BEGIN\nMENU LABEL ^Deep\nMENU TITLE Third\nMENU LABEL Dee^per\nLABEL up\nMENU EXIT\nLABEL top\nMENU EXIT .top\nMENU END\nMENU END\n\
@@ -859,7 +796,7 @@ LABEL local\r
             "global",
             "what a submenu says for its labels ends with it"
         );
-        assert_eq!(menu.timeout, Some(DEFAULT_TIMEOUT), "a submenu has no clock");
+        assert_eq!(menu.timeout, None, "it is the submenu's");
     }
 
     #[test]
@@ -893,44 +830,28 @@ LABEL local\r
     }
 
     #[test]
-    fn a_hidden_entry_and_one_in_a_submenu_can_be_the_default() {
+    fn the_page_of_the_default_or_of_menu_start_is_shown_first() {
         let text = "LABEL a\nLINUX k\nLABEL b\nMENU HIDE\nLINUX k\nMENU BEGIN s\nLABEL c\nLINUX k\nLABEL d\nLINUX k\nMENU END\n";
-        let hidden = menu(&format!("PROMPT 1\nDEFAULT b\n{text}"));
-        assert_eq!((hidden.on_timeout.entry, hidden.start), (1, 0));
-        let inner = menu(&format!("PROMPT 1\nDEFAULT d\n{text}"));
-        assert_eq!((inner.on_timeout.entry, inner.start), (4, 1));
-        let whole = menu(&format!("PROMPT 1\nDEFAULT s\n{text}"));
-        assert_eq!(
-            (whole.default.entry, whole.on_timeout.entry, whole.start),
-            (2, 3, 0),
-            "the clock opens no submenu, it boots what it would select"
-        );
+        for (head, default, start) in [
+            ("PROMPT 1\nDEFAULT b\n", 1, 0),
+            ("PROMPT 1\nDEFAULT d\n", 4, 1),
+            ("UI menu.c32\nDEFAULT d\n", 4, 1),
+            ("UI menu.c32\nDEFAULT b\n", 0, 0),
+        ] {
+            let menu = menu(&format!("{head}{text}"));
+            assert_eq!((menu.default.entry, menu.start), (default, start), "{head}");
+        }
         let started = menu(&format!(
-            "PROMPT 1\n{}",
+            "UI menu.c32\n{}",
             text.replace("MENU BEGIN s", "MENU BEGIN s\nMENU START")
         ));
-        assert_eq!(started.start, 1);
-    }
-
-    #[test]
-    fn the_clock_knows_no_password() {
-        let text = "LABEL a\nLINUX k\nMENU PASSWD x\nLABEL b\nLOCALBOOT 0\nMENU PASSWD\nLABEL c\nMENU DISABLE\nLINUX k\nLABEL d\nLINUX k\n";
-        let asked = menu(&format!("PROMPT 1\nDEFAULT a\n{text}"));
-        assert_eq!((asked.default.entry, asked.on_timeout.entry), (0, 3));
-        assert_eq!(menu(&format!("DEFAULT a\n{text}")).on_timeout.entry, 3);
-        let told = menu(&format!("PROMPT 1\nONTIMEOUT b\n{text}"));
-        assert_eq!(told.on_timeout.entry, 1, "ONTIMEOUT says it outright");
-        let all = menu("PROMPT 1\nLABEL a\nLINUX k\nMENU PASSWD x\nLABEL b\nLINUX k\nMENU PASSWD x\n");
-        assert_eq!(
-            all.on_timeout.entry, 0,
-            "as in Syslinux, where nothing else could boot"
-        );
+        assert_eq!((started.start, started.default.entry), (1, 3));
     }
 
     #[test]
     fn a_total_timeout_is_the_end_and_there_is_one_wherever_there_is_a_timeout() {
         for (text, total) in [
-            ("", Some(600)),
+            ("", None),
             ("TIMEOUT 50", Some(600)),
             ("TIMEOUT 12000", Some(1200)),
             ("TIMEOUT 50\nTOTALTIMEOUT 300", Some(30)),
@@ -954,14 +875,17 @@ LABEL local\r
             "PROMPT 1\nDEFAULT boot/Image single\nONTIMEOUT ::x/Image\nONERROR rescue/Image r\n{text}"
         ));
         assert_eq!(kernel(&one, &one.default), "boot/Image quiet single");
-        assert_eq!(kernel(&one, &one.on_timeout), "::x/Image quiet ");
+        assert_eq!(kernel(&one, one.on_timeout.as_ref().unwrap()), "::x/Image quiet ");
         assert_eq!(
             kernel(&one, one.on_error.as_ref().unwrap()),
             "rescue/Image quiet r"
         );
         assert_eq!(pages(&one), ["-: a*"], "they are on no page");
         let strict = menu(&format!("IMPLICIT 0\nDEFAULT boot/Image\n{text}"));
-        assert_eq!(strict.default, Pick::plain(0));
+        assert_eq!(
+            kernel(&strict, &strict.default),
+            "Unsupported(NoLabel(\"boot/Image\"))"
+        );
         let alone = menu("DEFAULT linux root=/dev/nfs\nAPPEND quiet\n");
         assert_eq!(kernel(&alone, &alone.default), "linux quiet root=/dev/nfs");
         assert_eq!(
@@ -970,12 +894,6 @@ LABEL local\r
         );
         let fallback = menu("FALLBACK b\nLABEL a\nLABEL b\n");
         assert_eq!(fallback.on_error, Some(Pick::plain(1)));
-        let by_u_boot = menu("ONTIMEOUT b\nLABEL a\nLABEL b\n");
-        assert_eq!(
-            by_u_boot.on_timeout,
-            Pick::plain(1),
-            "U-Boot's other word for DEFAULT"
-        );
     }
 
     #[test]
@@ -1019,7 +937,7 @@ LABEL local\r
             let menu = self::menu(&format!(
                 "{head}TIMEOUT 0\nLABEL a\nKERNEL menu.c32\nAPPEND other.cfg\n"
             ));
-            let entry = &menu.entries[menu.on_timeout.entry];
+            let entry = &menu.entries[clock(&menu).unwrap()];
             assert_eq!(
                 (menu.display, &entry.action),
                 (Display::AtOnce, &load(&["other.cfg"], None, true)),
@@ -1092,7 +1010,7 @@ LABEL local\r
             [(Key::Function(2), quick.clone()), (Key::Byte(b'x'), quick)]
         );
         assert_eq!(menu.function_keys[0].as_deref(), Some("help.txt"));
-        assert!(menu.master.is_some() && menu.display == Display::Hidden);
+        assert!(menu.master.is_some());
         let boot = boot(&menu, 1);
         assert_eq!(
             (boot.device_trees.as_deref(), &*boot.overlays),
@@ -1102,15 +1020,16 @@ LABEL local\r
     }
 
     #[test]
-    fn a_line_goes_on_behind_a_backslash() {
-        let menu = menu("LABEL a\n  APPEND one \\\n    two \\\n    three\n  LINUX k\nLABEL b\nLINUX k\\");
+    fn a_line_ends_where_it_ends() {
+        let menu = menu(
+            "# C:\\boot\\\nDEFAULT b\nLABEL a\nAPPEND one \\\nLINUX k\nLABEL b\nMENU LABEL /\\/\\\nLINUX l\\\nAPPEND x\ry\n",
+        );
         assert_eq!(
             (&*boot(&menu, 0).append, &*boot(&menu, 0).kernel),
-            ("one two three", "k")
+            ("one \\", "k")
         );
-        assert_eq!(boot(&menu, 1).kernel, "k\\", "nothing follows the last line");
-        let endless = format!("LABEL a\nAPPEND {}", "x\\\n".repeat(MAX_LINE));
-        assert!(fault(endless.as_bytes()).ends_with("longer than 4096 bytes"));
+        assert_eq!((&*boot(&menu, 1).append, &*boot(&menu, 1).kernel), ("x", "l\\"));
+        assert_eq!(clock(&menu), Some(1), "behind a comment, too");
     }
 
     #[test]
@@ -1224,7 +1143,10 @@ LABEL local\r
         let files = BTreeMap::from([("/pi/debian/linux", INSTALLER.as_bytes())]);
         if let Ok(menu) = parse_with(text, &files) {
             assert!(menu.default.entry < menu.entries.len(), "{text:?}");
-            assert!(menu.on_timeout.entry < menu.entries.len(), "{text:?}");
+            assert!(
+                clock(&menu).is_none_or(|entry| entry < menu.entries.len()),
+                "{text:?}"
+            );
             // What DEFAULT and its like name adds to them.
             assert!(menu.entries.len() <= MAX_ENTRIES + 20, "{text:?}");
             assert!(menu.start < menu.pages.len(), "{text:?}");

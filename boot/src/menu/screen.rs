@@ -127,6 +127,7 @@ impl<'m> Screen<'m> {
             }
             Display::AtOnce => Some(GRACE),
         };
+        let boots = menu.manners.hold().is_some() || menu.on_timeout.is_some();
         let latest = now + menu.total.unwrap_or(ATTENDED);
         let mut screen = Self {
             menu,
@@ -139,7 +140,7 @@ impl<'m> Screen<'m> {
             asked: now,
             dialogue: None,
             wrong: 0,
-            deadline: wait.map(|wait| (now + wait).min(latest)),
+            deadline: wait.filter(|_| boots).map(|wait| (now + wait).min(latest)),
             latest,
             abandoned: now + menu.manners.hold().map_or(LONGEST, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
@@ -185,9 +186,11 @@ impl<'m> Screen<'m> {
                 }
             }
         }
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
+        if self.deadline.is_some_and(|deadline| now >= deadline)
+            && let Some(pick) = self.unattended()
+        {
             return Some(Choice::Entry {
-                pick: self.unattended(),
+                pick,
                 by_person: false,
             });
         }
@@ -518,9 +521,9 @@ impl<'m> Screen<'m> {
     }
 
     /// What boots when the time is up.
-    fn unattended(&self) -> Pick {
+    fn unattended(&self) -> Option<Pick> {
         match self.menu.manners {
-            Manners::Script(_) => Pick::plain(self.selected),
+            Manners::Script(_) => Some(Pick::plain(self.selected)),
             Manners::Syslinux => self.menu.on_timeout.clone(),
         }
     }
@@ -722,7 +725,10 @@ impl<'m> Screen<'m> {
     }
 
     fn status_at(&self, now: Instant) -> String {
-        let text = match (self.deadline, self.menu.entries.get(self.unattended().entry)) {
+        let boots = self
+            .unattended()
+            .and_then(|pick| self.menu.entries.get(pick.entry));
+        let text = match (self.deadline, boots) {
             (Some(deadline), Some(entry)) => {
                 let left = if deadline > now {
                     deadline - now
@@ -803,7 +809,7 @@ mod tests {
     fn menu(entries: Vec<Entry>, display: Display, timeout: Option<u64>) -> Menu {
         let url = Url::parse("http://192.0.2.1/menu").unwrap();
         Menu {
-            on_timeout: Pick::plain(if display == Display::AtOnce { 0 } else { 1 }),
+            on_timeout: Some(Pick::plain(if display == Display::AtOnce { 0 } else { 1 })),
             timeout: timeout.map(Duration::from_secs),
             total: timeout.map(|seconds| Duration::from_secs(seconds.max(600))),
             display,
@@ -1028,7 +1034,7 @@ mod tests {
         let label = format!("F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d} {}", "x".repeat(200));
         assert!(printable(&label).starts_with("F\u{fc}r ?[2J??31m? xxx"));
         let mut menu = menu(vec![entry(&label, None)], Display::Shown, Some(86_400));
-        (menu.pages[0].title, menu.on_timeout) = (Some(label.clone()), Pick::plain(0));
+        (menu.pages[0].title, menu.on_timeout) = (Some(label.clone()), Some(Pick::plain(0)));
         menu.messages = vec![label];
         let (mut out, mut terminal) = (String::new(), Terminal::new());
         Screen::new(&menu, at(0), &mut out);
@@ -1061,7 +1067,7 @@ mod tests {
         ] {
             for display in [Display::Shown, Display::Hidden, Display::AtOnce] {
                 let mut menu = three(display, Some(5));
-                menu.on_timeout = Pick::plain(1);
+                menu.on_timeout = Some(Pick::plain(1));
                 let (mut out, mut terminal) = (String::new(), Terminal::new());
                 let (mut random, mut millis) = (Random(7), 0);
                 let mut screen = Screen::new(&menu, at(0), &mut out);

@@ -168,7 +168,6 @@ impl Interpreter<'_, '_> {
         let entries = core::mem::take(&mut form.entries);
         let menu = Menu {
             default: Pick::plain(default),
-            on_timeout: Pick::plain(default),
             timeout,
             ..Menu::flat(url.clone(), title, entries, manners)
         };
