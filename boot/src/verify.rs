@@ -87,6 +87,13 @@ pub enum Error {
         /// What should have come.
         expected: Expected,
     },
+    /// A script for iPXE.
+    Script {
+        /// Where it came from.
+        url: Url,
+        /// What should have come.
+        expected: Expected,
+    },
     /// Plain text.
     Text {
         /// Where it came from.
@@ -103,6 +110,7 @@ impl fmt::Display for Error {
         match self {
             Self::Empty { url, expected } => write!(f, "verify: {url} is empty, not {expected}"),
             Self::Html { url, expected } => write!(f, "verify: {url} is an HTML page, not {expected}"),
+            Self::Script { url, expected } => write!(f, "verify: {url} is an iPXE script, not {expected}"),
             Self::Text {
                 url,
                 expected,
@@ -131,6 +139,10 @@ pub fn verify(fetched: Fetched<'_>, expected: Expected) -> Result<Verified<'_>, 
             url: verified.url,
             expected,
         }),
+        Content::Script => Err(Error::Script {
+            url: verified.url,
+            expected,
+        }),
         Content::Text(excerpt) => Err(Error::Text {
             url: verified.url,
             expected,
@@ -139,19 +151,39 @@ pub fn verify(fetched: Fetched<'_>, expected: Expected) -> Result<Verified<'_>, 
     }
 }
 
+/// What kind of thing a file is, as far as that can be told of any.
 #[derive(Debug, PartialEq, Eq)]
-enum Content {
+pub enum Content {
+    /// Not a byte.
     Nothing,
+    /// Not text.
     Binary,
+    /// A web page.
     Html,
+    /// Almost a script for iPXE, which would run if it began with its first line.
+    Script,
+    /// Plain text that begins like this.
     Text(String),
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("empty"),
+            Self::Binary => f.write_str("binary data"),
+            Self::Html => f.write_str("an HTML page"),
+            Self::Script => f.write_str("almost a script, but its first line is not #!ipxe"),
+            Self::Text(excerpt) => write!(f, "text (\"{excerpt}\")"),
+        }
+    }
 }
 
 /// How much of a file decides whether it is text: every binary format that is expected here has a control byte
 /// sooner, and a cpio archive is told by its magic.
 const PROBE: usize = 512;
 
-fn content(bytes: &[u8]) -> Content {
+/// What `bytes` are.
+pub fn content(bytes: &[u8]) -> Content {
     let probe = bytes.get(..PROBE).unwrap_or(bytes);
     if probe.is_empty() {
         return Content::Nothing;
@@ -177,6 +209,9 @@ fn content(bytes: &[u8]) -> Content {
     let is_cpio = text.starts_with("0707");
     if is_cpio || text.is_empty() || text.contains(|c: char| c.is_control() && !"\t\r\n\u{c}".contains(c)) {
         return Content::Binary;
+    }
+    if ["#!ipxe", "#!gpxe"].iter().any(|magic| start.starts_with(magic)) {
+        return Content::Script;
     }
     let first_line = start.lines().next().unwrap_or_default();
     Content::Text(first_line.chars().filter(|c| !c.is_control()).take(60).collect())
@@ -216,6 +251,12 @@ mod tests {
             check("File not found.\nSorry \u{e9}".as_bytes(), Expected::DeviceTree),
             Err("verify: http://boot/f is text, not a device tree: \"File not found.\"".into())
         );
+        for script in [&b"#!ipxe\necho"[..], b"\xef\xbb\xbf#!ipxe\necho"] {
+            assert_eq!(
+                check(script, Expected::Kernel),
+                Err("verify: http://boot/f is an iPXE script, not a kernel".into())
+            );
+        }
         assert_eq!(
             check(b"", Expected::Initrd),
             Err("verify: http://boot/f is empty, not an initrd".into())

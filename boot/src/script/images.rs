@@ -16,6 +16,7 @@ use crate::load::arrange::{Piece, aligned};
 use crate::load::place::{BLOCK, PAGE};
 use crate::load::{fit, gzip, image, uimage, zboot};
 use crate::url::Url;
+use crate::verify;
 
 /// Images at a time.
 pub const MAX_IMAGES: usize = 256;
@@ -343,7 +344,11 @@ impl<'m> Images<'m> {
         }
         image::parse(bytes)
             .map(|_| ())
-            .map_err(|why| refusal(&format_args!("{why}, nor a script")))
+            .map_err(|why| match verify::content(bytes) {
+                verify::Content::Binary => refusal(&format_args!("{why}, nor a script")),
+                content @ (verify::Content::Nothing | verify::Content::Script) => refusal(&content),
+                content => refusal(&format_args!("{content}, neither a kernel nor a script")),
+            })
     }
 }
 
@@ -409,6 +414,35 @@ mod tests {
         let three = load(&mut images, "j", &[3; 10], false, 0);
         assert_eq!((at(&images, two), at(&images, three)), (0x20_2000, 0x20_3000));
         assert_eq!(images.bytes(two), [2; 10]);
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_called_what_it_is_however_small() {
+        let mut memory = vec![0; 8 << 20];
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        for (bytes, line) in [
+            (
+                &b"<!doctype html><p>Log in"[..],
+                "an HTML page, neither a kernel nor a script",
+            ),
+            (
+                b"no such node\n",
+                "text (\"no such node\"), neither a kernel nor a script",
+            ),
+            (b"", "empty"),
+            (
+                b"\n#!ipxe\necho\n",
+                "almost a script, but its first line is not #!ipxe",
+            ),
+            (
+                b"\x01\x02\0",
+                "truncated kernel: 3 of at least 64 bytes, nor a script",
+            ),
+        ] {
+            let id = load(&mut images, "x", bytes, true, 0);
+            let failure = images.executable(id).unwrap_err();
+            assert!(failure.to_string().contains(line), "{failure}");
+        }
     }
 
     #[test]
