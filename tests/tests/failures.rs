@@ -358,7 +358,7 @@ fn a_dhcp_server_that_names_no_menu_at_all_is_named() {
     let mut site = Site::new(29);
     site.dhcp.borrow_mut().file.clear();
     let error = site.boot_attempts(1).unwrap_err().to_string();
-    assert!(error.starts_with("menu"), "{error}");
+    assert!(error.starts_with("menu: DHCP named nothing to boot"), "{error}");
 }
 
 #[test]
@@ -372,5 +372,38 @@ fn boot_files_for_other_machines_are_not_chained() {
         site.dhcp.borrow_mut().file = file.into();
         site.route("/boot/ipxe.efi", [Reply::ok(b"MZ\0\0".repeat(1000))]);
         assert!(site.boot_attempts(1).is_err());
+    }
+}
+
+#[test]
+fn a_boot_file_in_trouble_is_asked_for_again_and_nothing_else_boots() {
+    for trouble in [
+        || Reply::status("503 Busy", "later"),
+        || Reply::status("500 Internal Server Error", "<html>"),
+        || Reply::status("401 Unauthorized", ""),
+        || Reply::status("403 Forbidden", ""),
+        || Reply::ok("<html><body>Maintenance</body></html>"),
+        || Reply::ok(""),
+        || Reply::ok(payload::gzip(site::MENU_TEXT.as_bytes())),
+    ] {
+        let mut site = Site::with_payload(31, 50_000, 10_000);
+        site.route(
+            site::MENU.trim_start_matches("http://192.168.7.2"),
+            [trouble(), Reply::ok(site::MENU_TEXT)],
+        );
+        let wipe = "DEFAULT wipe\nLABEL wipe\n LINUX Image\n APPEND wipe\n";
+        for directory in ["/boot", ""] {
+            site.route(&format!("{directory}/pxelinux.cfg/default"), [Reply::ok(wipe)]);
+        }
+        let loaded = site.boots();
+        assert!(!loaded.bootargs.contains("wipe"), "{}", loaded.bootargs);
+        let errors = site.errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(errors[0].text.contains(site::MENU), "{}", errors[0].text);
+        assert!(
+            errors[0].text.contains("nothing else is booted"),
+            "{}",
+            errors[0].text
+        );
     }
 }

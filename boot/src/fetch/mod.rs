@@ -158,6 +158,17 @@ impl Error {
         absent || matches!(&self.reason, Reason::Tftp(error) if error.is_absent())
     }
 
+    /// Whether the server keeps the file from us, or says so of what it does not have.
+    pub fn is_forbidden(&self) -> bool {
+        self.status() == Some(403) || matches!(&self.reason, Reason::Tftp(error) if error.is_forbidden())
+    }
+
+    /// Whether this is what a web server says that has other business than boot files: a login, its own idea of a
+    /// request, or HTTPS for everything.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.status(), Some(400 | 401 | 421 | 426)) || matches!(self.reason, Reason::Redirect(_))
+    }
+
     /// Whether nobody is there to ask, so that asking for another file is in vain.
     pub fn is_unreachable(&self) -> bool {
         matches!(

@@ -87,6 +87,11 @@ impl Error {
         )
     }
 
+    /// Whether the server keeps the file from us.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Server { code: NO_ACCESS, .. })
+    }
+
     /// What to tell the server: code and text.
     fn told(&self) -> Option<(u16, &'static str)> {
         match self {

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
-use super::{Error, Fault, Found, pxelinux};
+use super::{Content, Error, Fault, Found, pxelinux};
 use crate::fetch::Get;
 use crate::lease::{Lease, Uuid};
 use crate::script::{
@@ -29,6 +29,17 @@ const MAX_TEXT: usize = if MAX_SCRIPT > pxelinux::MAX_TEXT {
     pxelinux::MAX_TEXT
 };
 
+/// How it is known which server has a place, and by which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A URL says so.
+    Url,
+    /// DHCP gave a path: it may be on the web server of that host, port 80.
+    Guess,
+    /// DHCP gave a path: it is on the TFTP server of that host, which has the last word.
+    Tftp,
+}
+
 /// One source of menus: names that are tried in order until one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -38,39 +49,39 @@ pub(super) struct Place {
     pub(super) urls: Vec<Result<Url, url::Error>>,
     /// What names in the menu are relative to, when that is not told by where it is.
     pub(super) base: Option<Url>,
-    /// Whether DHCP gave a path, which leaves open whether the server speaks HTTP, TFTP or both.
-    pub(super) guess: bool,
+    /// How its server is known.
+    pub(super) by: By,
+    /// Whether a setting or DHCP names the file itself; else its names are those that a search asks for.
+    pub(super) named: bool,
 }
 
-/// A URL and whether its scheme is a guess.
-type Guess = (Result<Url, url::Error>, bool);
+/// A URL and how its server is known.
+type Located = (Result<Url, url::Error>, By);
 
 impl Place {
-    fn one(source: &'static str, url: Result<Url, url::Error>) -> Self {
+    fn one(source: &'static str, (url, by): Located) -> Self {
         Self {
             source,
             urls: vec![url],
             base: None,
-            guess: false,
+            by,
+            named: true,
         }
     }
 
     /// `autoexec.ipxe` in `directory`, as iPXE looks for it, then the PXELINUX search path below.
-    fn search(
-        source: &'static str,
-        directory: &Url,
-        guess: bool,
-        lease: &Lease,
-        board: &Board<'_>,
-    ) -> [Self; 2] {
-        let urls = search_path(lease, board);
-        let path = urls.iter().map(|name| directory.join(name)).collect();
-        [vec![directory.join("autoexec.ipxe")], path].map(|urls| Self {
+    fn search(source: &'static str, directory: &Url, by: By, lease: &Lease, board: &Board<'_>) -> Self {
+        let names = search_path(lease, board);
+        let names = ["autoexec.ipxe"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str));
+        Self {
             source,
-            urls,
+            urls: names.map(|name| directory.join(name)).collect(),
             base: None,
-            guess,
-        })
+            by,
+            named: false,
+        }
     }
 }
 
@@ -82,21 +93,21 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
     if let Some(setting) = &settings.url {
         return match Url::parse(&script::expand(setting, board, settings, lease)) {
             Ok(url) if url.target().ends_with('/') => {
-                Place::search("bramble.url", &url, false, lease, board).into()
+                vec![Place::search("bramble.url", &url, By::Url, lease, board)]
             }
-            url => vec![Place::one("bramble.url", url)],
+            url => vec![Place::one("bramble.url", (url, By::Url))],
         };
     }
     let mut places = Vec::new();
     let roots = server_roots(lease);
     // What a name in DHCP may mean; nothing when it is a path and DHCP names no server at all.
-    let on_server = |name: &str| -> Vec<Guess> {
+    let on_server = |name: &str| -> Vec<Located> {
         if is_url(name) {
-            return vec![(Url::parse(name), false)];
+            return vec![(Url::parse(name), By::Url)];
         }
-        let urls = roots.iter().map(|root| match root {
-            Ok(root) => (root.join(name), true),
-            Err(e) => (Err(e.clone()), true),
+        let urls = roots.iter().map(|(root, by)| match root {
+            Ok(root) => (root.join(name), *by),
+            Err(e) => (Err(e.clone()), *by),
         });
         urls.collect()
     };
@@ -117,10 +128,7 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
             boot_file
         );
     } else if (is_url(boot_file) && !boot_file.ends_with('/')) || names_a_menu(boot_file) {
-        places.extend(boot_urls.iter().cloned().map(|(url, guess)| Place {
-            guess,
-            ..Place::one("boot file", url)
-        }));
+        places.extend(boot_urls.iter().cloned().map(|url| Place::one("boot file", url)));
     }
 
     let prefixes = lease.path_prefix.as_deref().map(|prefix| {
@@ -128,9 +136,9 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
         on_server(&format!("{prefix}{slash}"))
     });
     let prefixes = prefixes.unwrap_or_default();
-    let directories: Vec<Guess> = boot_urls
+    let directories: Vec<Located> = boot_urls
         .into_iter()
-        .map(|(url, guess)| (url.and_then(|url| url.join("./")), guess))
+        .map(|(url, by)| (url.and_then(|url| url.join("./")), by))
         .collect();
     if let Some(name) = &lease.config_file {
         let bases = if prefixes.is_empty() {
@@ -140,48 +148,44 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
         };
         let bases = bases
             .iter()
-            .filter_map(|(url, guess)| Some((url.as_ref().ok()?, *guess)));
+            .filter_map(|(url, by)| Some((url.as_ref().ok()?, *by)));
         let based: Vec<Place> = bases
-            .map(|(base, guess)| Place {
-                // A full URL in option 209 says itself where it is.
-                base: (!is_url(name)).then(|| base.clone()),
-                guess,
-                ..Place::one("option 209", base.join(name))
+            .map(|(base, by)| Place {
+                base: Some(base.clone()),
+                ..Place::one("option 209", (base.join(name), by))
             })
             .collect();
-        let unbased = || {
-            on_server(name).into_iter().map(|(url, guess)| Place {
-                guess,
-                ..Place::one("option 209", url)
-            })
-        };
-        match based.is_empty() {
-            true => places.extend(unbased()),
-            // The same full URL against every base is one place.
-            false if is_url(name) => places.extend(based.into_iter().take(1)),
-            false => places.extend(based),
+        // A full URL says itself where it is.
+        if is_url(name) || based.is_empty() {
+            let unbased = on_server(name).into_iter();
+            places.extend(unbased.map(|url| Place::one("option 209", url)));
+        } else {
+            places.extend(based);
         }
     }
 
     let mut searched: Vec<Url> = Vec::new();
-    let roots = roots.iter().cloned().map(|root| (root, true));
     let searches = [
         ("option 210", prefixes),
         ("search path", directories),
-        ("search path", roots.collect()),
+        ("search path", roots.clone()),
     ];
-    for (source, (directory, guess)) in searches
+    for (source, (directory, by)) in searches
         .into_iter()
-        .flat_map(|(source, guesses)| guesses.into_iter().map(move |guess| (source, guess)))
+        .flat_map(|(source, urls)| urls.into_iter().map(move |url| (source, url)))
     {
         match directory {
             Ok(directory) if !searched.contains(&directory) => {
-                places.extend(Place::search(source, &directory, guess, lease, board));
+                places.push(Place::search(source, &directory, by, lease, board));
                 searched.push(directory);
             }
             // An unusable URL is worth a line of its own only where nothing else was made of it.
             Err(e) if places.iter().all(|place| !place.urls.contains(&Err(e.clone()))) => {
-                places.push(Place::one(source, Err(e)));
+                places.push(Place {
+                    // Where a program for others lies says nothing about a menu; a prefix does.
+                    named: source == "option 210",
+                    ..Place::one(source, (Err(e), by))
+                });
             }
             _ => {}
         }
@@ -189,75 +193,207 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
     places
 }
 
-/// The first menu in `places`.
+/// Whether a setting or DHCP says what to boot, be it for this node or another; a server alone is no word about that.
+pub(super) fn is_named(settings: &Settings, lease: &Lease) -> bool {
+    let said = [
+        &settings.url,
+        &lease.boot_file,
+        &lease.config_file,
+        &lease.path_prefix,
+    ];
+    said.into_iter().any(Option::is_some)
+}
+
+/// What came of asking for one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The server says that there is no such file: 404, 410, TFTP's "file not found".
+    Absent,
+    /// 403 or TFTP's "access violation". Some servers say that of files that are not there, others of those that are.
+    Forbidden,
+    /// Nobody is there to ask, or nobody knows where.
+    Nobody,
+    /// What web servers say that have other business than boot files: a login, HTTPS for everything, a page.
+    Foreign,
+    /// Anything else: the file may well be there, and this node's.
+    Trouble,
+    /// A URL that cannot be fetched.
+    Unusable,
+}
+
+/// What was heard before in the same search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Heard {
+    /// Of another name in this place: that it is not there.
+    absence: bool,
+    /// Of another name in this place: that it is forbidden.
+    refusal: bool,
+    /// Anything at all from this server by this protocol.
+    server: bool,
+    /// Anything of use from the web server of the same host.
+    web: bool,
+}
+
+/// Where the search goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// With the next name.
+    Name,
+    /// With the next server: this one has nothing to say by this protocol.
+    Server,
+    /// Nowhere: this failure ends it.
+    Fail,
+    /// Nowhere: the refusal heard before was one, for what is absent here is said to be absent.
+    Refused,
+}
+
+/// What follows from an outcome: `docs/src/servers.md` has the same table.
 ///
-/// An absent file (404 and the like) lets the next name be tried. Anything else, a server that does not answer or a
-/// file that is no menu, ends its place: the names that follow are more general, and must not be booted in its stead
-/// because of a hiccup. Of a server that nobody answers for, nothing else is asked by the same protocol; and where that
-/// was a guess, it says nothing as long as the other protocol knows better.
-pub(super) fn first(places: &[Place], scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
+/// The names that follow are more general, and the next servers hold other nodes' menus too; so they are asked only when
+/// this one is known to have nothing for this node.
+const fn next(by: By, named: bool, outcome: Outcome, heard: Heard) -> Next {
+    match (outcome, by) {
+        (Outcome::Absent, _) if heard.refusal => Next::Refused,
+        (Outcome::Absent, _) => Next::Name,
+        // The web server is a guess. Before it has said a word about boot files its refusals mean none either; TFTP is
+        // what a path in DHCP stands for, and is asked for the same names.
+        (Outcome::Nobody, By::Guess) => Next::Server,
+        (Outcome::Forbidden | Outcome::Foreign, By::Guess) if !heard.server => Next::Server,
+        (Outcome::Forbidden, By::Guess) => Next::Fail,
+        // As long as it says so of everything it is a store that does not tell what it has.
+        (Outcome::Forbidden, _) if named || heard.absence => Next::Fail,
+        (Outcome::Forbidden, _) => Next::Name,
+        // A site without TFTP, unless the host is not there at all.
+        (Outcome::Nobody, By::Tftp) if heard.web => Next::Server,
+        (Outcome::Unusable, _) if !named => Next::Name,
+        (Outcome::Nobody | Outcome::Foreign | Outcome::Trouble | Outcome::Unusable, _) => Next::Fail,
+    }
+}
+
+impl Outcome {
+    fn of(fault: &Fault) -> Self {
+        match fault {
+            Fault::Fetch(error) if error.is_forbidden() => Self::Forbidden,
+            Fault::Fetch(error) if error.is_absent() => Self::Absent,
+            Fault::Fetch(error) if error.is_unreachable() => Self::Nobody,
+            Fault::Fetch(error) if error.is_foreign() => Self::Foreign,
+            Fault::Content(_, Content::Html) => Self::Foreign,
+            Fault::Url(_) => Self::Unusable,
+            Fault::Fetch(_) | Fault::Content(..) | Fault::NoEntries(_) | Fault::Bound(..) => Self::Trouble,
+        }
+    }
+}
+
+/// The first menu in `places`; `named` as [`is_named`] says.
+///
+/// An absent file leads to the next name and the next place, trouble ends the search: see [`next`]. Of a server that
+/// nobody answers for, nothing else is asked by the same protocol.
+pub(super) fn first(
+    places: &[Place],
+    named: bool,
+    scratch: &mut [u8],
+    get: &mut Get<'_>,
+) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
-    let mut fault: Option<Fault> = None;
+    // What is told when there is nothing anywhere: that a named file is absent, else that the last name is, else that
+    // nobody answered.
+    let mut missed: Option<Fault> = None;
     let mut absence: Option<Fault> = None;
     let mut silence: Option<Fault> = None;
-    let mut dead: Vec<Url> = Vec::new();
-    for place in places {
-        for url in &place.urls {
-            if let Ok(url) = url
-                && dead.iter().any(|dead| dead.same_origin(url))
-            {
-                break;
+    let (mut answered, mut skipped): (Vec<&Url>, Vec<&Url>) = (Vec::new(), Vec::new());
+    let among = |urls: &[&Url], url: &Url| urls.iter().any(|other| other.same_origin(url));
+    for (at, place) in places.iter().enumerate() {
+        let mut heard = Heard::default();
+        let mut refusal: Option<Fault> = None;
+        for (index, url) in place.urls.iter().enumerate() {
+            if let Ok(url) = url {
+                if among(&skipped, url) {
+                    break;
+                }
+                tried.push(url);
+                heard.server = among(&answered, url);
+                heard.web = answered
+                    .iter()
+                    .any(|web| web.scheme() == Scheme::Http && web.host() == url.host());
             }
-            tried.extend(url);
-            match menu_at(url, place.base.as_ref(), scratch, get) {
+            let fault = match menu_at(url, place.base.as_ref(), scratch, get) {
                 Ok(found) => {
                     // Why the menu is not from where it should be.
-                    if let Some(fault) = fault {
+                    if let Some(fault) = missed {
                         warn!("menu: {}", fault);
                     }
-                    match &found {
-                        Found::Menu(menu) => {
-                            let entries = menu.entries.len();
-                            info!("menu: {} entries from {} ({})", entries, menu.url, place.source);
-                        }
-                        Found::Script(script) => {
-                            info!("menu: a script from {} ({})", script.url, place.source);
-                        }
-                    }
+                    tell(&found, place.source);
                     return Ok(found);
                 }
-                Err(Fault::Fetch(error)) if error.is_absent() => absence = Some(Fault::Fetch(error)),
-                Err(Fault::Fetch(error)) if error.is_unreachable() => {
-                    dead.push(error.url.clone());
-                    if place.guess {
-                        info!("menu: {}", error);
-                        silence.get_or_insert(Fault::Fetch(error));
-                    } else {
-                        fault.get_or_insert(Fault::Fetch(error));
+                Err(fault) => fault,
+            };
+            let outcome = Outcome::of(&fault);
+            let next = next(place.by, place.named, outcome, heard);
+            if let (Next::Name | Next::Fail, Ok(url)) = (next, url) {
+                answered.push(url);
+            }
+            heard.absence |= outcome == Outcome::Absent;
+            heard.refusal |= outcome == Outcome::Forbidden;
+            match next {
+                Next::Name if place.named => {
+                    missed.get_or_insert(fault);
+                }
+                Next::Name => {
+                    if outcome == Outcome::Forbidden {
+                        refusal.get_or_insert_with(|| fault.clone());
                     }
+                    absence = Some(fault);
+                }
+                Next::Server => {
+                    info!("menu: {}", fault);
+                    silence.get_or_insert(fault);
+                    skipped.extend(url);
                     break;
                 }
-                Err(error) if fault.is_none() => {
-                    fault = Some(error);
-                    break;
-                }
-                Err(error) => {
-                    warn!("menu: {}", error);
-                    break;
+                Next::Fail | Next::Refused => {
+                    let is_last =
+                        index.saturating_add(1) == place.urls.len() && at.saturating_add(1) == places.len();
+                    let fault = match next {
+                        Next::Refused => refusal.unwrap_or(fault),
+                        // Nobody by either protocol: the web server was asked first.
+                        _ if outcome == Outcome::Nobody => {
+                            silence.filter(|_| place.by == By::Tftp).unwrap_or(fault)
+                        }
+                        _ => fault,
+                    };
+                    return Err(Error::Trouble {
+                        named,
+                        more: !is_last,
+                        fault: Box::new(fault),
+                    });
                 }
             }
         }
     }
     let url = |url: Option<&&Url>| url.map(|url| url.to_string()).unwrap_or_default();
-    Err(match fault.or(absence).or(silence) {
+    Err(match missed.or(absence).or(silence) {
         None => Error::NoSource,
         Some(fault) => Error::NotFound {
+            named,
             tried: tried.len(),
             first: url(tried.first()),
             last: url(tried.last()),
             fault: Box::new(fault),
         },
     })
+}
+
+/// What was found, and what named it.
+fn tell(found: &Found, source: &str) {
+    match found {
+        Found::Menu(menu) => {
+            let entries = menu.entries.len();
+            info!("menu: {} entries from {} ({})", entries, menu.url, source);
+        }
+        Found::Script(script) => {
+            info!("menu: a script from {} ({})", script.url, source);
+        }
+    }
 }
 
 fn menu_at(
@@ -281,7 +417,7 @@ fn menu_at(
 }
 
 /// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file.
-fn server_roots(lease: &Lease) -> Vec<Result<Url, url::Error>> {
+fn server_roots(lease: &Lease) -> Vec<Located> {
     let is_path = |name: &Option<String>| name.as_deref().is_some_and(|name| !is_url(name));
     let relative = is_path(&lease.config_file) && lease.path_prefix.is_none();
     let host = if let Some(address) = lease.next_server {
@@ -295,8 +431,11 @@ fn server_roots(lease: &Lease) -> Vec<Result<Url, url::Error>> {
         return Vec::new();
     };
     match Url::on(Scheme::Http, &host, "/") {
-        Ok(root) => vec![Ok(root), Url::on(Scheme::Tftp, &host, "/")],
-        error => vec![error],
+        Ok(root) => vec![
+            (Ok(root), By::Guess),
+            (Url::on(Scheme::Tftp, &host, "/"), By::Tftp),
+        ],
+        error => vec![(error, By::Tftp)],
     }
 }
 
@@ -403,33 +542,23 @@ mod tests {
 
     /// The places as lines: each single URL with its base, and `dir*` for a whole search path.
     fn lines(settings: &Settings, lease: &Lease) -> Vec<String> {
-        let (mut lines, mut autoexec) = (Vec::new(), None);
-        for place in places(settings, lease, &board()) {
-            lines.push(match place.urls.as_slice() {
-                [Ok(url)] if url.path().ends_with("/autoexec.ipxe") => {
-                    autoexec = Some(url.join("./").unwrap());
-                    continue;
-                }
-                [Ok(url)] => match &place.base {
-                    Some(base) => format!("{url} in {base}"),
-                    None => url.to_string(),
-                },
-                [Err(e)] => format!("error {e}"),
-                urls => {
-                    let last = urls.last().unwrap().as_ref().unwrap();
-                    let directory = last.join("../").unwrap();
-                    let expected: Vec<_> = SEARCH_PATH.iter().map(|name| directory.join(name)).collect();
-                    assert_eq!(urls, expected);
-                    assert_eq!(
-                        autoexec.take(),
-                        Some(directory.clone()),
-                        "autoexec.ipxe comes first"
-                    );
-                    format!("{directory}*")
-                }
-            });
-        }
-        lines
+        let places = places(settings, lease, &board());
+        let line = |place: &Place| match place.urls.as_slice() {
+            [Ok(url)] => match &place.base {
+                Some(base) => format!("{url} in {base}"),
+                None => url.to_string(),
+            },
+            [Err(e)] => format!("error {e}"),
+            urls => {
+                let directory = urls[0].as_ref().unwrap().join("./").unwrap();
+                let names = ["autoexec.ipxe"].iter().chain(&SEARCH_PATH);
+                let expected: Vec<_> = names.map(|name| directory.join(name)).collect();
+                assert_eq!(urls, expected);
+                assert!(!place.named);
+                format!("{directory}*")
+            }
+        };
+        places.iter().map(line).collect()
     }
 
     fn from_dhcp(boot_file: &str, config_file: &str, path_prefix: &str, next_server: bool) -> Vec<String> {
@@ -616,38 +745,229 @@ mod tests {
         }
     }
 
+    const BYS: [By; 3] = [By::Url, By::Guess, By::Tftp];
+    const OUTCOMES: [Outcome; 6] = [
+        Outcome::Absent,
+        Outcome::Forbidden,
+        Outcome::Nobody,
+        Outcome::Foreign,
+        Outcome::Trouble,
+        Outcome::Unusable,
+    ];
+
+    /// Every state that [`next`] can be asked about.
+    fn states() -> impl Iterator<Item = (By, bool, Outcome, Heard)> {
+        BYS.into_iter().flat_map(|by| {
+            OUTCOMES.into_iter().flat_map(move |outcome| {
+                (0..32_u8).map(move |bits| {
+                    let bit = |n: u8| bits >> n & 1 == 1;
+                    let heard = Heard {
+                        absence: bit(0),
+                        refusal: bit(1),
+                        server: bit(2),
+                        web: bit(3),
+                    };
+                    (by, bit(4), outcome, heard)
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn the_search_goes_on_for_these_reasons_and_no_other() {
+        for (by, named, outcome, heard) in states() {
+            let expected = match next(by, named, outcome, heard) {
+                Next::Fail | Next::Refused => continue,
+                on => on,
+            };
+            let reasons = [
+                // The server says that there is none, and does not say "forbidden" where it means that.
+                (Next::Name, outcome == Outcome::Absent && !heard.refusal),
+                // It says "forbidden" of everything that a search asks for.
+                (
+                    Next::Name,
+                    outcome == Outcome::Forbidden && !named && !heard.absence && by != By::Guess,
+                ),
+                // A directory of programs for others, in a scheme that is not spoken here.
+                (Next::Name, outcome == Outcome::Unusable && !named),
+                // No web server, or one that knows nothing of boot files: it was a guess.
+                (
+                    Next::Server,
+                    by == By::Guess
+                        && (outcome == Outcome::Nobody
+                            || (!heard.server && matches!(outcome, Outcome::Forbidden | Outcome::Foreign))),
+                ),
+                // A web server that has answered, and no TFTP server beside it.
+                (
+                    Next::Server,
+                    by == By::Tftp && outcome == Outcome::Nobody && heard.web,
+                ),
+            ];
+            let state = (by, named, outcome, heard);
+            assert_eq!(
+                reasons
+                    .iter()
+                    .filter(|(next, holds)| *holds && *next == expected)
+                    .count(),
+                1,
+                "{state:?} leads to {expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn trouble_never_leads_anywhere_and_what_a_url_names_is_not_replaced() {
+        for (by, named, outcome, heard) in states() {
+            let next = next(by, named, outcome, heard);
+            let state = (by, named, outcome, heard);
+            if outcome == Outcome::Trouble || (by == By::Url && named && outcome != Outcome::Absent) {
+                assert_eq!(next, Next::Fail, "{state:?}");
+            }
+            if next == Next::Refused {
+                assert!(heard.refusal && outcome == Outcome::Absent, "{state:?}");
+            }
+        }
+    }
+
+    fn fetch_error(url: &Url, reason: fetch::Reason) -> fetch::Error {
+        let method = fetch::Method::Get;
+        fetch::Error {
+            url: url.clone(),
+            method,
+            reason,
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_kind() {
+        use fetch::{ConnectError, Lost, Reason, TftpError};
+        let url = Url::parse("http://a/").unwrap();
+        let status = |code| Reason::Status {
+            code,
+            phrase: String::new(),
+        };
+        let tftp = |code| {
+            Reason::Tftp(TftpError::Server {
+                code,
+                text: String::new(),
+            })
+        };
+        let here = Ipv4Address::new(192, 0, 2, 2);
+        let cut = Reason::Interrupted {
+            how: Lost::Closed,
+            got: 1,
+            of: Some(2),
+        };
+        let large = Reason::TooLarge { len: None, space: 1 };
+        let cases = [
+            (status(404), Outcome::Absent),
+            (status(410), Outcome::Absent),
+            (tftp(1), Outcome::Absent),
+            (status(403), Outcome::Forbidden),
+            (tftp(2), Outcome::Forbidden),
+            (Reason::Connect(here, ConnectError::Refused), Outcome::Nobody),
+            (
+                Reason::Resolve(crate::resolve::Error::NotFound("h".into())),
+                Outcome::Nobody,
+            ),
+            (Reason::Tftp(TftpError::Refused), Outcome::Nobody),
+            (Reason::Tftp(TftpError::NoAnswer), Outcome::Nobody),
+            (status(401), Outcome::Foreign),
+            (
+                Reason::Redirect(Url::parse("https://a/").unwrap_err()),
+                Outcome::Foreign,
+            ),
+            (status(408), Outcome::Trouble),
+            (status(429), Outcome::Trouble),
+            (status(500), Outcome::Trouble),
+            (status(503), Outcome::Trouble),
+            (tftp(0), Outcome::Trouble),
+            (tftp(3), Outcome::Trouble),
+            (Reason::NoAnswer(Lost::Stalled), Outcome::Trouble),
+            (Reason::RedirectLoop, Outcome::Trouble),
+            (Reason::TooManyRedirects, Outcome::Trouble),
+            (Reason::NoLocation, Outcome::Trouble),
+            (large, Outcome::Trouble),
+            (cut, Outcome::Trouble),
+        ];
+        for (reason, outcome) in cases {
+            let fault = Fault::Fetch(fetch_error(&url, reason));
+            assert_eq!(Outcome::of(&fault), outcome, "{fault}");
+        }
+        for (content, outcome) in [
+            (Content::Html, Outcome::Foreign),
+            (Content::Empty, Outcome::Trouble),
+            (Content::Binary, Outcome::Trouble),
+            (Content::Gzip, Outcome::Trouble),
+            (Content::IpxeScript, Outcome::Trouble),
+        ] {
+            assert_eq!(Outcome::of(&Fault::Content(url.clone(), content)), outcome);
+        }
+        assert_eq!(Outcome::of(&Fault::NoEntries(url)), Outcome::Trouble);
+    }
+
+    /// What a name is answered with where this is told by a function.
+    enum Says {
+        Status(u16),
+        Nothing,
+        Text(&'static str),
+    }
+
+    /// Looks for a menu; also returns what was asked for.
+    fn search(lease: &Lease, says: impl Fn(&str) -> Says) -> (Result<Found, Error>, Vec<String>) {
+        let settings = Settings::default();
+        let mut asked = Vec::new();
+        let places = places(&settings, lease, &board());
+        let named = is_named(&settings, lease);
+        let found = first(&places, named, &mut [0; 4096], &mut |url, into| {
+            let name = url.to_string();
+            asked.push(name.clone());
+            let address = Ipv4Address::new(192, 0, 2, 2);
+            match says(&name) {
+                Says::Status(code) => Err(failed(url, code)),
+                Says::Nothing => Err(fetch_error(
+                    url,
+                    match url.scheme() {
+                        Scheme::Http => fetch::Reason::Connect(address, fetch::ConnectError::Refused),
+                        Scheme::Tftp => fetch::Reason::Tftp(fetch::TftpError::NoAnswer),
+                    },
+                )),
+                Says::Text(text) => {
+                    into[..text.len()].copy_from_slice(text.as_bytes());
+                    Ok(crate::fetch::Response {
+                        url: url.clone(),
+                        len: text.len(),
+                    })
+                }
+            }
+        });
+        (found, asked)
+    }
+
     /// Looks for a menu where only some origins answer, and those with 404.
     fn knock(lease: &Lease, alive: &[&str]) -> (String, Vec<String>) {
-        let mut asked = Vec::new();
-        let places = places(&Settings::default(), lease, &board());
-        let error = first(&places, &mut [0; 64], &mut |url, _| {
-            asked.push(url.to_string());
-            let mut error = failed(url, 404);
-            if !alive.iter().any(|origin| url.to_string().starts_with(origin)) {
-                let address = Ipv4Address::new(192, 0, 2, 2);
-                error.reason = match url.scheme() {
-                    Scheme::Http => fetch::Reason::Connect(address, fetch::ConnectError::Refused),
-                    Scheme::Tftp => fetch::Reason::Tftp(fetch::TftpError::NoAnswer),
-                };
+        let (found, asked) = search(lease, |name| {
+            match alive.iter().any(|origin| name.starts_with(origin)) {
+                true => Says::Status(404),
+                false => Says::Nothing,
             }
-            Err(error)
         });
-        (error.unwrap_err().to_string(), asked)
+        (found.unwrap_err().to_string(), asked)
     }
 
     #[test]
     fn a_dead_port_is_knocked_on_once() {
         let lease = dhcp("pi/menu.cfg", "", "", true);
         let (line, asked) = knock(&lease, &["tftp://"]);
-        assert_eq!(asked.len(), 1 + 31, "{asked:?}");
+        assert_eq!(asked.len(), 1 + 1 + 30, "{asked:?}");
         assert!(
-            line.ends_with("fetch: GET tftp://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
+            line.ends_with("fetch: GET tftp://192.0.2.2/pi/menu.cfg: 404 Phrase"),
             "{line}"
         );
         let (line, asked) = knock(&lease, &["http://"]);
-        assert_eq!(asked.len(), 31 + 1, "{asked:?}");
+        assert_eq!(asked.len(), 1 + 30 + 1, "{asked:?}");
         assert!(
-            line.ends_with("fetch: GET http://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
+            line.ends_with("fetch: GET http://192.0.2.2/pi/menu.cfg: 404 Phrase"),
             "{line}"
         );
         let (line, asked) = knock(&lease, &[]);
@@ -655,16 +975,152 @@ mod tests {
             asked,
             ["http://192.0.2.2/pi/menu.cfg", "tftp://192.0.2.2/pi/menu.cfg"]
         );
+        assert!(line.contains("menu.cfg: 192.0.2.2: connection refused"), "{line}");
+        // What DHCP itself says is no guess.
+        let (line, asked) = knock(&dhcp("http://a/menu", "", "", true), &["tftp://", "http://192"]);
+        assert_eq!(asked, ["http://a/menu"]);
         assert!(
-            line.ends_with("menu.cfg: 192.0.2.2: connection refused"),
+            line.contains("fetch: GET http://a/menu: 192.0.2.2: connection refused"),
             "{line}"
         );
-        // What DHCP itself says is no guess.
-        let (line, asked) = knock(&dhcp("http://a/menu", "", "", true), &["tftp://"]);
-        assert_eq!(asked.len(), 2 + 15, "{asked:?}");
+    }
+
+    const WIPE: &str = "DEFAULT wipe\nLABEL wipe\nLINUX wipe\n";
+
+    #[test]
+    fn no_trouble_with_what_dhcp_names_lets_the_default_beside_it_boot() {
+        for (lease, named) in [
+            (
+                dhcp("http://a/boot.ipxe?mac=1", "", "", true),
+                "http://a/boot.ipxe?mac=1",
+            ),
+            (dhcp("", "http://b/pi.cfg", "http://a/", true), "http://b/pi.cfg"),
+            (dhcp("", "pi.cfg", "http://a/", true), "http://a/pi.cfg"),
+            (
+                dhcp("node/menu.cfg", "", "", true),
+                "tftp://192.0.2.2/node/menu.cfg",
+            ),
+        ] {
+            for code in [400, 401, 403, 429, 500, 502, 503] {
+                let (found, asked) = search(&lease, |name| match name {
+                    name if name == named => Says::Status(code),
+                    name if name.ends_with("/default") => Says::Text(WIPE),
+                    _ => Says::Status(404),
+                });
+                assert_eq!(asked.last().map(String::as_str), Some(named));
+                assert_eq!(
+                    found.unwrap_err().to_string(),
+                    format!("menu: fetch: GET {named}: {code} Phrase; nothing else is booted in its stead")
+                );
+            }
+            for text in ["", "<html>", "#!ipxe", "\0", "hello"] {
+                let (found, _) = search(&lease, |name| match name {
+                    name if name == named => Says::Text(text),
+                    name if name.ends_with("/default") => Says::Text(WIPE),
+                    _ => Says::Status(404),
+                });
+                let line = found.unwrap_err().to_string();
+                assert!(line.starts_with(&format!("menu: {named}: ")), "{line}");
+            }
+            // Absent it is searched for, as PXELINUX does with option 209.
+            let (found, _) = search(&lease, |name| match name.ends_with("/default") {
+                true => Says::Text(WIPE),
+                false => Says::Status(404),
+            });
+            assert!(found.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_fetched_is_not_replaced() {
+        for lease in [
+            dhcp("https://a/menu", "", "", true),
+            dhcp("", "https://a/menu", "", true),
+            dhcp("", "", "https://a/", true),
+        ] {
+            let (found, asked) = search(&lease, |_| Says::Text(WIPE));
+            let line = found.unwrap_err().to_string();
+            assert!(line.contains("scheme not supported"), "{line}");
+            assert_eq!(asked, [""; 0]);
+        }
+        // Where a program for others lies is no place that anybody named.
+        let lease = dhcp("https://a/snp.efi", "", "", true);
+        assert_eq!(base(search(&lease, |_| Says::Text(WIPE)).0), "http://192.0.2.2/");
+    }
+
+    #[test]
+    fn forbidden_is_absent_only_where_everything_is() {
+        let own = "http://a/pxelinux.cfg/01-dc-a6-32-ec-fc-3c";
+        let lease = dhcp("", "", "http://a/", false);
+        // A store that does not tell what it has.
+        let (found, asked) = search(&lease, |name| match name.ends_with("/default") {
+            true => Says::Text(WIPE),
+            false => Says::Status(403),
+        });
+        assert_eq!((base(found).as_str(), asked.len()), ("http://a/", 15));
+        // A file that nobody may read, on a server that says 404 of what it does not have.
+        for (forbidden, asks) in [(own, 3), ("http://a/autoexec.ipxe", 2)] {
+            let (found, asked) = search(&lease, |name| match name {
+                name if name == forbidden => Says::Status(403),
+                name if name.ends_with("/default") => Says::Text(WIPE),
+                _ => Says::Status(404),
+            });
+            assert_eq!(asked.len(), asks, "{forbidden}");
+            assert_eq!(
+                found.unwrap_err().to_string(),
+                format!("menu: fetch: GET {forbidden}: 403 Phrase; nothing else is booted in its stead")
+            );
+        }
+    }
+
+    #[test]
+    fn a_web_server_with_other_business_leaves_it_to_tftp() {
+        let lease = dhcp("pxelinux.0", "", "", true);
+        let says = |answer: fn() -> Says| {
+            move |name: &str| match name {
+                name if name.starts_with("http") => answer(),
+                name if name.ends_with("/default") => Says::Text(WIPE),
+                _ => Says::Status(404),
+            }
+        };
+        for answer in [
+            || Says::Status(401),
+            || Says::Status(403),
+            || Says::Text("<html>Router</html>"),
+            || Says::Nothing,
+        ] {
+            let (found, asked) = search(&lease, says(answer));
+            assert_eq!((base(found).as_str(), asked.len()), ("tftp://192.0.2.2/", 1 + 15));
+        }
+        // One that is out of order may be the one that has this node's menu.
+        let (found, asked) = search(&lease, says(|| Says::Status(503)));
+        assert!(found.is_err());
+        assert_eq!(asked.len(), 1);
+        // So may one that has said of a file that it is not there.
+        for answer in [|| Says::Status(401), || Says::Text("<html>Log in</html>")] {
+            let (found, asked) = search(&lease, |name| match name {
+                name if name.starts_with("tftp") => Says::Text(WIPE),
+                name if name.ends_with("autoexec.ipxe") => Says::Status(404),
+                _ => answer(),
+            });
+            assert!(found.is_err());
+            assert_eq!(asked.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_router_that_names_nothing_is_told_of_as_such() {
+        let lease = dhcp("", "", "", true);
+        for (alive, asks) in [(&["http://", "tftp://"][..], 30), (&["tftp://"], 16), (&[], 2)] {
+            let (line, asked) = knock(&lease, alive);
+            assert!(line.starts_with("menu: DHCP named nothing to boot"), "{line}");
+            assert!(!line.contains("places"), "{line}");
+            assert_eq!(asked.len(), asks);
+        }
         assert!(
-            line.ends_with("fetch: GET http://a/menu: 192.0.2.2: connection refused"),
-            "{line}"
+            Error::NoSource
+                .to_string()
+                .starts_with("menu: DHCP named nothing to boot")
         );
     }
 
@@ -680,7 +1136,7 @@ mod tests {
     fn look(lease: &Lease, files: &[(&str, Result<&str, u16>)]) -> (Result<Found, Error>, Vec<String>) {
         let mut asked = Vec::new();
         let places = places(&Settings::default(), lease, &board());
-        let menu = first(&places, &mut [0; 4096], &mut |url, into| {
+        let menu = first(&places, true, &mut [0; 4096], &mut |url, into| {
             asked.push(url.to_string());
             let file = files.iter().find(|(name, _)| *name == url.to_string());
             let text = file
@@ -700,7 +1156,7 @@ mod tests {
         let (menu, asked) = look(
             &dhcp("", "", "http://a/", false),
             &[
-                ("http://a/pxelinux.cfg/C000025B", Err(403)),
+                ("http://a/pxelinux.cfg/C000025B", Err(410)),
                 ("http://a/pxelinux.cfg/C0", Ok("LABEL a\nLINUX Image\n")),
             ],
         );
@@ -709,7 +1165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_in_trouble_ends_its_place_so_that_no_more_general_menu_boots_instead() {
+    fn a_server_in_trouble_ends_the_search_so_that_no_more_general_menu_boots_instead() {
         let default = ("http://a/pxelinux.cfg/default", Ok("LABEL wipe\n"));
         let trouble = ("http://a/pxelinux.cfg/01-dc-a6-32-ec-fc-3c", Err(503));
         let (menu, asked) = look(&dhcp("", "", "http://a/", false), &[default, trouble]);
@@ -717,23 +1173,10 @@ mod tests {
         assert_eq!(
             menu.unwrap_err().to_string(),
             format!(
-                "menu: none in 3 places, from http://a/autoexec.ipxe to http://a/{}; {}",
-                SEARCH_PATH[1],
+                "menu: {}; nothing else is booted in its stead",
                 failed(&Url::parse(trouble.0).unwrap(), 503)
             )
         );
-    }
-
-    #[test]
-    fn what_is_no_menu_leads_to_the_next_place() {
-        let (menu, _) = look(
-            &dhcp("http://a/boot.cfg", "pi.cfg", "http://b/", false),
-            &[
-                ("http://a/boot.cfg", Ok("<html>")),
-                ("http://b/pi.cfg", Ok("LABEL a\nINCLUDE missing\nLINUX Image\n")),
-            ],
-        );
-        assert_eq!(base(menu), "http://b/");
     }
 
     #[test]
@@ -758,16 +1201,13 @@ mod tests {
     }
 
     #[test]
-    fn when_nothing_is_found_the_first_real_failure_is_the_one_line() {
-        let (menu, asked) = look(
-            &dhcp("http://a/boot.ipxe", "", "", true),
-            &[("http://a/boot.ipxe", Ok("<html>"))],
-        );
-        assert_eq!(asked.len(), 46);
+    fn when_nothing_is_found_the_named_file_is_the_one_line() {
+        let (menu, asked) = look(&dhcp("http://a/boot.ipxe", "", "", true), &[]);
+        assert_eq!(asked.len(), 1 + 3 * 15);
         assert_eq!(
             menu.unwrap_err().to_string(),
             "menu: none in 46 places, from http://a/boot.ipxe to tftp://192.0.2.2/pxelinux.cfg/default; \
-             http://a/boot.ipxe: expected an iPXE script or a PXELINUX menu, got an HTML page"
+             fetch: GET http://a/boot.ipxe: 404 Phrase"
         );
         assert_eq!(look(&lease(), &[]).0.unwrap_err(), Error::NoSource);
         let (menu, _) = look(&dhcp("https://a/menu", "", "", false), &[]);
@@ -784,7 +1224,7 @@ mod tests {
             &dhcp("http://a/menu", "", "", false),
             &board(),
         );
-        let menu = first(&places, &mut [0; 64], &mut |_, into| {
+        let menu = first(&places, true, &mut [0; 64], &mut |_, into| {
             into[..8].copy_from_slice(b"LABEL a\n");
             Ok(crate::fetch::Response {
                 url: Url::parse("http://b/x/pxelinux.cfg/y").unwrap(),

@@ -92,13 +92,24 @@ pub enum Error {
     NoSource,
     /// No menu in any of `tried` places, from the first to the last URL (or what should have been one).
     NotFound {
+        /// Whether a setting or DHCP said what to boot.
+        named: bool,
         /// How many URLs were tried.
         tried: usize,
         /// The first of them.
         first: String,
         /// The last of them.
         last: String,
-        /// What was wrong: the first failure that was more than absence, else the last absence.
+        /// What was wrong: that a named file is absent, else the last absence, else that nobody answers.
+        fault: Box<Fault>,
+    },
+    /// Where a menu may well be, something else than its absence is in the way.
+    Trouble {
+        /// Whether a setting or DHCP said what to boot.
+        named: bool,
+        /// Whether there are other places, which are not asked in its stead.
+        more: bool,
+        /// What is in the way.
         fault: Box<Fault>,
     },
     /// The entry (as shown) that was chosen cannot boot here.
@@ -141,6 +152,8 @@ pub enum Content {
     Html,
     /// Not text.
     Binary,
+    /// Compressed, by the server or as a file.
+    Gzip,
     /// Nothing.
     Empty,
 }
@@ -165,15 +178,25 @@ impl fmt::Display for Error {
         f.write_str("menu: ")?;
         match self {
             Self::NoSource => f.write_str(
-                "nothing says where it is: DHCP gave no boot file, option 209 or 210 or next server, and bramble.url is not set",
+                "DHCP named nothing to boot: no boot file, option 209 or 210 or next server; and bramble.url is not set",
             ),
-            Self::NotFound { tried: 0 | 1, fault, .. } => fault.fmt(f),
+            Self::NotFound { named: false, first, last, fault, .. } => {
+                f.write_str("DHCP named nothing to boot (no boot file, option 209 or 210), ")?;
+                write!(f, "and its server has nothing from {first} to {last}; {fault}")
+            }
+            Self::Trouble { named: false, fault, .. } => {
+                f.write_str("DHCP named nothing to boot (no boot file, option 209 or 210), ")?;
+                write!(f, "and its server is of no help: {fault}")
+            }
+            Self::NotFound { tried: 0 | 1, fault, .. } | Self::Trouble { more: false, fault, .. } => fault.fmt(f),
             Self::NotFound {
                 tried,
                 first,
                 last,
                 fault,
+                ..
             } => write!(f, "none in {tried} places, from {first} to {last}; {fault}"),
+            Self::Trouble { fault, .. } => write!(f, "{fault}; nothing else is booted in its stead"),
             Self::Unsupported(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::Reference(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::TooManyFiles(entry) => {
@@ -214,6 +237,7 @@ impl fmt::Display for Content {
             Self::IpxeScript => "what resembles an iPXE script, but its first line is not #!ipxe",
             Self::Html => "an HTML page",
             Self::Binary => "binary data",
+            Self::Gzip => "gzip-compressed data: serve it unpacked, and without Content-Encoding",
             Self::Empty => "an empty file",
         })
     }
@@ -250,7 +274,8 @@ pub fn find<N: Device>(
     scratch: &mut [u8],
 ) -> Result<Found, Error> {
     let places = find::places(settings, lease, board);
-    find::first(&places, scratch, &mut |url, into| {
+    let named = find::is_named(settings, lease);
+    find::first(&places, named, scratch, &mut |url, into| {
         fetcher.get(net, url, into, &mut |_done, _total| ())
     })
 }

@@ -107,6 +107,8 @@ fn foreign(text: &[u8]) -> Option<Content> {
         Some(Content::Empty)
     } else if start.starts_with(b"#!ipxe") || start.starts_with(b"#!gpxe") {
         Some(Content::IpxeScript)
+    } else if crate::load::gzip::is_gzip(text) {
+        Some(Content::Gzip)
     } else if text.contains(&0) {
         Some(Content::Binary)
     } else if start.starts_with(b"<") {
