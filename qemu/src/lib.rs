@@ -35,6 +35,7 @@ mod machine;
 mod monitor;
 pub mod payload;
 pub mod profile;
+pub mod syslinux;
 mod u_boot;
 
 pub use board::Board;

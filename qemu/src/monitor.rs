@@ -81,6 +81,20 @@ impl Monitor {
             .with_context(|| format!("monitor: system timer: {answer}"))
     }
 
+    /// A PC's clock, which began at midnight: what time of day it is, to the second.
+    pub fn time_of_day(&mut self) -> Result<Duration> {
+        let time = self.ask("qom-get", r#"{"path": "/machine", "property": "rtc-time"}"#)?;
+        let field = |name: &str| {
+            let (_, rest) = time.split_once(&format!("\"tm_{name}\": "))?;
+            rest.split([',', '}']).next()?.parse::<u64>().ok()
+        };
+        let fields = (field("hour"), field("min"), field("sec"));
+        let (Some(hours), Some(minutes), Some(seconds)) = fields else {
+            bail!("monitor: rtc-time: {time}");
+        };
+        Ok(Duration::from_secs((hours * 60 + minutes) * 60 + seconds))
+    }
+
     /// Holds the machine.
     pub fn stop(&mut self) -> Result<()> {
         self.ask("stop", "{}")?;
@@ -231,6 +245,15 @@ mod tests {
         for rubbish in ["\"\"", "\"x: 0x1\\r\\n\"", "\"x: 1 2\""] {
             assert_eq!(words(rubbish), None);
         }
+    }
+
+    #[test]
+    fn a_pcs_time_of_day_is_read_from_its_clock() {
+        let time = "{\"tm_hour\": 1, \"tm_mday\": 1, \"tm_min\": 2, \"tm_sec\": 3}";
+        let (mut monitor, _far) =
+            answering(&format!("{{\"return\": {time}}}\r\n{{\"return\": 7}}\r\n")).unwrap();
+        assert_eq!(monitor.time_of_day().unwrap(), Duration::from_secs(3723));
+        assert!(monitor.time_of_day().is_err());
     }
 
     #[test]

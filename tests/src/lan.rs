@@ -96,6 +96,7 @@ type Action = Box<dyn FnOnce()>;
 struct World {
     now: Instant,
     limit: Instant,
+    given_up: Option<Instant>,
     sequence: u64,
     on_the_wire: BTreeMap<(Instant, u64), (Port, Vec<u8>)>,
     inbox: std::collections::VecDeque<Vec<u8>>,
@@ -111,6 +112,10 @@ struct World {
     looks: u64,
 }
 
+/// What a session unwinds with that ran for longer than anybody wanted to see.
+#[derive(Debug)]
+pub struct GivenUp;
+
 /// The LAN; clones are the same LAN.
 #[derive(Clone)]
 pub struct Lan(Rc<RefCell<World>>);
@@ -122,6 +127,7 @@ impl Lan {
         Self(Rc::new(RefCell::new(World {
             now: Instant::ZERO,
             limit: Instant::ZERO + Duration::from_secs(3600),
+            given_up: None,
             sequence: 0,
             on_the_wire: BTreeMap::new(),
             inbox: std::collections::VecDeque::new(),
@@ -148,6 +154,11 @@ impl Lan {
     /// A session still running then is a hang: the test fails.
     pub fn limit(&self, limit: Duration) {
         self.0.borrow_mut().limit = Instant::ZERO + limit;
+    }
+
+    /// From here on the session is of no interest: it unwinds with [`GivenUp`], for the caller to catch.
+    pub fn give_up(&self, at: Duration) {
+        self.0.borrow_mut().given_up = Some(Instant::ZERO + at);
     }
 
     /// Plugs a host in; the returned handle is for its settings and its log.
@@ -333,6 +344,10 @@ impl World {
             "the watchdog bites: last kicked at {}, and the node sleeps until {to}",
             self.kicked
         );
+        if self.given_up.is_some_and(|at| to > at) {
+            // Nothing went wrong: no message.
+            std::panic::resume_unwind(Box::new(GivenUp));
+        }
         assert!(
             to <= self.limit,
             "the session still runs at its limit of virtual time, {}",

@@ -1,9 +1,10 @@
-//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | qemu`.
+//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | campaign | qemu`.
 
 mod apt;
 mod bench;
 mod boot;
 mod builtin;
+mod campaign;
 mod elf;
 mod emulator;
 mod fuzz;
@@ -44,6 +45,8 @@ cargo xtask bench    boot (default): throughput beside Linux's, time and instruc
 cargo xtask soak     a million faults at each NIC of ours on the release image, and the right bytes all the same
     --board NAME     this board only; may be repeated
     --faults N       so many at each
+cargo xtask campaign menus  generated menus on Debian's Syslinux, which boots what our reference says
+    --count N        so many (default 500)
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options
@@ -93,6 +96,7 @@ fn run() -> Result<ExitCode> {
             test::run()
         }
         "soak" => soak::run(&soak::Options::parse(&mut arguments)?),
+        "campaign" => campaign::run(&mut arguments),
         "bench" => bench::run(&bench::Options::parse(&mut arguments)?),
         unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
     }

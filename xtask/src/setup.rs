@@ -173,7 +173,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 19] = [
+const PACKAGES: [Package; 22] = [
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
@@ -273,10 +273,26 @@ const PACKAGES: [Package; 19] = [
         proof: "nginx",
         goal: Goal::Test,
     },
+    // A PC, and Syslinux for it, to compare with.
+    Package {
+        name: "qemu-system-x86",
+        proof: "qemu-system-i386",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "pxelinux",
+        proof: "/usr/lib/PXELINUX/pxelinux.0",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "syslinux-common",
+        proof: "/usr/lib/syslinux/modules/bios/menu.c32",
+        goal: Goal::Test,
+    },
 ];
 
 impl Package {
-    /// False for Debian's keys, which serve nothing but apt.
+    /// False for files that are of no use to others than Debian, or have no one place elsewhere.
     fn is_program(&self) -> bool {
         !self.proof.starts_with('/')
     }
@@ -389,6 +405,7 @@ mod tests {
                 "needs the program fdtoverlay (Debian: device-tree-compiler)",
                 "needs the program mkimage (Debian: u-boot-tools)",
                 "needs the program nginx (Debian: nginx-light)",
+                "needs the program qemu-system-i386 (Debian: qemu-system-x86)",
             ]
         );
     }

@@ -52,6 +52,7 @@ mod randomness;
 mod script;
 mod servers;
 mod soak;
+mod syslinux;
 mod terminal;
 mod uboot;
 

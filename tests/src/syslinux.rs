@@ -1,0 +1,846 @@
+//! What Syslinux would boot: a decision of its own, from files to the file that is asked for when nobody presses a key.
+//!
+//! It shares no code with the firmware. Syslinux has two readers: its core, which has a prompt, and the menu modules,
+//! which read the same files again by rules of their own. `tests/tests/emulated/syslinux.rs` compares this with Syslinux
+//! itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The files that a server has, by name.
+pub type Files = BTreeMap<String, String>;
+
+/// Menus lead to each other at most so often, and files include each other at most so deep.
+const DEEPEST: usize = 16;
+
+/// Modules that are there.
+const MODULES: [&str; 2] = ["menu.c32", "vesamenu.c32"];
+
+/// Endings of programs that are not Linux kernels.
+const ENDINGS: [&str; 6] = [".c32", ".img", ".bss", ".bin", ".bs", ".0"];
+
+/// What boots, or is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// A file, with what it would be for.
+    File(String, Kind),
+    /// The machine's own disk.
+    Disk,
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A kernel.
+    Kernel,
+    /// A module of Syslinux.
+    Module,
+    /// Another program for a PC.
+    Program,
+}
+
+/// What becomes of a menu when nobody presses a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// What is tried; nothing when a person is waited for.
+    pub first: Option<Start>,
+    /// What is tried when that failed at once.
+    pub then: Option<Start>,
+    /// Whether that was settled by the one who ran it, and nobody else's ONERROR counts.
+    settled: bool,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = |f: &mut fmt::Formatter<'_>, start: &Start| match start {
+            Start::File(name, _) => f.write_str(name),
+            Start::Disk => f.write_str("the disk"),
+        };
+        match &self.first {
+            Some(first) => start(f, first)?,
+            None => f.write_str("nothing")?,
+        }
+        if let Some(then) = &self.then {
+            f.write_str(", then ")?;
+            start(f, then)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rules, each of which can be broken: a comparison that does not notice has not seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Rule {
+    DefaultBeatsMenuDefaultUnderUi,
+    DefaultNeedsUiInAModule,
+    LastMenuDefaultWins,
+    FirstEntryIsTheDefault,
+    FirstOfTwoLabelsWins,
+    LastDefaultWins,
+    CaseOfLabelsCounts,
+    PasswordsAreNotAskedFor,
+    ADefaultThatIsForPcsStands,
+    CommentsEndWithTheirLine,
+    NoTimeoutWaits,
+    OnTimeoutBeatsTheDefault,
+    HiddenLabelsAreNoDefaultInAModule,
+    HiddenLabelsHaveNoPlace,
+    DisabledLabelsHaveNoName,
+    ADisabledFirstEntryStopsTheClock,
+    SeparatorsEndALabel,
+    TextIsNotRead,
+    ASubmenuIsNoDefault,
+    TheMenuOfTheDefaultIsShown,
+    PromptWaits,
+    NoDefaultBootsNothing,
+    LastKernelWins,
+    OnErrorFollows,
+    TimeoutsAreTheMenus,
+    LabelsEndAtABlankInTheCore,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 26] = [
+        Self::DefaultBeatsMenuDefaultUnderUi,
+        Self::DefaultNeedsUiInAModule,
+        Self::LastMenuDefaultWins,
+        Self::FirstEntryIsTheDefault,
+        Self::FirstOfTwoLabelsWins,
+        Self::LastDefaultWins,
+        Self::CaseOfLabelsCounts,
+        Self::PasswordsAreNotAskedFor,
+        Self::ADefaultThatIsForPcsStands,
+        Self::CommentsEndWithTheirLine,
+        Self::NoTimeoutWaits,
+        Self::OnTimeoutBeatsTheDefault,
+        Self::HiddenLabelsAreNoDefaultInAModule,
+        Self::HiddenLabelsHaveNoPlace,
+        Self::DisabledLabelsHaveNoName,
+        Self::ADisabledFirstEntryStopsTheClock,
+        Self::SeparatorsEndALabel,
+        Self::TextIsNotRead,
+        Self::ASubmenuIsNoDefault,
+        Self::TheMenuOfTheDefaultIsShown,
+        Self::PromptWaits,
+        Self::NoDefaultBootsNothing,
+        Self::LastKernelWins,
+        Self::OnErrorFollows,
+        Self::TimeoutsAreTheMenus,
+        Self::LabelsEndAtABlankInTheCore,
+    ];
+}
+
+/// Where a menu is read, and what is known there.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'f> {
+    /// What the server has.
+    pub files: &'f Files,
+    /// Whether the machine is a PC. Elsewhere what only a PC can run fails like a kernel that is absent, and ONERROR
+    /// follows; on a PC a module that is absent leads to the prompt.
+    pub is_pc: bool,
+    /// The rule that is broken.
+    pub broken: Option<Rule>,
+}
+
+/// What Syslinux does with the menu `name` among `files`.
+pub fn decide(files: &Files, name: &str) -> Decision {
+    let world = World {
+        files,
+        is_pc: true,
+        broken: None,
+    };
+    world.decide(name)
+}
+
+/// How a reader reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Core,
+    Module,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Does {
+    /// Runs a line: the program's kind, as a word with a dot before it, its name and its arguments.
+    Runs(String),
+    /// Leads to another page.
+    Page,
+    /// Leaves.
+    #[default]
+    Nothing,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    /// What it is found by.
+    name: Option<String>,
+    page: Option<usize>,
+    index: usize,
+    does: Does,
+    disabled: bool,
+    password: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Page {
+    parent: Option<(usize, usize)>,
+    count: usize,
+    default: usize,
+    /// In tenths of a second.
+    timeout: i64,
+    on_timeout: Option<String>,
+    on_error: Option<String>,
+}
+
+/// A label that is being read.
+#[derive(Debug, Clone, Default)]
+struct Label {
+    name: String,
+    kernel: String,
+    kind: Option<&'static str>,
+    append: Option<String>,
+    initrd: Option<String>,
+    hidden: bool,
+    default: bool,
+    disabled: bool,
+    password: bool,
+    elsewhere: Option<Does>,
+}
+
+/// What files said.
+#[derive(Debug, Clone)]
+struct Read {
+    reader: Reader,
+    pages: Vec<Page>,
+    entries: Vec<Entry>,
+    page: usize,
+    label: Option<Label>,
+    append: Option<String>,
+    start: usize,
+    hides: bool,
+    shift_key: bool,
+    default: Option<String>,
+    ui: Option<String>,
+    prompt: i64,
+    implicit: bool,
+    total: i64,
+    /// The core's, whichever page they stand on.
+    timeout: i64,
+    on_timeout: Option<String>,
+    on_error: Option<String>,
+    depth: usize,
+}
+
+/// Where a page's hidden entries are: nowhere.
+const HIDDEN: Option<usize> = None;
+
+fn is_blank(c: char) -> bool {
+    c <= ' ' || c == '\x7f'
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_start_matches(is_blank)
+}
+
+fn first_word(text: &str) -> (&str, &str) {
+    text.find(is_blank).map_or((text, ""), |end| text.split_at(end))
+}
+
+/// The text behind `keyword`, when `line` begins with it.
+fn after<'l>(line: &'l str, keyword: &str) -> Option<&'l str> {
+    let (word, rest) = first_word(line);
+    word.eq_ignore_ascii_case(keyword).then_some(trimmed(rest))
+}
+
+/// The number at the start of `text`; 0 when there is none.
+fn number(text: &str) -> i64 {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    sign * digits[..end].parse::<i64>().unwrap_or(0)
+}
+
+const KINDS: [&str; 11] = [
+    "none",
+    "localboot",
+    "kernel",
+    "linux",
+    "boot",
+    "bss",
+    "pxe",
+    "fdimage",
+    "comboot",
+    "com32",
+    "config",
+];
+
+impl World<'_> {
+    /// What becomes of the menu of this name.
+    pub fn decide(&self, name: &str) -> Decision {
+        self.core(name, 0)
+    }
+
+    fn holds(&self, rule: Rule) -> bool {
+        self.broken != Some(rule)
+    }
+
+    fn read(&self, reader: Reader, names: &[String]) -> Option<Read> {
+        let mut read = Read {
+            reader,
+            pages: vec![Page::default()],
+            entries: Vec::new(),
+            page: 0,
+            label: None,
+            append: None,
+            start: 0,
+            hides: false,
+            shift_key: false,
+            default: None,
+            ui: None,
+            prompt: 0,
+            implicit: true,
+            total: 0,
+            timeout: 0,
+            on_timeout: None,
+            on_error: None,
+            depth: 0,
+        };
+        for name in names {
+            match self.files.get(name) {
+                Some(text) => self.file(&mut read, text),
+                None if reader == Reader::Core => return None,
+                None => {}
+            }
+        }
+        self.record(&mut read);
+        Some(read)
+    }
+
+    fn file(&self, read: &mut Read, text: &str) {
+        if read.depth == DEEPEST {
+            return;
+        }
+        read.depth += 1;
+        let mut in_text = false;
+        let mut joined = String::new();
+        for line in text.split('\n') {
+            let line = line.split('\r').next().unwrap_or_default();
+            let line = trimmed(line);
+            if in_text {
+                in_text = after(line, "endtext").is_none();
+                continue;
+            }
+            if !self.holds(Rule::CommentsEndWithTheirLine)
+                && let Some(start) = line.strip_suffix('\\')
+            {
+                joined.push_str(start);
+                continue;
+            }
+            let line = std::mem::take(&mut joined) + line;
+            if after(&line, "text").is_some() {
+                in_text = self.holds(Rule::TextIsNotRead);
+                continue;
+            }
+            self.line(read, &line);
+        }
+        read.depth -= 1;
+    }
+
+    fn include(&self, read: &mut Read, value: &str, tagged: bool) {
+        let (name, tag) = first_word(value);
+        let tag = trimmed(tag);
+        let file = self.files.get(name).map(String::as_str);
+        let tagged = tagged && !tag.is_empty() && (file.is_some() || read.reader == Reader::Module);
+        let page = read.page;
+        if tagged {
+            self.record(read);
+            self.begin(read);
+        }
+        if let Some(text) = file {
+            self.file(read, text);
+        }
+        if tagged {
+            self.record(read);
+            read.page = page;
+        }
+    }
+
+    fn begin(&self, read: &mut Read) {
+        let parent = read.page;
+        let index = read.pages[parent].count;
+        read.pages[parent].count += 1;
+        read.entries.push(Entry {
+            page: Some(parent),
+            index,
+            does: Does::Page,
+            ..Entry::default()
+        });
+        let page = Page {
+            parent: Some((parent, index)),
+            count: 0,
+            default: 0,
+            ..read.pages[parent].clone()
+        };
+        read.pages.push(page);
+        read.page = read.pages.len() - 1;
+    }
+
+    /// Ends the label.
+    fn record(&self, read: &mut Read) {
+        let Some(label) = read.label.take() else {
+            return;
+        };
+        let page = if label.hidden && self.holds(Rule::HiddenLabelsHaveNoPlace) {
+            HIDDEN
+        } else {
+            Some(read.page)
+        };
+        let index = page.map_or(0, |page| read.pages[page].count);
+        let runs = label.elsewhere.is_none() && !label.disabled;
+        if let Some(page) = page {
+            let page = &mut read.pages[page];
+            page.count += 1;
+            let first = page.default == 0 || self.holds(Rule::LastMenuDefaultWins);
+            if label.default && runs && first {
+                page.default = index;
+            }
+        }
+        let append = label.append.or_else(|| read.append.clone());
+        let append = append.filter(|append| append != "-").unwrap_or_default();
+        let kind = label.kind.map_or(String::new(), |kind| format!(".{kind} "));
+        let initrd = label
+            .initrd
+            .map_or(String::new(), |name| format!(" initrd={name}"));
+        let space = if append.is_empty() { "" } else { " " };
+        let line = format!("{kind}{}{space}{append}{initrd}", label.kernel);
+        let named = !label.disabled || !self.holds(Rule::DisabledLabelsHaveNoName);
+        read.entries.push(Entry {
+            name: Some(label.name).filter(|_| named),
+            page,
+            index,
+            does: label.elsewhere.unwrap_or(Does::Runs(line)),
+            disabled: label.disabled,
+            password: label.password,
+        });
+    }
+
+    fn line(&self, read: &mut Read, line: &str) {
+        if let Some(rest) = after(line, "menu") {
+            self.menu_line(read, rest);
+            return;
+        }
+        if let Some(rest) = after(line, "include") {
+            self.include(read, rest, read.reader == Reader::Module);
+        } else if let Some(rest) = after(line, "append") {
+            let append = Some(rest.to_owned());
+            match &mut read.label {
+                Some(label) => label.append = append,
+                None => read.append = append,
+            }
+        } else if let Some(rest) = after(line, "initrd") {
+            if let Some(label) = &mut read.label {
+                label.initrd = Some(rest.to_owned());
+            }
+        } else if let Some(rest) = after(line, "label") {
+            self.record(read);
+            let whole = read.reader == Reader::Module || !self.holds(Rule::LabelsEndAtABlankInTheCore);
+            let name = if whole { rest } else { first_word(rest).0 };
+            read.label = Some(Label {
+                name: name.to_owned(),
+                kernel: name.to_owned(),
+                ..Label::default()
+            });
+        } else if let Some((kind, rest)) = KINDS.iter().find_map(|kind| Some((*kind, after(line, kind)?))) {
+            let last = self.holds(Rule::LastKernelWins);
+            if let Some(label) = read.label.as_mut().filter(|label| last || label.kind.is_none()) {
+                label.kernel = rest.to_owned();
+                // KERNEL says nothing of what it is.
+                label.kind = Some(kind).filter(|kind| *kind != "kernel" || !last);
+            }
+        } else if let Some(rest) = after(line, "timeout") {
+            read.timeout = number(rest);
+            let page = if self.holds(Rule::TimeoutsAreTheMenus) {
+                read.page
+            } else {
+                0
+            };
+            read.pages[page].timeout = number(rest);
+        } else if let Some(rest) = after(line, "totaltimeout") {
+            read.total = number(rest);
+        } else if let Some(rest) = after(line, "ontimeout") {
+            read.on_timeout = Some(rest.to_owned());
+            read.pages[read.page].on_timeout = Some(rest.to_owned());
+        } else if let Some(rest) = after(line, "default") {
+            if read.default.is_none() || self.holds(Rule::LastDefaultWins) {
+                read.default = Some(rest.to_owned());
+            }
+        } else if let Some(rest) = after(line, "ui") {
+            read.ui = Some(rest.to_owned());
+        } else if read.reader == Reader::Core {
+            if let Some(rest) = after(line, "prompt") {
+                read.prompt = number(rest);
+            } else if let Some(rest) = after(line, "implicit") {
+                read.implicit = number(rest) != 0;
+            } else if let Some(rest) = after(line, "onerror") {
+                read.on_error = Some(rest.to_owned());
+            }
+        }
+    }
+
+    fn menu_line(&self, read: &mut Read, line: &str) {
+        let (page, module) = (read.page, read.reader == Reader::Module);
+        let parent = read.pages[page].parent;
+        if after(line, "default").is_some() {
+            match (&mut read.label, parent) {
+                (Some(label), _) => label.default = true,
+                (None, Some((parent, index))) => read.pages[parent].default = index,
+                (None, None) => {}
+            }
+        } else if after(line, "hide").is_some() {
+            if let Some(label) = &mut read.label {
+                label.hidden = true;
+            }
+        } else if after(line, "passwd").is_some() {
+            if let Some(label) = &mut read.label {
+                label.password = true;
+            }
+        } else if after(line, "disable").is_some() || after(line, "disabled").is_some() {
+            if let Some(label) = &mut read.label {
+                label.disabled = true;
+            }
+        } else if after(line, "separator").is_some() {
+            if self.holds(Rule::SeparatorsEndALabel) {
+                self.record(read);
+            }
+            let index = read.pages[page].count;
+            read.pages[page].count += 1;
+            read.entries.push(Entry {
+                page: Some(page),
+                index,
+                disabled: true,
+                ..Entry::default()
+            });
+        } else if after(line, "begin").is_some() {
+            self.record(read);
+            self.begin(read);
+        } else if after(line, "end").is_some() {
+            self.record(read);
+            if let Some((parent, _)) = read.pages[read.page].parent {
+                read.page = parent;
+            }
+        } else if let Some(rest) = after(line, "include") {
+            self.include(read, rest, true);
+        } else if after(line, "goto").is_some() || (after(line, "exit").is_some() && parent.is_some()) {
+            if let Some(label) = &mut read.label {
+                label.elsewhere = Some(Does::Page);
+            }
+        } else if after(line, "quit").is_some() {
+            if let Some(label) = &mut read.label {
+                label.elsewhere = Some(Does::Nothing);
+            }
+        } else if after(line, "start").is_some() {
+            read.start = page;
+        } else if after(line, "hidden").is_some() {
+            read.hides = true;
+        } else if after(line, "shiftkey").is_some() {
+            read.shift_key = true;
+        } else if let Some(rest) = after(line, "onerror") {
+            read.pages[page].on_error = Some(rest.to_owned());
+            if !module {
+                read.on_error = Some(rest.to_owned());
+            }
+        }
+    }
+
+    /// The label that the first word of `line` names.
+    fn find<'r>(&self, read: &'r Read, line: &str) -> Option<&'r Entry> {
+        let (word, _) = first_word(line);
+        let is = |entry: &&Entry| match entry.name.as_deref() {
+            Some(name) if self.holds(Rule::CaseOfLabelsCounts) => name == word,
+            Some(name) => name.eq_ignore_ascii_case(word),
+            None => false,
+        };
+        if self.holds(Rule::FirstOfTwoLabelsWins) {
+            read.entries.iter().find(is)
+        } else {
+            read.entries.iter().rev().find(is)
+        }
+    }
+
+    /// `line` with the line of the label that it names in place of that.
+    fn spelled_out(&self, read: &Read, line: &str) -> String {
+        match self.find(read, line).map(|entry| &entry.does) {
+            Some(Does::Runs(runs)) => format!("{runs}{}", first_word(line).1),
+            _ => line.to_owned(),
+        }
+    }
+
+    /// The core reads `name`, and does what it does without a person.
+    fn core(&self, name: &str, depth: usize) -> Decision {
+        let nothing = Decision::default();
+        let Some(read) = (depth < DEEPEST)
+            .then(|| self.read(Reader::Core, &[name.to_owned()]))
+            .flatten()
+        else {
+            return Decision::default();
+        };
+        let mut default = read.ui.as_ref().or(read.default.as_ref());
+        let first = read.entries.first().and_then(|entry| entry.name.as_ref());
+        if !self.holds(Rule::NoDefaultBootsNothing) {
+            default = default.or(first);
+        }
+        let waits = read.prompt != 0 && read.ui.is_none() && self.holds(Rule::PromptWaits);
+        if !waits
+            && let Some(line) = default
+            && let Some(decision) = self.command(&read, name, line, depth)
+        {
+            return decision;
+        }
+        // What follows is the prompt.
+        if read.timeout <= 0 && read.total <= 0 {
+            return nothing;
+        }
+        let on_timeout = read.on_timeout.as_ref().filter(|line| !line.is_empty());
+        let line = on_timeout.or(default.filter(|_| waits));
+        line.and_then(|line| self.command(&read, name, line, depth))
+            .unwrap_or(nothing)
+    }
+
+    /// What the core does with a line that was typed, or stands for one; none when the prompt comes back.
+    fn command(&self, read: &Read, name: &str, line: &str, depth: usize) -> Option<Decision> {
+        let found = self.find(read, line);
+        let mut first = match found.map(|entry| &entry.does) {
+            Some(Does::Runs(runs)) => {
+                let arguments = trimmed(first_word(line).1);
+                self.execute(&format!("{runs} {arguments}"), name, depth)
+            }
+            // Nothing that was written for it.
+            Some(_) => return None,
+            None if !read.implicit => None,
+            None => {
+                let (word, rest) = first_word(line);
+                let there = ENDINGS.iter().map(|ending| format!("{word}{ending}"));
+                let there = there
+                    .into_iter()
+                    .find(|name| MODULES.contains(&&**name) || self.files.contains_key(name))
+                    .filter(|_| !ENDINGS.iter().any(|ending| word.ends_with(ending)));
+                let word = there.unwrap_or_else(|| word.to_owned());
+                self.execute(&format!("{word}{rest}"), name, depth)
+            }
+        };
+        let refused = found.is_none() && !read.implicit;
+        let fails = refused || first.as_ref().is_some_and(|first| self.fails(first));
+        if let Some(on_error) = read.on_error.as_ref().filter(|line| !line.is_empty())
+            && fails
+            && self.holds(Rule::OnErrorFollows)
+        {
+            let line = self.spelled_out(read, on_error);
+            let then = self.execute(&line, name, depth + 1);
+            match &mut first {
+                Some(first) => first.then = then.and_then(|then| then.first),
+                None => first = then,
+            }
+        }
+        first
+    }
+
+    /// Runs a program by its line; none when that gives way to the prompt.
+    fn execute(&self, line: &str, config: &str, depth: usize) -> Option<Decision> {
+        let (word, rest) = first_word(line);
+        let rest = trimmed(rest);
+        let by_ending = |name: &str| match ENDINGS.iter().find(|ending| name.ends_with(**ending)) {
+            Some(&".c32") => "com32",
+            Some(&".img") => "fdimage",
+            Some(_) => "boot",
+            None => "linux",
+        };
+        let known = ["none", "comboot"];
+        let kind = KINDS
+            .iter()
+            .find(|kind| word.strip_prefix('.') == Some(**kind) && !known.contains(kind));
+        match kind {
+            Some(&"kernel") => self.run("linux", rest, config, depth),
+            Some(&"com32") => {
+                let (name, arguments) = first_word(rest);
+                let ending = if name.ends_with(".c32") { "" } else { ".c32" };
+                self.run("com32", &format!("{name}{ending}{arguments}"), config, depth)
+            }
+            Some(kind) => self.run(kind, rest, config, depth),
+            None => self.run(by_ending(word), line, config, depth),
+        }
+    }
+
+    fn run(&self, kind: &str, line: &str, config: &str, depth: usize) -> Option<Decision> {
+        let (name, arguments) = first_word(line);
+        let skipped = !self.holds(Rule::ADefaultThatIsForPcsStands);
+        let start = |first: Start| {
+            let first = Some(first).filter(|first| !skipped || matches!(first, Start::File(_, Kind::Kernel)));
+            Some(Decision {
+                first,
+                ..Decision::default()
+            })
+        };
+        let file = |kind| start(Start::File(name.to_owned(), kind));
+        match kind {
+            "localboot" => start(Start::Disk),
+            "com32" if MODULES.contains(&name) => {
+                let files: Vec<String> = arguments
+                    .split(is_blank)
+                    .filter(|name| !name.is_empty())
+                    .map(|name| if name == "~" { config } else { name }.to_owned())
+                    .collect();
+                let files = if files.is_empty() {
+                    vec![config.to_owned()]
+                } else {
+                    files
+                };
+                self.module(&files, config, depth + 1)
+            }
+            "com32" => file(Kind::Module),
+            "config" => Some(settled(self.core(name, depth + 1))),
+            "boot" | "bss" | "pxe" | "fdimage" => file(Kind::Program),
+            _ => file(Kind::Kernel),
+        }
+    }
+
+    /// A menu module shows the menu of these files; none when it ends.
+    fn module(&self, files: &[String], config: &str, depth: usize) -> Option<Decision> {
+        let waits = Some(Decision::default());
+        let Some(mut read) = (depth < DEEPEST)
+            .then(|| self.read(Reader::Module, files))
+            .flatten()
+        else {
+            return waits;
+        };
+        let counts = read.ui.is_some() || !self.holds(Rule::DefaultNeedsUiInAModule);
+        if let Some(line) = read.default.clone().filter(|_| counts) {
+            let found = self.find(&read, &line).map(|entry| (entry.page, entry.index));
+            match found {
+                Some((Some(page), index)) => {
+                    let marked = read.pages[page].default != 0;
+                    if self.holds(Rule::DefaultBeatsMenuDefaultUnderUi) || !marked {
+                        read.pages[page].default = index;
+                    }
+                    if self.holds(Rule::TheMenuOfTheDefaultIsShown) {
+                        read.start = page;
+                    }
+                }
+                Some((HIDDEN, _)) if !self.holds(Rule::HiddenLabelsAreNoDefaultInAModule) => {
+                    let line = self.spelled_out(&read, &line);
+                    return self.execute(&line, config, depth);
+                }
+                _ => {}
+            }
+        }
+        let page = read.pages[read.start].clone();
+        if page.count == 0 {
+            return None;
+        }
+        let on_page = |index: usize| {
+            let is = |entry: &&Entry| entry.page == Some(read.start) && entry.index == index;
+            read.entries.iter().find(is)
+        };
+        let mut chosen = on_page(page.default);
+        let runs = |entry: &&Entry| matches!(entry.does, Does::Runs(_)) && !entry.disabled;
+        let others = || read.entries.iter().filter(|entry| entry.page == Some(read.start));
+        if !self.holds(Rule::FirstEntryIsTheDefault) && page.default == 0 {
+            chosen = others().next_back();
+        }
+        if !self.holds(Rule::ADisabledFirstEntryStopsTheClock) && chosen.is_some_and(|entry| entry.disabled) {
+            chosen = others().find(runs);
+        }
+        if !self.holds(Rule::ASubmenuIsNoDefault) && chosen.is_some_and(|entry| entry.does == Does::Page) {
+            chosen = others().find(runs);
+        }
+        if !self.holds(Rule::PasswordsAreNotAskedFor) && chosen.is_some_and(|entry| entry.password) {
+            chosen = others().filter(runs).find(|entry| !entry.password);
+        }
+        let default = match chosen {
+            Some(entry) if !entry.disabled => match &entry.does {
+                Does::Runs(line) => Some(line.clone()),
+                Does::Page | Does::Nothing => None,
+            },
+            _ => None,
+        };
+        let on_timeout = page.on_timeout.as_ref().map(|line| self.spelled_out(&read, line));
+        // The selection moves on to one that can be chosen, if there is one, and that looks like a key.
+        let moves = chosen.is_some_and(|entry| entry.disabled) && others().any(|entry| !entry.disabled);
+        let timeout = page.timeout > 0 || !self.holds(Rule::NoTimeoutWaits);
+        let line = if read.shift_key {
+            default
+        } else if read.total <= 0 && (!timeout || (moves && !read.hides)) {
+            return waits;
+        } else if self.holds(Rule::OnTimeoutBeatsTheDefault) {
+            on_timeout.or(default)
+        } else {
+            default.or(on_timeout)
+        };
+        let Some(line) = line else {
+            // A hidden menu is shown then, without a clock.
+            let shown = read.hides && !read.shift_key && read.total <= 0;
+            return waits.filter(|_| shown);
+        };
+        let mut decision = self.execute(&line, config, depth)?;
+        if let Some(on_error) = &page.on_error
+            && self.fails(&decision)
+            && self.holds(Rule::OnErrorFollows)
+        {
+            let line = self.spelled_out(&read, on_error);
+            let then = self.execute(&line, config, depth + 1);
+            decision.then = then.and_then(|then| then.first);
+        }
+        Some(settled(decision))
+    }
+
+    /// Whether what was tried gives way to ONERROR.
+    fn fails(&self, decision: &Decision) -> bool {
+        let fails = match &decision.first {
+            Some(Start::File(_, Kind::Module) | Start::Disk) => !self.is_pc,
+            Some(Start::File(..)) => true,
+            None => false,
+        };
+        fails && !decision.settled
+    }
+}
+
+fn settled(decision: Decision) -> Decision {
+    Decision {
+        settled: true,
+        ..decision
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::menus;
+
+    #[test]
+    fn what_syslinux_does_with_the_written_menus() {
+        let written = menus::written();
+        assert!(written.len() >= 30, "{}", written.len());
+        for menu in &written {
+            let decision = decide(&menu.files, menus::MENU).to_string();
+            assert_eq!(decision, menu.boots, "{}", menu.title);
+        }
+    }
+
+    #[test]
+    fn generated_menus_tell_each_broken_rule() {
+        for rule in Rule::ALL {
+            let seen = (0..20_000).map(menus::menu).any(|files| {
+                let broken = World {
+                    files: &files,
+                    is_pc: true,
+                    broken: Some(rule),
+                };
+                broken.decide(menus::MENU) != decide(&files, menus::MENU)
+            });
+            assert!(seen, "{rule:?}");
+        }
+    }
+}

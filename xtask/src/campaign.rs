@@ -1,0 +1,53 @@
+//! The tests that compare what menus boot, on many more menus than a test run has time for.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo;
+use crate::setup::{self, Goal};
+
+/// A test that takes the number of its menus from a variable.
+struct Campaign {
+    binary: &'static str,
+    test: &'static str,
+    variable: &'static str,
+    count: u64,
+}
+
+/// Menus on Syslinux itself.
+const MENUS: Campaign = Campaign {
+    binary: "emulated",
+    test: "syslinux::menus_decide_as_in_syslinux",
+    variable: "BRAMBLE_MENUS",
+    count: 500,
+};
+
+/// Runs the campaign that is named; success when nothing differs.
+pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
+    use lexopt::prelude::*;
+    let (mut campaign, mut count) = (None, None);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
+            Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Some(campaign) = campaign else {
+        bail!("campaign: of what? (menus)");
+    };
+    setup::run(Goal::Test);
+    let mut command = cargo();
+    command
+        .args(["test", "--package", "tests", "--test", campaign.binary])
+        .args(["--", "--exact", "--nocapture", campaign.test])
+        .env(campaign.variable, count.unwrap_or(campaign.count).to_string());
+    let tally = crate::test::tests(&mut command)?;
+    // A test that was skipped has compared nothing.
+    ensure!(
+        tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),
+        "campaign: menus differ, or were not compared"
+    );
+    Ok(ExitCode::SUCCESS)
+}
