@@ -112,16 +112,8 @@ fn attempt<N: Device>(
             };
         }
     };
-    from_menu(
-        net,
-        fetcher,
-        console,
-        memory,
-        board,
-        &seeds,
-        *menu,
-        settings.now.menu_timeout,
-    )
+    let menu = (*menu, settings.now.menu_timeout);
+    from_menu(net, fetcher, console, memory, board, &seeds, menu)
 }
 
 /// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
@@ -133,8 +125,7 @@ fn from_menu<N: Device>(
     mut memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
-    mut menu: Menu,
-    timeout: Option<Duration>,
+    (mut menu, timeout): (Menu, Option<Duration>),
 ) -> Result<Handoff, Error> {
     let mut menus: usize = 0;
     menu.timed(timeout);
@@ -189,12 +180,15 @@ fn from_menu<N: Device>(
 }
 
 /// Whether ONERROR is for this failure of the clock's entry. Where Syslinux would not have failed it is not: the disk that
-/// LOCALBOOT means is there, and a menu that has nothing to boot waits for a person.
+/// LOCALBOOT means is there, and a menu that is not there, or has nothing to boot, waits for a person.
 fn leads_to_onerror(error: &Error) -> bool {
-    let Error::Menu(menu::Error::Unsupported(_, why)) = error else {
-        return true;
-    };
-    !matches!(why, Unsupported::LocalBoot | Unsupported::Nothing)
+    match error {
+        Error::Menu(menu::Error::Load(_)) => false,
+        Error::Menu(menu::Error::Unsupported(_, why)) => {
+            !matches!(why, Unsupported::LocalBoot | Unsupported::Nothing)
+        }
+        _ => true,
+    }
 }
 
 /// Downloads and places what an entry boots.

@@ -135,8 +135,9 @@ fn named(menu: &Menu, pick: &Pick) -> Option<String> {
     let entry = menu.entries.get(pick.entry)?;
     let first = |name: &str| menu.entries.iter().position(|entry| entry.name == name);
     (first(&entry.name)? == pick.entry && !entry.name.is_empty()).then_some(())?;
-    // Nor is a submenu, or what cannot be chosen, found by a name.
-    (!entry.disabled && !matches!(entry.action, Action::Page(_))).then_some(())?;
+    // Nor is a submenu, or what cannot be chosen, found by a name, or is what only a person can take a default.
+    let only_for_people = matches!(entry.action, Action::Page(_) | Action::Quit | Action::Text(_));
+    (!entry.disabled && !only_for_people).then_some(())?;
     (entry.name.trim() == entry.name).then_some(())?;
     if pick.arguments.is_empty() {
         return Some(entry.name.clone());

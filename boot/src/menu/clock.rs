@@ -161,7 +161,7 @@ impl<'t> Text<'t> {
     fn command_line(&self) -> Decision<'t> {
         let u_boot = self.reader == Reader::UBoot;
         let default = match self.default {
-            Some(line) => Some(self.named(line)),
+            Some(line) => self.named(line),
             None => self.unnamed(u_boot),
         };
         let default = default.filter(|boots| self.is_executed(boots));
@@ -176,7 +176,7 @@ impl<'t> Text<'t> {
         let decision = Decision {
             default: default.or_else(|| self.entry_of(self.start).map(|line| Boots::Line(line, ""))),
             clock: default,
-            on_error: on_error.map(|line| self.named(line)),
+            on_error: on_error.and_then(|line| self.named(line)),
             ..self.shown(page.unwrap_or(self.start), last)
         };
         if self.no_escape && default.is_none() {
@@ -184,7 +184,7 @@ impl<'t> Text<'t> {
         }
         if default.is_none() || asks && !self.no_escape {
             let clock = on_timeout
-                .map(|line| self.named(line))
+                .and_then(|line| self.named(line))
                 .filter(|boots| self.is_executed(boots));
             return Decision {
                 // What it names and cannot boot is not the default.
@@ -255,7 +255,7 @@ impl<'t> Text<'t> {
     pub(super) fn resolve(&self, line: &'t str) -> Option<Boots<'t>> {
         match self.reader {
             Reader::Module { .. } => self.command(line),
-            Reader::CommandLine | Reader::UBoot | Reader::Unknown => Some(self.named(line)),
+            Reader::CommandLine | Reader::UBoot | Reader::Unknown => self.named(line),
         }
     }
 
@@ -311,9 +311,8 @@ impl<'t> Text<'t> {
     }
 
     /// What DEFAULT or its like means on the command line. A label's whole name, which may hold blanks in U-Boot, goes before its
-    /// first word, which is all that Syslinux takes for its name; and a first word with more behind it that no label has
-    /// is not taken for another label.
-    pub(super) fn named(&self, line: &'t str) -> Boots<'t> {
+    /// first word, which is all that Syslinux takes for its name; and where only first words are the same, nobody knows.
+    pub(super) fn named(&self, line: &'t str) -> Option<Boots<'t>> {
         let (first, rest) = word(line);
         let whole = self.position(|name| name == line && !name.is_empty());
         let found = match whole {
@@ -326,7 +325,8 @@ impl<'t> Text<'t> {
                 .position(|name| name == first)
                 .map(|found| Boots::Line(found, rest)),
         };
-        found.unwrap_or(Boots::Command(line))
+        let similar = || self.position(|name| word(name).0 == first && !first.is_empty());
+        found.or_else(|| similar().is_none().then_some(Boots::Command(line)))
     }
 
     /// What is the default without DEFAULT: the only label there is; in U-Boot, where ONTIMEOUT is another word for DEFAULT,
@@ -339,10 +339,12 @@ impl<'t> Text<'t> {
             .filter(|(_, line)| line.name.is_some());
         let first = labels.clone().next().map(|(line, _)| Boots::Line(line, ""));
         if u_boot {
-            let on_timeout = self.last.on_timeout.map(|line| self.named(line));
+            if let Some(line) = self.last.on_timeout {
+                return self.named(line);
+            }
             let marked = labels.find(|(_, line)| line.marked);
             let marked = marked.map(|(line, _)| Boots::Line(line, ""));
-            return on_timeout.or(marked).or(first);
+            return marked.or(first);
         }
         first.filter(|_| labels.count() == 1)
     }
@@ -489,6 +491,11 @@ mod tests {
                 "5 s file nowhere",
             ),
             ("DEFAULT b; [a]; [b] MENU QUIT", "nothing"),
+            ("DEFAULT two more; [a]; [two words]", "nothing"),
+            (
+                "DEFAULT menu.c32; IMPLICIT 0; TIMEOUT 50; [a]; [b]",
+                "at once menu.c32",
+            ),
         ]);
     }
 
@@ -597,6 +604,14 @@ mod tests {
                 "UI menu.c32; TIMEOUT 50; MENU SEPARATOR; [b] MENU DEFAULT",
                 "5 s b",
             ),
+            (
+                "UI menu.c32; TIMEOUT 50; IMPLICIT 0; DEFAULT b; [a]; [b]",
+                "nothing",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; TEXT HELP; DEFAULT b; ENDTEXT; [a]; [b]",
+                "5 s a",
+            ),
             // Not shown, which a module can do.
             (
                 "UI menu.c32; TIMEOUT 50; MENU HIDDEN; ONTIMEOUT b; [a]; [b]",
@@ -652,6 +667,26 @@ mod tests {
                 "nothing",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_menu_module_knows_menu_onerror_only() {
+        let on_error = |head: &str| {
+            let menu = menu(&format!("{head}\nLABEL a\nLABEL b\n"));
+            let after = menu.after(&menu.default);
+            after.map(|pick| (pick.entry, pick.arguments))
+        };
+        let rescue = |arguments: &str| Some((1, arguments.to_owned()));
+        for (head, expected) in [
+            ("DEFAULT a\nONERROR b x", rescue("x a")),
+            ("DEFAULT a\nMENU ONERROR b", rescue("a")),
+            ("DEFAULT a\nONERROR", None),
+            ("UI menu.c32\nONERROR b", None),
+            ("UI menu.c32\nMENU ONERROR b x", rescue("x")),
+            ("DEFAULT menu.c32\nONERROR b", None),
+        ] {
+            assert_eq!(on_error(head), expected, "{head}");
+        }
     }
 
     #[test]

@@ -329,7 +329,8 @@ impl Parser {
             "default" => self.default = Some(rest.to_owned()),
             "ui" => self.ui = Some(rest.to_owned()),
             "ontimeout" => self.time(|timing| timing.on_timeout = Some(rest.to_owned())),
-            "onerror" => self.time(|timing| timing.on_error = Some(rest.to_owned())),
+            // A menu module knows MENU ONERROR only.
+            "onerror" => self.last.on_error = Some(rest.to_owned()),
             "fallback" => self.fallback = non_empty(rest),
             "timeout" => {
                 self.time(|timing| timing.timeout = Some(leading(rest)));
@@ -558,9 +559,9 @@ impl Parser {
         self.open.len()
     }
 
-    /// Whether a TEXT has not ended.
-    pub(super) fn in_text(&self) -> bool {
-        self.in_text.is_some()
+    /// A file ends, and a TEXT in it; `true` when there was one.
+    pub(super) fn end_text(&mut self) -> bool {
+        self.in_text.take().is_some()
     }
 
     /// The page that lines belong to.

@@ -49,6 +49,8 @@ pub struct Menu {
     pub on_timeout: Option<Pick>,
     /// What is tried when an entry that the clock chose fails.
     pub on_error: Option<Pick>,
+    /// Whether that is told what failed.
+    pub tells_on_error: bool,
     /// How long to wait for a key; `None` waits for a person, an hour or so.
     pub timeout: Option<Duration>,
     /// How long the menu can be held in all, whatever keys come; `None` only when [`Menu::timeout`] is, too.
@@ -373,6 +375,7 @@ impl Menu {
             default: Pick::plain(0),
             on_timeout: Some(Pick::plain(0)),
             on_error: None,
+            tells_on_error: true,
             timeout: None,
             total: None,
             untimed: false,
@@ -413,9 +416,12 @@ impl Menu {
         }
     }
 
-    /// What is tried when `failed` did: ONERROR, with the command line that failed behind its own, as in Syslinux.
+    /// What is tried when `failed` did: ONERROR, with the command line that failed behind its own, as on Syslinux's command line.
     pub fn after(&self, failed: &Pick) -> Option<Pick> {
         let mut pick = self.on_error.clone().filter(|pick| pick.entry != failed.entry)?;
+        if !self.tells_on_error {
+            return Some(pick);
+        }
         let name = self.entries.get(failed.entry).map(|entry| &*entry.name);
         for part in [name.unwrap_or_default(), &failed.arguments] {
             if !part.is_empty() {

@@ -175,6 +175,12 @@ impl Reader {
                 self.insert(insert, rest, depth, get, &bound)?;
             }
         }
+        if self.parser.end_text() {
+            warn!(
+                "menu: {}: TEXT without ENDTEXT, all that follows it is skipped",
+                url
+            );
+        }
         Ok(())
     }
 
@@ -236,12 +242,6 @@ impl Reader {
                 screen::printable(&parser.first_skipped)
             );
         }
-        if parser.in_text() {
-            warn!(
-                "menu: {}: TEXT without ENDTEXT, all that follows it is skipped",
-                url
-            );
-        }
         finish(parser, url.clone(), base, asks).ok_or_else(|| Fault::NoEntries(url.clone()))
     }
 }
@@ -297,15 +297,11 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         titled,
         for_people: entries.len() > 1 && (parser.menu_label || titled),
     };
-    let elsewhere = match reader(&parser, &text, &entries, asks) {
-        Ok(reader) => {
-            text.reader = reader;
-            None
-        }
-        Err(entry) => Some(Pick::plain(push(&mut entries, entry))),
-    };
+    let (reader, elsewhere) = reader(&parser, &text, &entries, asks);
+    text.reader = reader;
+    let elsewhere = elsewhere.map(|entry| Pick::plain(push(&mut entries, entry)));
     let decision = clock::decide(&text);
-    let fallback = parser.fallback.as_deref().map(|line| text.named(line));
+    let fallback = parser.fallback.as_deref().and_then(|line| text.named(line));
     let mut commands = Commands {
         parser: &parser,
         has_labels: names.iter().any(|name| !name.is_empty()),
@@ -379,6 +375,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         start,
         on_timeout,
         on_error,
+        tells_on_error: !matches!(text.reader, ReadBy::Module { .. }),
         timeout,
         total,
         untimed: decision.untimed,
@@ -395,41 +392,44 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
     })
 }
 
-/// Who reads a text that `asks`, when a menu module shows it, or the entry that Syslinux runs instead of all that it says.
-fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool) -> Result<ReadBy, Entry> {
+/// Who reads a text that `asks`, when a menu module shows it, and the entry that Syslinux runs instead of all that it says.
+fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool) -> (ReadBy, Option<Entry>) {
     let module = ReadBy::Module {
         default_counts: parser.ui.is_some(),
     };
     if asks {
-        return Ok(module);
+        return (module, None);
     }
     if let Some((name, files)) = parser.ui.as_deref().map(word) {
-        return match menu_of_files([files, ""]) {
-            _ if !is_menu_module(name) => Ok(ReadBy::Unknown),
-            Action::Load(load) if load.files != ["~"] => Err(Entry::new(name, Action::Load(load))),
-            _ => Ok(module),
+        // IMPLICIT 0 forbids this, too.
+        if !is_menu_module(name) || !parser.implicit {
+            return (ReadBy::Unknown, None);
+        }
+        let elsewhere = match menu_of_files([files, ""]) {
+            Action::Load(load) if load.files != ["~"] => Some(Entry::new(name, Action::Load(load))),
+            _ => None,
         };
+        return (module, elsewhere);
     }
-    let starts_a_module = match text.default.map(|line| text.named(line)) {
+    let starts_a_module = match text.default.and_then(|line| text.named(line)) {
         Some(Boots::Line(line, _)) => {
             let entry = entries.get(line);
+            let line = text.lines.get(line);
             entry.is_some_and(|entry| entry.action == Action::Page(0))
-                && text
-                    .lines
-                    .get(line)
-                    .is_some_and(|line| line.runs == Runs::Command)
+                && line.is_some_and(|line| line.runs == Runs::Command)
         }
         Some(Boots::Command(line)) => {
             let (name, files) = word(line);
-            is_menu_module(name) && matches!(files, "" | "~")
+            parser.implicit && is_menu_module(name) && matches!(files, "" | "~")
         }
         None => false,
     };
-    Ok(match starts_a_module {
+    let reader = match starts_a_module {
         true => module,
         false if parser.u_boot => ReadBy::UBoot,
         false => ReadBy::CommandLine,
-    })
+    };
+    (reader, None)
 }
 
 /// The entries of a menu, and one more for each command that is no label's name.
@@ -457,13 +457,13 @@ impl Commands<'_> {
             return None;
         }
         let mut pick = Pick::plain(self.entries.len());
-        let entry = if is_menu_module(name) {
+        let entry = if !self.parser.implicit || name.is_empty() {
+            Entry::new(name, Action::Unsupported(Unsupported::NoLabel(name.to_owned())))
+        } else if is_menu_module(name) {
             Entry::new(name, menu_of_files([arguments, ""]))
-        } else if self.parser.implicit && !name.is_empty() {
+        } else {
             arguments.clone_into(&mut pick.arguments);
             Label::implicit(self.parser, name)
-        } else {
-            Entry::new(name, Action::Unsupported(Unsupported::NoLabel(name.to_owned())))
         };
         self.entries.push(entry);
         Some(pick)
@@ -676,14 +676,16 @@ LABEL local\r
         assert_eq!(entry("Fedora 23"), Pick::plain(2));
         assert_eq!(entry("linux"), Pick::plain(3));
         assert_eq!(entry("Fedora"), Pick::plain(1));
-        let other = Pick {
-            arguments: "24".into(),
-            ..Pick::plain(4)
-        };
+        let other = menu(
+            "DEFAULT Fedora 24
+LABEL x
+LABEL Fedora 22
+",
+        );
         assert_eq!(
-            entry("Fedora 24"),
-            other,
-            "another version is not the one that was meant: a kernel of that name"
+            clock(&other),
+            None,
+            "another version is not the one that was meant"
         );
     }
 
