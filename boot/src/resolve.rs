@@ -50,8 +50,9 @@ impl core::error::Error for Error {}
 
 /// The address of `host`, a name or a dotted address.
 ///
-/// A name without a dot is first looked up in the lease's domain. Every name is asked of every server in turn, each
-/// with an equal share of the 10 s that are left, because a server that fails says no more than one that does not know.
+/// A name without a dot is first looked up in the lease's domains, in their order. Every name is asked of every server in
+/// turn, each with an equal share of the 10 s that are left, because a server that fails says no more than one that does not
+/// know. One that is silent while another answers is not asked again, so that a long list of domains has the time it needs.
 /// Not of all at once: smoltcp asks for one neighbour per second, and one that is down would keep the others waiting.
 pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Address, Error> {
     if let Ok(address) = host.parse() {
@@ -62,19 +63,25 @@ pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Addres
         return Err(Error::NoServer(host.into()));
     }
     let end = net.now() + TIMEOUT;
-    let names = names(host, lease.domain.as_deref());
-    let questions = names
-        .iter()
-        .flat_map(|name| lease.dns.iter().map(move |server| (name, *server)));
-    let mut left = names.len().saturating_mul(lease.dns.len());
+    let names = names(host, &lease.search);
+    let mut servers = lease.dns;
     let mut answered = false;
-    for (name, server) in questions {
-        let deadline = share(net.now(), end, left);
-        left = left.saturating_sub(1);
-        match ask(net, name, server, deadline) {
-            Some(Answer::Address(address)) => return Ok(address),
-            Some(Answer::Nothing) => answered = true,
-            None => {}
+    for (nth, name) in names.iter().enumerate() {
+        let names_left = names.len().saturating_sub(nth);
+        let mut left = names_left.saturating_mul(servers.len());
+        let mut answer = Vec::new();
+        for server in servers.iter().copied() {
+            let deadline = share(net.now(), end, left);
+            left = left.saturating_sub(1);
+            match ask(net, name, server, deadline) {
+                Some(Answer::Address(address)) => return Ok(address),
+                Some(Answer::Nothing) => answer.push(server),
+                None => {}
+            }
+        }
+        if !answer.is_empty() {
+            answered = true;
+            servers = answer;
         }
     }
     let error = if answered { Error::NotFound } else { Error::Timeout };
@@ -120,13 +127,14 @@ fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
     })
 }
 
-/// The names to ask for, in order.
-fn names(host: &str, domain: Option<&str>) -> Vec<String> {
-    let local = domain
-        .map(|domain| domain.trim_matches('.'))
-        .filter(|domain| !domain.is_empty() && !host.as_bytes().contains(&b'.'))
-        .map(|domain| format!("{host}.{domain}"));
-    local.into_iter().chain([host.to_string()]).collect()
+/// The names to ask for, in order. A name with a dot is taken for whole, as iPXE does: where it is wrong, another host of a
+/// similar name would not be what the URL means.
+fn names(host: &str, search: &[String]) -> Vec<String> {
+    let whole = host.as_bytes().contains(&b'.');
+    let searched = search.iter().filter(|_| !whole);
+    let mut names: Vec<String> = searched.map(|domain| format!("{host}.{domain}")).collect();
+    names.push(host.to_string());
+    names
 }
 
 /// When the next of `left` questions must be answered, so that each gets its share of the time until `end`.
@@ -145,13 +153,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dotless_name_is_looked_up_in_the_domain_first() {
-        assert_eq!(names("boot", Some("lab.example")), ["boot.lab.example", "boot"]);
-        assert_eq!(names("boot", Some(".lab.")), ["boot.lab", "boot"]);
-        assert_eq!(names("boot", Some(".")), ["boot"]);
-        assert_eq!(names("boot", None), ["boot"]);
-        assert_eq!(names("boot.example", Some("lab")), ["boot.example"]);
-        assert_eq!(names("boot.", Some("lab")), ["boot."]);
+    fn a_dotless_name_is_looked_up_in_the_domains_first() {
+        let search = [String::from("eng.example"), String::from("lab")];
+        assert_eq!(names("boot", &search), ["boot.eng.example", "boot.lab", "boot"]);
+        assert_eq!(names("boot", &[]), ["boot"]);
+        assert_eq!(names("boot.example", &search), ["boot.example"]);
+        assert_eq!(names("boot.", &search), ["boot."]);
     }
 
     #[test]

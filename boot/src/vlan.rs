@@ -1,4 +1,5 @@
-//! One VLAN under everything (IEEE 802.1Q): frames get its tag on their way out, and lose it on their way in.
+//! One VLAN under everything (IEEE 802.1Q): frames get its tag on their way out, and lose it on their way in. Without one,
+//! they lose what only says how urgent they are.
 
 use alloc::vec::Vec;
 
@@ -20,13 +21,18 @@ pub struct Tag {
     pub priority: u8,
 }
 
-/// The frame without its tag when it is of the VLAN `tag`; none for all other frames. Without a VLAN, the frame itself.
+/// The frame without its tag when it is of the VLAN `tag`; none for all other frames. Without a VLAN, a frame without a tag
+/// or with one of VLAN 0, which is no VLAN: such a tag carries a priority only.
 pub(crate) fn untagged<'a>(frame: &'a [u8], tag: Option<Tag>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let Some(tag) = tag else { return Some(frame) };
-    let (addresses, rest) = frame.split_at_checked(ADDRESSES)?;
-    let (head, rest) = rest.split_first_chunk::<LEN>()?;
-    let [a, b, c, d] = *head;
-    if [a, b] != TAGGED || u16::from_be_bytes([c, d]) & 0xfff != tag.id {
+    let tagged = frame
+        .split_at_checked(ADDRESSES)
+        .and_then(|(addresses, rest)| Some((addresses, rest.split_first_chunk::<LEN>()?)))
+        .filter(|(_, (head, _))| head.starts_with(&TAGGED));
+    let Some((addresses, (&[.., high, low], rest))) = tagged else {
+        // Broken ones are the stack's to drop.
+        return tag.is_none().then_some(frame);
+    };
+    if u16::from_be_bytes([high, low]) & 0xfff != tag.map_or(0, |tag| tag.id) {
         return None;
     }
     scratch.clear();
@@ -95,7 +101,6 @@ mod tests {
         let mut scratch = Vec::new();
         let frame = [[0; 12].as_slice(), &[0x81, 0, 0x60, 6, 8, 0], &[0; 46]].concat();
         assert_eq!(untagged(&frame, Some(TAG), &mut scratch), None);
-        assert_eq!(untagged(&frame, None, &mut scratch), Some(&*frame));
         for len in 0..frame.len() {
             let mut cut = frame[..len].to_vec();
             if let Some(id) = cut.get_mut(15) {
@@ -105,5 +110,33 @@ mod tests {
             assert_eq!(untagged(&cut, Some(TAG), &mut scratch).map(<[u8]>::len), expected);
         }
         assert_eq!(untagged(&[8; 60], Some(TAG), &mut scratch), None);
+    }
+
+    #[test]
+    fn without_a_vlan_a_priority_goes_and_every_vlan_stays_away() {
+        let mut scratch = Vec::new();
+        let tagged = |head: [u8; 4]| [[7; 12].as_slice(), &head, &[8, 0], &[9; 46]].concat();
+        let plain = [[7; 12].as_slice(), &[8, 0], &[9; 46]].concat();
+        assert_eq!(untagged(&plain, None, &mut scratch), Some(&*plain));
+        // Of every priority, with and without the bit for "may be dropped".
+        for high in (0..=0xff).step_by(16) {
+            let frame = tagged([0x81, 0, high, 0]);
+            assert_eq!(untagged(&frame, None, &mut scratch), Some(&*plain));
+        }
+        for id in [1, 5, 0x100, 4094, 4095_u16] {
+            let [high, low] = id.to_be_bytes();
+            assert_eq!(untagged(&tagged([0x81, 0, high, low]), None, &mut scratch), None);
+        }
+        // A VLAN in an outer one is a type that the stack does not know, also when the outer one is none.
+        let outer = tagged([0x88, 0xa8, 0, 0]);
+        assert_eq!(untagged(&outer, None, &mut scratch), Some(&*outer));
+        let double = [&[7; 12], &[0x81, 0, 0, 0, 0x81, 0, 0, 5, 8, 0][..], &[9; 46]].concat();
+        let inner = untagged(&double, None, &mut scratch).unwrap();
+        assert_eq!(inner[12..16], [0x81, 0, 0, 5]);
+        for len in 0..16 {
+            assert_eq!(untagged(&double[..len], None, &mut scratch), Some(&double[..len]));
+        }
+        // VLAN 0 is not the VLAN that was chosen.
+        assert_eq!(untagged(&tagged([0x81, 0, 0, 0]), Some(TAG), &mut scratch), None);
     }
 }

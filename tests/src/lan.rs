@@ -104,6 +104,7 @@ struct World {
     actions: BTreeMap<(Instant, u64), Action>,
     to_node: Link,
     from_node: Link,
+    tag: Option<[u8; 4]>,
     random: Random,
     capture: Vec<Frame>,
     kicked: Instant,
@@ -135,6 +136,7 @@ impl Lan {
             actions: BTreeMap::new(),
             to_node: Link::default(),
             from_node: Link::default(),
+            tag: None,
             random: Random::new(seed),
             capture: Vec::new(),
             kicked: Instant::ZERO,
@@ -149,6 +151,11 @@ impl Lan {
         let mut world = self.0.borrow_mut();
         world.to_node = link;
         world.from_node = link;
+    }
+
+    /// The node's port of the switch puts this tag (IEEE 802.1Q) into every frame to the node, from now on.
+    pub fn tag(&self, tag: Option<[u8; 4]>) {
+        self.0.borrow_mut().tag = tag;
     }
 
     /// A session still running then is a hang: the test fails.
@@ -291,6 +298,10 @@ impl World {
                 frame.clone(),
             );
         }
+        let frame = match self.tag {
+            Some(tag) => [&frame[..12], &tag, &frame[12..]].concat(),
+            None => frame,
+        };
         self.record(false, &frame);
         self.cross(self.to_node, &[Port::Node], &frame);
     }

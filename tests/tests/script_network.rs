@@ -6,7 +6,7 @@ use std::rc::Rc;
 use boot::{Error, Settings};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
-use tests::{Dhcp, Host, Http, Link, MAC, Ntp, Reply, Site, Station};
+use tests::{Answer, Dhcp, Dns, Host, Http, Link, MAC, Ntp, Reply, Site, Station, site};
 
 const BOOT: &str = "kernel Image root=/dev/ram0 console=ttyS1,115200\ninitrd initrd.img\nboot\n";
 
@@ -32,6 +32,23 @@ fn an_address_of_the_scripts_own_is_what_the_next_download_comes_from() {
         .map(|frame| frame.bytes[26..30].try_into().unwrap())
         .collect();
     assert_eq!(syns, [[192, 168, 7, 100], [192, 168, 7, 77]]);
+}
+
+#[test]
+fn a_scripts_own_domains_are_searched() {
+    for set in ["set domain lab", "set dnssl:hex 03:65:6e:67:00:03:6c:61:62:00"] {
+        let mut site = scripted(&format!(
+            "set dns 192.168.7.3\n{set}\nkernel http://boot/boot/Image root=/dev/ram0 console=ttyS1,115200\n\
+             initrd initrd.img\nboot\n"
+        ));
+        let name = Answer::A(vec![site::HTTP.into()]);
+        let dns = site
+            .lan
+            .serve([192, 168, 7, 3], Dns::new().name("boot.lab", name));
+        site.dhcp.borrow_mut().options.push((15, b"elsewhere".to_vec()));
+        site.boots();
+        assert!(!dns.borrow().log.contains(&"boot.elsewhere".into()), "{set}");
+    }
 }
 
 #[test]

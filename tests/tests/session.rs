@@ -478,6 +478,121 @@ fn a_dead_name_server_is_passed_over_for_the_next() {
 }
 
 #[test]
+fn a_name_without_a_dot_is_looked_up_in_the_domains_of_options_119_and_15() {
+    let searched = ["boot.eng.example", "boot.lab.example", "boot.example", "boot"];
+    for (nth, name) in searched.iter().enumerate() {
+        let mut site = Site::new(29);
+        let dns = Dns::new().name(name, Answer::A(vec![site::HTTP.into()]));
+        let dns = site.lan.serve([192, 168, 7, 3], dns);
+        let mut dhcp = site.dhcp.borrow_mut();
+        dhcp.file = "http://boot/boot/menu".into();
+        dhcp.options.push((6, vec![192, 168, 7, 3]));
+        dhcp.options
+            .push((119, b"\x03eng\x07example\x00\x03lab\xc0\x04".to_vec()));
+        dhcp.options.push((15, b"example".to_vec()));
+        drop(dhcp);
+        site.boots();
+        assert_eq!(dns.borrow().log[..=nth], searched[..=nth]);
+    }
+    // One with a dot is whole.
+    let mut site = Site::new(29);
+    let dns = Dns::new().name("boot.lab", Answer::A(vec![site::HTTP.into()]));
+    let dns = site.lan.serve([192, 168, 7, 3], dns);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = "http://boot.lab/boot/menu".into();
+    dhcp.options.push((6, vec![192, 168, 7, 3]));
+    dhcp.options.push((119, b"\x07example\x00".to_vec()));
+    drop(dhcp);
+    site.boots();
+    assert!(dns.borrow().log.iter().all(|name| name == "boot.lab"));
+}
+
+/// Six domains and two dead servers before the one that knows: the last name still gets its answer within ten seconds.
+#[test]
+fn a_long_search_with_dead_servers_comes_to_its_end() {
+    let mut site = Site::new(30);
+    let name = Answer::A(vec![site::HTTP.into()]);
+    let mut dead = Dns::new();
+    for letter in 'a'..='f' {
+        dead = dead.name(&format!("boot.{letter}"), Answer::Silence);
+    }
+    site.lan.serve([192, 168, 7, 3], dead);
+    site.lan.serve([192, 168, 7, 5], Dns::new().name("boot", name));
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = "http://boot/boot/menu".into();
+    let servers = [[192, 168, 7, 3], [192, 168, 7, 4], [192, 168, 7, 5]];
+    dhcp.options.push((6, servers.concat()));
+    dhcp.options
+        .push((119, b"\x01a\0\x01b\0\x01c\0\x01d\0\x01e\0\x01f\0".to_vec()));
+    drop(dhcp);
+    site.boots();
+    assert!(site.errors().is_empty(), "{:?}", site.errors());
+}
+
+/// A switch that marks how urgent each frame is: all of them carry a tag of VLAN 0, which is no VLAN.
+#[test]
+fn frames_with_a_priority_and_no_vlan_are_frames() {
+    for priority in [0, 0x20, 0xe0] {
+        let mut site = Site::new(31);
+        site.lan.tag(Some([0x81, 0, priority, 0]));
+        let dns = Dns::new().name("boot", Answer::A(vec![site::HTTP.into()]));
+        site.lan.serve([192, 168, 7, 3], dns);
+        site.dhcp.borrow_mut().file = "http://boot/boot/menu".into();
+        site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 3]));
+        site.boots();
+        let (sent, heard): (Vec<_>, Vec<_>) =
+            site.lan.frames().into_iter().partition(|frame| frame.from_node);
+        assert!(heard.iter().all(|frame| frame.bytes[12..14] == [0x81, 0]));
+        assert!(
+            sent.iter().all(|frame| frame.bytes[12] == 8),
+            "sent without a tag"
+        );
+    }
+    let mut site = Site::with_payload(32, 60_000, 40_000);
+    site.lan.tag(Some([0x81, 0, 0x40, 0]));
+    site.lan.link(Link {
+        loss: 0.03,
+        corruption: 0.05,
+        ..Link::default()
+    });
+    site.boots();
+}
+
+#[test]
+fn frames_of_other_vlans_are_not_and_a_person_reads_soon_that_nothing_comes() {
+    for tag in [[0x81, 0, 0, 5], [0x81, 0, 0x1f, 0xff], [0x88, 0xa8, 0, 0]] {
+        let mut site = Site::new(33);
+        site.lan.tag(Some(tag));
+        let lan = site.lan.clone();
+        site.lan.at(Duration::from_secs(150), move || lan.tag(None));
+        site.boots();
+        let told: Vec<_> = lines()
+            .into_iter()
+            .filter(|line| line.text.starts_with("lease: no DHCP server answers"))
+            .collect();
+        let seconds: Vec<i64> = told.iter().map(|line| line.at.secs()).collect();
+        assert_eq!(seconds, [5, 65, 125], "{told:?}");
+    }
+}
+
+#[test]
+fn while_no_dhcp_server_answers_a_person_reads_so_soon_and_each_minute() {
+    let mut site = Site::new(34);
+    site.dhcp.borrow_mut().silent_until = Instant::ZERO + Duration::from_secs(200);
+    site.boots();
+    let told: Vec<_> = lines()
+        .into_iter()
+        .filter(|line| line.text.starts_with("lease: no DHCP server answers"))
+        .collect();
+    let seconds: Vec<i64> = told.iter().map(|line| line.at.secs()).collect();
+    assert_eq!(seconds, [5, 65, 125, 185], "{told:?}");
+    assert_eq!(
+        told[0].text,
+        "lease: no DHCP server answers, asked 3 times in 5 s, and nothing else is heard: cable, switch port, VLAN?"
+    );
+}
+
+#[test]
 fn options_209_and_210_name_the_menu_and_where_it_stands() {
     let mut site = Site::new(27);
     let mut dhcp = site.dhcp.borrow_mut();

@@ -19,6 +19,7 @@ use super::frame::{self, Heard, Peer};
 use super::grant::{self, Grant, names_boot};
 use super::offers::{Choice, Offer, Offers, Proxy, Service};
 use super::packet::{Ask, Kind, Refusal, Reply, Request};
+use super::silence::Silence;
 use super::{Identity, Lease};
 use crate::Mac;
 use crate::net::{NEVER, Random};
@@ -59,8 +60,8 @@ pub(crate) struct Client {
     outbox: Option<Vec<u8>>,
     /// The configuration changed since it was last looked at.
     changed: bool,
-    /// Packets for others, or too late.
-    ignored: u32,
+    /// While nobody offers anything.
+    silence: Silence,
     /// Packets that were wrong.
     refused: u32,
 }
@@ -147,7 +148,7 @@ impl Client {
             shunned: None,
             outbox: None,
             changed: false,
-            ignored: 0,
+            silence: Silence::default(),
             refused: 0,
         }
     }
@@ -190,7 +191,10 @@ impl Client {
             return Instant::ZERO;
         }
         match &self.state {
-            State::Selecting { offers, next } => offers.decide_at().map_or(*next, |t| t.min(*next)),
+            State::Selecting { offers, next } => match offers.decide_at() {
+                Some(decide_at) => decide_at.min(*next),
+                None => self.silence.due().min(*next),
+            },
             State::Requesting { next, .. }
             | State::Probing { next, .. }
             | State::Asking { next, .. }
@@ -214,11 +218,12 @@ impl Client {
 
     /// Looks at a received frame. Returns whether it was DHCP's alone.
     pub(crate) fn hear(&mut self, now: Instant, frame: &[u8]) -> bool {
+        self.silence.hears();
         match Heard::read(frame, self.identity.mac, &self.checksums) {
             Some(Heard::Dhcp { from, payload }) => {
                 match self.answer(now, from, payload) {
                     Ok(()) => {}
-                    Err(Refusal::NotOurs) => self.ignored = self.ignored.saturating_add(1),
+                    Err(Refusal::NotOurs) => self.silence.passes(),
                     Err(refusal) => {
                         self.refused = self.refused.saturating_add(1);
                         // A stream of bad packets must not become a stream of lines.
@@ -250,6 +255,13 @@ impl Client {
                         tries: 0,
                         next: now,
                     };
+                    self.silence = Silence::default();
+                    return;
+                }
+                if let Some(line) = self.silence.line(now, self.identity.mac) {
+                    warn!("lease: {}", line);
+                }
+                if now < *next {
                     return;
                 }
                 self.discovers = self.discovers.saturating_add(1);
@@ -489,16 +501,10 @@ impl Client {
     }
 
     fn discover(&mut self, now: Instant) {
-        match self.discovers {
-            1 => info!("lease: asking as {}", Mac(self.identity.mac)),
-            n if n >= 4 && n.is_power_of_two() => {
-                info!(
-                    "lease: no offer yet, asked {} times, heard {} packets for others",
-                    n, self.ignored
-                );
-            }
-            _ => {}
+        if self.discovers == 1 {
+            info!("lease: asking as {}", Mac(self.identity.mac));
         }
+        self.silence.asks(now);
         let discover = Request {
             kind: Ask::Discover,
             broadcast: self.discovers.is_multiple_of(2),
@@ -758,7 +764,7 @@ pub(super) mod tests {
             client.lease().unwrap().to_string(),
             "10.0.0.9/24 from 10.0.0.1, boot file menu"
         );
-        assert_eq!(client.refused + client.ignored, 0);
+        assert_eq!(client.refused + client.silence.others, 0);
     }
 
     #[test]
@@ -780,10 +786,11 @@ pub(super) mod tests {
     fn every_second_discover_asks_for_broadcast_replies() {
         let mut client = client();
         let mut flags = Vec::new();
-        for _ in 0..4 {
-            let now = client.wake_at();
-            let frame = client.poll(now).unwrap();
-            flags.push(frame[42 + 10]);
+        while flags.len() < 4 {
+            // It also wakes to say that nobody answers.
+            if let Some(frame) = client.poll(client.wake_at()) {
+                flags.push(frame[42 + 10]);
+            }
         }
         assert_eq!(flags, [0, 0x80, 0, 0x80]);
     }
@@ -860,7 +867,7 @@ pub(super) mod tests {
         let stale = message(client.xid ^ 1, 5, NODE, &[(54, &SERVER.ip.octets())]);
         assert!(client.hear(at(1), &frame_from(SERVER, &stale)));
         assert!(matches!(client.state, State::Requesting { .. }));
-        assert_eq!((client.ignored, client.refused), (2, 0));
+        assert_eq!((client.silence.others, client.refused), (2, 0));
     }
 
     #[test]
@@ -881,7 +888,7 @@ pub(super) mod tests {
             NODE,
             MENU,
         );
-        assert_eq!((client.ignored, client.refused), (0, 6));
+        assert_eq!((client.silence.others, client.refused), (0, 6));
         let State::Selecting { offers, .. } = &client.state else {
             panic!()
         };

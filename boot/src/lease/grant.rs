@@ -7,6 +7,7 @@ use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 use super::packet::{Refusal, Reply, address, tag};
+use super::search::domains;
 use super::{Lease, Route};
 
 /// The longest text that is taken from a message.
@@ -65,6 +66,7 @@ pub(super) fn read(reply: &Reply, source: Ipv4Address) -> Result<Grant, Refusal>
     lease.ntp = addresses(reply, tag::NTP);
     lease.hostname = reply.option(tag::HOST_NAME).and_then(text);
     lease.domain = reply.option(tag::DOMAIN).and_then(text);
+    lease.search = domains(reply.option(tag::DOMAIN_SEARCH), lease.domain.as_deref());
     lease.mtu = reply
         .option(tag::MTU)
         .and_then(|v| Some(u16::from_be_bytes(v.try_into().ok()?)))
@@ -288,6 +290,7 @@ mod tests {
                 (26, &[5, 220]),
                 (43, &[6, 1, 8]),
                 (66, b"10.0.2.9"),
+                (119, b"\x03eng\x03lab\x07example\x00"),
                 (67, b"http://10.0.2.4/${mac:hexhyp}"),
                 (175, &[0xb0, 1, 1]),
                 (209, b"cfg"),
@@ -314,6 +317,7 @@ mod tests {
                 path_prefix: text("http://10.0.2.4/"),
                 hostname: text("node7"),
                 domain: text("lab.example"),
+                search: vec!["eng.lab.example".into(), "lab.example".into()],
                 root_path: text("10.0.2.4:/srv"),
                 mtu: Some(1500),
                 vendor_specific: vec![6, 1, 8],

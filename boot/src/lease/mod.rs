@@ -5,6 +5,8 @@ mod frame;
 mod grant;
 mod offers;
 mod packet;
+mod search;
+mod silence;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -18,6 +20,8 @@ use crate::{Board, Settings, url};
 pub(crate) use client::Client;
 #[cfg(test)]
 pub(crate) use client::tests::server as test_server;
+pub(crate) use search::domains;
+pub use silence::TOLD_AFTER;
 
 /// What the client tells servers about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +117,8 @@ pub struct Lease {
     pub hostname: Option<String>,
     /// Our domain (option 15).
     pub domain: Option<String>,
+    /// Where names without a dot are looked up, in order, at most seven (option 119, then 15).
+    pub search: Vec<String>,
     /// The root file system (option 17).
     pub root_path: Option<String>,
     /// The link's MTU, 576 to 9000 (option 26).
@@ -179,6 +185,7 @@ impl Default for Lease {
             path_prefix: None,
             hostname: None,
             domain: None,
+            search: Vec::new(),
             root_path: None,
             mtu: None,
             vendor_specific: Vec::new(),
@@ -198,6 +205,8 @@ pub struct Fixed {
     pub router: Option<Ipv4Address>,
     /// Name servers, at most four.
     pub dns: Option<Vec<Ipv4Address>>,
+    /// Where names without a dot are looked up.
+    pub search: Option<Vec<String>>,
 }
 
 impl Fixed {
@@ -216,6 +225,9 @@ impl Fixed {
         lease.router = self.router.or(lease.router);
         if let Some(dns) = &self.dns {
             lease.dns.clone_from(dns);
+        }
+        if let Some(search) = &self.search {
+            lease.search.clone_from(search);
         }
         Some(lease)
     }
@@ -273,6 +285,7 @@ pub fn parse(bytes: &[u8]) -> Option<Options> {
     let mac = EthernetAddress(*bytes.get(28..)?.first_chunk()?);
     let reply = packet::Reply::parse(bytes, xid, mac).ok()?;
     reply.first_boot_item();
+    search::domains(reply.option(packet::tag::DOMAIN_SEARCH), None);
     Some(reply.everything())
 }
 

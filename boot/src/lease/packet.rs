@@ -43,6 +43,7 @@ pub(super) mod tag {
     pub(crate) const ARCHITECTURE: u8 = 93;
     pub(crate) const INTERFACE: u8 = 94;
     pub(crate) const UUID: u8 = 97;
+    pub(crate) const DOMAIN_SEARCH: u8 = 119;
     pub(crate) const CLASSLESS_ROUTES: u8 = 121;
     pub(crate) const TFTP_ADDRESS: u8 = 150;
     pub(crate) const IPXE: u8 = 175;

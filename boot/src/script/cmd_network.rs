@@ -13,7 +13,7 @@ use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec};
 use super::{Interpreter, Step};
 use crate::fetch::Method;
-use crate::lease::Fixed;
+use crate::lease::{self, Fixed};
 use crate::vlan::Tag;
 use crate::{ntp, ping};
 
@@ -248,11 +248,17 @@ impl Interpreter<'_, '_> {
         } else if let Some(gateway) = set("netX/gateway") {
             fixed.router = Some(host("netX/gateway", &gateway.raw)?);
         }
-        if let Some(dns) =
-            found("dns").filter(|dns| dns.block.is_empty() || dns.block == self.settings.interface())
-        {
+        let by_script = |name: &str| {
+            found(name).filter(|found| found.block.is_empty() || found.block == self.settings.interface())
+        };
+        if let Some(dns) = by_script("dns") {
             let servers = dns.raw.chunks(4).take(MAX_DNS).map(|raw| host("dns", raw));
             fixed.dns = Some(servers.collect::<Result<_, _>>()?);
+        }
+        if by_script("dnssl").or(by_script("domain")).is_some() {
+            let list = found("dnssl").map(|list| list.raw);
+            let domain = found("domain").map(|domain| String::from_utf8_lossy(&domain.raw).into_owned());
+            fixed.search = Some(lease::domains(list.as_deref(), domain.as_deref()));
         }
         Ok(fixed)
     }

@@ -23,7 +23,7 @@ impl Trust {
         if frame.get(12..14) == Some(&[0x08, 0x06]) {
             self.learn(bit);
         }
-        bit && *self == Self::Proven && !is_fragment(frame) || checksum::right(frame)
+        bit && *self == Self::Proven && is_whole(frame) || checksum::right(frame)
     }
 
     /// From an ARP frame's bit.
@@ -39,12 +39,13 @@ impl Trust {
     }
 }
 
-/// Whether this is a fragment, if it is of IPv4. One has no checksum of its own, and the stack takes it for a whole packet:
-/// only the sum stops it.
-fn is_fragment(frame: &[u8]) -> bool {
+/// Whether this is a whole packet of IPv4 without a tag before it. A fragment has no checksum of its own, and the stack takes
+/// it for a packet: only the sum stops it. What the bit says of frames with a tag, no board was there to tell.
+fn is_whole(frame: &[u8]) -> bool {
     const MORE_OR_OFFSET: u16 = 0x3fff;
     let field = frame.get(20..22).and_then(|field| field.try_into().ok());
-    field.is_some_and(|field| u16::from_be_bytes(field) & MORE_OR_OFFSET != 0)
+    frame.get(12..14) == Some(&[0x08, 0x00])
+        && field.is_some_and(|field| u16::from_be_bytes(field) & MORE_OR_OFFSET == 0)
 }
 
 #[cfg(test)]
@@ -105,6 +106,16 @@ pub(super) mod tests {
         whole_and_not_to_be_cut[20] = 0x40;
         whole_and_not_to_be_cut[60] ^= 1;
         assert!(trust.passes(&whole_and_not_to_be_cut, true));
+    }
+
+    #[test]
+    fn a_tagged_frame_is_summed_whatever_the_bit_says() {
+        let mut trust = Trust::Proven;
+        let mut tagged = segment(100, 1);
+        tagged.splice(12..12, [0x81, 0, 0xe0, 0]);
+        assert!(trust.passes(&tagged, true) && trust.passes(&tagged, false));
+        tagged[90] ^= 1;
+        assert!(!trust.passes(&tagged, true) && !trust.passes(&tagged, false));
     }
 
     #[test]

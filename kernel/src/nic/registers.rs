@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum Error {
     /// The bus or the device failed.
     Usb(dwc2::Error),
+    /// For so many seconds nothing came in, although frames were sent.
+    Deaf(u64),
     /// The chip did not do in time what this says.
     Stuck(&'static str),
     /// Another chip than its USB ids say; its ID_REV.
@@ -38,6 +40,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usb(error) => write!(f, "USB: {error}"),
+            Self::Deaf(seconds) => {
+                write!(f, "nobody has answered for {seconds} s, or the chip is stuck")
+            }
             Self::Stuck(what) => write!(f, "the chip is stuck: {what}"),
             Self::OtherChip(id) => write!(f, "an unknown chip (ID_REV {id:#010x})"),
             Self::NoPhy => f.write_str("no PHY answers"),

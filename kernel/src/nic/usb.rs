@@ -32,6 +32,8 @@ const QUIET_LOOKS: u32 = 4;
 /// After so long without any frame, although some were sent, the chip is restarted: a register may have been written wrong.
 /// Twice as long each time, from the first to the last, because the network may have nobody who answers.
 const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
+// Nearly always nobody is there, and that is what a person must read first.
+const _: () = assert!(DEAF.0.total_millis() > boot::lease::TOLD_AFTER.total_millis());
 /// Transmissions that nobody answers before that.
 const UNANSWERED: u32 = 3;
 /// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
@@ -61,8 +63,8 @@ struct Present {
     restarts: u32,
     /// Looks in a row without a burst.
     quiet: u32,
-    /// When a burst came, or a restart stood in for one, and what was sent since.
-    heard: Instant,
+    /// What was sent since a burst came, or a restart stood in for one, and when the first of it was.
+    asked: Instant,
     unanswered: u32,
     deaf_after: Duration,
 }
@@ -150,7 +152,7 @@ impl UsbNic {
             silent: 0,
             restarts: 0,
             quiet: 0,
-            heard: boot::Clock::now(&self.clock),
+            asked: boot::Clock::now(&self.clock),
             unanswered: 0,
             deaf_after: DEAF.0,
         })
@@ -257,8 +259,8 @@ impl UsbNic {
                 if stuck {
                     present.quiet = 0;
                     self.trouble(Error::Stuck("frames do not come"), now);
-                } else if present.deaf(now) {
-                    self.trouble(Error::Stuck("nothing is heard"), now);
+                } else if let Some(silence) = present.deaf(now) {
+                    self.trouble(Error::Deaf(silence.secs()), now);
                 }
             }
             Err(error) => {
@@ -373,7 +375,10 @@ impl Present {
         let came = receiver.poll(usb, &mut self.input, self.framing)?;
         if came {
             (self.quiet, self.unanswered) = (0, 0);
-            (self.heard, self.deaf_after) = (now, DEAF.0);
+            self.deaf_after = DEAF.0;
+        }
+        if sent && self.unanswered == 0 {
+            self.asked = now;
         }
         self.unanswered = self.unanswered.saturating_add(sent.into());
         if came || sent {
@@ -382,16 +387,16 @@ impl Present {
         Ok(())
     }
 
-    /// Whether nobody has answered for too long. The question is not repeated soon.
-    fn deaf(&mut self, now: Instant) -> bool {
-        if self.unanswered < UNANSWERED || now < self.heard + self.deaf_after {
-            return false;
+    /// For how long nobody has answered, when that is too long. The question is not repeated soon.
+    fn deaf(&mut self, now: Instant) -> Option<Duration> {
+        if self.unanswered < UNANSWERED || now < self.asked + self.deaf_after {
+            return None;
         }
-        (self.heard, self.unanswered) = (now, 0);
+        self.unanswered = 0;
         self.deaf_after = (self.deaf_after * 2).min(DEAF.1);
         // Frames leave, so this does not count towards giving the device up.
         self.restarts = 0;
-        true
+        Some(now - self.asked)
     }
 
     /// The chip and both endpoints anew; whether the chip had overflowed until now.
@@ -793,6 +798,13 @@ mod tests {
         for model in [Model::Lan9514, Model::Lan78xx] {
             let mut rig = Rig::new(model, Some((ALL, 0x3800)));
             let resets = rig.wire.borrow().resets;
+            // Nobody was asked anything, so nobody can have been silent.
+            rig.run_for(Duration::from_secs(20));
+            for second in 0..4 {
+                assert!(rig.send(&numbered(second, 60)));
+                rig.run_for(Duration::from_millis(1900));
+            }
+            assert_eq!(rig.wire.borrow().resets, resets, "{model:?}");
             // Its filter has the wrong address, say.
             for second in 0..120 {
                 assert!(rig.send(&numbered(second, 60)));

@@ -74,6 +74,6 @@ fn a_3b_whose_frames_wait_in_the_chip_goes_on() {
 fn a_3b_that_has_gone_deaf_goes_on() {
     require!(tiny_payload());
     require!(machine(Board::Pi3b, RELEASE));
-    let line = "nic: the chip is stuck: nothing is heard; restarting the interface (failure 1)";
+    let line = "nic: nobody has answered for 8 s, or the chip is stuck; restarting the interface (failure 1)";
     boots_in_spite_of(&[300], DEAF, line, 2 * PATIENCE);
 }

@@ -69,7 +69,9 @@ fn boots_behind_a_spanning_tree(board: Board) {
         .unwrap();
     let console = qemu.console();
     console.expect("^nic: link up, ", PATIENCE).unwrap();
-    console.expect("^lease: no offer yet", PATIENCE).unwrap();
+    console
+        .expect("^lease: no DHCP server answers", PATIENCE)
+        .unwrap();
     console.expect(HELLO, PATIENCE).unwrap();
     ends(&mut qemu);
     let frames = capture::frames(&pcap.0).unwrap();
