@@ -1,6 +1,6 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use smoltcp::phy::Device;
@@ -166,7 +166,7 @@ fn from_menu<N: Device>(
             };
             if picked.by_person {
                 error!("{}", error);
-                menu.again(net.now() - opened);
+                menu.again(pick, error.to_string(), net.now() - opened);
                 break;
             }
             // Once: what ONERROR leads to has no ONERROR.

@@ -257,6 +257,50 @@ fn a_locked_entry_boots_with_its_password_and_never_by_the_clock() {
     assert_eq!(entry(&mut site), "one");
 }
 
+/// The person chose the second system, whose kernel is not there the first time: the reason stays, and so does the choice.
+#[test]
+fn a_choice_that_failed_stays_chosen() {
+    let menu = MENU.replace(
+        "entry=two\n",
+        "entry=two\nMENU BEGIN\nLABEL in\nLINUX gone\nAPPEND entry=in\nMENU END\n",
+    );
+    let menu = menu.replacen(
+        "LINUX Image\n  INITRD initrd.img\n  APPEND entry=two",
+        "LINUX late\n  INITRD initrd.img\n  APPEND entry=two",
+        1,
+    );
+    let mut site = site_with(21, &menu, &[(12, b"\x1b[B"), (13, b"\r"), (20, b"\r")]);
+    let kernel = site.kernel.clone();
+    site.route(
+        "/boot/late",
+        [Reply::status("404 Not Found", "no"), Reply::ok(kernel)],
+    );
+    assert_eq!(entry(&mut site), "two");
+    let screen = site.node.screen();
+    let again = screen.rsplit("\x1b[2J").next().unwrap();
+    assert!(again.contains("> [c] \x1b[7mSecond system"), "{again}");
+    assert!(
+        again.contains("fetch: GET http://192.168.7.2/boot/late: 404 Not Found"),
+        "{again}"
+    );
+}
+
+#[test]
+fn help_in_a_shell_fits_the_terminal() {
+    let mut site = script(28, "shell\nset entry on", &[(12, b"help\r"), (14, b"exit\r")]);
+    assert_eq!(entry(&mut site), "on");
+    let screen = site.node.screen();
+    let help = screen.split("Commands:\r\n").nth(1).unwrap();
+    let rows: Vec<&str> = help
+        .split("\r\n")
+        .take_while(|row| row.starts_with("  "))
+        .collect();
+    assert!(
+        rows.len() > 5 && rows.iter().all(|row| row.len() < 80),
+        "{rows:#?}"
+    );
+}
+
 /// A site whose boot file is this script, and these keys.
 fn script(seed: u64, script: &str, keys: &[(u64, &[u8])]) -> Site {
     let site = site(seed, keys);

@@ -59,6 +59,8 @@ pub struct Menu {
     pub untimed: bool,
     /// Whether anybody is asked.
     pub display: Display,
+    /// What a person chose in vain, and why: the menu came back.
+    pub failed: Option<(Pick, String)>,
     /// Lines for the person at the console.
     pub messages: Vec<String>,
     /// Its own words for what the screen says.
@@ -380,6 +382,7 @@ impl Menu {
             total: None,
             untimed: false,
             display: Display::Shown,
+            failed: None,
             messages: Vec::new(),
             texts: Texts::default(),
             function_keys: Default::default(),
@@ -390,6 +393,11 @@ impl Menu {
             master: None,
             manners,
         }
+    }
+
+    /// The first page that shows an entry.
+    pub(super) fn page_of(&self, entry: usize) -> Option<usize> {
+        self.pages.iter().position(|page| page.lines.contains(&entry))
     }
 
     /// The entry of a pick, as a person may read it.
@@ -447,8 +455,9 @@ impl Menu {
         self.timed(from.timeout.filter(|_| choices == 1 && shown));
     }
 
-    /// The menu once more, after something that a person chose has failed: shown, `spent` later.
-    pub fn again(&mut self, spent: Duration) {
+    /// The menu once more, after `pick`, which a person chose, has failed for this reason: shown, `spent` later.
+    pub fn again(&mut self, pick: Pick, reason: String, spent: Duration) {
+        self.failed = Some((pick, reason));
         self.display = Display::Shown;
         self.messages.clear();
         self.timeout = self.timeout.map(|timeout| timeout.max(ATTENDED));

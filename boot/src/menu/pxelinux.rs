@@ -381,6 +381,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         untimed: decision.untimed,
         display,
         hidden_keys,
+        failed: None,
         messages: parser.messages,
         texts: parser.texts,
         function_keys: parser.function_keys,

@@ -97,6 +97,8 @@ pub(super) struct Screen<'m> {
     selected: usize,
     /// The first line in view.
     top: usize,
+    /// Why what is selected did not boot, until a key moves.
+    reason: Option<&'m str>,
     /// Rows that the help texts of the page need.
     help: usize,
     visible: bool,
@@ -108,6 +110,8 @@ pub(super) struct Screen<'m> {
     wrong: u32,
     /// When the default boots; none when only a person can choose.
     deadline: Option<Instant>,
+    /// Whether a key has moved it.
+    held: bool,
     /// Past this no key moves the deadline.
     latest: Instant,
     /// When a menu without a deadline is given up.
@@ -134,6 +138,7 @@ impl<'m> Screen<'m> {
             page: menu.start,
             selected: 0,
             top: 0,
+            reason: None,
             help: 0,
             visible: menu.display == Display::Shown,
             size: Size::DEFAULT,
@@ -141,14 +146,20 @@ impl<'m> Screen<'m> {
             dialogue: None,
             wrong: 0,
             deadline: wait.filter(|_| boots).map(|wait| (now + wait).min(latest)),
+            held: false,
             latest,
             abandoned: now + menu.manners.hold().map_or(LONGEST, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
-        screen.turn_to(menu.start);
-        let default = screen.lines().iter().position(|&line| line == menu.default.entry);
-        screen.selected = default.unwrap_or(screen.selected);
+        // What a person chose in vain stays selected: a second Enter is no choice of the default.
+        let failed = menu.failed.as_ref().map(|(pick, _)| pick.entry);
+        let first = failed.and_then(|entry| menu.page_of(entry)).unwrap_or(menu.start);
+        screen.turn_to(first);
+        screen.reason = menu.failed.as_ref().map(|(_, reason)| &**reason);
+        let entry = failed.unwrap_or(menu.default.entry);
+        let line = screen.lines().iter().position(|&line| line == entry);
+        screen.selected = line.unwrap_or(screen.selected);
         screen.scroll();
         if screen.visible {
             screen.draw(now, out);
@@ -230,7 +241,7 @@ impl<'m> Screen<'m> {
 
     /// Makes another page the one in view.
     fn turn_to(&mut self, page: usize) {
-        (self.page, self.top) = (page, 0);
+        (self.page, self.top, self.reason) = (page, 0, None);
         self.selected = self.page().map_or(0, |page| page.selected);
         let helps = (0..self.lines().len()).filter_map(|line| self.entry(line));
         self.help = helps.map(|entry| entry.help.len()).max().unwrap_or(0);
@@ -426,21 +437,40 @@ impl<'m> Screen<'m> {
     fn edit_line(&mut self, pick: Pick, _now: Instant, out: &mut String) {
         let entry = self.menu.entries.get(pick.entry);
         if let Some(Action::Boot(boot)) = entry.map(|entry| &entry.action) {
-            let line = boot.line(&pick.arguments);
+            // What was typed and did not boot is what is to be mended.
+            let failed = self.menu.failed.as_ref().map(|(failed, _)| failed);
+            let typed = failed.filter(|failed| failed.entry == pick.entry);
+            let line = typed.and_then(|failed| failed.line.clone());
+            let line = line.unwrap_or_else(|| boot.line(&pick.arguments));
             self.converse(Purpose::Edit(pick), "> ", &line, Echo::Plain, out);
         }
     }
 
     fn ask_password(&mut self, purpose: Purpose, out: &mut String) {
         if self.wrong >= MAX_WRONG {
-            put(out, format_args!("Too many wrong passwords\r\n"));
+            out.push_str("Too many wrong passwords: none is taken until the menu is shown anew\r\n");
             return;
         }
         let prompt = match &self.menu.texts.password {
             Some(text) => format!("{} ", printable(text)),
-            None => "Password: ".to_string(),
+            None => self.password_prompt(&purpose),
         };
         self.converse(purpose, &prompt, "", Echo::Secret, out);
+    }
+
+    /// What a password is asked for, in half of a row.
+    fn password_prompt(&self, purpose: &Purpose) -> String {
+        let what = match purpose {
+            Purpose::Unlock(_) if !self.menu.lets_edit("") => "to change command lines".into(),
+            Purpose::Open(pick) | Purpose::Unlock(pick) | Purpose::Edit(pick) => {
+                format!("for {}", self.menu.shown(pick))
+            }
+        };
+        let room = (self.size.columns / 2).saturating_sub("Password : ".len());
+        match terminal::printable(&what, room).trim_end() {
+            "" => "Password: ".into(),
+            what => format!("Password {what}: "),
+        }
     }
 
     /// Lets a person type a line, where the log is.
@@ -471,13 +501,18 @@ impl<'m> Screen<'m> {
                 return None;
             }
         }
-        let dialogue = self.dialogue.take()?;
+        let mut dialogue = self.dialogue.take()?;
         self.burst.limit(MAX_BURST);
-        out.push_str("\r\n");
-        let text = dialogue.editor.text();
         if key != Key::Enter {
+            // Nothing came of the line, so nothing of it stays.
+            dialogue.editor.replace("");
+            dialogue.editor.paint(out);
+            let prompt = dialogue.prompt.chars().count();
+            put(out, format_args!("\r{:prompt$}\r", ""));
             return None;
         }
+        out.push_str("\r\n");
+        let text = dialogue.editor.text();
         match dialogue.purpose {
             Purpose::Edit(pick) => {
                 // An empty line is a change of mind.
@@ -551,13 +586,12 @@ impl<'m> Screen<'m> {
         let longest = self.latest + LONGEST;
         let hold = self.menu.manners.hold();
         self.abandoned = (now + hold.map_or(LONGEST, |hold| hold.unattended)).min(longest);
-        if let Some(after_key) = hold.and_then(|hold| hold.after_key) {
-            self.deadline = Some((now + after_key).min(longest));
-            return;
-        }
-        self.deadline = self
-            .deadline
-            .map(|deadline| deadline.max(now + PER_KEY).min(self.latest));
+        let before = self.deadline;
+        self.deadline = match hold.and_then(|hold| hold.after_key) {
+            Some(after_key) => Some((now + after_key).min(longest)),
+            None => before.map(|deadline| deadline.max(now + PER_KEY).min(self.latest)),
+        };
+        self.held |= self.deadline > before;
     }
 
     /// Brings the selection into view; `true` when the view moved.
@@ -572,11 +606,16 @@ impl<'m> Screen<'m> {
         if line == self.selected {
             return;
         }
+        self.reason = None;
         let before = mem::replace(&mut self.selected, line);
         if self.scroll() {
             for row in 0..self.rows() {
                 self.draw_entry_in_place(self.top.saturating_add(row), out);
             }
+            in_row(FIRST_ROW.saturating_sub(1), out, |out| self.draw_above(out));
+            in_row(FIRST_ROW.saturating_add(self.rows()), out, |out| {
+                self.draw_below(out)
+            });
         } else {
             self.draw_entry_in_place(before, out);
             self.draw_entry_in_place(line, out);
@@ -639,13 +678,16 @@ impl<'m> Screen<'m> {
         let width = self.width();
         let title = self.page().and_then(|page| page.title.as_deref());
         let title = terminal::printable(title.unwrap_or("Boot menu"), width);
-        put(out, format_args!("\x1b[r\x1b[2J\x1b[H{title}\r\n\r\n"));
+        put(out, format_args!("\x1b[r\x1b[2J\x1b[H{title}\r\n"));
+        self.draw_above(out);
+        out.push_str("\r\n");
         for row in 0..self.rows() {
             self.draw_entry(self.top.saturating_add(row), out);
             put(out, format_args!("\r\n"));
         }
         let keys = terminal::printable(&self.keys_line(), width);
         self.status = self.status_at(now);
+        self.draw_below(out);
         put(out, format_args!("\r\n{keys}\r\n{}\r\n", self.status));
         if self.help_rows() > 0 {
             out.push_str("\r\n");
@@ -656,7 +698,30 @@ impl<'m> Screen<'m> {
         }
         let log = self.status_row().saturating_add(1).saturating_add(self.below());
         put(out, format_args!("\x1b[{log};{}r\x1b[{log};1H", self.size.rows));
+        if let Some(reason) = self.reason {
+            let lines = terminal::wrapped(reason, width);
+            // Its end says what was wrong; a row is left for what is typed.
+            let room = self.size.rows.saturating_sub(log);
+            for line in lines.iter().skip(lines.len().saturating_sub(room)) {
+                put(out, format_args!("{line}\r\n"));
+            }
+        }
         self.draw_dialogue(out);
+    }
+
+    /// Above the entries: how many of the page are out of view there.
+    fn draw_above(&self, out: &mut String) {
+        self.draw_more(self.top, "above", out);
+    }
+
+    /// The same below them.
+    fn draw_below(&self, out: &mut String) {
+        let end = self.top.saturating_add(self.rows());
+        self.draw_more(self.lines().len().saturating_sub(end), "below", out);
+    }
+
+    fn draw_more(&self, count: usize, place: &str, out: &mut String) {
+        out.push_str(&terminal::more(count, place, BEFORE, self.width()));
     }
 
     /// Draws the line that is typed, where the cursor is.
@@ -704,10 +769,16 @@ impl<'m> Screen<'m> {
 
     /// A row of the selected entry's help text.
     fn draw_help(&self, row: usize, out: &mut String) {
-        let line = self.entry(self.selected).and_then(|entry| entry.help.get(row));
-        if let Some(line) = line {
-            out.push_str(&terminal::printable(line, self.width()));
-        }
+        let help = self.entry(self.selected).map_or(&[][..], |entry| &entry.help);
+        let hidden = help.len().saturating_sub(row);
+        let line = match help.get(row) {
+            Some(_) if hidden > 1 && row.saturating_add(1) == self.help_rows() => {
+                format!("({hidden} more lines)")
+            }
+            Some(line) => line.clone(),
+            None => return,
+        };
+        out.push_str(&terminal::printable(&line, self.width()));
     }
 
     fn draw_status(&mut self, now: Instant, out: &mut String) {
@@ -740,9 +811,11 @@ impl<'m> Screen<'m> {
                     Manners::Syslinux => "Boots",
                     Manners::Script(_) => "Goes on",
                 };
+                // Else a key seems to give the menu another timeout.
+                let held = if self.held { " (held by a key)" } else { "" };
                 match self.menu.texts.countdown(seconds) {
-                    Some(text) => text,
-                    None => format!("{does} in {seconds} s: {}", entry.shown()),
+                    Some(text) => format!("{text}{held}"),
+                    None => format!("{does} in {seconds} s{held}: {}", entry.shown()),
                 }
             }
             _ => String::from("Waiting for a key"),
@@ -883,12 +956,16 @@ mod tests {
         assert_eq!(out, "", "nothing changed");
 
         assert_eq!(press(&mut screen, b"\x1b[B", 1500, &mut out), None);
-        assert!(out.len() < 130, "two entries and the status: {out:?}");
+        assert!(out.len() < 150, "two entries and the status: {out:?}");
         terminal.show(&mut out);
         let changed = [terminal.line(2), terminal.line(3), terminal.line(7)];
         assert_eq!(
             changed,
-            ["  [d] Debian 12", ">     Alpine", "Boots in 60 s: Alpine"]
+            [
+                "  [d] Debian 12",
+                ">     Alpine",
+                "Boots in 60 s (held by a key): Alpine"
+            ]
         );
         assert_eq!(press(&mut screen, b"\r", 2000, &mut out), by_person(1));
 
@@ -935,6 +1012,13 @@ mod tests {
             terminal.show(&mut out);
             assert_eq!((screen.top, screen.selected), (top, selected), "{keys:?}");
             assert!(terminal.line(2).ends_with(&format!("  Entry {top}")));
+            // What is out of view is told on both sides, where it is any.
+            let more = |count: usize, place| match count {
+                0 => String::new(),
+                count => format!("      ({count} more {place})"),
+            };
+            assert_eq!(terminal.line(1), more(top, "above"));
+            assert_eq!(terminal.line(18), more(100 - 16 - top, "below"));
             assert_eq!(
                 terminal.line(2 + selected - top),
                 format!(">     Entry {selected}")
@@ -1232,7 +1316,11 @@ mod tests {
         let down: &[u8] = b"\x1b[F";
         let (chosen, terminal) = typed(&menu, &[down, b"\r", b"secret\r"]);
         assert_eq!(chosen, Some(Pick::plain(3)));
-        assert!(terminal.lines().contains(&"Password: ******".to_string()));
+        assert!(
+            terminal
+                .lines()
+                .contains(&"Password for locked: ******".to_string())
+        );
         let (chosen, terminal) = typed(&menu, &[down, b"\r", b"wrong\r", b"\r", b"secret\r"]);
         assert_eq!(chosen, Some(Pick::plain(3)));
         assert!(terminal.lines().contains(&"Wrong password".to_string()));
@@ -1241,7 +1329,11 @@ mod tests {
         keys.extend([&b"\r"[..], b"secret\r"]);
         let (chosen, terminal) = typed(&menu, &keys);
         assert_eq!(chosen, None);
-        assert!(terminal.lines().contains(&"Too many wrong passwords".to_string()));
+        assert!(
+            terminal.lines().contains(
+                &"Too many wrong passwords: none is taken until the menu is shown anew".to_string()
+            )
+        );
         // Nor can it be edited without.
         assert_eq!(typed(&menu, &[down, b"\t", b"\r", b"\r"]).0, None);
         assert_eq!(typed(&menu, &[down, b"\r", b"\x1b", b"\x1b[A"]).0, None);
@@ -1266,6 +1358,12 @@ mod tests {
             assert_eq!(typed(&menu, &[b"\t", keys, b"\r"]).0, Some(Pick::plain(0)));
         }
         menu.master = Some(Password::new("master"));
+        let (_, terminal) = typed(&menu, &[b"\t", b"x"]);
+        assert!(
+            terminal
+                .lines()
+                .contains(&"Password to change command lines: *".to_string())
+        );
         assert_eq!(typed(&menu, &[b"\t", b"wrong\r", b"x\r"]).0, None);
         assert_eq!(
             typed(&menu, &[b"\t", b"master\r", b" x\r"]).0,
@@ -1273,6 +1371,184 @@ mod tests {
         );
         menu.editing = Editing::Forbidden;
         assert_eq!(typed(&menu, &[b"\t", b"master\r", b" x\r"]).0, None);
+    }
+
+    #[test]
+    fn a_line_that_is_left_leaves_nothing_behind() {
+        let mut menu = rich();
+        let before = typed(&menu, &[b"\x1b[F"]).1.lines();
+        for leave in [&b"\x1b"[..], b"\x03"] {
+            let long = "x".repeat(300);
+            for line in ["", " single", &long] {
+                let (_, terminal) = typed(&menu, &[b"\t", line.as_bytes(), leave]);
+                assert!(terminal.lines().iter().all(|line| !line.contains("> Image")));
+                assert_eq!(terminal.column, 0);
+            }
+            let (_, terminal) = typed(&menu, &[b"\x1b[F", b"\r", b"secr", leave]);
+            assert_eq!(terminal.lines(), before);
+        }
+        // A password is asked for by a name that may be long, and the terminal narrow.
+        menu.entries[3].label = Some("A rather long name for an entry, as it goes".into());
+        let (_, terminal) = typed(&menu, &[b"\x1b[F", b"\r", b"secr"]);
+        assert!(
+            terminal
+                .lines()
+                .contains(&"Password for A rather long name for an: ****".to_string())
+        );
+        let mut out = String::new();
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        out.clear();
+        let mut terminal = Terminal::of(Size {
+            rows: 12,
+            columns: 20,
+        });
+        for (nth, keys) in [&b"\x1b[12;20R"[..], b"\x1b[F", b"\r", b"secr", b"\x03"]
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(press(&mut screen, keys, nth as i64 * 100, &mut out), None);
+            terminal.show(&mut out);
+        }
+    }
+
+    #[test]
+    fn what_failed_stays_selected_with_its_reason_until_a_key_moves() {
+        let reason =
+            "fetch: GET http://192.0.2.1/a/rather/long/path/to/a/kernel/that/is/not/there: 404 Not Found";
+        let mut menu = three(Display::AtOnce, Some(5));
+        menu.again(Pick::plain(2), reason.into(), Duration::from_secs(7));
+        let (mut out, mut terminal) = (String::new(), Terminal::new());
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        terminal.show(&mut out);
+        // Wherever its lines are broken.
+        let says = |terminal: &Terminal| {
+            terminal
+                .lines()
+                .concat()
+                .replace(' ', "")
+                .contains(&reason.replace(' ', ""))
+        };
+        assert_eq!(terminal.line(4), "> [r] Rescue");
+        assert!(says(&terminal), "{:#?}", terminal.lines());
+        // The terminal says how big it is, Ctrl-L draws again, and a key without an effect has none.
+        for keys in [&b"\x1b[30;60R"[..], b"\x0c", b"q"] {
+            terminal = Terminal::of(Size {
+                rows: 30,
+                columns: 60,
+            });
+            assert_eq!(press(&mut screen, keys, 100, &mut out), None);
+            if keys != b"q" {
+                terminal.show(&mut out);
+                assert!(says(&terminal), "{:#?}", terminal.lines());
+            }
+        }
+        // A second Enter is the same choice again, not the default.
+        assert_eq!(press(&mut screen, b"\r", 200, &mut out), by_person(2));
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        assert_eq!(press(&mut screen, b"\x1b[A\x0c", 200, &mut out), None);
+        terminal = Terminal::new();
+        terminal.show(&mut out.split_off(out.rfind("\x1b[2J").unwrap()));
+        assert!(
+            !says(&terminal) && terminal.line(3) == ">     Alpine",
+            "{:#?}",
+            terminal.lines()
+        );
+        // What the clock boots is what it was.
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        let clock = Choice::Entry {
+            pick: Pick::plain(0),
+            by_person: false,
+        };
+        assert_eq!(screen.tick(at(60_000), &mut out), Some(clock));
+    }
+
+    #[test]
+    fn what_failed_in_a_submenu_or_after_it_was_edited_is_there_again() {
+        let mut menu = rich();
+        let pick = Pick {
+            line: Some("Image typed".into()),
+            ..Pick::plain(5)
+        };
+        menu.again(pick.clone(), "why".into(), Duration::ZERO);
+        let (chosen, terminal) = typed(&menu, &[b"\t", b"\r"]);
+        assert_eq!(chosen, Some(pick));
+        assert_eq!(
+            (terminal.line(0).as_str(), terminal.line(2).as_str()),
+            ("More", ">     inside")
+        );
+        // One that is on no page leaves the default.
+        menu.again(Pick::plain(77), "why".into(), Duration::ZERO);
+        assert_eq!(typed(&menu, &[b"\r"]).0, Some(Pick::plain(0)));
+    }
+
+    #[test]
+    fn a_reason_longer_than_its_room_shows_its_end() {
+        for (rows, columns) in [(12, 20), (24, 80), (12, 200)] {
+            let mut menu = many();
+            menu.again(
+                Pick::plain(50),
+                format!("{} the-end", "word ".repeat(300)),
+                Duration::ZERO,
+            );
+            let mut out = String::new();
+            let mut screen = Screen::new(&menu, at(0), &mut out);
+            out.clear();
+            press(
+                &mut screen,
+                format!("\x1b[{rows};{columns}R").as_bytes(),
+                10,
+                &mut out,
+            );
+            let mut terminal = Terminal::of(Size { rows, columns });
+            // 24 by 80 is nothing new.
+            if out.is_empty() {
+                screen.draw(at(20), &mut out);
+            }
+            terminal.show(&mut out);
+            assert!(
+                terminal.lines().last().unwrap().ends_with("the-end"),
+                "{:#?}",
+                terminal.lines()
+            );
+            assert_eq!(terminal.line(0), "Rack 7");
+            assert!(terminal.lines().contains(&">     Entry 50".to_string()));
+        }
+    }
+
+    #[test]
+    fn a_key_that_moves_no_deadline_does_not_hold_it() {
+        let menu = three(Display::Shown, Some(300));
+        let mut out = String::new();
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        assert_eq!(press(&mut screen, b"\x1b[B", 100_000, &mut out), None);
+        assert_eq!(screen.status, "Boots in 200 s: Alpine");
+        assert_eq!(press(&mut screen, b"\x1b[B", 272_000, &mut out), None);
+        assert_eq!(screen.status, "Boots in 60 s (held by a key): Alpine");
+        // In the menu's own words too.
+        let mut menu = menu.clone();
+        menu.texts.countdown = Some("Automatic boot in # second{,s}...".into());
+        let mut screen = Screen::new(&menu, at(0), &mut out);
+        assert_eq!(screen.status, "Automatic boot in 300 seconds...");
+        assert_eq!(press(&mut screen, b"\x1b[B", 299_000, &mut out), None);
+        assert_eq!(screen.status, "Automatic boot in 60 seconds... (held by a key)");
+    }
+
+    #[test]
+    fn a_help_text_that_has_no_room_says_so() {
+        let mut menu = rich();
+        menu.entries[0].help = (1..=9).map(|nth| format!("help {nth}")).collect();
+        let mut out = String::new();
+        let mut terminal = Terminal::new();
+        Screen::new(&menu, at(0), &mut out);
+        terminal.show(&mut out);
+        assert_eq!(
+            (terminal.line(15).as_str(), terminal.line(16).as_str()),
+            ("help 5", "(4 more lines)")
+        );
+        menu.entries[0].help.truncate(6);
+        Screen::new(&menu, at(0), &mut out);
+        terminal.show(&mut out);
+        assert_eq!(terminal.line(16), "help 6");
     }
 
     #[test]

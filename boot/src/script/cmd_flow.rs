@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
@@ -9,6 +10,7 @@ use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, number};
 use super::{Frame, Interpreter, Outcome, Source, Step, commands};
+use crate::terminal::in_columns;
 
 impl Interpreter<'_, '_> {
     pub(super) fn echo(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -91,11 +93,8 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn help(&mut self, _: &[String]) -> Result<Step, Failure> {
-        let mut text = String::from("Commands:\n");
-        for name in commands::names() {
-            text.push_str(&format!("  {name:<14}"));
-        }
-        text.push('\n');
+        let names: Vec<&str> = commands::names().collect();
+        let text = format!("Commands:\n{}", in_columns(&names, self.person.columns()));
         self.print(&text);
         Ok(Step::Done)
     }

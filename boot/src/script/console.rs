@@ -50,6 +50,13 @@ impl Default for Person {
     }
 }
 
+impl Person {
+    /// How wide the terminal is, as far as it has said.
+    pub(super) fn columns(&self) -> usize {
+        self.size.columns
+    }
+}
+
 /// A line that is wanted.
 pub(super) struct Line<'l> {
     /// How long the first key is waited for; ten minutes when the script does not say.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::editor::Editor;
 use super::keys::Key;
-use super::{ASK_SIZE, Size, printable, put};
+use super::{ASK_SIZE, Size, more, printable, put};
 
 /// The row of the first line, counted from 1 as terminals do.
 const FIRST_ROW: usize = 3;
@@ -159,8 +159,9 @@ impl Form {
         let width = self.size.columns.saturating_sub(1);
         put(
             out,
-            format_args!("\x1b[r\x1b[2J\x1b[H{}\r\n\r\n", printable(&self.title, width)),
+            format_args!("\x1b[r\x1b[2J\x1b[H{}\r\n", printable(&self.title, width)),
         );
+        put(out, format_args!("{}\r\n", more(self.top, "above", MARK, width)));
         let (column, room) = (self.column(), self.room());
         let end = self.top.saturating_add(self.rows());
         for (index, line) in self.lines.iter_mut().enumerate() {
@@ -184,7 +185,8 @@ impl Form {
             }
         }
         let help = "Tab and arrows move, Enter goes on, Ctrl-X stores, Esc leaves";
-        put(out, format_args!("\r\n{}\r\n", printable(help, width)));
+        let below = more(self.lines.len().saturating_sub(end), "below", MARK, width);
+        put(out, format_args!("{}\r\n{}\r\n", below, printable(help, width)));
         if let Some((_, why)) = &self.refused {
             out.push_str(&printable(why, width));
         }
@@ -403,6 +405,14 @@ mod tests {
             form.size = size;
             form.draw(&mut out);
             terminal.show(&mut out);
+            let shows =
+                |terminal: &Terminal, sign: &str| terminal.lines().iter().any(|line| line.contains(sign));
+            let below = format!("({} more below)", 100 - form.rows());
+            assert!(
+                shows(&terminal, &below) && !shows(&terminal, "above)"),
+                "{:#?}",
+                terminal.lines()
+            );
             for step in 0..150 {
                 press(
                     &mut form,
@@ -413,6 +423,7 @@ mod tests {
                 let row = terminal.line(terminal.row);
                 assert!(row.starts_with("> A ra"), "{row}");
                 assert!(row.contains("value"), "{row}");
+                assert_eq!(shows(&terminal, "more above)"), form.top > 0);
             }
         }
     }

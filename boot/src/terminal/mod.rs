@@ -5,8 +5,11 @@ pub(crate) mod form;
 pub(crate) mod keys;
 pub(crate) mod progress;
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
+use core::mem;
 
 /// Asks the terminal how big it is and leaves the cursor where it was: the answer, a [`keys::Key::Size`], tells the
 /// place that a cursor sent beyond the last row and column has reached.
@@ -43,6 +46,61 @@ pub(crate) fn is_plain(c: char) -> bool {
 /// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most.
 pub(crate) fn printable(text: &str, columns: usize) -> String {
     text.chars().take(columns).map(shown).collect()
+}
+
+/// `text` in lines of `columns` at most, broken between words; only a word that is longer than a line is broken itself.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    let mut width: usize = 0;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        let joined = width.saturating_add(1).saturating_add(len);
+        if width > 0 && joined > columns {
+            lines.push(mem::take(&mut line));
+            width = 0;
+        } else if width > 0 {
+            line.push(' ');
+            width = width.saturating_add(1);
+        }
+        for c in word.chars() {
+            if width >= columns.max(1) {
+                lines.push(mem::take(&mut line));
+                width = 0;
+            }
+            line.push(shown(c));
+            width = width.saturating_add(1);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// Names in columns of equal width, as many as `columns` hold.
+pub(crate) fn in_columns(names: &[&str], columns: usize) -> String {
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = longest.saturating_add(2);
+    let per_row = columns.saturating_sub(1).checked_div(width).unwrap_or(1).max(1);
+    let mut text = String::new();
+    for row in names.chunks(per_row) {
+        let mut line = String::new();
+        for name in row {
+            put(&mut line, format_args!("  {name:<longest$}"));
+        }
+        put(&mut text, format_args!("{}\n", line.trim_end()));
+    }
+    text
+}
+
+/// A sign that so many lines are out of view, `indent` columns from the left where `columns` have room for that; nothing
+/// when none are.
+pub(crate) fn more(count: usize, place: &str, indent: usize, columns: usize) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let sign = format!("({count} more {place})");
+    let indent = indent.min(columns.saturating_sub(sign.len()));
+    printable(&format!("{:indent$}{sign}", ""), columns)
 }
 
 /// A character as it may reach a terminal.
@@ -202,6 +260,44 @@ mod tests {
         let text = "F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d}\t\u{ad}x";
         assert_eq!(printable(text, 80), "F\u{fc}r ?[2J??31m? ?x");
         assert_eq!(printable(text, 3), "F\u{fc}r");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        for (text, columns, lines) in [
+            (
+                "fetch: GET http://a/b: 404 Not Found",
+                20,
+                &["fetch: GET", "http://a/b: 404 Not", "Found"][..],
+            ),
+            ("one two", 7, &["one two"]),
+            ("one two", 6, &["one", "two"]),
+            ("abcdefgh ij", 3, &["abc", "def", "gh", "ij"]),
+            ("x abcdefgh", 3, &["x", "abc", "def", "gh"]),
+            ("a\x1bb", 80, &["a?b"]),
+            ("", 80, &[""]),
+            ("ab", 0, &["a", "b"]),
+        ] {
+            assert_eq!(wrapped(text, columns), lines, "{text:?} in {columns}");
+        }
+    }
+
+    #[test]
+    fn names_stand_in_columns_and_no_row_is_longer_than_the_terminal() {
+        let names = ["a", "bcd", "ef", "g"];
+        assert_eq!(in_columns(&names, 80), "  a    bcd  ef   g\n");
+        assert_eq!(in_columns(&names, 16), "  a    bcd  ef\n  g\n");
+        assert_eq!(in_columns(&names, 15), "  a    bcd\n  ef   g\n");
+        assert_eq!(in_columns(&names, 1), "  a\n  bcd\n  ef\n  g\n");
+        assert_eq!(in_columns(&[], 80), "");
+    }
+
+    #[test]
+    fn a_sign_of_more_lines_fits_its_row() {
+        assert_eq!(more(0, "above", 6, 80), "");
+        assert_eq!(more(47, "above", 6, 80), "      (47 more above)");
+        assert_eq!(more(47, "above", 6, 19), "    (47 more above)");
+        assert_eq!(more(47, "above", 6, 9), "(47 more ");
     }
 
     #[test]
