@@ -1,0 +1,124 @@
+//! Every error that a board can print has a row in the user's guide: what `Display` writes is looked up in `docs/src/errors.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is printed as a part of an error; other types with a `Display` (a URL, a lease) are facts.
+const KINDS: [&str; 9] = [
+    "Error",
+    "ConnectError",
+    "Reason",
+    "Refusal",
+    "Fault",
+    "Content",
+    "Bound",
+    "Unsupported",
+    "Line",
+];
+/// Words shorter than this say nothing alone.
+const SHORTEST: usize = 8;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory of the sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The string literals of a piece of Rust that has no raw ones and no comments with quotes, as they are printed.
+fn literals(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut chars = source.chars();
+    while chars.by_ref().any(|c| c == '"') {
+        let mut literal = String::new();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => break,
+                '\\' => match chars.next() {
+                    // A line that goes on.
+                    Some('\n') => {
+                        while chars.as_str().starts_with(' ') {
+                            chars.next();
+                        }
+                    }
+                    Some(c) => literal.push(c),
+                    None => {}
+                },
+                c => literal.push(c),
+            }
+        }
+        found.push(literal);
+    }
+    found
+}
+
+/// The longest words of a format string that are the same whatever is put into it.
+fn fixed(literal: &str) -> &str {
+    let parts = literal.split('{').flat_map(|part| {
+        match part.split_once('}') {
+            Some((_, after)) => after,
+            None => part,
+        }
+        .split('"')
+    });
+    let parts = parts.map(|part| part.trim_matches([' ', ':', ';', ',', '(', ')']));
+    parts.max_by_key(|part| part.len()).unwrap_or_default()
+}
+
+/// What the `Display` of errors in `source` can say.
+fn said(source: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for block in source.split("\nimpl fmt::Display for ").skip(1) {
+        let (name, body) = block.split_once(' ').unwrap_or_default();
+        if KINDS.contains(&name.trim_end_matches("<'_>")) {
+            said.extend(literals(body.split("\n}\n").next().unwrap_or_default()));
+        }
+    }
+    said
+}
+
+#[test]
+fn every_error_has_a_row_in_the_guide() {
+    let guide = fs::read_to_string(root().join("docs/src/errors.md")).expect("the guide");
+    let mut files = Vec::new();
+    sources(&root().join("boot/src"), &mut files);
+    let mut count = 0;
+    let mut missing = Vec::new();
+    for file in &files {
+        let source = fs::read_to_string(file).expect("a source file");
+        for literal in said(&source) {
+            let words = fixed(&literal);
+            count += 1;
+            if words.len() >= SHORTEST && !guide.contains(words) {
+                missing.push(format!("{}: {words}", file.display()));
+            }
+        }
+    }
+    assert!(
+        count > 150,
+        "only {count} texts found: has the form of the sources changed?"
+    );
+    assert!(
+        missing.is_empty(),
+        "no row says what to do about:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn texts_are_found_as_they_are_printed() {
+    let source = "\nimpl fmt::Display for Error {\n  x => write!(f, \"a {b} is not the {c:#x} \\\n     of \\\"{d}\\\": why\"),\n}\n\
+                  \nimpl fmt::Display for Fact {\n  \"never\"\n}\n";
+    assert_eq!(said(source), ["a {b} is not the {c:#x} of \"{d}\": why"]);
+    assert_eq!(fixed("a {b} is not the {c:#x} of \"{d}\": why"), "is not the");
+    assert_eq!(fixed("whole"), "whole");
+    assert_eq!(fixed(""), "");
+}
