@@ -181,6 +181,8 @@ impl fmt::Display for Content {
 /// How much of a file decides whether it is text: every binary format that is expected here has a control byte
 /// sooner, and a cpio archive is told by its magic.
 const PROBE: usize = 512;
+/// What pages begin with.
+const TAGS: [&str; 6] = ["<!doctype html", "<html", "<head", "<body", "<title", "<!--"];
 
 /// What `bytes` are.
 pub fn content(bytes: &[u8]) -> Content {
@@ -188,26 +190,19 @@ pub fn content(bytes: &[u8]) -> Content {
     if probe.is_empty() {
         return Content::Nothing;
     }
-    let text = match core::str::from_utf8(probe) {
-        Ok(text) => text,
-        // The probe may end inside a character.
-        Err(e) if e.error_len().is_none() => probe
-            .get(..e.valid_up_to())
-            .and_then(|valid| core::str::from_utf8(valid).ok())
-            .unwrap_or_default(),
-        Err(_) => return Content::Binary,
-    };
+    // Pages in older encodings are pages, too. Bytes that are no UTF-8 are else nobody's text, unless the probe cut them.
+    let text = String::from_utf8_lossy(probe);
+    let is_utf8 = core::str::from_utf8(probe).map_or_else(|why| why.error_len().is_none(), |_| true);
     let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-    let is_html = ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| {
-        start
-            .get(..tag.len())
-            .is_some_and(|s| s.eq_ignore_ascii_case(tag))
+    let is_html = TAGS.iter().any(|tag| {
+        let (first, _) = start.as_bytes().split_at_checked(tag.len()).unwrap_or_default();
+        first.eq_ignore_ascii_case(tag.as_bytes())
     });
     if is_html {
         return Content::Html;
     }
     let is_cpio = text.starts_with("0707");
-    if is_cpio || text.is_empty() || text.contains(|c: char| c.is_control() && !"\t\r\n\u{c}".contains(c)) {
+    if is_cpio || !is_utf8 || text.contains(|c: char| c.is_control() && !"\t\r\n\u{c}".contains(c)) {
         return Content::Binary;
     }
     if ["#!ipxe", "#!gpxe"].iter().any(|magic| start.starts_with(magic)) {
@@ -283,6 +278,17 @@ mod tests {
         let mut page = vec![b'a'; PROBE - 1];
         page.extend("\u{e9}".as_bytes());
         assert!(matches!(content(&page), Content::Text(excerpt) if excerpt.len() == 60));
+    }
+
+    #[test]
+    fn pages_in_older_encodings_are_told() {
+        let page = [
+            b"<html><body>Nicht gefunden: ung\xfcltig ",
+            [b'x'; PROBE].as_slice(),
+        ]
+        .concat();
+        assert_eq!(content(&page), Content::Html);
+        assert_eq!(content(b"\x89PNG\r\n\x1a\n"), Content::Binary);
     }
 
     #[test]

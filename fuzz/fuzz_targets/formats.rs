@@ -22,8 +22,10 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         if fit::is_fit(data) {
-            let _ = fit::open(data, None);
-            if let Ok(tree) = Tree::check(data) {
+            let _ = fit::open(data, Some("a#b"), None);
+            let tree = Tree::check(data);
+            let _ = fit::open(data, None, tree.as_ref().ok());
+            if let Ok(tree) = tree {
                 let merged = overlay::merged(
                     &tree,
                     &[Overlay {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use boot::load::device_tree::Tree;
 use boot::load::overlay::{Overlay, merged};
-use boot::load::{fit, uimage};
+use boot::load::{fit, gzip, uimage};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode};
 use dtoolkit::{Node as _, Property as _};
@@ -364,6 +364,7 @@ const SOURCE: &str = r#"/dts-v1/;
         default = "pi-4";
         pi-4 { kernel = "kernel"; fdt = "fdt-1", "fdt-2"; ramdisk = "ramdisk-1"; };
         bare { kernel = "kernel"; };
+        clock { fdt = "fdt-2"; };
     };
 };
 "#;
@@ -394,13 +395,15 @@ fn fit_images_of_mkimage_open() {
             .run(&format!("mkimage {arguments}-f image.its image.itb"))
             .unwrap();
         let file = bench.read("image.itb");
-        let contents = fit::open(&file, None).unwrap_or_else(|error| panic!("{arguments}: {error}"));
+        let contents = fit::open(&file, None, None).unwrap_or_else(|error| panic!("{arguments}: {error}"));
         assert_eq!(file[contents.kernel], kernel);
         assert_eq!(file[contents.device_tree.unwrap()], tree);
         let overlays: Vec<&[u8]> = contents.overlays.into_iter().map(|range| &file[range]).collect();
         assert_eq!(overlays, [overlay.as_slice()]);
         assert_eq!(file[contents.ramdisk.unwrap()], initrd);
-        let bare = fit::open(&file, Some("bare")).unwrap();
+        let more = fit::open(&file, Some("pi-4#clock"), None).unwrap();
+        assert_eq!(more.overlays.len(), 2);
+        let bare = fit::open(&file, Some("bare"), None).unwrap();
         assert!(bare.device_tree.is_none() && bare.ramdisk.is_none() && bare.overlays.is_empty());
         // Each part by itself is covered by its hash.
         for (part, name) in [
@@ -415,9 +418,30 @@ fn fit_images_of_mkimage_open() {
                 .unwrap();
             let mut changed = file.clone();
             changed[at + part.len() - 1] ^= 1;
-            let error = fit::open(&changed, None).unwrap_err().to_string();
+            let error = fit::open(&changed, None, None).unwrap_err().to_string();
             assert!(error.contains(&format!("the {name} of ")), "{error}");
         }
+    }
+}
+
+#[test]
+fn kernels_packed_in_every_way_of_gzip_are_unpacked() {
+    let Some(bench) = Bench::new("gzip", &["gzip"]) else {
+        return;
+    };
+    // Code that no packer makes smaller, text, and long zeros, as kernels have.
+    let mut kernel = payload::image(300_000);
+    kernel.extend((0..40_000).flat_map(|n: u32| format!("symbol_{n} ").into_bytes()));
+    kernel.resize(12 << 20, 0);
+    kernel.extend(payload::body(50_001, 3));
+    bench.write("Image", &kernel);
+    let mut room = vec![0; kernel.len() + 1];
+    for options in ["-1", "-9", "--rsyncable", "-1 --rsyncable"] {
+        bench.run(&format!("gzip -kf {options} Image")).unwrap();
+        let mut file = bench.read("Image.gz");
+        file.extend(b"~Module signature appended~");
+        assert_eq!(gzip::unpack(&file, &mut room), Ok(kernel.len()), "{options}");
+        assert!(room.starts_with(&kernel));
     }
 }
 

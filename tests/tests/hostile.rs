@@ -425,7 +425,7 @@ fn uboot_parsers_changed() {
     for mutation in all(fit.len()) {
         let file = mutation.apply(&fit);
         for configuration in [None, Some("two")] {
-            if let Ok(contents) = bounded(|| tests::as_boot(|| load::fit::open(&file, configuration))) {
+            if let Ok(contents) = bounded(|| tests::as_boot(|| load::fit::open(&file, configuration, None))) {
                 let parts = [Some(contents.kernel), contents.device_tree, contents.ramdisk];
                 for part in parts.into_iter().flatten() {
                     assert!(

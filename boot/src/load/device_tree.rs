@@ -18,6 +18,9 @@ pub const DEPTH_LIMIT: u32 = 32;
 /// for a Pi 3 takes 110 KiB. To write it out again takes its size, at most 2 MiB, and its names besides.
 pub const HEAP_LIMIT: usize = 4 << 20;
 
+/// Nodes and properties of a tree that is never unpacked. A FIT image of Linux for all of its arm64 boards has 18,000.
+const ENTRY_LIMIT: usize = 1 << 17;
+
 const NODE_NAME_LIMIT: usize = 255;
 const PROPERTY_NAME_LIMIT: usize = 127;
 const RESERVATION_LIMIT: usize = 256;
@@ -76,6 +79,8 @@ pub enum Error {
         /// The bytes of heap that it may take.
         heap: usize,
     },
+    /// More nodes and properties than anything that is only read has.
+    TooManyEntries,
     /// More than 512 ranges of memory.
     Ranges,
     /// No node names any memory, so Linux would find none.
@@ -95,6 +100,7 @@ impl fmt::Display for Error {
             Self::Name { at } => write!(f, "is corrupt: bad name at offset {at} of its structure"),
             Self::TooDeep => write!(f, "is nested more than {DEPTH_LIMIT} levels deep"),
             Self::TooComplex { heap } => write!(f, "would take more than {heap} bytes unpacked"),
+            Self::TooManyEntries => write!(f, "has more than {ENTRY_LIMIT} nodes and properties"),
             Self::Ranges => write!(f, "names more than {RANGE_LIMIT} ranges of memory"),
             Self::NoMemory => f.write_str("names no memory"),
         }
@@ -106,10 +112,8 @@ impl fmt::Display for Error {
 struct Limits {
     /// Its size in bytes.
     size: usize,
-    /// Bytes of heap, once it is unpacked.
-    heap: usize,
-    /// Whether the properties' values count among these.
-    values: bool,
+    /// Bytes of heap, once it is unpacked; none when it never is.
+    heap: Option<usize>,
 }
 
 /// A device tree that passed [`Tree::check`].
@@ -129,8 +133,7 @@ impl<'a> Tree<'a> {
     pub fn check_within(bytes: &'a [u8], heap: usize) -> Result<Self, Error> {
         let limits = Limits {
             size: SIZE_LIMIT,
-            heap,
-            values: true,
+            heap: Some(heap),
         };
         Self::prove(bytes, &limits)
     }
@@ -139,8 +142,7 @@ impl<'a> Tree<'a> {
     pub(super) fn check_container(bytes: &'a [u8]) -> Result<Self, Error> {
         let limits = Limits {
             size: usize::MAX,
-            heap: HEAP_LIMIT,
-            values: false,
+            heap: None,
         };
         Self::prove(bytes, &limits)
     }
@@ -211,6 +213,11 @@ impl<'a> Tree<'a> {
     /// The tree for reading with `dtoolkit`.
     pub fn fdt(&self) -> Fdt<'a> {
         self.fdt
+    }
+
+    /// What the board is, the most specific name first: `/compatible`.
+    pub fn compatible(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        strings(property(&self.fdt.root(), "compatible").unwrap_or_default())
     }
 
     /// The board's name: `/model`.
@@ -312,6 +319,14 @@ pub(super) fn text(value: &[u8]) -> Option<&str> {
     core::str::from_utf8(value.get(..end)?).ok()
 }
 
+/// The strings of a property's value.
+pub(super) fn strings(value: &[u8]) -> impl Iterator<Item = &str> {
+    value
+        .split(|byte| *byte == 0)
+        .filter_map(|text| core::str::from_utf8(text).ok())
+        .filter(|text| !text.is_empty())
+}
+
 pub(super) fn is_memory<N: Node>(node: &N) -> bool {
     node.property("device_type")
         .is_some_and(|p| p.value() == b"memory\0")
@@ -411,7 +426,7 @@ fn check_structure(structure: &[u8], strings: &[u8], limits: &Limits) -> Result<
     // Bit n: the open node at depth n has had a child, after which `dtoolkit` expects no property.
     let mut has_child: u64 = 0;
     let mut has_root = false;
-    let mut heap: usize = 0;
+    let (mut heap, mut entries): (usize, usize) = (0, 0);
     loop {
         let token_at = at;
         let wrong = Error::Structure { at: token_at };
@@ -464,15 +479,18 @@ fn check_structure(structure: &[u8], strings: &[u8], limits: &Limits) -> Result<
                 at = aligned(end);
                 PROPERTY_COST
                     .saturating_add(name.len().saturating_mul(2))
-                    .saturating_add(if limits.values { len } else { 0 })
+                    .saturating_add(len)
             }
             NOP => 0,
             END if depth == 0 && has_root => return Ok(heap),
             _ => return Err(wrong),
         };
         heap = heap.saturating_add(cost);
-        if heap > limits.heap {
-            return Err(Error::TooComplex { heap: limits.heap });
+        entries = entries.saturating_add(usize::from(cost > 0));
+        match limits.heap {
+            Some(limit) if heap > limit => return Err(Error::TooComplex { heap: limit }),
+            None if entries > ENTRY_LIMIT => return Err(Error::TooManyEntries),
+            _ => {}
         }
     }
 }

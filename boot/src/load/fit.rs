@@ -1,8 +1,10 @@
 //! FIT images: kernel, device trees and initial ramdisk in one file, a device tree itself (Flat Image Tree specification).
 //!
 //! A configuration names its parts; every hash of a part that is used is checked before anything else sees its bytes.
-//! Signatures are not checked, no more than any other file's are.
+//! Signatures are not checked, no more than any other file's are. Which configuration: by name, by default, or for the
+//! board (U-Boot's `FIT_BEST_MATCH`).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,7 +16,7 @@ use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::device_tree::{self, Tree, property, text};
+use super::device_tree::{self, Tree, property, strings, text};
 use super::overlay::MAX_OVERLAYS;
 use super::{gzip, visible};
 
@@ -22,6 +24,8 @@ use super::{gzip, visible};
 const MAX_HASHES: usize = 4;
 /// Names that an error lists.
 const SHOWN: usize = 8;
+/// Configurations that do not say which board they are for, and whose device trees are asked instead.
+const MAX_ASKED: usize = 64;
 
 /// Where the parts of a configuration are in the file. All of their hashes were right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +34,7 @@ pub struct Contents {
     pub kernel: Range<usize>,
     /// The device tree, raw or packed by gzip.
     pub device_tree: Option<Range<usize>>,
-    /// Overlays for the device tree, in order.
+    /// Overlays for the device tree, raw or packed by gzip, in order.
     pub overlays: Vec<Range<usize>>,
     /// The initial ramdisk, however it is packed.
     pub ramdisk: Option<Range<usize>>,
@@ -45,8 +49,17 @@ pub enum Error {
     Missing(&'static str),
     /// No configuration of this name; the names that there are.
     Configuration(String, String),
-    /// No configuration was asked for, and none is the default; the names that there are.
-    NoDefault(String),
+    /// No configuration was asked for, none is the default, and none is for this board.
+    NoDefault {
+        /// What the board is; empty when nothing says so.
+        board: String,
+        /// The names that there are.
+        names: String,
+    },
+    /// This configuration has no device tree for overlays that were asked for with it.
+    NoTree(String),
+    /// What was asked for in addition, for its overlays, has none.
+    NoOverlay(String),
     /// This configuration has no kernel.
     NoKernel(String),
     /// This image, which a configuration names, does not exist.
@@ -73,6 +86,8 @@ pub enum Error {
         /// Bytes that there must be.
         expected: usize,
     },
+    /// This part cannot be unpacked.
+    Gzip(&'static str, gzip::Error),
     /// A hash of this image, by this algorithm, differs.
     Hash(String, &'static str),
     /// A hash of this image is by this algorithm, which is not known here.
@@ -94,10 +109,23 @@ impl fmt::Display for Error {
             Self::Configuration(name, names) => {
                 write!(f, "FIT image has no configuration \"{name}\"; it has {names}")
             }
-            Self::NoDefault(names) => write!(
+            Self::NoDefault { board, names } => {
+                f.write_str("FIT image has no default configuration")?;
+                if !board.is_empty() {
+                    write!(f, ", and none for {board}")?;
+                }
+                write!(f, " (file#name asks for one); it has {names}")
+            }
+            Self::NoTree(name) => write!(
                 f,
-                "FIT image has no default configuration (file#name asks for one); it has {names}"
+                "configuration \"{name}\" of the FIT image has no device tree to put overlays on"
             ),
+            Self::NoOverlay(name) => {
+                write!(
+                    f,
+                    "configuration \"{name}\" of the FIT image has no overlay to add"
+                )
+            }
             Self::NoKernel(name) => write!(f, "configuration \"{name}\" of the FIT image names no kernel"),
             Self::NoImage(name) => write!(f, "FIT image lacks \"{name}\", which its configuration names"),
             Self::Unfit {
@@ -114,6 +142,7 @@ impl fmt::Display for Error {
                 f,
                 "truncated FIT image: {len} of {expected} bytes, inside \"{image}\""
             ),
+            Self::Gzip(part, why) => write!(f, "{part} in the FIT image: {why}"),
             Self::Hash(image, algorithm) => {
                 write!(f, "FIT image is corrupt: the {algorithm} of \"{image}\" differs")
             }
@@ -160,11 +189,6 @@ const DEVICE_TREE: Place = Place {
     kind: "flat_dt",
     ..KERNEL
 };
-const OVERLAY: Place = Place {
-    compression: &["none"],
-    packed: "none",
-    ..DEVICE_TREE
-};
 /// Linux unpacks it, whatever the image says.
 const RAMDISK: Place = Place {
     kinds: &["ramdisk"],
@@ -173,81 +197,56 @@ const RAMDISK: Place = Place {
     packed: "",
 };
 
-/// Whether there is a configuration of that name, else a default one, else an only one. No part of it is looked at.
-pub fn check(file: &[u8], configuration: Option<&str>) -> Result<(), Error> {
-    read(file, configuration).map(|_| ())
+/// Whether there is what [`open`] would open. No part of it is looked at.
+pub fn check(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<(), Error> {
+    Fit::read(file)?.choose(wanted, board).map(|_| ())
 }
 
-/// Finds the parts of the configuration of that name, else of the default one, else of the only one.
-pub fn open(file: &[u8], configuration: Option<&str>) -> Result<Contents, Error> {
-    let (fit, chosen) = read(file, configuration)?;
-    let name = || shown(chosen.name());
-    let kernel = names(&chosen, "kernel")
+/// Finds the parts of a configuration: the one of that name, else the default one, else the only one, else the one that
+/// suits the `board` best. Names behind it, each after a `#`, are of configurations whose device trees are overlays for it.
+pub fn open(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<Contents, Error> {
+    let fit = Fit::read(file)?;
+    let Choice { base, extras, board } = fit.choose(wanted, board)?;
+    let name = || shown(base.name());
+    let kernel = names(&base, "kernel")
         .next()
         .ok_or_else(|| Error::NoKernel(name()))?;
-    let mut trees = names(&chosen, "fdt");
+    let mut trees = names(&base, "fdt");
     let device_tree = trees.next();
-    let overlays: Vec<&str> = trees.take(MAX_OVERLAYS.saturating_add(1)).collect();
+    let added = extras.iter().flat_map(|extra| names(extra, "fdt"));
+    let overlays: Vec<&str> = trees.chain(added).take(MAX_OVERLAYS.saturating_add(1)).collect();
     if overlays.len() > MAX_OVERLAYS {
         return Err(Error::Overlays);
     }
+    if device_tree.is_none() && !overlays.is_empty() {
+        return Err(Error::NoTree(name()));
+    }
     info!("load: configuration {} of the FIT image", name());
+    fit.compare(&base, &board);
     for unused in ["loadables", "firmware", "fpga"] {
-        if property(&chosen, unused).is_some() {
+        if property(&base, unused).is_some() {
             warn!("load: {} in the FIT image is not loaded", unused);
         }
     }
-    let ramdisk = names(&chosen, "ramdisk").next();
+    let ramdisk = names(&base, "ramdisk").next();
     Ok(Contents {
         kernel: fit.part(kernel, &KERNEL)?,
         device_tree: device_tree.map(|name| fit.part(name, &DEVICE_TREE)).transpose()?,
         overlays: overlays
             .into_iter()
-            .map(|name| fit.part(name, &OVERLAY))
+            .map(|name| fit.part(name, &DEVICE_TREE))
             .collect::<Result<_, _>>()?,
         ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK)).transpose()?,
     })
 }
 
-fn read<'a>(file: &'a [u8], configuration: Option<&str>) -> Result<(Fit<'a>, FdtNode<'a>), Error> {
-    let tree = Tree::check_container(file).map_err(Error::Tree)?;
-    let root = tree.fdt().root();
-    let images = child(&root, "images").ok_or(Error::Missing("/images"))?;
-    let all = child(&root, "configurations").ok_or(Error::Missing("/configurations"))?;
-    let chosen = choose(&all, configuration)?;
-    let fit = Fit {
-        file,
-        // Where data that is not in the tree begins to be counted.
-        end: tree.size().checked_next_multiple_of(4).unwrap_or(usize::MAX),
-        images,
-    };
-    Ok((fit, chosen))
-}
-
-fn choose<'a>(all: &FdtNode<'a>, wanted: Option<&str>) -> Result<FdtNode<'a>, Error> {
-    let have = || {
-        let names: Vec<String> = all
-            .children()
-            .take(SHOWN)
-            .map(|node| shown(node.name()))
-            .collect();
-        match names.as_slice() {
-            [] => "none".into(),
-            names => names.join(", "),
-        }
-    };
-    if let Some(wanted) = wanted {
-        return child(all, wanted).ok_or_else(|| Error::Configuration(shown(wanted), have()));
-    }
-    if let Some(default) = property(all, "default").and_then(text) {
-        return child(all, default).ok_or_else(|| Error::Configuration(shown(default), have()));
-    }
-    // dtoolkit's iterator reads on behind the node's end, and panics there.
-    let mut nodes = all.children().fuse();
-    match (nodes.next(), nodes.next()) {
-        (Some(only), None) => Ok(only),
-        _ => Err(Error::NoDefault(have())),
-    }
+/// The configurations that were asked for.
+struct Choice<'a, 'b> {
+    base: FdtNode<'a>,
+    /// Those whose device trees are overlays for the base's.
+    extras: Vec<FdtNode<'a>>,
+    /// What the board is.
+    board: Vec<&'b str>,
 }
 
 /// The child of exactly that name: `kernel` is not `kernel@1`.
@@ -257,11 +256,7 @@ fn child<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtNode<'a>> {
 
 /// The strings of a property.
 fn names<'a>(node: &FdtNode<'a>, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-    property(node, name)
-        .unwrap_or_default()
-        .split(|byte| *byte == 0)
-        .filter_map(|name| core::str::from_utf8(name).ok())
-        .filter(|name| !name.is_empty())
+    strings(property(node, name).unwrap_or_default())
 }
 
 /// A name as an error shows it.
@@ -272,11 +267,125 @@ fn shown(name: &str) -> String {
 /// A file that was proven to be a device tree.
 struct Fit<'a> {
     file: &'a [u8],
+    /// Where data that is not in the tree begins to be counted.
     end: usize,
     images: FdtNode<'a>,
+    configurations: FdtNode<'a>,
 }
 
-impl Fit<'_> {
+impl<'a> Fit<'a> {
+    fn read(file: &'a [u8]) -> Result<Self, Error> {
+        let tree = Tree::check_container(file).map_err(Error::Tree)?;
+        let root = tree.fdt().root();
+        Ok(Self {
+            file,
+            end: tree.size().checked_next_multiple_of(4).unwrap_or(usize::MAX),
+            images: child(&root, "images").ok_or(Error::Missing("/images"))?,
+            configurations: child(&root, "configurations").ok_or(Error::Missing("/configurations"))?,
+        })
+    }
+
+    /// The configurations, in the file's order.
+    fn all(&self) -> impl Iterator<Item = FdtNode<'a>> + use<'a> {
+        // dtoolkit's iterator reads on behind the node's end, and panics there.
+        self.configurations.children().fuse()
+    }
+
+    /// What there is, for an error.
+    fn have(&self) -> String {
+        let mut names: Vec<String> = self.all().take(SHOWN).map(|node| shown(node.name())).collect();
+        match self.all().count().saturating_sub(names.len()) {
+            _ if names.is_empty() => names.push("none".into()),
+            0 => {}
+            more => names.push(format!("and {more} more")),
+        }
+        names.join(", ")
+    }
+
+    fn named(&self, name: &str) -> Result<FdtNode<'a>, Error> {
+        child(&self.configurations, name).ok_or_else(|| Error::Configuration(shown(name), self.have()))
+    }
+
+    fn choose<'b>(&self, wanted: Option<&str>, board: Option<&Tree<'b>>) -> Result<Choice<'a, 'b>, Error> {
+        let board: Vec<&str> = board.into_iter().flat_map(Tree::compatible).collect();
+        let mut wanted = wanted.into_iter().flat_map(|wanted| wanted.split('#'));
+        let mut all = self.all();
+        let base = if let Some(name) = wanted.next() {
+            self.named(name)?
+        } else if let Some(default) = property(&self.configurations, "default").and_then(text) {
+            self.named(default)?
+        } else if let (Some(only), None) = (all.next(), all.next()) {
+            only
+        } else {
+            self.best(&board).ok_or_else(|| Error::NoDefault {
+                board: board.first().copied().map(shown).unwrap_or_default(),
+                names: self.have(),
+            })?
+        };
+        let mut extras = Vec::new();
+        for name in wanted {
+            let extra = self.named(name)?;
+            if names(&extra, "fdt").next().is_none() {
+                return Err(Error::NoOverlay(shown(name)));
+            }
+            extras.push(extra);
+            if extras.len() > MAX_OVERLAYS {
+                return Err(Error::Overlays);
+            }
+        }
+        Ok(Choice { base, extras, board })
+    }
+
+    /// Which of the board's names a configuration is for, the most specific one being 0, and all that it is for.
+    fn rank(&self, configuration: &FdtNode<'a>, board: &[&str], ask: bool) -> (Option<usize>, Vec<&'a str>) {
+        let mut suits: Vec<&str> = names(configuration, "compatible").collect();
+        if suits.is_empty() && ask {
+            let tree = names(configuration, "fdt").next();
+            let image = tree.and_then(|name| Some((child(&self.images, name)?, name)));
+            let range = image.and_then(|(image, name)| self.data(&image, name).ok());
+            let bytes = range.and_then(|range| self.file.get(range));
+            // One that is packed cannot be asked, in U-Boot either.
+            let tree = bytes.and_then(|bytes| Tree::check(bytes).ok());
+            suits = tree.iter().flat_map(Tree::compatible).collect();
+        }
+        let rank = board.iter().position(|name| suits.contains(name));
+        (rank, suits)
+    }
+
+    /// The configuration that is for the most specific of the board's names; of several the first.
+    fn best(&self, board: &[&str]) -> Option<FdtNode<'a>> {
+        let mut asked: usize = 0;
+        let ranked = self.all().filter_map(|configuration| {
+            asked = asked.saturating_add(usize::from(property(&configuration, "compatible").is_none()));
+            let (rank, _) = self.rank(&configuration, board, asked <= MAX_ASKED);
+            Some((rank?, configuration))
+        });
+        ranked
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, configuration)| configuration)
+    }
+
+    /// Says when a configuration is for another board than this.
+    fn compare(&self, chosen: &FdtNode<'a>, board: &[&str]) {
+        let (rank, suits) = self.rank(chosen, board, true);
+        let (Some(board_name), Some(other)) = (board.first(), suits.first()) else {
+            return;
+        };
+        if rank == Some(0) || board.contains(other) {
+            return;
+        }
+        let line = format!(
+            "configuration {} is for {}, and this is {}",
+            shown(chosen.name()),
+            shown(other),
+            shown(board_name)
+        );
+        match self.best(core::slice::from_ref(board_name)) {
+            Some(better) => warn!("load: {}, which {} is for", line, shown(better.name())),
+            None => warn!("load: {}", line),
+        }
+    }
+
     /// Where the image of that name is; it suits its place, and its hashes are right.
     fn part(&self, name: &str, place: &Place) -> Result<Range<usize>, Error> {
         let image = child(&self.images, name).ok_or_else(|| Error::NoImage(shown(name)))?;
@@ -458,7 +567,16 @@ pub(super) mod tests {
     }
 
     fn opened(file: &[u8], configuration: Option<&str>) -> Result<Vec<String>, String> {
-        let contents = open(file, configuration).map_err(|why| why.to_string())?;
+        opened_on(file, configuration, &[])
+    }
+
+    /// The parts that a board of these names gets.
+    fn opened_on(file: &[u8], configuration: Option<&str>, board: &[&str]) -> Result<Vec<String>, String> {
+        let tree = board_tree(board);
+        let board = Tree::check(&tree).unwrap();
+        let contents = open(file, configuration, Some(&board)).map_err(|why| why.to_string())?;
+        let checked = check(file, configuration, Some(&board)).map_err(|why| why.to_string());
+        assert_eq!(checked, Ok(()));
         let all = [Some(contents.kernel), contents.device_tree]
             .into_iter()
             .chain(contents.overlays.into_iter().map(Some))
@@ -487,6 +605,142 @@ pub(super) mod tests {
         assert_eq!(
             opened(&fit.to_dtb(), None).unwrap_err(),
             "FIT image has no default configuration (file#name asks for one); it has none"
+        );
+    }
+
+    /// A device tree that says what a board is.
+    fn board_tree(names: &[&str]) -> Vec<u8> {
+        let mut tree = DeviceTree::new();
+        tree.root = node("", &[("compatible", &names)], vec![]);
+        tree.to_dtb()
+    }
+
+    const PI_3: &[&str] = &["raspberrypi,3-model-b", "brcm,bcm2837"];
+    const PI_4: &[&str] = &["raspberrypi,4-model-b", "brcm,bcm2711"];
+
+    /// As Linux's `make image.fit`: a kernel and a tree for each of many boards, which the configurations name. No default.
+    fn for_many_boards(count: usize) -> DeviceTree {
+        let (mut images, mut configurations) = (Vec::new(), Vec::new());
+        images.push(image("kernel", "kernel_noload", b"the kernel", &[]));
+        for n in 1..=count {
+            let tree = format!("fdt-{n}");
+            images.push(image(&tree, "flat_dt", format!("tree {n}").as_bytes(), &[]));
+            let board = format!("vendor,board-{n}\0vendor,soc-{}\0", n / 2);
+            let parts: Parts<'_> = &[
+                ("compatible", &board.as_bytes()),
+                ("description", &"a board"),
+                ("fdt", &&*tree),
+                ("kernel", &"kernel"),
+            ];
+            configurations.push(node(&format!("conf-{n}"), parts, vec![]));
+        }
+        let mut tree = DeviceTree::new();
+        tree.root = node(
+            "",
+            &[],
+            vec![
+                node("images", &[], images),
+                node("configurations", &[], configurations),
+            ],
+        );
+        tree
+    }
+
+    #[test]
+    fn linux_for_all_boards_opens_by_name_and_by_board() {
+        let file = for_many_boards(3000).to_dtb();
+        let parts = |n| Ok(vec!["the kernel".to_string(), format!("tree {n}")]);
+        assert_eq!(opened(&file, Some("conf-2999")), parts(2999));
+        let on = |board: &[&str]| opened_on(&file, None, board);
+        assert_eq!(on(&["vendor,board-3000", "vendor,soc-1500"]), parts(3000));
+        // The more specific name counts, wherever its configuration is; of two that suit as well, the first.
+        assert_eq!(
+            on(&["vendor,board-7", "vendor,board-5", "vendor,soc-1"]),
+            parts(7)
+        );
+        assert_eq!(on(&["vendor,board-x", "vendor,soc-2"]), parts(4));
+        assert_eq!(
+            on(PI_4).unwrap_err(),
+            "FIT image has no default configuration, and none for raspberrypi,4-model-b (file#name asks for one); it \
+             has conf-1, conf-2, conf-3, conf-4, conf-5, conf-6, conf-7, conf-8, and 2992 more"
+        );
+        assert_eq!(
+            opened(&for_many_boards(12_000).to_dtb(), Some("conf-1")).unwrap_err(),
+            "FIT image has more than 131072 nodes and properties"
+        );
+    }
+
+    #[test]
+    fn a_configuration_that_names_no_board_is_for_the_one_of_its_tree() {
+        let (pi_3, pi_4) = (board_tree(PI_3), board_tree(PI_4));
+        let of = |default| {
+            golden(
+                &[
+                    ("kernel", "kernel", b"the kernel"),
+                    ("pi3", "flat_dt", &pi_3),
+                    ("pi4", "flat_dt", &pi_4),
+                    ("odd", "flat_dt", b"nonsense"),
+                ],
+                &[
+                    ("none", &[("kernel", &"kernel")]),
+                    ("odd", &[("kernel", &"kernel"), ("fdt", &"odd")]),
+                    ("three", &[("kernel", &"kernel"), ("fdt", &"pi3")]),
+                    ("four", &[("kernel", &"kernel"), ("fdt", &"pi4")]),
+                ],
+                default,
+            )
+            .to_dtb()
+        };
+        let tree = |file: &[u8], board: &[&str]| {
+            let (tree, all) = (board_tree(board), file);
+            let contents = open(all, None, Some(&Tree::check(&tree).unwrap()))?;
+            Ok(contents.device_tree.map(|range| all[range].to_vec()))
+        };
+        assert_eq!(tree(&of(None), PI_3), Ok(Some(pi_3.clone())));
+        assert_eq!(tree(&of(None), PI_4), Ok(Some(pi_4.clone())));
+        let none = tree(&of(None), &["raspberrypi,5-model-b", "brcm,bcm2712"]);
+        assert!(matches!(none, Err(Error::NoDefault { .. })), "{none:?}");
+        // The default is what its author meant, also on another board.
+        assert_eq!(tree(&of(Some("three")), PI_4), Ok(Some(pi_3)));
+    }
+
+    #[test]
+    fn more_configurations_add_their_trees_as_overlays_in_order() {
+        let configurations: &[(&str, Parts<'_>)] = &[
+            ("pi", &[("kernel", &"kernel"), ("fdt", &b"tree\0own\0")]),
+            ("bare", &[("kernel", &"kernel")]),
+            ("clock", &[("fdt", &"rtc")]),
+            ("both", &[("fdt", &b"rtc\0can\0")]),
+            ("empty", &[("fdt", &"")]),
+        ];
+        let images: &[(&str, &str, &[u8])] = &[
+            ("kernel", "kernel", b"kernel"),
+            ("tree", "flat_dt", b"tree"),
+            ("own", "flat_dt", b"own"),
+            ("rtc", "flat_dt", b"rtc"),
+            ("can", "flat_dt", b"can"),
+        ];
+        let file = golden(images, configurations, None).to_dtb();
+        let line = |wanted: &str| opened(&file, Some(wanted)).map(|parts| parts.join(" "));
+        assert_eq!(line("pi").unwrap(), "kernel tree own");
+        assert_eq!(line("pi#clock").unwrap(), "kernel tree own rtc");
+        assert_eq!(line("pi#both#clock").unwrap(), "kernel tree own rtc can rtc");
+        assert_eq!(
+            line("pi#clock#no").unwrap_err(),
+            "FIT image has no configuration \"no\"; it has pi, bare, clock, both, empty"
+        );
+        assert!(line("pi#").is_err() && line("pi##clock").is_err() && line("#pi").is_err());
+        assert_eq!(
+            line("pi#empty").unwrap_err(),
+            "configuration \"empty\" of the FIT image has no overlay to add"
+        );
+        assert_eq!(
+            line("bare#clock").unwrap_err(),
+            "configuration \"bare\" of the FIT image has no device tree to put overlays on"
+        );
+        assert_eq!(
+            line(&format!("pi{}", "#clock".repeat(40))).unwrap_err(),
+            "FIT image has more than 16 overlays in one configuration"
         );
     }
 

@@ -1,6 +1,9 @@
-//! The arm64 `Image` header (Linux `Documentation/arch/arm64/booting.rst`), and the names of what is not one.
+//! The arm64 `Image` header (Linux `Documentation/arch/arm64/booting.rst`).
 
 use core::fmt;
+
+use super::foreign::{self, Foreign, bytes_at};
+use super::pe;
 
 /// `ARM\x64` at byte 56.
 const MAGIC: &[u8] = b"ARM\x64";
@@ -26,7 +29,7 @@ pub enum Error {
         expected: u64,
     },
     /// Another format, which has a name.
-    Foreign(&'static Format),
+    Foreign(Foreign),
     /// No format that is known here.
     Unknown,
     /// Built for 16 KiB pages, as kernels for the Pi 5 are; Cortex-A53 and A72 have 4 and 64 KiB.
@@ -41,7 +44,7 @@ impl fmt::Display for Error {
             Self::Truncated { len, expected } => {
                 write!(f, "truncated kernel: {len} of at least {expected} bytes")
             }
-            Self::Foreign(format) => write!(f, "is {}, not an arm64 Image", format.name),
+            Self::Foreign(what) => what.fmt(f),
             Self::Unknown => f.write_str("is not an arm64 Image nor gzip of one"),
             Self::Pages16K => {
                 f.write_str("is a kernel for 16 KiB pages, which the CPUs of Pi 3 and Pi 4 do not have")
@@ -60,13 +63,13 @@ const OLD_BSS: u64 = 16 << 20;
 pub fn parse(file: &[u8]) -> Result<Image, Error> {
     let len = file.len() as u64;
     let header = match file.first_chunk::<64>() {
-        Some(header) if header.get(MAGIC_AT..).is_some_and(|h| h.starts_with(MAGIC)) => header,
-        Some(_) => return Err(foreign(file)),
+        Some(header) if is_image(file) => header,
+        Some(_) => return Err(foreign::named(file).map_or(Error::Unknown, Error::Foreign)),
         // Too short to know; what there is may still name another format.
-        None => match foreign(file) {
-            Error::Unknown => return Err(Error::Truncated { len, expected: 64 }),
-            named => return Err(named),
-        },
+        None => {
+            let truncated = Error::Truncated { len, expected: 64 };
+            return Err(foreign::named(file).map_or(truncated, Error::Foreign));
+        }
     };
     let [text_offset, image_size, flags] = [8, 16, 24].map(|at| u64_at(header, at).unwrap_or_default());
     // Bits 2:1 of the flags: 0 unspecified, 1 4 KiB, 2 16 KiB, 3 64 KiB. Bit 0, big endian, needs nothing of us: the
@@ -75,7 +78,7 @@ pub fn parse(file: &[u8]) -> Result<Image, Error> {
     if flags & 0b110 == 0b100 {
         return Err(Error::Pages16K);
     }
-    if let Some(expected) = pe_file_len(file)
+    if let Some(expected) = pe::file_len(file)
         && len < expected
     {
         return Err(Error::Truncated { len, expected });
@@ -91,104 +94,9 @@ pub fn parse(file: &[u8]) -> Result<Image, Error> {
     Ok(Image { text_offset, size })
 }
 
-/// How long the file of a kernel with an EFI stub must be: the end of its last section's data or of its signature
-/// (Microsoft PE/COFF specification). `None` when it is no PE file.
-fn pe_file_len(file: &[u8]) -> Option<u64> {
-    if !file.starts_with(b"MZ") {
-        return None;
-    }
-    let pe = usize::try_from(u32_at(file, 60)?).ok()?;
-    let coff_end = pe.checked_add(24)?;
-    let Some(coff) = file.get(pe..coff_end) else {
-        return Some(coff_end as u64);
-    };
-    if !coff.starts_with(b"PE\0\0") {
-        return None;
-    }
-    let sections = usize::from(u16_at(coff, 6)?);
-    let optional_len = usize::from(u16_at(coff, 20)?);
-    let table = coff_end.checked_add(optional_len)?;
-    let headers_end = table.checked_add(sections.checked_mul(40)?)?;
-    let mut end = headers_end as u64;
-    // PE32+ has its data directories at byte 112 of the optional header; the fifth is the certificate table, the
-    // only one whose address is a file offset.
-    let optional = file.get(coff_end..table).unwrap_or_default();
-    if u16_at(optional, 0) == Some(0x20b) && u32_at(optional, 108).is_some_and(|count| count > 4) {
-        let certificates = optional.get(112 + 4 * 8..).unwrap_or_default();
-        if let (Some(at), Some(len)) = (u32_at(certificates, 0), u32_at(certificates, 4)) {
-            end = end.max(u64::from(at).saturating_add(u64::from(len)));
-        }
-    }
-    for section in file
-        .get(table..headers_end)
-        .unwrap_or_default()
-        .as_chunks::<40>()
-        .0
-    {
-        // A section without data (.bss) may carry any offset.
-        let (len, at) = (u32_at(section, 16)?, u32_at(section, 20)?);
-        if len != 0 {
-            end = end.max(u64::from(at).saturating_add(u64::from(len)));
-        }
-    }
-    Some(end)
-}
-
-/// A format that people serve as a kernel by mistake, or that another loader would unpack.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Format {
-    at: usize,
-    magic: &'static [u8],
-    name: &'static str,
-}
-
-/// The more specific first: several kinds of kernel are also EFI programs.
-static FORMATS: &[Format] = &[
-    format(4, b"zimg", "an EFI zboot kernel (vmlinuz.efi)"),
-    format(0x202, b"HdrS", "an x86 bzImage"),
-    format(0x24, b"\x18\x28\x6f\x01", "a 32-bit ARM zImage"),
-    format(0, b"\x7fELF", "an ELF file"),
-    format(0, b"MZ", "an EFI program"),
-    format(0, b"\x27\x05\x19\x56", "a U-Boot uImage"),
-    format(0, b"\xd0\x0d\xfe\xed", "a device tree or FIT image"),
-    format(0, b"\xfd7zXZ\0", "an xz file"),
-    format(0, b"\x28\xb5\x2f\xfd", "a zstd file"),
-    format(0, b"\x04\x22\x4d\x18", "an lz4 file"),
-    format(0, b"\x02\x21\x4c\x18", "a legacy lz4 file"),
-    format(0, b"BZh", "a bzip2 file"),
-    format(0, b"\x5d\0\0", "an lzma file"),
-    format(0, b"\x89LZO", "an lzop file"),
-    format(0, b"\x1f\x8b", "a gzip file"),
-    format(0, b"0707", "a cpio archive (an initrd?)"),
-    format(0, b"hsqs", "a squashfs image"),
-    format(0, b"PK\x03\x04", "a zip file"),
-    format(0x8001, b"CD001", "an ISO image"),
-];
-
-const fn format(at: usize, magic: &'static [u8], name: &'static str) -> Format {
-    Format { at, magic, name }
-}
-
-fn foreign(file: &[u8]) -> Error {
-    FORMATS
-        .iter()
-        .find(|format| {
-            file.get(format.at..)
-                .is_some_and(|rest| rest.starts_with(format.magic))
-        })
-        .map_or(Error::Unknown, Error::Foreign)
-}
-
-fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk::<N>().copied()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes_at(bytes, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes_at(bytes, at).map(u32::from_le_bytes)
+/// Whether a file claims to be one.
+pub(super) fn is_image(file: &[u8]) -> bool {
+    file.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -310,17 +218,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn other_formats_are_called_by_their_name() {
-        for format in FORMATS {
-            let mut file = vec![0; 0x9000];
-            file[format.at..format.at + format.magic.len()].copy_from_slice(format.magic);
-            assert_eq!(parse(&file), Err(Error::Foreign(format)), "{}", format.name);
-        }
-        assert_eq!(parse(&[0; 0x9000]), Err(Error::Unknown));
-        assert_eq!(
-            parse(b"\x7fELF").unwrap_err().to_string(),
-            "is an ELF file, not an arm64 Image"
-        );
+    fn other_files_are_called_by_their_name_or_not_at_all() {
+        let line = |file: &[u8]| parse(file).unwrap_err().to_string();
+        assert!(line(b"\xfd7zXZ\0").starts_with("is an xz file, not an arm64 Image"));
+        assert_eq!(line(&[0; 0x9000]), "is not an arm64 Image nor gzip of one");
+        assert_eq!(line(&[0; 10]), "truncated kernel: 10 of at least 64 bytes");
     }
 
     #[test]

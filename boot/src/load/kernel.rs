@@ -4,8 +4,10 @@
 //! stays there as long as its other parts are needed; the memory that everything else gets ends where it begins.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::device_tree::Tree;
 use super::fit::{self, Contents};
 use super::uimage::{self, Kind};
 use super::{Error, gzip, image, visible, zboot};
@@ -24,6 +26,14 @@ pub(super) struct Kernel<'m> {
     pub(super) bundle: Option<Bundle<'m>>,
 }
 
+/// The device tree of a FIT image, unpacked.
+#[derive(Debug)]
+pub(super) struct Trees<'b> {
+    pub(super) base: &'b [u8],
+    /// Overlays for it, in order.
+    pub(super) overlays: Vec<&'b [u8]>,
+}
+
 /// A FIT image at the end of memory.
 #[derive(Debug)]
 pub(super) struct Bundle<'m> {
@@ -34,30 +44,41 @@ pub(super) struct Bundle<'m> {
 }
 
 impl Bundle<'_> {
-    /// Its device tree, unpacked into `scratch` if that is needed.
-    pub(super) fn device_tree<'b>(&'b self, scratch: &'b mut [u8]) -> Result<Option<&'b [u8]>, Error> {
-        let Some(range) = &self.contents.device_tree else {
+    /// Its device tree and the overlays for that, in order, those that are packed unpacked into `scratch`.
+    pub(super) fn device_tree<'b>(&'b self, mut scratch: &'b mut [u8]) -> Result<Option<Trees<'b>>, Error> {
+        let Some(tree) = &self.contents.device_tree else {
             return Ok(None);
         };
-        let bytes = self.part(range);
-        if !gzip::is_gzip(bytes) {
-            return Ok(Some(bytes));
-        }
-        let len = gzip::unpack(bytes, scratch).map_err(|why| Error::Gzip {
-            url: self.url.clone(),
-            why,
-        })?;
-        Ok(scratch.get(..len))
-    }
-
-    /// Its overlays, in order.
-    pub(super) fn overlays(&self) -> impl Iterator<Item = &[u8]> {
-        self.contents.overlays.iter().map(|range| self.part(range))
+        let mut unpacked = |range: &Range<usize>| {
+            let bytes = self.part(range);
+            if !gzip::is_gzip(bytes) {
+                return Ok(bytes);
+            }
+            let len = gzip::unpack(bytes, scratch).map_err(|why| self.packed("a device tree", why))?;
+            let (unpacked, rest) = core::mem::take(&mut scratch)
+                .split_at_mut_checked(len)
+                .unwrap_or_default();
+            scratch = rest;
+            Ok(&*unpacked)
+        };
+        let base = unpacked(tree)?;
+        let overlays = self.contents.overlays.iter().map(unpacked);
+        Ok(Some(Trees {
+            base,
+            overlays: overlays.collect::<Result<_, Error>>()?,
+        }))
     }
 
     /// Its initial ramdisk.
     pub(super) fn ramdisk(&self) -> Option<&[u8]> {
         self.contents.ramdisk.as_ref().map(|range| self.part(range))
+    }
+
+    fn packed(&self, part: &'static str, why: gzip::Error) -> Error {
+        Error::Fit {
+            url: self.url.clone(),
+            why: Box::new(fit::Error::Gzip(part, why)),
+        }
     }
 
     fn part(&self, range: &Range<usize>) -> &[u8] {
@@ -66,11 +87,16 @@ impl Bundle<'_> {
 }
 
 /// Makes a kernel's file at a 2 MiB boundary ready to run there. Of a FIT image it takes that `configuration`, else the
-/// default one.
-pub(super) fn place<'m>(file: Verified<'m>, configuration: Option<&str>) -> Result<Kernel<'m>, Error> {
+/// the one
+/// for the `board`.
+pub(super) fn place<'m>(
+    file: Verified<'m>,
+    configuration: Option<&str>,
+    board: Option<&Tree<'_>>,
+) -> Result<Kernel<'m>, Error> {
     let (url, mut room, len) = file.into_parts();
     if fit::is_fit(room.bytes()) {
-        return place_fit(url, room, len, configuration);
+        return place_fit(url, room, len, configuration, board);
     }
     if let Some(name) = configuration {
         return Err(Error::NoFit {
@@ -108,9 +134,10 @@ fn place_fit<'m>(
     mut room: Region<'m>,
     len: usize,
     configuration: Option<&str>,
+    board: Option<&Tree<'_>>,
 ) -> Result<Kernel<'m>, Error> {
     let file = room.bytes().get(..len).unwrap_or_default();
-    let contents = fit::open(file, configuration).map_err(|why| Error::Fit {
+    let contents = fit::open(file, configuration, board).map_err(|why| Error::Fit {
         url: url.clone(),
         why: Box::new(why),
     })?;
@@ -127,12 +154,16 @@ fn place_fit<'m>(
         file,
         contents,
     };
-    let kernel = bundle.part(&bundle.contents.kernel);
-    let len = if gzip::is_gzip(kernel) {
-        gzip::unpack(kernel, room.bytes_mut()).map_err(|why| Error::Gzip {
+    let mut kernel = bundle.part(&bundle.contents.kernel);
+    if zboot::is_zboot(kernel) {
+        let contents = zboot::contents(kernel).map_err(|why| Error::Zboot {
             url: url.clone(),
             why,
-        })?
+        })?;
+        kernel = kernel.get(contents).unwrap_or_default();
+    }
+    let len = if gzip::is_gzip(kernel) {
+        gzip::unpack(kernel, room.bytes_mut()).map_err(|why| bundle.packed("the kernel", why))?
     } else {
         room.bytes_mut()
             .get_mut(..kernel.len())

@@ -7,9 +7,11 @@ pub mod arrange;
 pub mod bootargs;
 pub mod device_tree;
 pub mod fit;
+pub mod foreign;
 pub mod gzip;
 pub mod image;
 pub mod overlay;
+pub mod pe;
 pub mod place;
 pub mod uimage;
 pub mod zboot;
@@ -181,7 +183,7 @@ pub fn load(
     let no_room = no_memory(Expected::Kernel, &memory);
     let room = place::kernel_room(memory).ok_or(no_room)?;
     let file = fetch(&payload.kernel, room, Expected::Kernel, get)?;
-    let kernel = kernel::place(file, payload.configuration.as_deref())?;
+    let kernel = kernel::place(file, payload.configuration.as_deref(), usable(firmware.as_ref()))?;
     let (mut slot, free) = slot(kernel.free)?;
     let bundle = kernel.bundle;
     let fetched = match &payload.device_tree {
@@ -253,7 +255,8 @@ pub fn start(
         .map(|file| verify(file, Expected::DeviceTree))
         .transpose()?;
     let file = verify(files.kernel, Expected::Kernel)?;
-    let Kernel { placed, free, bundle } = kernel::place(file, files.configuration.as_deref())?;
+    let Kernel { placed, free, bundle } =
+        kernel::place(file, files.configuration.as_deref(), usable(firmware.as_ref()))?;
     let (mut slot, free) = slot(free)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| files.initrd.is_none()) {
@@ -278,6 +281,11 @@ pub fn start(
 fn slot(free: Region<'_>) -> Result<(Region<'_>, Region<'_>), Error> {
     let no_slot = no_memory(Expected::DeviceTree, &free);
     place::device_tree_slot(free).ok_or(no_slot)
+}
+
+/// The firmware's device tree, when it can be used.
+fn usable<'t, 'a>(firmware: Option<&'t Result<Tree<'a>, device_tree::Error>>) -> Option<&'t Tree<'a>> {
+    firmware.and_then(|tree| tree.as_ref().ok())
 }
 
 /// The command line for Linux: the entry's, and what only the firmware knows.
@@ -322,8 +330,8 @@ fn finish(
 struct Served<'a> {
     url: &'a Url,
     bytes: &'a [u8],
-    /// The FIT image that it came in, whose overlays are for it.
-    bundle: Option<&'a Bundle<'a>>,
+    /// The overlays that came with it in a FIT image.
+    overlays: Vec<&'a [u8]>,
 }
 
 impl<'a> Served<'a> {
@@ -331,7 +339,7 @@ impl<'a> Served<'a> {
         Self {
             url: file.url(),
             bytes: file.bytes(),
-            bundle: None,
+            overlays: Vec::new(),
         }
     }
 
@@ -341,10 +349,10 @@ impl<'a> Served<'a> {
             return Ok(None);
         };
         let tree = bundle.device_tree(slot.bytes_mut())?;
-        Ok(tree.map(|bytes| Self {
+        Ok(tree.map(|trees| Self {
             url: &bundle.url,
-            bytes,
-            bundle: Some(bundle),
+            bytes: trees.base,
+            overlays: trees.overlays,
         }))
     }
 }
@@ -371,14 +379,11 @@ fn make_tree(
         }
     };
     let names: Vec<String> = overlays.iter().map(|overlay| overlay.url().to_string()).collect();
-    let bundled = served.as_ref().and_then(|served| served.bundle);
-    let bundled = bundled
-        .into_iter()
-        .flat_map(Bundle::overlays)
-        .map(|bytes| Overlay {
-            name: "of the FIT image",
-            bytes,
-        });
+    let bundled = served.iter().flat_map(|served| &served.overlays);
+    let bundled = bundled.map(|bytes| Overlay {
+        name: "of the FIT image",
+        bytes,
+    });
     let own = names.iter().zip(overlays).map(|(name, overlay)| Overlay {
         name,
         bytes: overlay.bytes(),
@@ -693,7 +698,8 @@ mod tests {
         let server = Server(vec![("/kernel", zboot::tests::wrapped(b"x", "zstd"))]);
         assert_eq!(
             run(&server, &payload(&[], None), Some(&firmware())).unwrap_err(),
-            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd; gzip alone is supported"
+            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd, which is not \
+             supported: unpack it on the server, or pack it with gzip"
         );
     }
 
@@ -817,8 +823,21 @@ mod tests {
         );
     }
 
-    /// A FIT image with everything in it, the kernel and the device tree packed or not.
+    /// A FIT image with everything in it, the kernel (as a zboot one, too) and the device trees packed or not.
     fn fit_image(kernel: &[u8], packed: bool) -> Vec<u8> {
+        let zboot = |packed| zboot::tests::wrapped(packed, "gzip");
+        fit_image_of(
+            &if packed {
+                zboot(&gzip::tests::member(kernel))
+            } else {
+                kernel.to_vec()
+            },
+            packed,
+        )
+    }
+
+    /// The same with this kernel as it is.
+    fn fit_image_of(kernel: &[u8], packed: bool) -> Vec<u8> {
         let pack = |data: &[u8]| {
             if packed {
                 gzip::tests::member(data)
@@ -828,9 +847,9 @@ mod tests {
         };
         let mut image = fit::tests::golden(
             &[
-                ("kernel", "kernel", &pack(kernel)),
+                ("kernel", "kernel", kernel),
                 ("tree", "flat_dt", &pack(&firmware())),
-                ("addition", "flat_dt", &marker("overlaid")),
+                ("addition", "flat_dt", &pack(&marker("overlaid"))),
                 ("initrd", "ramdisk", &[7; 9000]),
             ],
             &[(
@@ -843,7 +862,7 @@ mod tests {
             )],
             Some("pi"),
         );
-        for name in ["/images/kernel", "/images/tree"] {
+        for name in ["/images/tree", "/images/addition"] {
             let node = image.find_node_mut(name).unwrap();
             fixups::set(node, "compression", if packed { "gzip" } else { "none" });
         }
@@ -870,6 +889,42 @@ mod tests {
             assert_eq!(at(&bytes, handoff.written[2].start, 100), [5; 100]);
             assert_eq!(chosen(&handoff, &bytes, "marker"), None);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_in_a_fit_image_is_named() {
+        let line = |kernel: &[u8], packed| {
+            let server = Server(vec![("/kernel", fit_image_of(kernel, packed))]);
+            run(&server, &payload(&[], None), None).unwrap_err()
+        };
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let packed = gzip::tests::member(&kernel);
+        assert_eq!(
+            line(&packed[..100], false),
+            "load: http://boot/kernel: the kernel in the FIT image: gzip file is truncated"
+        );
+        assert_eq!(
+            line(&zboot::tests::wrapped(&packed, "zstd22"), false),
+            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd22, which is not supported: unpack \
+             it on the server, or pack it with gzip"
+        );
+        // The hash is right, and yet it is no gzip file.
+        let good = fit_image_of(&packed, true);
+        let tree = gzip::tests::member(&firmware());
+        let mut changed = tree.clone();
+        changed[tree.len() - 8] ^= 1;
+        let at = |file: &[u8], part: &[u8]| file.windows(part.len()).position(|bytes| bytes == part).unwrap();
+        let mut file = good.clone();
+        let start = at(&good, &tree);
+        file[start..start + tree.len()].copy_from_slice(&changed);
+        let sum = gzip::crc32(&tree).to_be_bytes();
+        let start = at(&file, &sum);
+        file[start..start + 4].copy_from_slice(&gzip::crc32(&changed).to_be_bytes());
+        let server = Server(vec![("/kernel", file)]);
+        assert_eq!(
+            run(&server, &payload(&[], None), None).unwrap_err(),
+            "load: http://boot/kernel: a device tree in the FIT image: gzip file is corrupt: the CRC-32 differs"
+        );
     }
 
     #[test]
@@ -972,7 +1027,8 @@ mod tests {
         );
         assert_eq!(
             line(b"\x7fELF\x02\x01\x01\0", own, b""),
-            "load: kernel http://boot/kernel: is an ELF file, not an arm64 Image"
+            "load: kernel http://boot/kernel: is an ELF file, not an arm64 Image: of a kernel's build serve \
+             arch/arm64/boot/Image, not vmlinux"
         );
         assert_eq!(
             line(&image::tests::golden(0, u64::MAX), own, b""),

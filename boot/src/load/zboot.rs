@@ -36,7 +36,8 @@ impl fmt::Display for Error {
             }
             Self::Compression(name) => write!(
                 f,
-                "is an EFI zboot kernel packed with {name}; gzip alone is supported"
+                "is an EFI zboot kernel packed with {name}, which is not supported: unpack it on the server, or pack it \
+                 with gzip"
             ),
         }
     }
@@ -110,7 +111,8 @@ pub(super) mod tests {
         assert_eq!(room[..6], *b"packed");
         assert_eq!(
             contents(&wrapped(b"x", "zstd22")).unwrap_err().to_string(),
-            "is an EFI zboot kernel packed with zstd22; gzip alone is supported"
+            "is an EFI zboot kernel packed with zstd22, which is not supported: unpack it on the server, or pack it \
+             with gzip"
         );
         assert_eq!(unwrap(&mut [1; 100], 100), Ok(100));
     }

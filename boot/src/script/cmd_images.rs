@@ -87,7 +87,7 @@ impl Interpreter<'_, '_> {
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
-        self.images.executable(id)?;
+        self.images.executable(id, self.board.device_tree)?;
         self.images.selected = Some(id);
         Ok(Step::Done)
     }
@@ -110,7 +110,7 @@ impl Interpreter<'_, '_> {
         if !arguments.has('r') {
             return Ok(Step::Execute(id));
         }
-        self.images.executable(id)?;
+        self.images.executable(id, self.board.device_tree)?;
         let frame = self
             .frames
             .last_mut()

@@ -13,6 +13,7 @@ use super::errno::{Errno, Failure};
 use super::line::{MAX_SCRIPT, Text, is_script};
 use crate::Region;
 use crate::load::arrange::{Piece, aligned};
+use crate::load::device_tree::Tree;
 use crate::load::place::{BLOCK, PAGE};
 use crate::load::{fit, gzip, image, uimage, zboot};
 use crate::url::Url;
@@ -324,8 +325,8 @@ impl<'m> Images<'m> {
         &mut self.memory
     }
 
-    /// Whether an image can be executed, or why not.
-    pub fn executable(&self, id: Id) -> Result<(), Failure> {
+    /// Whether an image can be executed on the board of this device tree, or why not.
+    pub fn executable(&self, id: Id, firmware: Option<&[u8]>) -> Result<(), Failure> {
         let bytes = self.bytes(id);
         let refusal = |why: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}"));
         if is_script(bytes) || gzip::is_gzip(bytes) {
@@ -340,11 +341,13 @@ impl<'m> Images<'m> {
         }
         if fit::is_fit(bytes) {
             let configuration = self.get(id).and_then(|image| image.configuration.as_deref());
-            return fit::check(bytes, configuration).map_err(|why| refusal(&why));
+            let tree = firmware.and_then(|tree| Tree::check(tree).ok());
+            return fit::check(bytes, configuration, tree.as_ref()).map_err(|why| refusal(&why));
         }
         image::parse(bytes)
             .map(|_| ())
             .map_err(|why| match verify::content(bytes) {
+                _ if matches!(why, image::Error::Foreign(_)) => refusal(&why),
                 verify::Content::Binary => refusal(&format_args!("{why}, nor a script")),
                 content @ (verify::Content::Nothing | verify::Content::Script) => refusal(&content),
                 content => refusal(&format_args!("{content}, neither a kernel nor a script")),
@@ -440,7 +443,7 @@ mod tests {
             ),
         ] {
             let id = load(&mut images, "x", bytes, true, 0);
-            let failure = images.executable(id).unwrap_err();
+            let failure = images.executable(id, None).unwrap_err();
             assert!(failure.to_string().contains(line), "{failure}");
         }
     }

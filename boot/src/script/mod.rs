@@ -545,7 +545,7 @@ impl Interpreter<'_, '_> {
 
     /// Executes an image: a script in a frame of its own, a kernel for good.
     fn execute(&mut self, id: Id) -> Result<Option<Outcome>, Failure> {
-        self.images.executable(id)?;
+        self.images.executable(id, self.board.device_tree)?;
         self.images.read_script(id)?;
         let Some(image) = self.images.get_mut(id) else {
             return Err(Failure::new(Errno::NO_IMAGE, "no such image"));
