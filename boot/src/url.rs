@@ -113,6 +113,19 @@ impl Url {
         if let Some(rest) = reference.strip_prefix("//") {
             return Self::from_authority(self.scheme, reference, rest);
         }
+        self.relative(reference)
+    }
+
+    /// The same for those to whom `//host/path` is a path on this server, as to iPXE.
+    pub fn join_path(&self, reference: &str) -> Result<Self, Error> {
+        let reference = checked(reference)?;
+        if split_scheme(reference).is_some() {
+            return Self::parse(reference);
+        }
+        self.relative(reference)
+    }
+
+    fn relative(&self, reference: &str) -> Result<Self, Error> {
         let (base_path, base_query) = split_query(&self.target);
         let (path, query) = split_query(reference);
         let (path, query) = if path.is_empty() {
@@ -477,6 +490,18 @@ mod tests {
         assert_eq!(url.to_string(), "tftp://10.0.0.1/pi/menu%20a.cfg?x=1");
         assert_eq!(joined("tftp://srv:6969/a/b", "c"), "tftp://srv:6969/a/c");
         assert_eq!(joined("tftp://srv:6969/a/b", "//other/c"), "tftp://other/c");
+        let path = |reference| {
+            Url::parse("http://u@h:81/a/b")
+                .unwrap()
+                .join_path(reference)
+                .unwrap()
+                .whole()
+        };
+        assert_eq!(path("//other/c?d#e"), "http://u@h:81//other/c?d");
+        assert_eq!(
+            (path("c"), path("http://o/c")),
+            ("http://u@h:81/a/c".into(), "http://o/c".into())
+        );
         assert_eq!(joined("tftp://srv/a/b", "http://srv/c"), "http://srv/c");
         let root = Url::on(Scheme::Tftp, "10.0.0.1", "/").unwrap();
         assert_eq!(root.join("/initrd").unwrap().file(), b"initrd");

@@ -8,7 +8,7 @@ use fuzz::{print, within};
 use libfuzzer_sys::fuzz_target;
 
 /// Downloads that a menu may cause.
-const MAX_INCLUDES: usize = 64;
+const MAX_INCLUDES: usize = 512;
 /// Room for a menu and its includes, one behind the other.
 const ROOM: usize = 8 * 1024;
 /// Bytes of includes before the rest are empty: a million menus are to be tried, not a few long ones.
@@ -20,7 +20,7 @@ fn parse(files: &[&[u8]]) -> Option<Menu> {
     let len = scratch.len();
     scratch.resize(len + ROOM, 0);
     let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").ok()?;
-    let patience = if len.is_multiple_of(64) { MAX_INCLUDES } else { 3 };
+    let patience = if len.is_multiple_of(512) { MAX_INCLUDES } else { 3 };
     let (mut fetched, mut left) = (0, MAX_INCLUDED);
     let menu = menu::parse(&Response { url, len }, &mut scratch, &mut |url, room| {
         fetched += 1;
@@ -56,7 +56,7 @@ fn said(menu: &Menu) -> impl PartialEq + std::fmt::Debug + '_ {
 fuzz_target!(|data: &[u8]| {
     // A file with a NUL is no text, so that files can be told apart by it.
     let files: Vec<&[u8]> = data.split(|&byte| byte == 0).collect();
-    // Two bytes can be a label, which is an entry of some 400 bytes; 65 files may be read.
+    // Two bytes can be a label, which is an entry of some 400 bytes; 513 files may be read.
     let Some(menu) = within(256 * 1024 + 2048 * data.len(), || parse(&files)) else {
         return;
     };

@@ -377,14 +377,102 @@ fn localboot_and_quit_fail_an_attempt_and_are_tried_again() {
 #[test]
 fn variables_of_u_boot_reach_the_command_line_and_names() {
     let mut site = site(
-        "LABEL a\nLINUX Im${nothing}age\nAPPEND entry=${ethaddr} s=${serial#}\n",
+        "LABEL a\nLINUX Im$(serverip)age\nAPPEND entry=${ethaddr} s=${serial#} c=http://h/?m=${mac}&u=${uuid}\n",
         &[],
     );
+    site.route("/boot/Im192.168.7.1age", [Reply::ok(site.kernel.clone())]);
     let bootargs = bootargs(&mut site);
     assert!(
-        bootargs.contains("entry=b8:27:eb:01:02:03 s=100000005eadbeef"),
+        bootargs.contains("entry=b8:27:eb:01:02:03 s=100000005eadbeef c=http://h/?m=${mac}&u=${uuid}"),
         "{bootargs}"
     );
+}
+
+#[test]
+fn a_file_with_a_variable_that_nobody_knows_is_not_asked_for() {
+    let mut site = site("LABEL a\nLINUX nodes/${mac}/Image\n", &[]);
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "menu: cannot boot \"a\": ${mac} in a file's name is not known here, or not set"
+    );
+    assert_eq!(site.http.borrow().paths(), ["/boot/menu"]);
+}
+
+#[test]
+fn initrd_takes_arguments_and_names_with_two_slashes_are_on_the_same_server() {
+    let mut site = site(
+        "LABEL a\nLINUX //boot/Image\nAPPEND one\nINITRD //boot/initrd.img , http:///boot/initrd.img splash=verbose\nIPAPPEND 2\n",
+        &[],
+    );
+    site.initrd.clear();
+    let handoff = site.boot().expect("it boots");
+    let loaded = site.inspect(&handoff);
+    assert!(
+        loaded.bootargs.contains("one splash=verbose BOOTIF="),
+        "{}",
+        loaded.bootargs
+    );
+    assert_eq!(
+        site.http.borrow().paths(),
+        [
+            "/boot/menu",
+            "/boot/Image",
+            "/boot/initrd.img",
+            "/boot/initrd.img"
+        ]
+    );
+}
+
+#[test]
+fn a_tree_of_hundreds_of_files_most_of_them_absent_is_a_menu() {
+    let include = |i| format!("MENU INCLUDE plugins/p{i}/p{i}.menu\n");
+    let menu: String = (0..260).map(include).collect();
+    let mut site = site(&format!("DEFAULT p100\nPROMPT 0\n{menu}"), &[]);
+    for i in (0..260).filter(|i| i % 5 < 2) {
+        let label = label(&format!("p{i}"), "");
+        site.route(&format!("/boot/plugins/p{i}/p{i}.menu"), [Reply::ok(label)]);
+    }
+    assert_eq!(entry(&mut site), "p100");
+}
+
+#[test]
+fn the_files_of_a_menu_have_half_an_hour_together() {
+    let menu = "INCLUDE slow\n".repeat(100);
+    let mut site = site(&format!("{menu}{}", label("a", "")), &[]);
+    site.lan.limit(seconds(3 * 3600));
+    site.route("/boot/slow", [Reply::ok("# nothing\n").after(seconds(100))]);
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert!(
+        error.contains("/boot/slow: not asked for: the files before it took 30 min"),
+        "{error}"
+    );
+    assert_eq!(site.http.borrow().paths().len(), 1 + 18);
+}
+
+#[test]
+fn of_several_files_one_may_be_absent_but_not_in_trouble() {
+    let files = "UI menu.c32 gone.cfg more.cfg\nLABEL wipe\nLINUX Image\nAPPEND entry=wipe\n";
+    for (status, boots) in [("404 Not Found", true), ("500 Oops", false)] {
+        let mut site = site(files, &[]);
+        site.route("/boot/gone.cfg", [Reply::status(status, "")]);
+        site.route(
+            "/boot/more.cfg",
+            [Reply::ok(format!("TIMEOUT 30\n{}", label("more", "")))],
+        );
+        match site.boot_attempts(1) {
+            Ok(handoff) => assert!(boots && site.inspect(&handoff).bootargs.contains("entry=more")),
+            Err(error) => assert!(!boots && error.to_string().contains("500"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn fallback_is_for_who_counts_boots() {
+    let menu = format!("DEFAULT a\nFALLBACK b\nLABEL a\nLINUX gone\n{}", label("b", ""));
+    let mut site = site(&menu, &[]);
+    let error = site.boot_attempts(2).unwrap_err().to_string();
+    assert!(error.contains("/boot/gone: 404"), "{error}");
 }
 
 #[test]

@@ -131,6 +131,8 @@ pub enum Reason {
     Tftp(TftpError),
     /// The rest was asked for, and another part of the file came.
     WrongPart,
+    /// It was not asked for: the files before it have taken this long, and that was all the time for them together.
+    Overdue(Duration),
     /// The body ended early, and asking for the rest did not help.
     Interrupted {
         /// How.
@@ -215,6 +217,11 @@ impl fmt::Display for Reason {
             Self::Body(error) => error.fmt(f),
             Self::Tftp(error) => error.fmt(f),
             Self::WrongPart => f.write_str("the server sent another part than asked for"),
+            Self::Overdue(spent) => write!(
+                f,
+                "not asked for: the files before it took {} min",
+                spent.secs() / 60
+            ),
             Self::Interrupted { how, got, of } => {
                 f.write_str(match how {
                     Lost::Closed => "truncated",

@@ -52,9 +52,10 @@ const LOOKS: [&str; 23] = [
 
 /// Accepted without a word, each because of what Bramble is: it has one console (`console`), no module path (`path`), no
 /// loader underneath to tell anything (`sendcookies`) or to try again (`pxeretry`), no Tab key at a prompt (`nocomplete`), it
-/// rests while it waits whatever it is told (`nohalt`), has nowhere to save a choice (`save`, `nosave`), and gives every kernel
-/// a seed (`kaslrseed`).
-const WITHOUT_MEANING: [&str; 9] = [
+/// rests while it waits whatever it is told (`nohalt`), has nowhere to save a choice (`save`, `nosave`), gives every kernel
+/// a seed (`kaslrseed`), and does not count the boots that did not come up, which is when U-Boot takes another label
+/// (`fallback`).
+const WITHOUT_MEANING: [&str; 10] = [
     "console",
     "path",
     "sendcookies",
@@ -64,6 +65,7 @@ const WITHOUT_MEANING: [&str; 9] = [
     "save",
     "nosave",
     "kaslrseed",
+    "fallback",
 ];
 
 /// Keywords that start something of a PC's BIOS.
@@ -116,8 +118,6 @@ pub(super) struct Parser {
     pub(super) default: Option<String>,
     /// The last of each, on whatever page.
     pub(super) last: Timing<String>,
-    /// U-Boot's: the label to take when the default fails.
-    pub(super) fallback: Option<String>,
     pub(super) ui: Option<String>,
     /// Whether there was a word of U-Boot's.
     pub(super) u_boot: bool,
@@ -154,7 +154,6 @@ impl Default for Parser {
             immediate: false,
             default: None,
             last: Timing::default(),
-            fallback: None,
             ui: None,
             u_boot: false,
             total: None,
@@ -207,7 +206,10 @@ pub(super) struct Label {
     kernel: Option<String>,
     append: Rc<str>,
     sysappend: u32,
+    /// The files of INITRD, separated by commas.
     initrds: String,
+    /// What stood behind them, for the command line.
+    initrd_words: String,
     device_tree: Option<String>,
     device_trees: Option<String>,
     overlays: String,
@@ -331,7 +333,6 @@ impl Parser {
             "ontimeout" => self.time(|timing| timing.on_timeout = Some(rest.to_owned())),
             // A menu module knows MENU ONERROR only.
             "onerror" => self.last.on_error = Some(rest.to_owned()),
-            "fallback" => self.fallback = non_empty(rest),
             "timeout" => {
                 self.time(|timing| timing.timeout = Some(leading(rest)));
                 understood = is_number(rest);
@@ -511,6 +512,7 @@ impl Parser {
             append: Rc::clone(&self.append),
             sysappend: self.sysappend,
             initrds: String::new(),
+            initrd_words: String::new(),
             device_tree: None,
             device_trees: None,
             overlays: String::new(),
@@ -684,9 +686,11 @@ impl Label {
             "com32" => self.becomes(Kind::Pc("COM32")),
             "config" => self.becomes(Kind::Config(word(rest).0.to_owned())),
             "initrd" => {
-                let comma = if self.initrds.is_empty() { "" } else { "," };
-                self.initrds.push_str(comma);
-                self.initrds.push_str(rest);
+                let (files, words) = initrds(rest);
+                for file in files {
+                    push_behind(&mut self.initrds, ',', file);
+                }
+                push_behind(&mut self.initrd_words, ' ', words);
             }
             "fdt" | "devicetree" => self.device_tree = non_empty(rest),
             "fdtdir" | "devicetreedir" => self.device_trees = non_empty(rest),
@@ -747,7 +751,11 @@ impl Label {
                 kernel: kernel.to_owned(),
                 arguments: arguments.to_owned(),
                 append: self.append,
-                initrds: self.initrds,
+                initrds: {
+                    let mut initrds = self.initrds;
+                    push_behind(&mut initrds, ' ', &self.initrd_words);
+                    initrds
+                },
                 device_tree: self.device_tree,
                 device_trees: self.device_trees,
                 overlays: self.overlays.trim().to_owned(),
@@ -771,6 +779,27 @@ impl Label {
         };
         Entry::new(kernel, action)
     }
+}
+
+/// The files of an INITRD line, and what is behind them. A comma holds files together, with blanks around it too.
+fn initrds(rest: &str) -> (Vec<&str>, &str) {
+    let (mut files, mut rest) = (Vec::new(), rest);
+    loop {
+        let (first, behind) = word(rest);
+        files.extend(first.split(',').filter(|file| !file.is_empty()));
+        if behind.is_empty() || !(first.ends_with(',') || behind.starts_with(',')) {
+            return (files, behind);
+        }
+        rest = behind;
+    }
+}
+
+/// Appends `text`, when it is any, with `between` before it, when anything is.
+fn push_behind(to: &mut String, between: char, text: &str) {
+    if !to.is_empty() && !text.is_empty() {
+        to.push(between);
+    }
+    to.push_str(text);
 }
 
 /// What a menu module does with these arguments: it shows the menu in these files, or else this one.
@@ -861,6 +890,24 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(key(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_initrd_line_is_files_held_together_by_commas_and_words_behind_them() {
+        for (line, files, words) in [
+            ("a", "a", ""),
+            ("a,b", "a b", ""),
+            ("a, b ,c , d", "a b c d", ""),
+            ("a splash=verbose  x,y", "a", "splash=verbose  x,y"),
+            ("a,\tb quiet", "a b", "quiet"),
+            (",,a,,b", "a b", ""),
+            ("a ,", "a", ""),
+            (",", "", ""),
+            ("", "", ""),
+        ] {
+            let (found, behind) = initrds(line);
+            assert_eq!((&*found.join(" "), behind), (files, words), "{line}");
         }
     }
 

@@ -19,7 +19,7 @@ use alloc::string::String;
 use core::fmt;
 
 use smoltcp::phy::Device;
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 
 use crate::fetch::{self, Fetcher};
 use crate::lease::Lease;
@@ -36,6 +36,8 @@ pub use payload::{DeviceTree, Payload};
 
 /// Menus that lead to each other in one attempt.
 pub(crate) const MAX_MENUS: usize = 32;
+/// Time for all files of a menu, and for the search for it.
+const MAX_READING: Duration = Duration::from_secs(30 * 60);
 /// Bytes of a text file that is shown.
 const MAX_TEXT_FILE: usize = 16 * 1024;
 
@@ -116,6 +118,8 @@ pub enum Error {
     Unsupported(String, Unsupported),
     /// The entry (as shown) names something that cannot be fetched.
     Reference(String, url::Error),
+    /// The entry (as shown) has a variable of this name in a file's name, and there is no value for it.
+    Variable(String, String),
     /// The entry (as shown) names more than 32 initial ramdisks or overlays.
     TooManyFiles(String),
     /// The menu that an entry leads to.
@@ -148,6 +152,10 @@ pub enum Fault {
 pub enum Content {
     /// Almost a script for iPXE: blanks or a byte order mark before the magic, or nothing behind it.
     IpxeScript,
+    /// Text in UTF-16.
+    Utf16,
+    /// Text in which only carriage returns end lines.
+    Returns,
     /// A web page.
     Html,
     /// Not text.
@@ -169,8 +177,10 @@ pub enum Bound {
     Pages,
     /// INCLUDE inside INCLUDE.
     Depth,
-    /// INCLUDEs in all.
+    /// INCLUDEs that were there.
     Includes,
+    /// INCLUDEs in all, those that were not there too.
+    Requests,
 }
 
 impl fmt::Display for Error {
@@ -199,6 +209,10 @@ impl fmt::Display for Error {
             Self::Trouble { fault, .. } => write!(f, "{fault}; nothing else is booted in its stead"),
             Self::Unsupported(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::Reference(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
+            Self::Variable(entry, name) => write!(
+                f,
+                "cannot boot \"{entry}\": ${{{name}}} in a file's name is not known here, or not set"
+            ),
             Self::TooManyFiles(entry) => {
                 let most = payload::MAX_FILES;
                 write!(f, "cannot boot \"{entry}\": more than {most} initial ramdisks or overlays")
@@ -234,7 +248,11 @@ impl fmt::Display for Fault {
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IpxeScript => "what resembles an iPXE script, but its first line is not #!ipxe",
+            Self::IpxeScript => {
+                "what resembles an iPXE script, but its first line is not #!ipxe (a byte order mark or blanks before it?)"
+            }
+            Self::Utf16 => "text in UTF-16: save it as UTF-8",
+            Self::Returns => "text without line feeds: save it with LF or CR LF at the end of each line",
             Self::Html => "an HTML page",
             Self::Binary => "binary data",
             Self::Gzip => "gzip-compressed data: serve it unpacked, and without Content-Encoding",
@@ -251,6 +269,11 @@ impl fmt::Display for Bound {
             Self::Pages => f.write_str("more than 63 submenus"),
             Self::Depth => write!(f, "INCLUDE nested more than {} deep", pxelinux::MAX_DEPTH),
             Self::Includes => write!(f, "more than {} INCLUDEs", pxelinux::MAX_INCLUDES),
+            Self::Requests => write!(
+                f,
+                "more than {} INCLUDEs, those counted that are not there",
+                pxelinux::MAX_REQUESTS
+            ),
         }
     }
 }
@@ -275,9 +298,26 @@ pub fn find<N: Device>(
 ) -> Result<Found, Error> {
     let places = find::places(settings, lease, board);
     let named = find::is_named(settings, lease);
+    let since = net.now();
     find::first(&places, named, scratch, &mut |url, into| {
-        fetcher.get(net, url, into, &mut |_done, _total| ())
+        in_time(net, fetcher, url, into, since)
     })
+}
+
+/// Fetches a file of a menu that has been read since then, unless that has taken too long.
+fn in_time<N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    url: &Url,
+    into: &mut [u8],
+    since: Instant,
+) -> Result<fetch::Response, fetch::Error> {
+    let spent = net.now() - since;
+    if spent > MAX_READING {
+        let (method, url, reason) = (fetch::Method::Get, url.clone(), fetch::Reason::Overdue(spent));
+        return Err(fetch::Error { method, url, reason });
+    }
+    fetcher.get(net, url, into, &mut |_done, _total| ())
 }
 
 /// What was picked of a menu.
@@ -362,7 +402,8 @@ pub fn load<N: Device>(
     menu: &Menu,
     scratch: &mut [u8],
 ) -> Result<Menu, Error> {
-    let get = &mut |url: &Url, into: &mut [u8]| fetcher.get(net, url, into, &mut |_done, _total| ());
+    let since = net.now();
+    let get = &mut |url: &Url, into: &mut [u8]| in_time(net, fetcher, url, into, since);
     let menu = pxelinux::load(load, menu, scratch, get).map_err(|fault| Error::Load(Box::new(fault)))?;
     info!("menu: {} entries from {}", menu.entries.len(), menu.url);
     Ok(menu)

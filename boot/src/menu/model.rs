@@ -282,7 +282,7 @@ pub struct Boot {
     pub arguments: String,
     /// The command line, often shared by all entries. `initrd=` in it counts when `initrds` is empty, and stays in it.
     pub append: Rc<str>,
-    /// Initial ramdisks, separated by commas.
+    /// Initial ramdisks, separated by commas, and behind a blank what INITRD adds to the command line.
     pub initrds: String,
     /// A device tree instead of the firmware's.
     pub device_tree: Option<String>,

@@ -54,13 +54,20 @@ pub(super) fn payload(
     let edited = pick.line.as_deref().map(|line| boot.edited(line));
     let boot = edited.as_ref().unwrap_or(boot);
     let shown = || menu.shown(pick);
-    let known = |text: &str| expand(text, lease, board);
-    let url = |name: &str| resolve(&menu.base, &known(name)).map_err(|e| Error::Reference(shown(), e));
+    let known = |text: &str| match expand(text, lease, board) {
+        Expanded {
+            missing: Some(name), ..
+        } => Err(Error::Variable(shown(), name)),
+        Expanded { text, .. } => Ok(text),
+    };
+    let url = |name: &str| resolve(&menu.base, &known(name)?).map_err(|e| Error::Reference(shown(), e));
+    let (initrds, initrd_words) = boot.initrds.split_once(' ').unwrap_or((&boot.initrds, ""));
     let mut command_line = String::new();
     let facts = system_arguments(boot.sysappend, lease, board);
     for part in [
-        &known(&boot.arguments),
-        &*known(&boot.append),
+        &line(&boot.arguments, lease, board),
+        &*line(&boot.append, lease, board),
+        &*line(initrd_words, lease, board),
         &*facts,
         &*pick.arguments,
     ] {
@@ -77,10 +84,11 @@ pub(super) fn payload(
         words.find_map(|word| word.strip_prefix("initrd="))
     };
     // As if INITRD stood behind APPEND as one more `initrd=`, of which the last counts.
-    let own = Some(&*boot.initrds).filter(|names| !names.is_empty());
+    let own = Some(initrds).filter(|names| !names.is_empty());
     let initrds = last(&pick.arguments)
         .or(own)
-        .or_else(|| last(&command_line))
+        .or_else(|| last(&boot.append))
+        .or_else(|| last(&boot.arguments))
         .unwrap_or_default()
         .split(',')
         .map(str::trim)
@@ -98,7 +106,7 @@ pub(super) fn payload(
         return Err(Error::TooManyFiles(shown()));
     }
     let (kernel, configuration) = match boot.kernel.split_once('#') {
-        Some((file, configuration)) => (file, Some(known(configuration))),
+        Some((file, configuration)) => (file, Some(known(configuration)?)),
         None => (&*boot.kernel, None),
     };
     // `-` is U-Boot's word for the tree that is already there.
@@ -134,50 +142,88 @@ pub(super) fn payload(
     })
 }
 
-/// `text` with every `${name}` and `$(name)` replaced by what U-Boot's environment would hold; `\$` is a dollar. What
-/// only U-Boot itself would know is empty, as what nobody has set is there.
-fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> String {
-    if !text.contains("${") && !text.contains("$(") {
-        return text.into();
+/// A text with U-Boot's variables in it replaced.
+struct Expanded {
+    text: String,
+    /// The first name that stayed as it was written, or that is nothing here.
+    missing: Option<String>,
+}
+
+/// A command line with U-Boot's variables replaced. What U-Boot does not know belongs to the system that boots.
+fn line(text: &str, lease: &Lease, board: &Board<'_>) -> String {
+    let Expanded { text, missing } = expand(text, lease, board);
+    if let Some(name) = missing {
+        let is_known = variable(&name, lease, board).is_some();
+        let now = if is_known {
+            "is not set: empty"
+        } else {
+            "is none of U-Boot's: left as it is"
+        };
+        info!("menu: ${{{}}} {}", name, now);
     }
+    text
+}
+
+/// `text` with every `${name}` and `$(name)` that U-Boot's environment holds on a Pi replaced by its value, which is empty
+/// when the network did not say it. All else stays as it is written, but for the backslash of `\${name}`, which only says
+/// that this stays. `$$` begins no name.
+fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> Expanded {
     let mut out = String::new();
+    let mut missing = None;
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
-        let end = match after.bytes().next() {
-            Some(b'{') => '}',
-            Some(b'(') => ')',
-            _ => '\0',
+        let end = match after.chars().next() {
+            Some('{') => '}',
+            Some('(') => ')',
+            next => {
+                // With what follows, as in U-Boot: a second dollar is none that begins a name.
+                let taken = before
+                    .len()
+                    .saturating_add(1)
+                    .saturating_add(next.map_or(0, char::len_utf8));
+                let (taken, behind) = rest.split_at_checked(taken).unwrap_or((rest, ""));
+                out.push_str(taken);
+                rest = behind;
+                continue;
+            }
         };
         let name = after.get(1..).and_then(|after| after.split_once(end));
+        let Some((name, behind)) = name else {
+            break;
+        };
+        let written = rest
+            .len()
+            .saturating_sub(before.len())
+            .saturating_sub(behind.len());
+        let written = rest
+            .get(before.len()..)
+            .and_then(|from| from.get(..written))
+            .unwrap_or_default();
+        rest = behind;
         if let Some(before) = before.strip_suffix('\\') {
             out.push_str(before);
-            out.push('$');
-            rest = after;
-        } else if let Some((name, after)) = name {
-            out.push_str(before);
-            match variable(name, lease, board) {
-                Some(value) => out.push_str(&value),
-                None => info!(
-                    "menu: ${{{}}} is not known here: it is empty",
-                    screen::printable(name)
-                ),
-            }
-            rest = after;
-        } else {
-            out.push_str(before);
-            out.push('$');
-            rest = after;
+            out.push_str(written);
+            continue;
+        }
+        out.push_str(before);
+        let value = variable(name, lease, board);
+        if value.as_ref().is_none_or(Option::is_none) {
+            missing.get_or_insert_with(|| screen::printable(name));
+        }
+        match value {
+            Some(value) => out.push_str(&value.unwrap_or_default()),
+            None => out.push_str(written),
         }
     }
     out.push_str(rest);
-    out
+    Expanded { text: out, missing }
 }
 
-/// The variables that U-Boot sets on a Pi.
-fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<String> {
+/// The value of a variable that U-Boot sets on a Pi, when it has one; none when it sets no such variable.
+fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<Option<String>> {
     let address = |address: Option<Ipv4Address>| address.map(|address| address.to_string());
     let kind = board.revision >> 4 & 0xff;
-    match name {
+    Some(match name {
         "ethaddr" => Some(Mac(board.mac).to_string()),
         "ipaddr" => address(Some(lease.address.address())),
         "netmask" => address(Some(lease.address.netmask())),
@@ -200,24 +246,29 @@ fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<String> {
         "arch" => Some("arm".into()),
         "cpu" => Some("armv8".into()),
         "fdtfile" => trees::candidates(board.revision).into_iter().next(),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 /// The URL of a name in a menu, by PXELINUX's rules carried over to HTTP:
 ///
-/// - `http://host/path` is itself;
+/// - `http://host/path` is itself, and without a host on the server of the menu;
 /// - `::path` is `path` from the server's root;
 /// - `host::path` is `path` from the root of another server;
-/// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986);
+/// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986), with any number of slashes: a template whose
+///   prefix is `/` writes two, which RFC 3986 would take for a host;
 /// - anything else is relative to `base`.
 pub(super) fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
-    match name
-        .split_once(':')
-        .and_then(|(host, rest)| Some((host, rest.strip_prefix(':')?)))
-    {
-        Some(("", path)) => base.join(&format!("/{}", path.trim_start_matches('/'))),
-        Some((host, path)) if !host.contains(['/', ':']) => Url::on(base.scheme(), host, path),
+    let rooted = |path: &str| format!("/{}", path.trim_start_matches('/'));
+    match name.split_once(':') {
+        Some((scheme @ ("http" | "tftp"), rest)) if rest.starts_with("///") => {
+            Url::parse(&format!("{scheme}://{}{}", base.host(), rooted(rest)))
+        }
+        Some(("", path)) if path.starts_with(':') => base.join(&rooted(path.trim_start_matches(':'))),
+        Some((host, path)) if path.starts_with(':') && !host.contains(['/', ':']) => {
+            Url::on(base.scheme(), host, &rooted(path.trim_start_matches(':')))
+        }
+        _ if name.starts_with("//") => base.join(&rooted(name)),
         _ => base.join(name),
     }
 }
@@ -314,6 +365,15 @@ mod tests {
             ("::srv/Image", "http://192.0.2.1:8080/srv/Image"),
             ("::/srv/Image", "http://192.0.2.1:8080/srv/Image"),
             ("192.0.2.7::srv/Image", "http://192.0.2.7/srv/Image"),
+            ("//images//k", "http://192.0.2.1:8080/images//k"),
+            ("///images/k", "http://192.0.2.1:8080/images/k"),
+            ("//", "http://192.0.2.1:8080/"),
+            ("::///k", "http://192.0.2.1:8080/k"),
+            ("192.0.2.7:://srv/Image", "http://192.0.2.7/srv/Image"),
+            ("http:///k", "http://192.0.2.1/k"),
+            ("tftp:////a/k", "tftp://192.0.2.1/a/k"),
+            ("../../../k", "http://192.0.2.1:8080/k"),
+            ("images\\k", "http://192.0.2.1:8080/pi/images%5Ck"),
             ("http://mirror.example/a?b=c::d", "http://mirror.example/a?b=c::d"),
             (
                 "boot/cfg-b8:27:eb::1",
@@ -322,6 +382,9 @@ mod tests {
         ] {
             assert_eq!(resolve(&base, name).unwrap().to_string(), url, "{name}");
         }
+        // A trailing `::` is no server, and what a scheme hides is no path.
+        assert!(resolve(&base, "a b::x").is_err());
+        assert!(matches!(resolve(&base, "https:///b"), Err(url::Error::Scheme(_))));
         assert!(matches!(
             resolve(&base, "https://a/b"),
             Err(url::Error::Scheme(_))
@@ -461,7 +524,7 @@ mod tests {
             hostname: Some("node7".into()),
             ..lease()
         };
-        let expand = |text| expand(text, &lease, &board());
+        let expand = |text| expand(text, &lease, &board()).text;
         for (text, expected) in [
             ("quiet", "quiet"),
             ("a=${ethaddr} b", "a=dc:a6:32:ec:fc:3c b"),
@@ -472,12 +535,78 @@ mod tests {
             ("${hostname}-${serial#}", "node7-10000000e0ff06da"),
             ("${board} ${soc} ${arch}", "rpi bcm283x arm"),
             ("${fdtfile}", "broadcom/bcm2711-rpi-400.dtb"),
-            ("x${cbootargs}${kernel_addr_r}y", "xy"),
-            ("${a} \\${ethaddr} $x ${", " ${ethaddr} $x ${"),
+            ("a=${rootpath}b", "a=b"),
+            (
+                "c?mac=${mac}&u=${uuid}&s=${serial}",
+                "c?mac=${mac}&u=${uuid}&s=${serial}",
+            ),
+            ("http://$(pxeserver)/${}$()", "http://$(pxeserver)/${}$()"),
+            (
+                "${a} \\${ethaddr} \\$(x) $x \\$6\\$y ${",
+                "${a} ${ethaddr} $(x) $x \\$6\\$y ${",
+            ),
+            (
+                "$${ethaddr} $$$(arch) $\u{e9}${arch} $",
+                "$${ethaddr} $$arm $\u{e9}arm $",
+            ),
+            ("${a${arch}} ${arch)} ${arch", "${a${arch}} ${arch)} ${arch"),
+            ("${ARCH} ${arch }", "${ARCH} ${arch }"),
             ("${", "${"),
+            ("", ""),
         ] {
             assert_eq!(expand(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_variable_that_is_nothing_here_is_an_error_that_tells_it() {
+        for (kernel, append, initrds, missing) in [
+            ("nodes/${mac}/Image", "", "", "mac"),
+            ("Image", "", "a.img,$(kernel_addr_r).img", "kernel_addr_r"),
+            ("Image", "initrd=${hostname}.img", "", "hostname"),
+            ("fit.itb#${x\x07}", "", "", "x?"),
+        ] {
+            let boot = Boot {
+                kernel: kernel.into(),
+                append: append.into(),
+                initrds: initrds.into(),
+                ..boot()
+            };
+            assert_eq!(
+                payload_of(boot, "").unwrap_err().to_string(),
+                format!(
+                    "menu: cannot boot \"a?b\": ${{{missing}}} in a file's name is not known here, or not set"
+                )
+            );
+        }
+        let of_the_system = Boot {
+            append: "initrd=${ethaddr}.img a=${mac} b=${hostname}c".into(),
+            ..boot()
+        };
+        let payload = payload_of(of_the_system, "").unwrap();
+        assert_eq!(payload.initrds[0].target(), "/pi/dc:a6:32:ec:fc:3c.img");
+        assert_eq!(payload.command_line, "initrd=dc:a6:32:ec:fc:3c.img a=${mac} b=c");
+    }
+
+    #[test]
+    fn words_behind_initrd_are_kernel_arguments_behind_append() {
+        let boot = Boot {
+            arguments: "ro".into(),
+            append: "quiet".into(),
+            initrds: "a.img,b.img splash=verbose mac=${ethaddr}".into(),
+            sysappend: 2,
+            ..boot()
+        };
+        assert_eq!(
+            boot.line(""),
+            "Image ro quiet initrd=a.img,b.img splash=verbose mac=${ethaddr}"
+        );
+        let payload = payload_of(boot, "single").unwrap();
+        assert_eq!(
+            payload.command_line,
+            "ro quiet splash=verbose mac=dc:a6:32:ec:fc:3c BOOTIF=01-dc-a6-32-ec-fc-3c single"
+        );
+        assert_eq!(payload.initrds.len(), 2);
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub(super) const MAX_LINE: usize = 4096;
 pub(super) const MAX_ENTRIES: usize = 1024;
 /// INCLUDE inside INCLUDE, as in Syslinux and U-Boot.
 pub(super) const MAX_DEPTH: usize = 16;
-/// INCLUDEs in all: each is a download.
-pub(super) const MAX_INCLUDES: usize = 64;
+/// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent.
+pub(super) const MAX_INCLUDES: usize = 512;
+/// The same with those that were not there: each is a request, if no more.
+pub(super) const MAX_REQUESTS: usize = 2048;
 
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
@@ -58,7 +60,8 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
         None => menu.base.clone(),
     };
     let mut reader = Reader::new(base);
-    let mut first = None;
+    let (mut first, mut absent) = (None, None);
+    let several = load.files.len() > 1;
     for file in &load.files {
         let url = match &**file {
             "~" => menu.url.clone(),
@@ -66,9 +69,21 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
         };
         let room = scratch.len().min(MAX_TEXT.saturating_sub(reader.bytes));
         let window = scratch.get_mut(..room).unwrap_or_default();
-        let response = get(&url, window).map_err(Fault::Fetch)?;
-        reader.file(&response, window, 0, get)?;
+        let response = match get(&url, window) {
+            Ok(response) => response,
+            // As in Syslinux, those that are there are the menu; one that cannot be had now could be more of it.
+            Err(error) if several && error.is_absent() => {
+                warn!("menu: one of several files skipped: {}", error);
+                absent.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(Fault::Fetch(error)),
+        };
+        reader.file(&response, window, usize::from(several), get)?;
         first.get_or_insert(response.url);
+    }
+    if let (None, Some(error)) = (&first, absent) {
+        return Err(Fault::Fetch(error));
     }
     reader.menu(first.as_ref().unwrap_or(&menu.url), load.asks)
 }
@@ -103,16 +118,21 @@ pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
 /// What the server sent, when it is no PXELINUX menu whatever follows.
 fn foreign(text: &[u8]) -> Option<Content> {
     let start = without_bom(text).trim_ascii_start();
+    let is_utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
     if start.is_empty() {
         Some(Content::Empty)
     } else if start.starts_with(b"#!ipxe") || start.starts_with(b"#!gpxe") {
         Some(Content::IpxeScript)
     } else if crate::load::gzip::is_gzip(text) {
         Some(Content::Gzip)
+    } else if is_utf16 {
+        Some(Content::Utf16)
     } else if text.contains(&0) {
         Some(Content::Binary)
     } else if start.starts_with(b"<") {
         Some(Content::Html)
+    } else if start.trim_ascii_end().contains(&b'\r') && !text.contains(&b'\n') {
+        Some(Content::Returns)
     } else {
         None
     }
@@ -126,7 +146,9 @@ fn without_bom(text: &[u8]) -> &[u8] {
 struct Reader {
     parser: Parser,
     base: Url,
+    /// Files that were there, and all that were asked for.
     includes: usize,
+    requests: usize,
     bytes: usize,
 }
 
@@ -136,11 +158,13 @@ impl Reader {
             parser: Parser::default(),
             base,
             includes: 0,
+            requests: 0,
             bytes: 0,
         }
     }
 
-    /// Reads the file that `response` left at the start of `scratch`; files it includes land behind it.
+    /// Reads the file that `response` left at the start of `scratch`; files it includes land behind it. Only one at depth
+    /// 0 must say something.
     fn file(
         &mut self,
         response: &Response,
@@ -172,6 +196,9 @@ impl Reader {
                 if self.includes >= MAX_INCLUDES {
                     return Err(bound(Bound::Includes));
                 }
+                if self.requests >= MAX_REQUESTS {
+                    return Err(bound(Bound::Requests));
+                }
                 self.insert(insert, rest, depth, get, &bound)?;
             }
         }
@@ -193,12 +220,16 @@ impl Reader {
         get: &mut Get<'_>,
         bound: &dyn Fn(Bound) -> Fault,
     ) -> Result<(), Fault> {
-        self.includes = self.includes.saturating_add(1);
+        self.requests = self.requests.saturating_add(1);
         let (Insert::Menu { file: name, .. } | Insert::Text(name)) = &insert;
         let url = resolve(&self.base, name).map_err(Fault::Url)?;
         let len = room.len().min(MAX_TEXT.saturating_sub(self.bytes));
         let window = room.get_mut(..len).unwrap_or_default();
-        match (get(&url, window), insert) {
+        let got = get(&url, window);
+        if !got.as_ref().is_err_and(|error| error.is_absent()) {
+            self.includes = self.includes.saturating_add(1);
+        }
+        match (got, insert) {
             (Ok(response), Insert::Menu { tag, .. }) => {
                 let open = self.parser.depth();
                 if let Some(tag) = tag {
@@ -301,7 +332,6 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
     text.reader = reader;
     let elsewhere = elsewhere.map(|entry| Pick::plain(push(&mut entries, entry)));
     let decision = clock::decide(&text);
-    let fallback = parser.fallback.as_deref().and_then(|line| text.named(line));
     let mut commands = Commands {
         parser: &parser,
         has_labels: names.iter().any(|name| !name.is_empty()),
@@ -312,10 +342,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         clock if clock == decision.default => default.clone(),
         clock => clock.and_then(|boots| commands.pick(boots)),
     };
-    let on_error = decision
-        .on_error
-        .or(fallback)
-        .and_then(|boots| commands.pick(boots));
+    let on_error = decision.on_error.and_then(|boots| commands.pick(boots));
     let mut hidden_keys = Vec::new();
     for (key, line) in &parser.hidden_keys {
         match text.resolve(line).and_then(|boots| commands.pick(boots)) {
@@ -499,6 +526,7 @@ pub(super) mod tests {
 
     use super::super::{Boot, Editing, Key, Unsupported};
     use super::*;
+    use crate::fetch;
 
     const URL: &str = "http://192.0.2.1/pi/pxelinux.cfg/default";
 
@@ -898,7 +926,11 @@ LABEL Fedora 22
             format!("{URL}: not a PXELINUX menu, it has no LABEL")
         );
         let fallback = menu("FALLBACK b\nLABEL a\nLABEL b\n");
-        assert_eq!(fallback.on_error, Some(Pick::plain(1)));
+        assert_eq!(
+            (fallback.on_error, fallback.default),
+            (None, Pick::plain(0)),
+            "U-Boot takes it only when it counts boots that failed"
+        );
     }
 
     #[test]
@@ -1085,8 +1117,100 @@ LABEL Fedora 22
         );
         assert_eq!(
             fault("INCLUDE x\n".repeat(MAX_INCLUDES + 1).as_bytes()),
-            format!("{URL}: line 65: more than 64 INCLUDEs")
+            format!("{URL}: line 513: more than 512 INCLUDEs")
         );
+    }
+
+    /// Parses `text` when each file it names is answered with this status.
+    fn parse_when(status: u16, text: &str) -> Result<Menu, Fault> {
+        let mut scratch = text.as_bytes().to_vec();
+        let (url, len) = (Url::parse(URL).unwrap(), text.len());
+        parse(&Response { url, len }, None, &mut scratch, &mut |url, _| {
+            Err(no(status, url))
+        })
+    }
+
+    fn no(status: u16, url: &Url) -> fetch::Error {
+        fetch::Error {
+            method: fetch::Method::Get,
+            url: url.clone(),
+            reason: fetch::Reason::Status {
+                code: status,
+                phrase: "no".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_absent_costs_a_request_and_counts_as_one() {
+        let many = |count| format!("{}LABEL a\n", "MENU INCLUDE x\n".repeat(count));
+        assert!(parse_when(404, &many(MAX_REQUESTS)).is_ok());
+        assert_eq!(
+            parse_when(404, &many(MAX_REQUESTS + 1)).unwrap_err().to_string(),
+            format!("{URL}: line 2049: more than 2048 INCLUDEs, those counted that are not there")
+        );
+        assert!(matches!(parse_when(500, &many(1)), Err(Fault::Fetch(_))));
+    }
+
+    #[test]
+    fn of_several_files_those_that_are_there_are_the_menu() {
+        let menu = menu("LABEL x\n");
+        let load = |names: &[&str]| {
+            let load = Load {
+                files: names.iter().map(|name| (*name).to_owned()).collect(),
+                directory: None,
+                asks: true,
+            };
+            super::load(&load, &menu, &mut [0; 4096], &mut |url, into| {
+                let text: &[u8] = match url.path() {
+                    "/pi/a" => b"LABEL a\n",
+                    "/pi/b" => b"\xef\xbb\xbfLABEL b\n",
+                    "/pi/empty" => b"",
+                    "/pi/trouble" => return Err(no(503, url)),
+                    _ => return Err(no(404, url)),
+                };
+                into[..text.len()].copy_from_slice(text);
+                Ok(Response {
+                    url: url.clone(),
+                    len: text.len(),
+                })
+            })
+            .map(|menu| {
+                let names: Vec<_> = menu.entries.iter().map(|entry| &*entry.name).collect();
+                format!("{} {}", menu.url.path(), names.join(" "))
+            })
+            .map_err(|fault| fault.to_string())
+        };
+        let get = |path: &str, status| format!("fetch: GET http://192.0.2.1/pi/{path}: {status} no");
+        for (files, result) in [
+            (
+                &["none", "a", "gone", "b", "empty"][..],
+                Ok("/pi/a a b".to_owned()),
+            ),
+            (&["empty", "b"], Ok("/pi/empty b".into())),
+            (&["none"], Err(get("none", 404))),
+            (&["none", "gone"], Err(get("none", 404))),
+            (&["a", "trouble"], Err(get("trouble", 503))),
+            (
+                &["none", "empty"],
+                Err("http://192.0.2.1/pi/empty: not a PXELINUX menu, it has no LABEL".into()),
+            ),
+        ] {
+            assert_eq!(load(files), result, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn marks_returns_and_blanks_around_lines_change_nothing() {
+        let plain = menu("DEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k\n");
+        for text in [
+            "\u{feff}DEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k",
+            "DEFAULT b\r\nLABEL a\r\nLINUX k one two\r\nLABEL b\r\nLINUX k\r\n",
+            "\tDEFAULT\tb\t\n\n LABEL \ta \n\t\tLINUX\t k one two\n LABEL\tb\nLINUX k\n\t\n",
+            "DEFAULT b\rLABEL c\nLABEL a\nLINUX k one two\r three\nLABEL b\n\rLINUX x\nLINUX k\r\r\n",
+        ] {
+            assert_eq!(menu(text), plain, "{text:?}");
+        }
     }
 
     #[test]
@@ -1108,11 +1232,16 @@ LABEL Fedora 22
         for (text, what) in [
             (
                 &b"#!ipxe\nboot\n"[..],
-                "what resembles an iPXE script, but its first line is not #!ipxe",
+                "what resembles an iPXE script, but its first line is not #!ipxe (a byte order mark or blanks before it?)",
             ),
             (
                 b"\xef\xbb\xbf#!gpxe\n",
-                "what resembles an iPXE script, but its first line is not #!ipxe",
+                "what resembles an iPXE script, but its first line is not #!ipxe (a byte order mark or blanks before it?)",
+            ),
+            (b"\xff\xfeL\0A\0", "text in UTF-16: save it as UTF-8"),
+            (
+                b"DEFAULT a\rLABEL a\r",
+                "text without line feeds: save it with LF or CR LF at the end of each line",
             ),
             (b" \n<!DOCTYPE html><html>", "an HTML page"),
             (b"MZ\x90\0\x03", "binary data"),

@@ -331,7 +331,7 @@ impl Interpreter<'_, '_> {
     /// The absolute URL of what a script names.
     pub(super) fn resolve_uri(&self, uri: &str) -> Result<Url, Failure> {
         let resolved = match &self.settings.facts.cwuri {
-            Some(base) => base.join(uri),
+            Some(base) => base.join_path(uri),
             None => Url::parse(uri),
         };
         resolved.map_err(|error| {

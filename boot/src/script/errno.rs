@@ -134,6 +134,7 @@ impl Errno {
             Reason::Tftp(fetch::TftpError::NoAnswer | fetch::TftpError::Refused) => 0x4c12_6092,
             Reason::Tftp(_) => 0x1c12_6082,
             Reason::WrongPart => 0x1d0c_6298,
+            Reason::Overdue(_) => return Self::TIMEOUT,
             Reason::Status { code: 404, .. } => 0x2d0c_618e,
             Reason::Status { code: 401, .. } => 0x020c_618f,
             Reason::Status { code: 403, .. } => 0x410c_618f,

@@ -344,6 +344,12 @@ impl<'m> Images<'m> {
             let tree = firmware.and_then(|tree| Tree::check(tree).ok());
             return fit::check(bytes, configuration, tree.as_ref()).map_err(|why| refusal(&why));
         }
+        let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
+        if marked.is_some_and(is_script) {
+            return Err(refusal(
+                &"a script with a byte order mark in front: save it without, as UTF-8",
+            ));
+        }
         image::parse(bytes)
             .map(|_| ())
             .map_err(|why| match verify::content(bytes) {
