@@ -36,6 +36,8 @@ pub struct Net<'m, N: Device> {
     sockets: SocketSet<'static>,
     client: Client,
     identity: Identity,
+    /// Whether DHCP is asked for nothing but an address.
+    hasty: bool,
     /// The VLAN that everything runs over.
     tag: Option<Tag>,
     /// Where its frames lose their tags.
@@ -70,6 +72,7 @@ impl<'m, N: Device> Net<'m, N> {
             sockets: SocketSet::new(vec![]),
             client,
             identity,
+            hasty: false,
             tag: None,
             scratch: Vec::new(),
             fixed: Fixed::default(),
@@ -163,6 +166,7 @@ impl<'m, N: Device> Net<'m, N> {
         self.iface = Interface::new(config, &mut link, now);
         let checksums = link.capabilities().checksum;
         self.client = Client::new(self.identity.clone(), checksums, self.random.fork());
+        self.client.hasten(self.hasty);
         self.fixed = Fixed::default();
         self.refixed = true;
         self.configure();
@@ -181,6 +185,19 @@ impl<'m, N: Device> Net<'m, N> {
         self.refixed = true;
         self.client.ask_again(now);
         self.configure();
+    }
+
+    /// The same as a node of that user class, until it is asked again without.
+    pub fn ask_as(&mut self, class: Option<&str>) {
+        self.client
+            .call_itself(class.unwrap_or(&self.identity.user_class));
+        self.ask_again();
+    }
+
+    /// Whether the first offer of an address will do, because nothing that servers say about booting is wanted.
+    pub fn hasten(&mut self, hasty: bool) {
+        self.hasty = hasty;
+        self.client.hasten(hasty);
     }
 
     /// Tells whoever listens what happens.

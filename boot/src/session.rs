@@ -27,6 +27,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// How long servers are waited for that might know the node by another user class.
+const SECOND_QUESTION: Duration = Duration::from_secs(10);
+
 /// Boots: returns a kernel that is ready to run, or, after `settings.attempts` failures, the last error.
 pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Handoff, Error> {
     let Machine {
@@ -77,7 +80,7 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
         let _: Option<()> = net.wait(deadline, |_| None);
         // What the servers said led nowhere; an operator may have changed it meanwhile.
         net.select(None);
-        net.ask_again();
+        net.ask_as(None);
     }
 }
 
@@ -91,8 +94,23 @@ fn attempt<N: Device>(
     board: &Board<'_>,
     settings: &mut Current<'_>,
 ) -> Result<Handoff, Error> {
+    net.hasten(settings.now.url.is_some());
     let lease = net.lease();
-    let found = menu::find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut())?;
+    let mut found = menu::find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut());
+    if let Err(error) = &found
+        && let Some(class) = menu::class_wanted(&settings.now, &lease)
+    {
+        warn!("{}", error);
+        info!("lease: asking once more, with user class {}", class);
+        fetcher.close(net);
+        net.ask_as(Some(class));
+        let deadline = net.now() + SECOND_QUESTION;
+        let other = net.wait(deadline, |net| net.lease_now().cloned());
+        if let Some(other) = other.filter(menu::is_for_us) {
+            found = menu::find(net, fetcher, &other, board, &settings.now, memory.bytes_mut());
+        }
+    }
+    let found = found?;
     let seeds = Seeds::draw(entropy);
     let menu = match found {
         Found::Menu(menu) => menu,

@@ -1,7 +1,7 @@
 //! What the operator asks for.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot::script::value::Type;
@@ -29,7 +29,8 @@ bramble-dryrun URL-or-file   what would a node boot? Asks real servers, boots no
     --limit S         give up after S seconds (default 300)
     --patience S      give up when the node would still be waiting after S seconds (default 3600)
     --requests N      give up after N requests (default 1000)
-exit status: 0 it would boot, 1 it would fail, 2 usage, 3 the script ended, 4 a shell, 5 reset, 6 power off
+exit status: 0 it would boot, 1 it would fail, 2 usage, 3 the script ended, 4 a shell, 5 reset, 6 power off,
+             7 the local disk would boot
 ";
 
 /// Settings that DHCP carries, their options, and how they are written.
@@ -186,12 +187,30 @@ fn located(source: &str, server: Ipv4Address) -> Result<(String, Option<SocketAd
     } else {
         bail!("{source}: moved while it was read");
     };
-    let files = files::serve(directory).with_context(|| format!("{source}: serving its directory"))?;
+    let (root, below) = served(directory).with_context(|| format!("{source}: serving its directory"))?;
+    let files = files::serve(&root).with_context(|| format!("{source}: serving its directory"))?;
     Ok((
-        format!("http://{server}{}", files::encoded(name)),
+        format!("http://{server}{below}{}", files::encoded(name)),
         Some(files),
         None,
     ))
+}
+
+/// What is served of a tree whose menu is in `directory`, and where that is in it. Names in a menu are relative to what is
+/// above its `pxelinux.cfg/`, so that is served; of a link the place where it was named.
+fn served(directory: &Path) -> Result<(PathBuf, String)> {
+    const MENUS: &str = "pxelinux.cfg";
+    let is_menus = |path: &Path| path.file_name().is_some_and(|name| name == MENUS);
+    let directory = match directory.file_name() {
+        Some(_) => directory.to_owned(),
+        // `.` and the like have no name as they are written.
+        None => directory.canonicalize()?,
+    };
+    if !is_menus(&directory) {
+        return Ok((directory, String::new()));
+    }
+    let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
+    Ok((above.unwrap_or(Path::new(".")).to_owned(), files::encoded(MENUS)))
 }
 
 impl Said {
@@ -318,6 +337,30 @@ mod tests {
         // A boot file of its own does not take the argument's place.
         let options = parsed("http://192.0.2.1/m --set filename=snponly.efi").unwrap();
         assert_eq!(options.url.as_deref(), Some("http://192.0.2.1/m"));
+    }
+
+    #[test]
+    fn a_menu_of_a_tree_is_served_from_above_its_directory() {
+        for (directory, root, below) in [
+            ("tree", "tree", ""),
+            ("tree/pxelinux.cfg", "tree", "/pxelinux.cfg"),
+            ("pxelinux.cfg", ".", "/pxelinux.cfg"),
+            ("/srv/pxelinux.cfg", "/srv", "/pxelinux.cfg"),
+            ("pxelinux.cfg/more", "pxelinux.cfg/more", ""),
+        ] {
+            let served = served(Path::new(directory)).unwrap();
+            assert_eq!(served, (root.into(), below.into()), "{directory}");
+        }
+        let here = Path::new(".").canonicalize().unwrap();
+        assert_eq!(served(Path::new(".")).unwrap(), (here, String::new()));
+    }
+
+    #[test]
+    fn help_has_every_exit_status() {
+        let (_, statuses) = HELP.split_once("exit status: ").unwrap();
+        for status in 0..=7 {
+            assert!(statuses.contains(&format!("{status} ")), "{status}");
+        }
     }
 
     #[test]

@@ -313,6 +313,30 @@ fn a_pxelinux_menu_is_walked_by_its_labels() {
 }
 
 #[test]
+fn a_menu_in_pxelinux_cfg_has_its_files_above_it() {
+    let tree = directory(
+        "installer",
+        &[("linux", &image(5000)), ("initrd.gz", &[0x1f, 0x8b, 8, 0])],
+    );
+    let menus = tree.join("pxelinux.cfg");
+    std::fs::create_dir_all(&menus).unwrap();
+    std::fs::write(
+        menus.join("default"),
+        "DEFAULT install\nPROMPT 0\nTIMEOUT 10\nLABEL install\n  KERNEL linux\n  INITRD initrd.gz\n  APPEND quiet\n",
+    )
+    .unwrap();
+    let (code, trace) = trace(menus.join("default").to_str().unwrap(), &["--ip", "192.0.2.9/24"]);
+    assert_eq!(code, 0, "{trace:?}");
+    assert_eq!(
+        of(&trace, "menu")[0]["source"],
+        "http://192.0.2.2/pxelinux.cfg/default"
+    );
+    let boot = of(&trace, "boot")[0];
+    assert_eq!(boot["kernel"], "http://192.0.2.2/linux");
+    assert_eq!(boot["initrds"], json!(["http://192.0.2.2/initrd.gz"]));
+}
+
+#[test]
 fn an_operator_s_choice_that_comes_to_nothing_is_no_success() {
     let server = server();
     server.put(

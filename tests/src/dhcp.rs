@@ -119,6 +119,8 @@ pub struct Dhcp {
     pub options: Vec<(u8, Vec<u8>)>,
     /// The `file` field, or option 67 when the field is overloaded or too small.
     pub file: String,
+    /// The same for clients of a user class (option 77); none: they are not answered.
+    pub classes: Vec<(String, Option<String>)>,
     /// `siaddr`.
     pub next_server: Ipv4Address,
     /// Which fields carry options.
@@ -151,6 +153,7 @@ impl Dhcp {
             timers: None,
             options: vec![(1, vec![255, 255, 255, 0])],
             file: String::new(),
+            classes: Vec::new(),
             next_server: Ipv4Address::UNSPECIFIED,
             overload: Overload::None,
             naks: 0,
@@ -180,6 +183,7 @@ impl Dhcp {
         if self.silent || now < self.silent_until {
             return None;
         }
+        let file = self.file_for(message)?;
         let ours = message.address(54).is_none_or(|chosen| chosen == server);
         let yiaddr = *self.pool.first()?;
         let kind = match message.kind {
@@ -203,10 +207,27 @@ impl Dhcp {
             }
             _ => return None,
         };
-        Some(self.reply(server, message, kind, yiaddr))
+        Some(self.reply(server, message, kind, yiaddr, &file))
     }
 
-    fn reply(&self, server: Ipv4Address, message: &Message, kind: u8, yiaddr: Ipv4Address) -> Vec<u8> {
+    /// The boot file for this client, or no answer at all.
+    fn file_for(&self, message: &Message) -> Option<String> {
+        let class = message.options.get(&77).map(Vec::as_slice).unwrap_or_default();
+        let mut classes = self.classes.iter();
+        match classes.find(|(name, _)| name.as_bytes() == class) {
+            Some((_, file)) => file.clone(),
+            None => Some(self.file.clone()),
+        }
+    }
+
+    fn reply(
+        &self,
+        server: Ipv4Address,
+        message: &Message,
+        kind: u8,
+        yiaddr: Ipv4Address,
+        file: &str,
+    ) -> Vec<u8> {
         if kind == NAK {
             let head = header(message, Ipv4Address::UNSPECIFIED, Ipv4Address::UNSPECIFIED);
             return finish(head, vec![(53, vec![NAK]), (54, server.octets().to_vec())]);
@@ -223,10 +244,10 @@ impl Dhcp {
         }
         let mut later = self.options.clone();
         let file_is_free = matches!(self.overload, Overload::None | Overload::Sname);
-        if file_is_free && self.file.len() < 128 {
-            head[108..108 + self.file.len()].copy_from_slice(self.file.as_bytes());
-        } else if !self.file.is_empty() {
-            later.push((67, self.file.clone().into_bytes()));
+        if file_is_free && file.len() < 128 {
+            head[108..108 + file.len()].copy_from_slice(file.as_bytes());
+        } else if !file.is_empty() {
+            later.push((67, file.as_bytes().to_vec()));
         }
         // RFC 3396, 5: the aggregate buffer is options, then file, then sname; one option may cross.
         let fields: &[std::ops::Range<usize>] = match self.overload {

@@ -286,6 +286,58 @@ exit
     assert_eq!(asked(&site).len(), 6);
 }
 
+/// A site whose DHCP server gives class `iPXE` its own iPXE, as a program, and only that the script.
+fn tinkerbell(seed: u64, script: Option<&str>) -> Site {
+    let site = site(seed, "http://192.168.7.2/b8:27:eb:01:02:03/snp-arm64.efi");
+    site.dhcp.borrow_mut().classes = vec![("Tinkerbell".into(), script.map(Into::into))];
+    site.route(
+        "/b8:27:eb:01:02:03/snp-arm64.efi",
+        [Reply::ok(b"MZ\0\0".repeat(1000))],
+    );
+    site.route(
+        "/b8:27:eb:01:02:03/auto.ipxe",
+        [Reply::ok("#!ipxe\nkernel /boot/Image once\nboot\n")],
+    );
+    site
+}
+
+/// The user classes of all DISCOVERs, in order.
+fn classes(site: &Site) -> Vec<String> {
+    let dhcp = site.dhcp.borrow();
+    let discovers = dhcp.log.iter().filter(|message| message.kind == 1);
+    discovers
+        .map(|message| String::from_utf8(message.options[&77].clone()).unwrap())
+        .collect()
+}
+
+#[test]
+fn tinkerbell_that_names_a_program_is_asked_again_by_its_own_name() {
+    let mut site = tinkerbell(40, Some("http://192.168.7.2/b8:27:eb:01:02:03/auto.ipxe"));
+    let handoff = site.boot().unwrap();
+    assert!(site.inspect(&handoff).bootargs.contains("once"));
+    assert_eq!(classes(&site), ["iPXE", "Tinkerbell"]);
+    assert!(site.errors().is_empty());
+    let at = boot::Clock::now(&site.lan).total_millis();
+    assert!(at < 5_000, "{at}");
+}
+
+#[test]
+fn a_server_that_knows_no_other_class_costs_ten_seconds_and_no_more() {
+    for script in [None, Some("http://192.168.7.2/b8:27:eb:01:02:03/snp-arm64.efi")] {
+        let mut site = tinkerbell(41, script);
+        let error = site.boot_attempts(2).unwrap_err().to_string();
+        assert!(error.contains("none in"), "{error}");
+        let asked = classes(&site);
+        assert_eq!((asked[0].as_str(), asked[1].as_str()), ("iPXE", "Tinkerbell"));
+        assert!(
+            asked[2..].contains(&"iPXE".into()),
+            "each attempt begins as the node itself: {asked:?}"
+        );
+        let at = boot::Clock::now(&site.lan).total_millis();
+        assert!(at < 40_000, "{at}");
+    }
+}
+
 #[test]
 fn matchbox_is_asked_by_relative_names_until_it_knows_the_node() {
     let mut site = site(5, "http://192.168.7.2/boot.ipxe");

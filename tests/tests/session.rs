@@ -380,7 +380,15 @@ fn discover_says_who_is_asking_and_for_what() {
         assert_eq!(option(94), [1, 3, 10]);
         assert!(option(60).starts_with(b"PXEClient:Arch:00011"));
         assert_eq!(option(77), b"iPXE");
-        assert!(!option(175).is_empty());
+        let version: Vec<u8> = env!("CARGO_PKG_VERSION")
+            .split('.')
+            .map(|n| n.parse().unwrap())
+            .collect();
+        assert_eq!(
+            option(175)[..5],
+            [&[0xeb, 3], &*version].concat(),
+            "our version comes first"
+        );
         assert_eq!((option(97).len(), option(97).first()), (17, Some(&0)));
         assert!(u16::from_be_bytes(option(57).try_into().unwrap()) >= 576);
         for wanted in [1, 3, 6, 15, 43, 66, 67, 121, 175, 209, 210] {

@@ -56,6 +56,8 @@ pub(crate) struct Client {
     wish: Option<Ipv4Address>,
     /// The last server that did not grant what it had offered, until another or it does.
     shunned: Option<Ipv4Address>,
+    /// Whether nothing is wanted but an address.
+    hasty: bool,
     /// A frame that is to be sent.
     outbox: Option<Vec<u8>>,
     /// The configuration changed since it was last looked at.
@@ -146,6 +148,7 @@ impl Client {
             discovers: 0,
             wish: None,
             shunned: None,
+            hasty: false,
             outbox: None,
             changed: false,
             silence: Silence::default(),
@@ -183,6 +186,21 @@ impl Client {
         self.discovers = 0;
         self.since = None;
         self.select(now);
+    }
+
+    /// Whether nothing is wanted but an address, from the next question on.
+    pub(crate) fn hasten(&mut self, hasty: bool) {
+        self.hasty = hasty;
+        if self.discovers == 0
+            && let State::Selecting { offers, .. } = &mut self.state
+        {
+            *offers = Offers::new(self.shunned, hasty);
+        }
+    }
+
+    /// Another user class, from the next message on.
+    pub(crate) fn call_itself(&mut self, class: &str) {
+        self.identity.user_class = class.into();
     }
 
     /// When `poll` has something to do.
@@ -459,7 +477,7 @@ impl Client {
         self.outbox = None;
         self.xid = self.random.next_u32();
         self.state = State::Selecting {
-            offers: Offers::new(self.shunned),
+            offers: Offers::new(self.shunned, self.hasty),
             next,
         };
     }

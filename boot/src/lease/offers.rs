@@ -5,6 +5,8 @@
 //! the first proxy that names a boot file, or else the first proxy, complements it. A server that did not grant what it
 //! offered before is heard like one without a boot file, and taken only when nobody else offers: a stray server must not
 //! keep a node from the one that works.
+//!
+//! Where a setting says what to boot there is nothing to gather: the first offer of an address will do.
 
 use alloc::vec::Vec;
 
@@ -66,16 +68,19 @@ impl Choice {
 pub(super) struct Offers {
     /// A server that did not grant what it had offered: the last choice.
     shunned: Option<Ipv4Address>,
+    /// Whether nothing is wanted but an address.
+    hasty: bool,
     addresses: Vec<Offer>,
     proxies: Vec<Proxy>,
     decide_at: Option<Instant>,
 }
 
 impl Offers {
-    /// None yet, and `shunned` as the last choice.
-    pub(super) fn new(shunned: Option<Ipv4Address>) -> Self {
+    /// None yet, and `shunned` as the last choice; `hasty` when nothing is wanted but an address.
+    pub(super) fn new(shunned: Option<Ipv4Address>, hasty: bool) -> Self {
         Self {
             shunned,
+            hasty,
             ..Self::default()
         }
     }
@@ -90,7 +95,7 @@ impl Offers {
             return;
         }
         let lease = &offer.grant.lease;
-        let complete = names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
+        let complete = self.hasty || names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
         let wait = !complete || self.is_shunned(&offer);
         info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
@@ -141,7 +146,7 @@ impl Offers {
         // The first of the best.
         let rank = |o: &&Offer| (self.is_shunned(o), !names_boot(&o.grant.lease));
         let offer = self.addresses.iter().min_by_key(rank)?.clone();
-        if names_boot(&offer.grant.lease) {
+        if self.hasty || names_boot(&offer.grant.lease) {
             return Some(Choice { offer, proxy: None });
         }
         let proxy = self
@@ -274,6 +279,25 @@ mod tests {
         quick.grant.lease.ipxe_encapsulated = vec![0xb0, 1, 1];
         offers.add(at(7), quick);
         assert_eq!(offers.decide_at(), Some(at(7)));
+    }
+
+    #[test]
+    fn where_only_an_address_is_wanted_the_first_will_do() {
+        let mut offers = Offers::new(None, true);
+        offers.add_proxy(at(1), proxy(8, None));
+        offers.add(at(7), offer(1, None));
+        let address = Choice {
+            offer: offer(1, None),
+            proxy: None,
+        };
+        assert_eq!(
+            (offers.decide_at(), offers.decide(at(7))),
+            (Some(at(7)), Some(address))
+        );
+        // But not that of a server that does not grant what it offers.
+        let mut offers = Offers::new(Some(peer(1).ip), true);
+        offers.add(at(7), offer(1, None));
+        assert_eq!(offers.decide_at(), Some(at(2007)));
     }
 
     #[test]

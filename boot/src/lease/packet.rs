@@ -57,8 +57,26 @@ const PARAMETERS: [u8; 28] = [
     175, 203, 209, 210,
 ];
 
-/// What iPXE on arm64 EFI says of itself in option 175, less what we lack (HTTPS, TFTP): HTTP, DNS, EFI, menus.
-const FEATURES: [u8; 12] = [0x13, 1, 1, 0x17, 1, 1, 0x24, 1, 1, 0x27, 1, 1];
+/// What is said in option 175: our version where iPXE has its own (sub-option 235), in front, where servers can match on
+/// it; then what iPXE on arm64 EFI says, less what we lack (HTTPS, TFTP): HTTP, DNS, EFI, menus.
+const FEATURES: [u8; 17] = {
+    let [major, minor, patch] = VERSION;
+    [
+        0xeb, 3, major, minor, patch, 0x13, 1, 1, 0x17, 1, 1, 0x24, 1, 1, 0x27, 1, 1,
+    ]
+};
+const VERSION: [u8; 3] = [
+    number(env!("CARGO_PKG_VERSION_MAJOR")),
+    number(env!("CARGO_PKG_VERSION_MINOR")),
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+];
+
+const fn number(digits: &str) -> u8 {
+    match u8::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => u8::MAX,
+    }
+}
 
 /// A message that a client sends (option 53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -426,12 +444,20 @@ pub(super) mod tests {
         golden.extend(b"PXEClient:Arch:00011:UNDI:003010");
         golden.extend([97, 17, 0]);
         golden.extend(b"RPi401\xc0\x00\x32\xec\xfc\x3c\xda\x06\xff\xe0");
-        golden.extend(b"\x4d\x04iPXE\xaf\x0c\x13\x01\x01\x17\x01\x01\x24\x01\x01\x27\x01\x01\x37\x1c");
+        golden.extend(b"\x4d\x04iPXE\xaf\x11\xeb\x03");
+        golden.extend(VERSION);
+        golden.extend(b"\x13\x01\x01\x17\x01\x01\x24\x01\x01\x27\x01\x01\x37\x1c");
         golden.extend([1, 121, 3, 6, 7, 12, 15, 17, 26, 42, 43, 60, 66, 67, 119]);
         golden.extend([
             128, 129, 130, 131, 132, 133, 134, 135, 150, 175, 203, 209, 210, 255,
         ]);
         assert_eq!(bytes, golden);
+    }
+
+    #[test]
+    fn the_version_is_the_packages() {
+        let [major, minor, patch] = VERSION;
+        assert_eq!(format!("{major}.{minor}.{patch}"), env!("CARGO_PKG_VERSION"));
     }
 
     #[test]

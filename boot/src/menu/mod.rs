@@ -28,6 +28,7 @@ use crate::url::{self, Url};
 use crate::{Board, Console, Event, Settings, script};
 use screen::Choice;
 
+pub(crate) use find::{class_wanted, is_for_us};
 pub use model::{
     Action, Boot, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Next, Page, Pick, Texts,
 };
