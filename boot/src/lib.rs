@@ -21,6 +21,7 @@ extern crate alloc;
 #[macro_use]
 mod log;
 
+mod backoff;
 mod error;
 mod event;
 mod machine;

@@ -13,6 +13,8 @@ use crate::lan::Host;
 use crate::station::mac_of;
 
 const PORT: u16 = 80;
+/// The version of everything that has one.
+const TAG: &str = "ETag: \"v1\"";
 const CONNECTIONS: usize = 4;
 const SEND_BUFFER: usize = 64 * 1024;
 /// What of an Ethernet frame's 1500 bytes the headers of IP and TCP leave.
@@ -48,6 +50,7 @@ pub struct Reply {
     pace: Option<(usize, Duration)>,
     ramp: bool,
     delay: Duration,
+    ranges: bool,
 }
 
 impl Reply {
@@ -70,6 +73,7 @@ impl Reply {
             pace: None,
             ramp: false,
             delay: Duration::ZERO,
+            ranges: false,
         }
     }
 
@@ -145,6 +149,31 @@ impl Reply {
     /// its acknowledgement, so that a lost one comes again as it was; after that, as the client's window lets them.
     pub fn every_length(mut self) -> Self {
         (self.pace, self.ramp) = (Some((1, Duration::from_micros(100))), true);
+        self
+    }
+
+    /// Has an entity tag, and sends the rest to who asks for it by that.
+    pub fn ranges(mut self) -> Self {
+        self.ranges = true;
+        self.header(TAG)
+    }
+
+    /// What of this answers a request with such a head.
+    fn asked(mut self, head: &str) -> Self {
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let from = field("Range: bytes=").and_then(|range| range.trim_end_matches('-').parse::<usize>().ok());
+        let same = field("If-Range: ").is_some_and(|tag| TAG.ends_with(tag));
+        if let Some(from) = from.filter(|_| self.ranges && same) {
+            let (last, all) = (self.body.len() - 1, self.body.len());
+            self.status = "206 Partial Content".into();
+            self.headers
+                .push(format!("Content-Range: bytes {from}-{last}/{all}"));
+            self.body = Rc::new(self.body[from..].to_vec());
+            self.framing = Framing::Length(self.body.len() as u64);
+        }
+        if head.starts_with("HEAD ") {
+            self.stop_after = Some(0);
+        }
         self
     }
 
@@ -257,6 +286,8 @@ pub struct Http {
     routes: BTreeMap<String, VecDeque<Reply>>,
     /// Requests in order.
     pub log: Vec<Request>,
+    /// From when to when it is not there: its connections are reset, and nobody listens.
+    pub away: Option<(Instant, Instant)>,
 }
 
 impl Http {
@@ -300,6 +331,7 @@ impl Http {
             connections,
             routes: BTreeMap::new(),
             log: Vec::new(),
+            away: None,
         };
         server.serve(Instant::ZERO);
         server
@@ -310,16 +342,34 @@ impl Http {
         self.routes.insert(path.into(), replies.into_iter().collect());
     }
 
-    /// The paths asked for, in order.
+    /// The paths asked for, in order, but for those of which only the head was.
     pub fn paths(&self) -> Vec<String> {
-        self.log.iter().map(|request| request.path.clone()).collect()
+        let whole = self
+            .log
+            .iter()
+            .filter(|request| !request.head.starts_with("HEAD "));
+        whole.map(|request| request.path.clone()).collect()
+    }
+
+    /// Method and path of each request, in order.
+    pub fn requests(&self) -> Vec<String> {
+        let line = |request: &Request| request.head.split(" HTTP").next().unwrap_or_default().to_owned();
+        self.log.iter().map(line).collect()
     }
 
     /// Reads requests and writes replies; true when something moved.
     fn serve(&mut self, now: Instant) -> bool {
         let mut moved = false;
+        let away = self.away.is_some_and(|(from, to)| (from..to).contains(&now));
         for connection in &mut self.connections {
             let socket = self.sockets.get_mut::<tcp::Socket<'_>>(connection.handle);
+            if away {
+                moved |= socket.is_open();
+                socket.abort();
+                connection.received.clear();
+                connection.sending = None;
+                continue;
+            }
             if !socket.is_open() {
                 connection.received.clear();
                 connection.sending = None;
@@ -364,6 +414,7 @@ impl Http {
                     Reply::status("404 Not Found", "<!DOCTYPE html><title>404</title>")
                         .header("Content-Type: text/html")
                 });
+                let reply = reply.asked(&head);
                 self.log.push(Request {
                     at: now,
                     path,
@@ -459,10 +510,12 @@ impl Host for Http {
             .filter_map(|connection| connection.sending.as_ref())
             .map(|sending| sending.resume)
             .filter(|resume| *resume > now);
+        let away = self.away.into_iter().flat_map(|(from, to)| [from, to]);
         self.interface
             .poll_at(now, &self.sockets)
             .into_iter()
             .chain(resume)
+            .chain(away.filter(|at| *at > now))
             .min()
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use boot::fetch::{Error, Fetcher, Lost, Reason, Response};
+use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response};
 use boot::lease::Identity;
 use boot::net::Net;
 use boot::url::Url;
@@ -312,8 +312,75 @@ fn a_file_that_changed_meanwhile_starts_again() {
     assert!(site.requests()[1].contains("\r\nIf-Range: yesterday\r\n"));
 }
 
+/// A server that is started again, or a switch: what has come stays, however long it takes within a minute and a half.
 #[test]
-fn resuming_ends() {
+fn a_server_that_is_away_for_a_while_costs_the_while() {
+    for (seed, away) in [(51, 1), (52, 5), (53, 30), (54, 60)] {
+        let site = Site::new(seed);
+        let file = bytes(3_000_000);
+        // A twentieth of a second each 50 KB: three seconds.
+        let reply = Reply::ok(file.clone())
+            .ranges()
+            .slow(50_000, Duration::from_millis(50));
+        site.route("/a", [reply]);
+        let start = site.node(|net, fetcher| {
+            let from = net.now() + Duration::from_millis(1500);
+            site.http.borrow_mut().away = Some((from, from + Duration::from_secs(away)));
+            let start = net.now();
+            let (got, _) = get(net, fetcher, "http://192.168.7.2/a", 3_000_000).expect("a download");
+            assert!(got == file, "{away} s");
+            start
+        });
+        // The longest pause is as long as all before it, and began before the server was back.
+        let took = site.lan.now() - start;
+        assert!(
+            (away + 3..2 * away + 6).contains(&took.secs()),
+            "{away} s: {took}"
+        );
+        let requests = site.requests();
+        assert_eq!(requests.len(), 2, "the server answered each that it got");
+        assert!(requests[1].contains("\r\nRange: bytes="), "{}", requests[1]);
+    }
+}
+
+#[test]
+fn a_server_that_stays_away_is_given_up() {
+    let site = Site::new(55);
+    let reply = Reply::ok(bytes(3_000_000))
+        .ranges()
+        .slow(50_000, Duration::from_millis(50));
+    site.route("/a", [reply]);
+    let (start, result) = site.node(|net, fetcher| {
+        let from = net.now() + Duration::from_millis(1500);
+        site.http.borrow_mut().away = Some((from, from + Duration::from_secs(100_000)));
+        (net.now(), get(net, fetcher, "http://192.168.7.2/a", 3_000_000))
+    });
+    let line = result.unwrap_err().to_string();
+    assert_eq!(
+        line,
+        "fetch: GET http://192.168.7.2/a: 192.168.7.2: connection refused"
+    );
+    let took = site.lan.now() - start;
+    assert!((90..200).contains(&took.secs()), "{took}");
+    let pauses = tests::lines()
+        .iter()
+        .filter(|line| line.text.contains("asking for the rest in"))
+        .count();
+    assert_eq!(pauses, 8);
+}
+
+/// A server that breaks off after each 100 KB, for ever: the file comes, for each piece is one that was not there before.
+/// One that sends the same piece each time gets nowhere.
+#[test]
+fn what_gets_on_is_taken_up_again_and_what_does_not_is_not() {
+    let site = Site::new(56);
+    let file = bytes(3_000_000);
+    site.route("/a", [Reply::ok(file.clone()).ranges().truncated(100_000)]);
+    assert!(
+        site.get("http://192.168.7.2/a", 3_000_000)
+            .is_ok_and(|got| got == file)
+    );
+    assert_eq!(site.requests().len(), 30);
     let site = Site::new(11);
     let reply = Reply::ok(bytes(300_000))
         .header("ETag: \"v1\"")
@@ -325,7 +392,135 @@ fn resuming_ends() {
         of: Some(300_000),
     };
     assert_eq!(reason(site.get("http://192.168.7.2/a", 300_000)), broken);
-    assert_eq!(site.requests().len(), 4);
+    assert_eq!(site.requests().len(), 9);
+}
+
+#[test]
+fn trouble_is_no_verdict_on_the_rest() {
+    let site = Site::new(57);
+    let file = bytes(300_000);
+    let busy = |status: &str| Reply::status(status, "later");
+    site.route(
+        "/a",
+        [
+            Reply::ok(file.clone()).ranges().truncated(100_000),
+            busy("502 Bad Gateway"),
+            busy("503 Service Unavailable"),
+            Reply::raw("HTTP/1.1 200 OK\r\nCont"),
+            Reply::ok(file.clone()).ranges(),
+        ],
+    );
+    assert!(
+        site.get("http://192.168.7.2/a", 300_000)
+            .is_ok_and(|got| got == file)
+    );
+    // At the beginning it is one, and so is an absence in the middle.
+    site.route("/b", [busy("503 Service Unavailable")]);
+    assert_eq!(
+        site.get("http://192.168.7.2/b", 9).unwrap_err().status(),
+        Some(503)
+    );
+    let gone = busy("404 Not Found");
+    site.route("/c", [Reply::ok(file).ranges().truncated(100_000), gone]);
+    assert_eq!(
+        site.get("http://192.168.7.2/c", 300_000).unwrap_err().status(),
+        Some(404)
+    );
+}
+
+/// A form that was taken leads to a page at the same address.
+#[test]
+fn a_form_may_lead_to_where_it_was_sent() {
+    for status in [301, 302, 303, 307, 308] {
+        let site = Site::new(58);
+        site.route(
+            "/register",
+            [Reply::redirect(status, "/register"), Reply::ok("done")],
+        );
+        let url = Url::parse("http://192.168.7.2/register").expect("a URL");
+        let mut memory = [0; 9];
+        let response = site.node(|net, fetcher| {
+            let request = Request {
+                method: Method::Post,
+                form: Some("mac=b8"),
+                ..Request::get(&url)
+            };
+            fetcher
+                .send(net, &request, &mut memory, &mut |_, _| ())
+                .expect("a page")
+        });
+        assert_eq!(
+            (&memory[..response.len], response.url.target()),
+            (&b"done"[..], "/register")
+        );
+        let http = site.http.borrow();
+        assert_eq!(http.requests(), ["POST /register", "GET /register"], "{status}");
+        assert_eq!(http.log[1].body, "", "as in iPXE, whatever the status");
+    }
+    // A server that changes its mind is asked again, as often as there are redirects.
+    let site = Site::new(59);
+    let elsewhere = Reply::redirect(302, "/a");
+    site.route("/a", [elsewhere.clone(), elsewhere.clone(), Reply::ok("ready")]);
+    assert_eq!(site.get("http://192.168.7.2/a", 9), Ok(b"ready".to_vec()));
+    site.route("/b", [Reply::redirect(303, "/b")]);
+    assert_eq!(reason(site.get("http://192.168.7.2/b", 9)), Reason::RedirectLoop);
+    assert_eq!(site.requests().len(), 3 + 11);
+}
+
+/// Answers that no two readers could read differently.
+#[test]
+fn unusual_answers_are_answers() {
+    let site = Site::new(60);
+    let says = |answer: &str| {
+        site.route("/a", [Reply::raw(answer)]);
+        site.get("http://192.168.7.2/a", 9)
+    };
+    for answer in [
+        "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.0 200 OK\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX Cached By: me\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nok\n0\n\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/2\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/2\r\n\r\nok",
+        "HTTP/1.1 203 Whatever\r\nContent-Length: 2\r\n\r\nok",
+    ] {
+        assert_eq!(says(answer), Ok(b"ok".to_vec()), "{answer:?}");
+    }
+    assert_eq!(says("HTTP/1.1 204 No Content\r\n\r\n"), Ok(vec![]));
+    let short = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-2/3\r\n\r\nok";
+    assert!(matches!(
+        reason(says(short)),
+        Reason::Interrupted {
+            got: 2,
+            of: Some(3),
+            ..
+        }
+    ));
+    let long = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/1\r\n\r\nok";
+    assert_eq!(reason(says(long)), Reason::WrongPart);
+    site.route("/there", [Reply::ok("ok")]);
+    for answer in [
+        "HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n",
+        "HTTP/1.1 301\r\nLocation: //192.168.7.2/there\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 300 Multiple Choices\r\nLocation: there\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 308 x\r\nLocation: http://192.168.7.2/there\r\nLocation: http://192.168.7.2/there\r\n\r\nbody",
+        // Its body is longer than it says, which the next request must not see.
+        "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 1\r\n\r\n<html>",
+    ] {
+        assert_eq!(says(answer), Ok(b"ok".to_vec()), "{answer:?}");
+    }
+    for answer in [
+        "HTTP/1.1 302 Found\r\nLocation: /there\r\nLocation: /elsewhere\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+        "HTTP/1.1 305 Use Proxy\r\nLocation: http://192.168.7.2/there\r\n\r\n",
+    ] {
+        assert!(says(answer).is_err(), "{answer:?}");
+    }
 }
 
 #[test]
@@ -362,7 +557,7 @@ fn a_trickle_is_no_transfer() {
 }
 
 #[test]
-fn a_server_cannot_hold_a_node_for_longer_than_two_hours_an_answer() {
+fn a_server_cannot_hold_a_node_for_longer_than_two_hours() {
     let site = Site::new(13);
     // Just fast enough for the pace: it would take nine hours.
     site.route(
@@ -375,7 +570,6 @@ fn a_server_cannot_hold_a_node_for_longer_than_two_hours_an_answer() {
     else {
         panic!("ninety bytes a second")
     };
-    // One answer: without a validator nothing is taken up again.
     assert!(
         site.lan.now() < Instant::from_secs(3 * 60 * 60),
         "{}",

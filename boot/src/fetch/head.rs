@@ -1,5 +1,6 @@
 //! The head of an HTTP response: status, framing and the few fields that matter (RFC 9110; RFC 9112 §4 to §7).
 
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
@@ -9,7 +10,16 @@ use httparse::{Header, ParserConfig, Response};
 pub(super) const MAX_LEN: usize = 16 * 1024;
 
 /// The most header fields in one head.
-const MAX_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 128;
+
+/// The fields that say where a body ends, which part of a file it is, and where to go instead. Whatever is odd about the
+/// others makes no difference to anybody; a line that some read as one of these, and others not, is refused.
+const DECISIVE: [&[u8]; 4] = [
+    b"content-length",
+    b"transfer-encoding",
+    b"content-range",
+    b"location",
+];
 
 /// How much of a reason phrase an error repeats, in characters.
 const MAX_PHRASE: usize = 64;
@@ -43,6 +53,16 @@ pub(super) enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Whether a body of so many bytes may be what follows.
+    pub(super) fn may_be(self, bytes: u64) -> bool {
+        match self {
+            Self::Length(length) => length == bytes,
+            Self::Chunked | Self::UntilClose => true,
+        }
+    }
+}
+
 /// `Content-Range: bytes first-last/total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ContentRange {
@@ -58,16 +78,19 @@ pub enum Error {
     Malformed,
     /// More than 16 KiB, interim responses included.
     TooLong,
-    /// More than 64 header fields.
+    /// More than 128 header fields.
     TooManyFields,
     /// The connection ended inside it.
     Truncated,
     /// `Content-Length` is no number, or several that differ.
     ContentLength,
-    /// Both `Content-Length` and `Transfer-Encoding`: somebody on the way reads another message than we do.
-    LengthAndEncoding,
     /// A transfer coding other than `chunked`, which we did not ask for.
     TransferEncoding,
+    /// Several `Location` fields that differ: clients go to the first, or to the last.
+    Locations,
+    /// A line without a colon; or a field that decides where the body ends or what it is, written so that some take it for
+    /// that field and others do not: its name, in lower case.
+    Field(&'static str),
 }
 
 impl fmt::Display for Error {
@@ -75,11 +98,12 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Self::Malformed => "the answer is not HTTP",
             Self::TooLong => "the answer's head is longer than 16 KiB",
-            Self::TooManyFields => "the answer's head has more than 64 fields",
+            Self::TooManyFields => "the answer's head has more than 128 fields",
             Self::Truncated => "connection closed inside the answer's head",
             Self::ContentLength => "the answer's Content-Length is not one number",
-            Self::LengthAndEncoding => "the answer has both Content-Length and Transfer-Encoding",
             Self::TransferEncoding => "the answer's Transfer-Encoding is not supported, only chunked",
+            Self::Locations => "the answer redirects to several places at once",
+            Self::Field(name) => return write!(f, "the answer's head has an ambiguous line: {name}"),
         })
     }
 }
@@ -94,6 +118,9 @@ impl Head {
         let mut config = ParserConfig::default();
         // A user agent replaces obsolete line folding by spaces (RFC 9112 §5.2); `text` and `elements` do.
         config.allow_obsolete_multiline_headers_in_responses(true);
+        config.allow_multiple_spaces_in_response_status_delimiters(true);
+        // Servers do write names with blanks or brackets. `unambiguous` looks at what is ignored so.
+        config.ignore_invalid_headers_in_responses(true);
         let len = match config.parse_response(&mut response, bytes) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => return Ok(None),
@@ -108,6 +135,17 @@ impl Head {
             return Err(Error::Malformed);
         }
         let fields = Fields(response.headers);
+        unambiguous(bytes.get(..len).unwrap_or_default())?;
+        let framing = framing(status, &fields)?;
+        let says = |what: &[u8]| {
+            fields
+                .elements("connection")
+                .any(|e| e.eq_ignore_ascii_case(what))
+        };
+        // Clients before chunks could only keep a connection whose bodies have a length.
+        let kept = version == 1 || says(b"keep-alive") && matches!(framing, Framing::Length(_));
+        // RFC 9112 §6.3: chunks win over a length, and the connection is not to be trusted with more.
+        let doubtful = fields.has("transfer-encoding") && fields.has("content-length");
         let head = Self {
             status,
             phrase: phrase
@@ -115,17 +153,95 @@ impl Head {
                 .filter(|c| matches!(c, ' '..='~'))
                 .take(MAX_PHRASE)
                 .collect(),
-            framing: framing(status, &fields)?,
-            persistent: version == 1
-                && !fields
-                    .elements("connection")
-                    .any(|e| e.eq_ignore_ascii_case(b"close")),
-            location: fields.text("location"),
+            framing,
+            persistent: kept && !says(b"close") && !doubtful,
+            location: location(&fields)?,
             validator: validator(&fields),
             content_range: fields.text("content-range").and_then(|text| content_range(&text)),
         };
         Ok(Some((head, len)))
     }
+
+    /// The length of what follows, when it is told.
+    pub(super) fn length(&self) -> Option<u64> {
+        match (self.framing, self.content_range) {
+            (Framing::Length(length), _) => Some(length),
+            (_, Some(ContentRange { total, .. })) if self.is_all() => total,
+            (Framing::Chunked | Framing::UntilClose, _) => None,
+        }
+    }
+
+    /// Whether a 206 is the whole file, as some servers answer whoever did not ask for a part.
+    pub(super) fn is_all(&self) -> bool {
+        let range = self
+            .content_range
+            .filter(|range| self.status == 206 && range.first == 0);
+        let end = range.and_then(|range| Some((range.last.checked_add(1)?, range.total?)));
+        end.is_some_and(|(end, total)| end == total && self.framing.may_be(total))
+    }
+}
+
+/// Refuses what one reader takes for a field that decides, and another for one that it does not know: its name beside
+/// blanks, or a value with control characters. Those lines are missing from the parsed fields.
+fn unambiguous(head: &[u8]) -> Result<(), Error> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = head.iter().position(|byte| !byte.is_ascii_whitespace());
+    let mut lines = head
+        .get(start.unwrap_or_default()..)
+        .unwrap_or_default()
+        .split(|byte| *byte == b'\n');
+    let mut decisive = None;
+    let mut first = true;
+    // The status line.
+    lines.next();
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        let controls = line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+        if line.first().is_some_and(blank) && !first {
+            // The value goes on.
+            if let Some(name) = decisive.filter(|_| controls) {
+                return Err(Error::Field(name));
+            }
+            continue;
+        }
+        first = false;
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .ok_or(Error::Malformed)?;
+        let name = line.get(..colon).unwrap_or_default();
+        let known = DECISIVE
+            .iter()
+            .find(|known| name.trim_ascii().eq_ignore_ascii_case(known));
+        decisive = known.and_then(|known| core::str::from_utf8(known).ok());
+        if let Some(known) = decisive.filter(|known| controls || name.len() != known.len()) {
+            return Err(Error::Field(known));
+        }
+    }
+    Ok(())
+}
+
+/// `Location`, as ASCII: servers write other bytes, which stand for themselves.
+fn location(fields: &Fields<'_, '_>) -> Result<Option<String>, Error> {
+    let mut values = fields.values("location").map(<[u8]>::trim_ascii);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.any(|other| other != value) {
+        return Err(Error::Locations);
+    }
+    let mut text = String::new();
+    for &byte in value {
+        match byte {
+            b'\r' | b'\n' | b'\t' => text.push(' '),
+            0x80.. => text.push_str(&format!("%{byte:02X}")),
+            _ => text.push(char::from(byte)),
+        }
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 struct Fields<'h, 'b>(&'h [Header<'b>]);
@@ -137,6 +253,10 @@ impl Fields<'_, '_> {
             .iter()
             .filter(move |field| field.name.eq_ignore_ascii_case(name))
             .map(|field| field.value)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.values(name).next().is_some()
     }
 
     /// The elements of a list-valued field, over all its lines (RFC 9110 §5.6.1); empty ones do not count.
@@ -156,6 +276,45 @@ impl Fields<'_, '_> {
 }
 
 fn framing(status: u16, fields: &Fields<'_, '_>) -> Result<Framing, Error> {
+    let length = match coded(fields)? {
+        Coding::Chunked => None,
+        Coding::Plain => Some(length(fields)?),
+    };
+    Ok(match length {
+        _ if matches!(status, 100..=199 | 204 | 304) => Framing::Length(0),
+        None => Framing::Chunked,
+        Some(Some(length)) => Framing::Length(length),
+        Some(None) => Framing::UntilClose,
+    })
+}
+
+enum Coding {
+    Plain,
+    Chunked,
+}
+
+/// What `Transfer-Encoding` says. `identity` is how the standard of 1999 says nothing, and servers behind servers say
+/// `chunked` twice of what is in chunks once. Anything behind it would be read to the end of the connection by some.
+fn coded(fields: &Fields<'_, '_>) -> Result<Coding, Error> {
+    let mut coding = Coding::Plain;
+    let mut said = !fields.has("transfer-encoding");
+    for element in fields.elements("transfer-encoding") {
+        said = true;
+        match coding {
+            Coding::Plain if element.eq_ignore_ascii_case(b"identity") => {}
+            _ if element.eq_ignore_ascii_case(b"chunked") => coding = Coding::Chunked,
+            _ => return Err(Error::TransferEncoding),
+        }
+    }
+    if said {
+        Ok(coding)
+    } else {
+        Err(Error::TransferEncoding)
+    }
+}
+
+/// What `Content-Length` says: several fields, or numbers in one, must be the same.
+fn length(fields: &Fields<'_, '_>) -> Result<Option<u64>, Error> {
     let mut length = None;
     // Not `elements`: an empty value is no number.
     for value in fields.values("content-length") {
@@ -166,18 +325,7 @@ fn framing(status: u16, fields: &Fields<'_, '_>) -> Result<Framing, Error> {
             }
         }
     }
-    let encoded = fields.values("transfer-encoding").next().is_some();
-    let mut codings = fields.elements("transfer-encoding");
-    let chunked =
-        codings.next().is_some_and(|c| c.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none();
-    match (length, encoded) {
-        (Some(_), true) => Err(Error::LengthAndEncoding),
-        (None, true) if !chunked => Err(Error::TransferEncoding),
-        _ if matches!(status, 100..=199 | 204 | 304) => Ok(Framing::Length(0)),
-        (None, true) => Ok(Framing::Chunked),
-        (Some(length), false) => Ok(Framing::Length(length)),
-        (None, false) => Ok(Framing::UntilClose),
-    }
+    Ok(length)
 }
 
 fn validator(fields: &Fields<'_, '_>) -> Option<String> {
@@ -286,20 +434,86 @@ mod tests {
                 "Transfer-Encoding: gzip, chunked\r\n",
                 Err(Error::TransferEncoding),
             ),
+            // One proxy behind another.
+            ("Transfer-Encoding: chunked, chunked\r\n", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: identity\r\n", Ok(Framing::UntilClose)),
             (
-                "Transfer-Encoding: chunked, chunked\r\n",
+                "Transfer-Encoding: identity\r\nContent-Length: 4\r\n",
+                Ok(Framing::Length(4)),
+            ),
+            ("Transfer-Encoding: identity, chunked\r\n", Ok(Framing::Chunked)),
+            (
+                "Transfer-Encoding: chunked, identity\r\n",
+                Err(Error::TransferEncoding),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
                 Err(Error::TransferEncoding),
             ),
             ("Transfer-Encoding: chunked;x=y\r\n", Err(Error::TransferEncoding)),
             ("Transfer-Encoding:\r\n", Err(Error::TransferEncoding)),
+            // Nobody reads by the length then, whatever it is.
             (
                 "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
-                Err(Error::LengthAndEncoding),
+                Ok(Framing::Chunked),
             ),
-            ("Transfer-Encoding : chunked\r\n", Err(Error::Malformed)),
+            (
+                "Content-Length: 4\r\nContent-Length: x\r\nTransfer-Encoding: chunked\r\n",
+                Ok(Framing::Chunked),
+            ),
         ] {
             assert_eq!(framing(fields), expected, "{fields:?}");
         }
+    }
+
+    /// What is odd about a field that decides nothing makes no difference; lines that could be read as one that does.
+    #[test]
+    fn odd_lines() {
+        let length = |fields: &str| parse(fields).map(|head| head.framing);
+        for fields in [
+            "X Powered By: PHP\r\nContent-Length: 4\r\n",
+            "X-Powered-By : PHP\r\nContent-Length:4\r\n",
+            "X(a)[b]: c\r\ncontent-LENGTH:\t4\t\r\n",
+            ": nothing\r\nContent-Length: 4\r\n",
+            "X-\u{e9}: \u{1}\x7f\r\n more \u{1}\r\nContent-Length: 4\r\n",
+            " X: y\r\nContent-Length: 4\r\n",
+            "X-Content-Length: 5\r\nContent-Length: 4\r\nContent Length: 6\r\n",
+            "X: y\nContent-Length: 4\n",
+        ] {
+            assert_eq!(length(fields), Ok(Framing::Length(4)), "{fields:?}");
+        }
+        for (fields, name) in [
+            ("Transfer-Encoding : chunked\r\n", "transfer-encoding"),
+            ("Content-Length\t: 4\r\n", "content-length"),
+            (" Content-Length: 4\r\n", "content-length"),
+            ("Content-Length: 4\u{1}\r\n", "content-length"),
+            ("Content-Length: 4\r\n \u{7f}\r\n", "content-length"),
+            ("LOCATION : /x\r\n", "location"),
+            ("Content-Range : bytes 0-1/2\r\n", "content-range"),
+        ] {
+            assert_eq!(length(fields), Err(Error::Field(name)), "{fields:?}");
+        }
+        for fields in ["no colon\r\n", "X: a\0b\r\n", "X: a\rb: c\r\n", "\r\rX: y\r\n"] {
+            assert_eq!(length(fields), Err(Error::Malformed), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn locations() {
+        let location = |fields: &str| parse(fields).map(|head| head.location);
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(location("Location: /a\r\nlocation: /a\r\n"), some("/a"));
+        assert_eq!(
+            location("Location: /a\r\nLocation: /b\r\n"),
+            Err(Error::Locations)
+        );
+        assert_eq!(location("Location:\r\n"), Ok(None));
+        assert_eq!(location("Location: /\u{e9} x\r\n"), some("/%C3%A9 x"));
+        let latin = Head::parse(b"HTTP/1.1 302\r\nLocation: /\xe9\r\n\r\n")
+            .unwrap()
+            .unwrap()
+            .0;
+        assert_eq!(latin.location.as_deref(), Some("/%E9"));
     }
 
     #[test]
@@ -315,8 +529,16 @@ mod tests {
     fn persistence() {
         let persistent = |text: &str| Head::parse(text.as_bytes()).unwrap().unwrap().0.persistent;
         assert!(persistent("HTTP/1.1 200\r\n\r\n"));
+        assert!(persistent("HTTP/1.1  200  OK\n\n"));
         assert!(!persistent("HTTP/1.1 200 \r\nConnection: x, Close\r\n\r\n"));
+        assert!(persistent(
+            "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 4\r\n\r\n"
+        ));
+        assert!(!persistent("HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\n"));
         assert!(!persistent("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n"));
+        assert!(!persistent(
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
     }
 
     #[test]

@@ -5,11 +5,13 @@ mod body;
 mod connection;
 mod head;
 mod request;
+mod resume;
 mod tftp;
 
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 
 use smoltcp::phy::Device;
@@ -27,6 +29,7 @@ use self::connection::{Connection, Received};
 use self::head::{Framing, Head};
 use self::request::Rest;
 pub(crate) use self::request::base64;
+use self::resume::Resumes;
 use crate::net::Net;
 use crate::resolve::{self, resolve};
 use crate::url::{self, Scheme, Url};
@@ -35,17 +38,15 @@ use crate::{Event, Exchange};
 /// How long a server may think before its answer's head is complete: some build an image on demand, which takes them
 /// a minute or two. A server that is gone is noticed much sooner.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
-/// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer. Two hours
-/// are enough for a gigabyte at 1 Mb/s, and a server cannot hold a node for longer.
+/// A body may pause for 15 s, and must not trickle: less than a full segment in that time is no transfer.
 const BODY_PACE: Pace = Pace {
     bytes: 1024,
     window: Duration::from_secs(15),
-    in_all: Duration::from_secs(2 * 60 * 60),
 };
+/// Two hours are enough for a gigabyte at 1 Mb/s, and a server cannot hold a node for longer, however often it breaks off.
+const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
-/// How often one download is taken up again after an interruption.
-const MAX_RESUMES: u32 = 3;
 /// The first bytes of a file, which tell what it is.
 const BEGINNING: u64 = 4096;
 /// The least time between two calls of `progress`.
@@ -56,7 +57,6 @@ const MAX_DISCARD: usize = 8 * 1024;
 const DISCARD_PACE: Pace = Pace {
     bytes: usize::MAX,
     window: Duration::from_secs(1),
-    in_all: Duration::from_secs(1),
 };
 
 /// Fetches URLs, keeping one connection open between them.
@@ -114,7 +114,7 @@ pub enum Reason {
     Redirect(url::Error),
     /// A redirect to nowhere: no `Location`.
     NoLocation,
-    /// A redirect to where we have been.
+    /// More than ten redirects, the last to where we have been.
     RedirectLoop,
     /// More than ten redirects.
     TooManyRedirects,
@@ -142,6 +142,19 @@ pub enum Reason {
         /// Bytes in all, when known.
         of: Option<u64>,
     },
+}
+
+impl Reason {
+    /// Whether asking for the rest of a file later may help.
+    fn is_interruption(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } | Self::NoAnswer(_) | Self::Connect(..) | Self::Resolve(_) => true,
+            Self::Head(error) => *error == HeadError::Truncated,
+            // A server that is being started again, or one in front of it.
+            Self::Status { code, .. } => matches!(code, 408 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
 }
 
 impl Error {
@@ -182,7 +195,13 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fetch: {} {}: {}", self.method, self.url, self.reason)
+        write!(f, "fetch: {} {}: {}", self.method, self.url, self.reason)?;
+        match self.reason {
+            Reason::Interrupted { .. } if self.url.scheme() == Scheme::Tftp => {
+                f.write_str("; TFTP cannot go on where it broke off")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -248,8 +267,8 @@ impl Fetcher {
     /// `progress` hears (bytes so far, bytes in all when known) at most every 100 ms while bytes arrive, and once at the
     /// end, when both are the same. The bytes so far go back to zero when a server does not resume but starts again.
     ///
-    /// When a download breaks off, the rest is asked for, three times at most, if the server gave an entity tag or a
-    /// date by which it can tell that the file is still the same. Otherwise that is an error, like all others.
+    /// When a download breaks off, the rest is asked for, as long as it gets on (`resume.rs`), if the server gave an entity
+    /// tag or a date by which it can tell that the file is still the same. Otherwise that is an error, like all others.
     pub fn get<N: Device>(
         &mut self,
         net: &mut Net<'_, N>,
@@ -260,7 +279,9 @@ impl Fetcher {
         self.send(net, &Request::get(url), into, progress)
     }
 
-    /// The same for any request. A redirect leads to a plain GET, as in iPXE: parameters are for the first URL only.
+    /// The same for any request. A redirect of any kind leads to a plain GET, as in iPXE: parameters are for the first URL
+    /// only. It may lead to where we have been, which answers another request (a form and then a page), or has
+    /// changed its mind; what goes round for ever is ended by the number.
     pub fn send<N: Device>(
         &mut self,
         net: &mut Net<'_, N>,
@@ -272,7 +293,8 @@ impl Fetcher {
         let mut url = request.url.clone();
         let mut redirected = false;
         let mut visited = vec![url.clone()];
-        let mut resumes = 0;
+        let end = started + LONGEST;
+        let mut resumes = Resumes::new(started, end, request.patience);
         let mut transfer = Transfer {
             into,
             done: 0,
@@ -281,6 +303,7 @@ impl Fetcher {
             validator: None,
             progress,
             reported: started,
+            end,
         };
         loop {
             let plain = Request::get(&url);
@@ -296,14 +319,12 @@ impl Fetcher {
             match self.exchange(net, &request, &mut transfer) {
                 Ok(None) => break,
                 Ok(Some(next)) => {
-                    let refused = if visited.contains(&next) {
-                        Some(Reason::RedirectLoop)
-                    } else if visited.len() > MAX_REDIRECTS {
-                        Some(Reason::TooManyRedirects)
-                    } else {
-                        None
-                    };
-                    if let Some(reason) = refused {
+                    if visited.len() > MAX_REDIRECTS {
+                        let reason = if visited.contains(&next) {
+                            Reason::RedirectLoop
+                        } else {
+                            Reason::TooManyRedirects
+                        };
                         return Err(Error { method, url, reason });
                     }
                     redirected = true;
@@ -311,13 +332,29 @@ impl Fetcher {
                     visited.push(next.clone());
                     url = next;
                 }
-                Err(reason)
-                    if resumes < MAX_RESUMES && method == Method::Get && transfer.survives(&reason) =>
-                {
-                    warn!("fetch: GET {}: {}; asking for the rest", url, reason);
-                    resumes = resumes.saturating_add(1);
+                Err(reason) => {
+                    if method == Method::Get && reason.is_interruption() && url.scheme() == Scheme::Http {
+                        if transfer.rest().is_some() {
+                            let random = net.random();
+                            if let Some(pause) = resumes.next(net.now(), transfer.done, random) {
+                                let millis = pause.total_millis();
+                                warn!(
+                                    "fetch: GET {}: {}; asking for the rest in {} ms",
+                                    url, reason, millis
+                                );
+                                let until = net.now() + pause;
+                                let _: Option<()> = net.wait(until, |_| None);
+                                continue;
+                            }
+                        } else if transfer.done > 0 {
+                            warn!(
+                                "fetch: GET {}: no ETag and no Last-Modified by which to ask for the rest",
+                                url
+                            );
+                        }
+                    }
+                    return Err(Error { method, url, reason });
                 }
-                Err(reason) => return Err(Error { method, url, reason }),
             }
         }
         let len = transfer.done;
@@ -371,19 +408,30 @@ impl Fetcher {
         }
         let mut head = self.ask(net, request, transfer.rest())?;
         *status = Some(head.status);
+        let length = head.length();
         if request.method == Method::Head {
             head.framing = Framing::Length(0);
         }
-        match head.status {
-            301 | 302 | 303 | 307 | 308 => {
+        match (head.status, head.location.as_deref()) {
+            // 305 names a proxy to ask instead, and nobody does so any more.
+            (300..=304 | 306..=399, Some(location)) => {
                 self.discard(net, &head);
-                let location = head.location.as_deref().ok_or(Reason::NoLocation)?;
                 let next = url.join(location).map_err(Reason::Redirect)?;
                 return Ok(Some(next.or_credentials_of(url)));
             }
-            206 if transfer.rest().is_some() => transfer.expect_rest(&head),
-            200..=205 | 207..=299 => transfer.expect_whole(&head),
-            code => {
+            (301 | 302 | 303 | 307 | 308, None) => {
+                self.discard(net, &head);
+                return Err(Reason::NoLocation);
+            }
+            (200..=299, _) if request.method == Method::Head => {
+                self.discard(net, &head);
+                (transfer.done, transfer.total) = (0, length);
+                return Ok(None);
+            }
+            (206, _) if head.is_all() => transfer.expect_whole(&head, length),
+            (206, _) if transfer.rest().is_some() => transfer.expect_rest(&head),
+            (200..=205 | 207..=299, _) => transfer.expect_whole(&head, length),
+            (code, _) => {
                 self.discard(net, &head);
                 let phrase = head.phrase;
                 return Err(Reason::Status { code, phrase });
@@ -397,12 +445,13 @@ impl Fetcher {
             total,
             progress,
             reported,
+            end,
             ..
         } = transfer;
         let (space, have, total) = (into.len(), *done, *total);
         let target = into.get_mut(have..).unwrap_or_default();
-        let pace = BODY_PACE.within(request.patience);
-        let result = self.read_body(net, &head, target, pace, &mut |net, now, bytes| {
+        let due = Due::new(BODY_PACE.within(request.patience), net.now(), *end);
+        let result = self.read_body(net, &head, target, due, &mut |net, now, bytes| {
             let before = *came;
             *came = bytes.len() as u64;
             *done = have.saturating_add(bytes.len());
@@ -421,6 +470,13 @@ impl Fetcher {
                 _ => true,
             }
         });
+        // What comes in chunks, or until the connection ends, may be a part of a file whose length is known.
+        let came_of = total.map(|total| (*done as u64).cmp(&total));
+        let result = match (result, came_of) {
+            (Ok(()), Some(Ordering::Less)) => Err(Broken::Lost(Lost::Closed)),
+            (Ok(()), Some(Ordering::Greater)) => return Err(Reason::WrongPart),
+            (result, _) => result,
+        };
         result.map(|()| None).map_err(|broken| match broken {
             Broken::Body(BodyError::TooLarge) => Reason::TooLarge { len: None, space },
             Broken::Body(error) => Reason::Body(error),
@@ -471,7 +527,8 @@ impl Fetcher {
         // What changes something on the server must not be sent twice.
         if self.connection.serves(net, url) && request.may_be_repeated() {
             match self.request(net, &bytes, answer) {
-                Err(Reason::NoAnswer(Lost::Closed | Lost::Reset)) => {}
+                // Closed meanwhile; or the answer before was longer than it said.
+                Err(Reason::NoAnswer(Lost::Closed | Lost::Reset) | Reason::Head(HeadError::Malformed)) => {}
                 result => return result,
             }
         }
@@ -547,12 +604,11 @@ impl Fetcher {
         net: &mut Net<'_, N>,
         head: &Head,
         into: &mut [u8],
-        pace: Pace,
+        mut due: Due,
         arrived: &mut Arrived<'_, N>,
     ) -> Result<(), Broken> {
         let mut body = Body::new(head.framing);
         let mut written: usize = 0;
-        let mut due = Due::new(pace, net.now());
         let result = loop {
             if body.is_done() {
                 break Ok(());
@@ -589,20 +645,21 @@ impl Fetcher {
     /// Reads the body of an answer that nobody wants, to keep the connection, if that is soon done; else closes it.
     fn discard<N: Device>(&mut self, net: &mut Net<'_, N>, head: &Head) {
         let mut sink = vec![0; MAX_DISCARD];
+        let now = net.now();
+        let due = Due::new(DISCARD_PACE, now, now + DISCARD_PACE.window);
         // `read_body` closes the connection when it fails.
-        let _ = self.read_body(net, head, &mut sink, DISCARD_PACE, &mut |_, _, _| true);
+        let _ = self.read_body(net, head, &mut sink, due, &mut |_, _, _| true);
     }
 }
 
 /// Hears the time and sees the bytes of a body so far, and says whether to go on.
 type Arrived<'a, N> = dyn FnMut(&mut Net<'_, N>, Instant, &[u8]) -> bool + 'a;
 
-/// How fast a body must come: so many bytes in every window, or its end, which must come in time.
+/// How fast a body must come: so many bytes in every window, or its end.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     bytes: usize,
     window: Duration,
-    in_all: Duration,
 }
 
 impl Pace {
@@ -624,8 +681,8 @@ struct Due {
 }
 
 impl Due {
-    fn new(pace: Pace, start: Instant) -> Self {
-        let end = start + pace.in_all;
+    /// From `start`, and not beyond `end`.
+    fn new(pace: Pace, start: Instant, end: Instant) -> Self {
         Self {
             pace,
             bytes: pace.bytes,
@@ -663,6 +720,8 @@ struct Transfer<'a> {
     progress: &'a mut dyn FnMut(u64, Option<u64>),
     /// When `progress` was called last.
     reported: Instant,
+    /// Until when it may take.
+    end: Instant,
 }
 
 impl Transfer<'_> {
@@ -675,13 +734,10 @@ impl Transfer<'_> {
         })
     }
 
-    /// A 200 follows: the file from its start.
-    fn expect_whole(&mut self, head: &Head) -> Result<(), Reason> {
+    /// A 200 follows: the file from its start, of this length if the head tells it.
+    fn expect_whole(&mut self, head: &Head, len: Option<u64>) -> Result<(), Reason> {
         self.done = 0;
-        self.total = match head.framing {
-            Framing::Length(len) => Some(len),
-            Framing::Chunked | Framing::UntilClose => None,
-        };
+        self.total = len;
         self.validator = head.validator.clone().filter(|_| self.total.is_some());
         let space = self.into.len();
         match self.total {
@@ -696,7 +752,8 @@ impl Transfer<'_> {
     /// A 206 follows: it must be exactly the rest of the file.
     fn expect_rest(&mut self, head: &Head) -> Result<(), Reason> {
         let (done, total) = (self.done as u64, self.total.unwrap_or(0));
-        let whole_rest = head.framing == Framing::Length(total.saturating_sub(done))
+        let rest = total.saturating_sub(done);
+        let whole_rest = head.framing.may_be(rest)
             && head.content_range.is_some_and(|range| {
                 range.first == done
                     && range.last.checked_add(1) == Some(total)
@@ -707,15 +764,6 @@ impl Transfer<'_> {
         } else {
             Err(Reason::WrongPart)
         }
-    }
-
-    /// Whether to ask for the rest after `reason`.
-    fn survives(&self, reason: &Reason) -> bool {
-        self.rest().is_some()
-            && matches!(
-                reason,
-                Reason::Interrupted { .. } | Reason::NoAnswer(_) | Reason::Connect(..) | Reason::Resolve(_)
-            )
     }
 
     /// Tells how far it is, when it is time to.
@@ -785,10 +833,10 @@ mod tests {
             validator: None,
             progress: &mut |_, _| (),
             reported: Instant::ZERO,
+            end: Instant::ZERO,
         };
-        transfer
-            .expect_whole(&head(200, Framing::Length(10), None))
-            .unwrap();
+        let whole = head(200, Framing::Length(10), None);
+        transfer.expect_whole(&whole, whole.length()).unwrap();
         transfer.done = 4;
         check(&mut transfer);
     }
@@ -809,38 +857,54 @@ mod tests {
             assert!(!accepts(Framing::Length(6), Some((4, 9, Some(11)))));
             assert!(!accepts(Framing::Length(6), Some((4, u64::MAX, None))));
             assert!(!accepts(Framing::Length(7), Some((4, 9, Some(10)))));
-            assert!(!accepts(Framing::Chunked, Some((4, 9, Some(10)))));
+            // Its range tells how long it must become.
+            assert!(accepts(Framing::Chunked, Some((4, 9, Some(10)))));
+            assert!(!accepts(Framing::Chunked, Some((4, 8, Some(10)))));
         });
     }
 
     #[test]
     fn what_breaks_off_is_resumed_and_what_is_wrong_is_not() {
+        let status = |code| Reason::Status {
+            code,
+            phrase: String::new(),
+        };
+        assert!(interrupted().is_interruption());
+        assert!(Reason::NoAnswer(Lost::Reset).is_interruption());
+        assert!(status(503).is_interruption() && status(502).is_interruption());
+        assert!(!status(404).is_interruption() && !status(403).is_interruption());
+        assert!(!Reason::Body(BodyError::Chunk).is_interruption());
+        assert!(!Reason::WrongPart.is_interruption());
         after_four_of_ten(|transfer| {
-            assert!(transfer.survives(&interrupted()));
-            assert!(transfer.survives(&Reason::NoAnswer(Lost::Reset)));
-            assert!(!transfer.survives(&Reason::Body(BodyError::Chunk)));
-            assert!(!transfer.survives(&Reason::WrongPart));
             transfer.validator = None;
-            assert!(
-                !transfer.survives(&interrupted()),
-                "no version to ask the rest of"
-            );
+            assert!(transfer.rest().is_none(), "no version to ask the rest of");
         });
         after_four_of_ten(|transfer| {
             transfer.done = 0;
-            assert!(!transfer.survives(&interrupted()), "nothing has come");
+            assert!(transfer.rest().is_none(), "nothing has come");
         });
+    }
+
+    /// A 206 that nobody asked for.
+    #[test]
+    fn a_part_that_is_all_is_the_whole() {
+        let is_all = |framing, range| head(206, framing, range).is_all();
+        assert!(is_all(Framing::Length(10), Some((0, 9, Some(10)))));
+        assert!(is_all(Framing::Chunked, Some((0, 9, Some(10)))));
+        assert!(!is_all(Framing::Length(9), Some((0, 9, Some(10)))));
+        assert!(!is_all(Framing::Length(10), Some((0, 9, None))));
+        assert!(!is_all(Framing::Length(9), Some((0, 8, Some(10)))));
+        assert!(!is_all(Framing::Length(9), Some((1, 9, Some(10)))));
+        assert!(!is_all(Framing::Length(10), None));
+        assert!(!is_all(Framing::Length(10), Some((0, u64::MAX, Some(0)))));
     }
 
     #[test]
     fn a_length_beyond_the_space_is_refused_with_both_numbers() {
         after_four_of_ten(|transfer| {
-            assert!(
-                transfer
-                    .expect_whole(&head(200, Framing::Length(12), None))
-                    .is_ok()
-            );
-            let error = transfer.expect_whole(&head(200, Framing::Length(13), None));
+            let mut expect = |len| transfer.expect_whole(&head(200, Framing::Length(len), None), Some(len));
+            assert!(expect(12).is_ok());
+            let error = expect(13);
             assert_eq!(
                 error,
                 Err(Reason::TooLarge {

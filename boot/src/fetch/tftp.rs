@@ -46,6 +46,8 @@ const ACK: u16 = 4;
 const ERROR: u16 = 5;
 const OPTIONS: u16 = 6;
 
+/// See the text.
+const NOT_DEFINED: u16 = 0;
 /// No such file.
 const NOT_FOUND: u16 = 1;
 /// Access violation: what servers also say of paths outside of what they serve.
@@ -54,6 +56,26 @@ const DISK_FULL: u16 = 3;
 const ILLEGAL: u16 = 4;
 const UNKNOWN_ID: u16 = 5;
 const BAD_OPTION: u16 = 8;
+
+/// What servers say, in lower case, of a file that is not there, beside the code for "see the text": the words of operating
+/// systems, which many servers pass on.
+///
+/// | Server | Code | Text |
+/// |---|---|---|
+/// | atftpd, dnsmasq, py3tftp, tftpy, slirp; the BSDs' and HPA's when they look before they open | 1 | any |
+/// | servers made with Go's pin/tftp | 1 for everything | open …: no such file or directory |
+/// | the BSDs', HPA's and their many children when opening fails | 0 | No such file or directory |
+/// | dnsmasq, where a directory of the path is a file | 0 | cannot read …: Not a directory |
+/// | small ones that know no codes | 0 | File not found |
+/// | the same on Windows | 0 | The system cannot find the file (path) specified |
+const ABSENT: [&[u8]; 6] = [
+    b"file not found",
+    b"no such file",
+    b"not a directory",
+    b"cannot find the file",
+    b"cannot find the path",
+    b"file does not exist",
+];
 
 /// What is wrong with a TFTP server or its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +91,18 @@ pub enum Error {
         /// Its reason: printable ASCII, at most 64 bytes.
         text: String,
     },
-    /// It acknowledged an option that was not asked for, or a value that cannot be.
-    Option,
+    /// It acknowledged an option with a value that was not asked for.
+    Option(
+        /// Its name and the value: printable ASCII, at most 64 bytes.
+        String,
+    ),
+    /// It sent another number of bytes than it had announced.
+    Size {
+        /// Bytes that came.
+        came: u64,
+        /// Bytes announced.
+        announced: u64,
+    },
     /// A block is longer than was agreed.
     Block,
 }
@@ -78,13 +110,10 @@ pub enum Error {
 impl Error {
     /// Whether the server answered that there is no such file.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(
-            self,
-            Self::Server {
-                code: NOT_FOUND | NO_ACCESS,
-                ..
-            }
-        )
+        match self {
+            Self::Server { code, text } => is_absence(*code, text.as_bytes()),
+            _ => false,
+        }
     }
 
     /// Whether the server keeps the file from us.
@@ -95,8 +124,9 @@ impl Error {
     /// What to tell the server: code and text.
     fn told(&self) -> Option<(u16, &'static str)> {
         match self {
-            Self::Option => Some((BAD_OPTION, "not what was asked for")),
+            Self::Option(_) => Some((BAD_OPTION, "not what was asked for")),
             Self::Block => Some((ILLEGAL, "longer than agreed")),
+            Self::Size { .. } => Some((NOT_DEFINED, "not as long as announced")),
             Self::Refused | Self::NoAnswer | Self::Server { .. } => None,
         }
     }
@@ -110,13 +140,19 @@ impl fmt::Display for Error {
             Self::Server { code, text } => {
                 let gap = if text.is_empty() { "" } else { ": " };
                 match *code {
+                    // The text says it all.
+                    NOT_DEFINED if !text.is_empty() => return f.write_str(text),
                     NOT_FOUND => f.write_str("file not found"),
                     NO_ACCESS => f.write_str("access violation"),
                     code => write!(f, "TFTP error {code}"),
                 }?;
                 write!(f, "{gap}{text}")
             }
-            Self::Option => f.write_str("the server answered with an option that was not asked for"),
+            Self::Option(option) => write!(f, "the server acknowledges {option}, which was not asked for"),
+            Self::Size { came, announced } => write!(
+                f,
+                "{came} bytes came of a file of {announced}, as the server had said: was it changed just now?"
+            ),
             Self::Block => f.write_str("the server sent a longer block than agreed"),
         }
     }
@@ -255,11 +291,10 @@ impl Reader {
         if data.len() < self.block {
             return match self.total {
                 // The file was changed or cut while it was sent.
-                Some(total) if total != self.done as u64 => Err(Reason::Interrupted {
-                    how: Lost::Closed,
-                    got: self.done as u64,
-                    of: Some(total),
-                }),
+                Some(announced) if announced != self.done as u64 => Err(Reason::Tftp(Error::Size {
+                    came: self.done as u64,
+                    announced,
+                })),
                 _ => Ok(Heard::End),
             };
         }
@@ -284,7 +319,6 @@ impl Reader {
                 Heard::Nothing
             });
         }
-        let bad = || Reason::Tftp(Error::Option);
         let mut texts = packet
             .strip_suffix(b"\0")
             .unwrap_or(packet)
@@ -293,26 +327,26 @@ impl Reader {
             let Some(name) = texts.next().filter(|name| !name.is_empty()) else {
                 break;
             };
-            let value = texts.next().and_then(decimal).ok_or_else(bad)?;
+            let value = texts.next().unwrap_or_default();
+            let bad = || Reason::Tftp(Error::Option(printable(&[name, b"=", value].concat())));
             match name.to_ascii_lowercase().as_slice() {
                 b"blksize" => {
-                    let block = usize::try_from(value).map_err(|_| bad())?;
-                    if !(LEAST_BLOCK..=asked).contains(&block) {
-                        return Err(bad());
-                    }
-                    self.block = block;
+                    let block = decimal(value).and_then(|block| usize::try_from(block).ok());
+                    let agreed = block.filter(|block| (LEAST_BLOCK..=asked).contains(block));
+                    self.block = agreed.ok_or_else(bad)?;
                 }
                 b"windowsize" => {
-                    let window = u16::try_from(value).map_err(|_| bad())?;
-                    if !(1..=WINDOW).contains(&window) {
-                        return Err(bad());
-                    }
-                    self.window = window;
+                    let window = decimal(value).and_then(|window| u16::try_from(window).ok());
+                    let agreed = window.filter(|window| (1..=WINDOW).contains(window));
+                    self.window = agreed.ok_or_else(bad)?;
                 }
-                // Zero is what was asked with: a server that does not know says it again.
-                b"tsize" => self.total = (value > 0).then_some(value),
-                b"timeout" => {}
-                _ => return Err(bad()),
+                // Zero is what was asked with: a server that does not know says it again. A file without a known length is
+                // one all the same.
+                b"tsize" => self.total = decimal(value).filter(|size| *size > 0),
+                // The blocks would go to a group.
+                b"multicast" => return Err(bad()),
+                // Nothing depends on `timeout`, nor on what servers add of their own.
+                _ => {}
             }
         }
         self.port = Some(port);
@@ -332,19 +366,35 @@ impl Reader {
         let Some((code, text)) = word(packet) else {
             return Ok(Heard::Nothing);
         };
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         // Some old servers take options for a mistake.
-        if self.port.is_none() && matches!(code, 0 | ILLEGAL | BAD_OPTION) && self.asks.take().is_some() {
+        let dislikes = matches!(code, NOT_DEFINED | ILLEGAL | BAD_OPTION) && !is_absence(code, text);
+        if self.port.is_none() && dislikes && self.asks.take().is_some() {
             return Ok(Heard::Plain);
         }
-        let text = text.iter().take_while(|byte| **byte != 0).take(MAX_TEXT);
-        let text = text
-            .map(|byte| match byte {
-                b' '..=b'~' => char::from(*byte),
-                _ => '?',
-            })
-            .collect();
+        let text = printable(text);
         Err(Reason::Tftp(Error::Server { code, text }))
     }
+}
+
+/// Whether a server's error means that there is no such file.
+fn is_absence(code: u16, text: &[u8]) -> bool {
+    let text = text.to_ascii_lowercase();
+    let says = |line: &&[u8]| text.windows(line.len()).any(|part| part == *line);
+    match code {
+        NOT_FOUND | NO_ACCESS => true,
+        NOT_DEFINED => ABSENT.iter().any(says),
+        _ => false,
+    }
+}
+
+/// A server's text for a line that people read.
+fn printable(text: &[u8]) -> String {
+    let text = text.iter().take(MAX_TEXT).map(|byte| match byte {
+        b' '..=b'~' => char::from(*byte),
+        _ => '?',
+    });
+    text.collect()
 }
 
 /// The first two bytes as a number, and the rest.
@@ -411,7 +461,7 @@ fn converse<N: Device>(
 ) -> Result<(), Reason> {
     let start = net.now();
     let first = request.patience.unwrap_or(ANSWER_TIMEOUT).min(ANSWER_TIMEOUT);
-    let mut due = Due::new(BODY_PACE.within(request.patience), start);
+    let mut due = Due::new(BODY_PACE.within(request.patience), start, transfer.end);
     talk.send(net, request.url.port(), &reader.request());
     let mut said = start;
     let mut pause = REQUEST_PAUSE;
@@ -627,35 +677,66 @@ mod tests {
         hears(&mut cut, &options("tsize\x0050\0"), &mut into);
         assert_eq!(
             cut.hear(SERVER, &data(1, &[0; 49]), &mut into),
-            Err(Reason::Interrupted {
-                how: Lost::Closed,
-                got: 49,
-                of: Some(50)
-            })
+            Err(Reason::Tftp(Error::Size {
+                came: 49,
+                announced: 50
+            }))
+        );
+        let line = Error::Size {
+            came: 38,
+            announced: 37,
+        }
+        .to_string();
+        assert_eq!(
+            line,
+            "38 bytes came of a file of 37, as the server had said: was it changed just now?"
         );
     }
 
     #[test]
-    fn options_that_were_not_asked_for_are_refused() {
-        for text in [
-            "blksize\x007\0",
-            "blksize\x001469\0",
-            "blksize\0+99\0",
-            "blksize\0",
-            "blksize",
-            "windowsize\x000\0",
-            "windowsize\x0017\0",
-            "windowsize\x0065552\0",
-            "tsize\0-1\0",
-            "tsize\099999999999999999999\0",
-            "multicast\0,,1\0",
+    fn options_that_were_not_asked_for_are_refused_by_name() {
+        for (text, option) in [
+            ("blksize\x007\0", "blksize=7"),
+            ("blksize\x001469\0", "blksize=1469"),
+            ("blksize\0+99\0", "blksize=+99"),
+            ("blksize\x00512.0\0", "blksize=512.0"),
+            ("blksize\0", "blksize="),
+            ("BlkSize", "BlkSize="),
+            ("windowsize\x000\0", "windowsize=0"),
+            ("windowsize\x0017\0", "windowsize=17"),
+            ("windowsize\x0065552\0", "windowsize=65552"),
+            ("multicast\0,,1\x1b\0", "multicast=,,1?"),
         ] {
+            let error = reader().hear(SERVER, &options(text), &mut [0; 9]).unwrap_err();
+            let line = format!("the server acknowledges {option}, which was not asked for");
+            assert_eq!(error.to_string(), line, "{text:?}");
+        }
+    }
+
+    /// Nothing is read into an option on which nothing depends, or that can be done without.
+    #[test]
+    fn what_is_of_no_use_is_ignored() {
+        for text in [
+            "timeout\x001.0\0blksize\x00600\0",
+            "timeout\0soon\0blksize\x00600\0",
+            "timeout\0\0blksize\x00600\0",
+            "rollover\x000\0utimeout\x00100000\0x\0y\0blksize\x00600\0",
+            "tsize\0-1\0blksize\x00600\0",
+            "tsize\x001.5\0blksize\x00600\0",
+            "tsize\x0099999999999999999999\0blksize\x00600\0",
+        ] {
+            let mut reader = reader();
             assert_eq!(
-                reader().hear(SERVER, &options(text), &mut [0; 9]),
-                Err(Reason::Tftp(Error::Option)),
+                hears(&mut reader, &options(text), &mut []),
+                Heard::Acknowledge,
                 "{text:?}"
             );
+            assert_eq!((reader.total, reader.block), (None, 600), "{text:?}");
         }
+    }
+
+    #[test]
+    fn agreeing_to_nothing() {
         // Zero is no size, and an empty answer agrees to nothing.
         for text in ["tsize\x000\0", "", "\0"] {
             let mut reader = reader();
@@ -683,6 +764,24 @@ mod tests {
             error(3, &"x".repeat(99)),
             (false, format!("TFTP error 3: {}", "x".repeat(64)))
         );
+        // Named in words only: no second request without options.
+        for text in [
+            "File not found",
+            "No such file or directory",
+            "cannot read /srv/tftp/pxelinux.cfg/default: Not a directory",
+            "open /srv/x: no such file or directory",
+            "The system cannot find the path specified.",
+        ] {
+            assert_eq!(error(0, text), (true, text.into()));
+        }
+        let mut plain = reader();
+        plain.asks = None;
+        for text in ["host not found", "disk on fire", "found no backend", ""] {
+            match plain.hear(SERVER, &error_packet(0, text), &mut []) {
+                Err(Reason::Tftp(error)) => assert!(!error.is_absent(), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
         for code in [0, 4, 8] {
             let mut reader = reader();
             let error = error_packet(code, "options?");

@@ -120,9 +120,7 @@ impl Errno {
                 ..
             } => return Self::TIMEOUT,
             Reason::NoAnswer(_) | Reason::Interrupted { .. } => 0x0f0a_6095,
-            Reason::Head(fetch::HeadError::ContentLength | fetch::HeadError::LengthAndEncoding) => {
-                0x1c0c_6382
-            }
+            Reason::Head(fetch::HeadError::ContentLength) => 0x1c0c_6382,
             Reason::Head(fetch::HeadError::TransferEncoding) => 0x3c0c_6283,
             Reason::Head(fetch::HeadError::Malformed) => 0x1c0c_6182,
             Reason::Head(_) => 0x1c0c_6282,
