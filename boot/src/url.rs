@@ -6,8 +6,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The longest URL, as given and as sent, in bytes. Signed links with a token stay below it.
-pub const MAX_LEN: usize = 2048;
+/// The longest URL, as given and as sent, in bytes. Web servers take a request line of so much; signed links of object stores
+/// with a session's token are half as long.
+pub const MAX_LEN: usize = 8192;
+
+/// The longest path that a line for people shows whole; of a longer one its beginning and its end.
+const MAX_SHOWN_TARGET: usize = 512;
+const SHOWN_FIRST: usize = 384;
+const SHOWN_LAST: usize = 64;
 
 /// How much of a refused text an error repeats, in characters.
 const MAX_SHOWN: usize = 160;
@@ -48,7 +54,8 @@ impl Scheme {
 /// fragment, and everything that RFC 3986 does not allow in a path or query percent-encoded (a space becomes
 /// `%20`, a `%` that starts no escape `%25`). Control characters, so CR and LF too, were refused.
 ///
-/// `Display` hides the user information, and so does `Debug`: URLs are printed on consoles.
+/// `Display` hides the user information, and so does `Debug`: URLs are printed on consoles. It also leaves the middle of
+/// very long ones out; `{:#}` does not.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     scheme: Scheme,
@@ -202,7 +209,7 @@ impl Url {
     }
 
     fn written(&self) -> String {
-        let shown = self.to_string();
+        let shown = format!("{self:#}");
         match &self.userinfo {
             Some(userinfo) => shown.replacen("***", userinfo, 1),
             None => shown,
@@ -256,7 +263,7 @@ impl Url {
 
     /// Encoding can lengthen a URL, joining too; as shown and with its password.
     fn bounded(self) -> Result<Self, Error> {
-        match self.to_string().len().max(self.written().len()) {
+        match format!("{self:#}").len().max(self.written().len()) {
             0..=MAX_LEN => Ok(self),
             len => Err(Error::TooLong(len)),
         }
@@ -270,7 +277,14 @@ impl fmt::Display for Url {
         if self.port != self.scheme.port() {
             write!(f, ":{}", self.port)?;
         }
-        f.write_str(&self.target)
+        let target = &self.target;
+        let last = target.len().saturating_sub(SHOWN_LAST);
+        match (target.get(..SHOWN_FIRST), target.get(last..)) {
+            (Some(begins), Some(ends)) if target.len() > MAX_SHOWN_TARGET && !f.alternate() => {
+                write!(f, "{begins}[{} bytes]{ends}", last.saturating_sub(SHOWN_FIRST))
+            }
+            _ => f.write_str(target),
+        }
     }
 }
 
@@ -642,10 +656,10 @@ mod tests {
 
     #[test]
     fn a_password_counts_for_the_bound() {
-        let blanks = " ".repeat(674);
+        let blanks = " ".repeat(2722);
         let whole =
             |user: &str| Url::parse(&format!("http://{user}@host/{blanks}")).map(|url| url.whole().len());
-        assert_eq!(whole("a:b"), Ok(7 + 4 + 5 + 3 * 674));
+        assert_eq!(whole("a:b"), Ok(7 + 4 + 5 + 3 * 2722));
         assert_eq!(whole(&"a".repeat(13)), Ok(MAX_LEN));
         assert_eq!(whole(&"a".repeat(14)), Err(Error::TooLong(MAX_LEN + 1)));
     }
@@ -667,19 +681,36 @@ mod tests {
         );
         assert_eq!(
             line(&format!("http://a/{}", "x".repeat(MAX_LEN))),
-            "a URL of 2057 bytes is too long, at most 2048"
+            "a URL of 8201 bytes is too long, at most 8192"
         );
         assert!(line(&format!("{}\n", "y".repeat(2000))).len() < 300);
     }
 
     #[test]
     fn length_is_bounded_after_encoding_and_joining() {
-        let spaces = format!("http://a/{}", " ".repeat(1000));
-        assert_eq!(Url::parse(&spaces), Err(Error::TooLong(3009)));
-        let deep = Url::parse(&format!("http://a/{}/", "d".repeat(1500))).unwrap();
-        assert_eq!(deep.join(&"e".repeat(1000)), Err(Error::TooLong(2510)));
+        let spaces = format!("http://a/{}", " ".repeat(3000));
+        assert_eq!(Url::parse(&spaces), Err(Error::TooLong(9009)));
+        let deep = Url::parse(&format!("http://a/{}/", "d".repeat(7500))).unwrap();
+        assert_eq!(deep.join(&"e".repeat(1000)), Err(Error::TooLong(8510)));
         let full = format!("http://a/{}", "x".repeat(MAX_LEN - 9));
-        assert_eq!(Url::parse(&full).unwrap().to_string(), full);
+        assert_eq!(format!("{:#}", Url::parse(&full).unwrap()), full);
+    }
+
+    /// A signed link is not a screenful in each line that names it.
+    #[test]
+    fn very_long_ones_are_shown_in_part_and_kept_whole() {
+        let signed = format!("http://me:secret@store/kernel?{}end", "s".repeat(5000));
+        let url = Url::parse(&signed).unwrap();
+        let shown = url.to_string();
+        assert!(
+            shown.starts_with("http://***@store/kernel?sss") && shown.ends_with("ssend"),
+            "{shown}"
+        );
+        assert!(shown.contains("[4563 bytes]") && shown.len() < 500, "{shown}");
+        assert_eq!(url.whole(), signed);
+        assert_eq!(url.target().len(), 5011);
+        let just = format!("http://a/{}", "x".repeat(MAX_SHOWN_TARGET - 1));
+        assert_eq!(Url::parse(&just).unwrap().to_string(), just);
     }
 
     /// Every single-byte change and truncation of a rich URL: an error, or a URL safe to put on a request line

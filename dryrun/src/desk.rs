@@ -75,7 +75,7 @@ impl Listener {
 
     fn answered(&mut self, exchange: &Exchange<'_>) {
         self.shared.asking.set(false);
-        let url = exchange.url.to_string();
+        let url = whole(exchange.url);
         let head = self.partial.take().is_some_and(|partial| partial == url);
         self.any_partial |= head;
         self.tell(Told::Request {
@@ -84,7 +84,7 @@ impl Listener {
             status: exchange.status,
             bytes: exchange.received,
             length: exchange.length.filter(|_| exchange.redirect.is_none()),
-            redirect: exchange.redirect.map(Url::to_string),
+            redirect: exchange.redirect.map(whole),
             error: exchange.failure.map(|failure| failure.to_string()),
             head,
         });
@@ -92,7 +92,7 @@ impl Listener {
 
     fn command(&self, script: Option<&Url>, line: usize, words: &[String]) {
         self.tell(Told::Command {
-            script: script.map(Url::to_string),
+            script: script.map(whole),
             line,
             words: words.to_vec(),
         });
@@ -195,13 +195,18 @@ impl Listener {
     }
 }
 
+/// A URL as the trace has it: all of it, but for the password.
+fn whole(url: &Url) -> String {
+    format!("{url:#}")
+}
+
 /// A menu as the trace has it: what its first page shows.
 fn described(menu: &Menu) -> trace::Menu {
     let page = menu.pages.get(menu.start);
     let lines = page.map_or(&[][..], |page| &page.lines);
     let entries = lines.iter().filter_map(|line| menu.entries.get(*line));
     trace::Menu {
-        source: menu.url.to_string(),
+        source: whole(&menu.url),
         title: menu.title().map(Into::into),
         items: entries
             .map(|entry| Item {
@@ -278,10 +283,10 @@ impl Platform for Listener {
             Event::Menu(menu) => self.menu(menu),
             Event::Chosen(menu, chosen) => self.chosen(menu, *chosen),
             Event::Boot(boot) => self.tell(Told::Boot {
-                kernel: boot.kernel.to_string(),
-                initrds: boot.initrds.iter().map(|url| url.to_string()).collect(),
+                kernel: whole(boot.kernel),
+                initrds: boot.initrds.iter().map(|url| whole(url)).collect(),
                 cmdline: boot.command_line.into(),
-                fdt: boot.device_tree.map(Url::to_string),
+                fdt: boot.device_tree.map(whole),
             }),
         }
     }
@@ -290,7 +295,7 @@ impl Platform for Listener {
         if !self.heads || len <= LONGEST_SCRIPT || is_packed_kernel(first) {
             return true;
         }
-        self.partial = Some(url.to_string());
+        self.partial = Some(whole(url));
         false
     }
 }

@@ -23,7 +23,7 @@ use crate::url::Url;
 /// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
 /// Bytes of a line.
-pub(super) const MAX_LINE: usize = 4096;
+pub(super) const MAX_LINE: usize = 16 * 1024;
 /// Entries of a menu.
 pub(super) const MAX_ENTRIES: usize = 1024;
 /// INCLUDE inside INCLUDE, as in Syslinux and U-Boot.
@@ -1218,7 +1218,7 @@ LABEL Fedora 22
         let long = format!("LABEL a\nAPPEND {}\n", "x".repeat(MAX_LINE));
         assert_eq!(
             fault(long.as_bytes()),
-            format!("{URL}: line 2: longer than 4096 bytes")
+            format!("{URL}: line 2: longer than 16384 bytes")
         );
         let many = "LABEL a\n".repeat(MAX_ENTRIES + 1);
         assert_eq!(
