@@ -8,7 +8,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use crate::backoff::backoff;
-use crate::fetch::{self, Fetcher, Request, Response};
+use crate::fetch::{self, Fetcher, Method, Reason, Request, Response};
 use crate::lease::{Fixed, Identity, Lease};
 use crate::load::{self, Seeds};
 use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload, Unsupported};
@@ -24,6 +24,9 @@ use crate::{ntp, ping};
 
 /// How often a long download says in the log how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
+
+/// What may stand before an initrd that does not stay in memory, in bytes: the header of a `uInitrd`.
+const WRAPPER: usize = 64;
 
 /// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
 const FRESH: Duration = Duration::from_secs(30);
@@ -220,9 +223,19 @@ fn boot<N: Device>(
     board: &Board<'_>,
     seeds: &Seeds,
 ) -> Result<Handoff, Error> {
+    let there = look_ahead(net, fetcher, payload, memory.len())?;
     let mut sources: Vec<(Url, Url)> = Vec::new();
     let handoff = load::load(payload, memory, board, seeds, &mut |url, into| {
-        let response = download(net, fetcher, console, &Request::get(url), into)?;
+        let response = download(net, fetcher, console, &Request::get(url), into).inspect_err(|error| {
+            // One that counts how often it is asked.
+            if there.contains(&url) && error.is_absent() {
+                warn!(
+                    "fetch: {}: was there when it was asked for with HEAD; that is not done any more",
+                    url
+                );
+                fetcher.distrust(&error.url);
+            }
+        })?;
         sources.push((url.clone(), response.url.clone()));
         Ok(response)
     })?;
@@ -247,6 +260,47 @@ fn boot<N: Device>(
         },
     }));
     Ok(handoff)
+}
+
+/// Asks for what an entry boots beside its kernel before that is downloaded: that each file is there, and that together they
+/// fit. An entry with a kernel alone costs nothing. Returns those that are there.
+fn look_ahead<'p, N: Device>(
+    net: &mut Net<'_, N>,
+    fetcher: &mut Fetcher,
+    payload: &'p Payload,
+    memory: usize,
+) -> Result<Vec<&'p Url>, fetch::Error> {
+    let tree = match &payload.device_tree {
+        DeviceTree::Served(url) => Some(url),
+        DeviceTree::FirstOf(_) | DeviceTree::Firmware => None,
+    };
+    let mut looked: Vec<&Url> = Vec::new();
+    let mut there = Vec::new();
+    let mut free = memory;
+    for url in payload.initrds.iter().chain(tree) {
+        if *url == payload.kernel || looked.contains(&url) {
+            continue;
+        }
+        looked.push(url);
+        let Some(len) = fetcher.look(net, url)? else {
+            continue;
+        };
+        there.push(url);
+        let bytes = usize::try_from(len).unwrap_or(usize::MAX);
+        if bytes > free {
+            return Err(fetch::Error {
+                method: Method::Get,
+                url: url.clone(),
+                reason: Reason::TooLarge {
+                    len: Some(len),
+                    space: free,
+                },
+            });
+        }
+        // U-Boot's wrapper comes off.
+        free = free.saturating_sub(bytes.saturating_sub(WRAPPER));
+    }
+    Ok(there)
 }
 
 /// Downloads, and says now and then how far it is: to a person, or, where the terminal has frames on it, in log lines.

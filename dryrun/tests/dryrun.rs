@@ -143,12 +143,15 @@ fn every_hop_is_a_request_and_the_decision_names_the_last() {
         [
             (302, "/start"),
             (200, "/menu"),
+            // With HEAD: is it there, before the kernel is fetched?
+            (200, "/initrd"),
             (307, "/k"),
             (200, "/vmlinuz"),
             (200, "/initrd")
         ]
         .map(|(status, path)| (status, Value::from(url(&server, path))))
     );
+    assert_eq!(requests[2]["method"], "HEAD");
     assert_eq!(requests[0]["redirect"], url(&server, "/menu"));
     // The server did not say how long it would be.
     assert_eq!(requests[1]["length"], Value::Null);

@@ -284,10 +284,14 @@ pub struct Http {
     sockets: SocketSet<'static>,
     connections: Vec<Connection>,
     routes: BTreeMap<String, VecDeque<Reply>>,
+    /// What it answers to HEAD, body and all, where that is not what it answers to GET.
+    pub heads: BTreeMap<String, Reply>,
     /// Requests in order.
     pub log: Vec<Request>,
     /// From when to when it is not there: its connections are reset, and nobody listens.
     pub away: Option<(Instant, Instant)>,
+    /// When it last looked at everything.
+    polled: Instant,
 }
 
 impl Http {
@@ -330,14 +334,16 @@ impl Http {
             sockets,
             connections,
             routes: BTreeMap::new(),
+            heads: BTreeMap::new(),
             log: Vec::new(),
             away: None,
+            polled: Instant::ZERO,
         };
         server.serve(Instant::ZERO);
         server
     }
 
-    /// What `path` answers: each reply once, the last for ever. Other paths are 404.
+    /// What `path` answers: each reply once, the last for ever; HEAD takes none away. Other paths are 404.
     pub fn route(&mut self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.routes.insert(path.into(), replies.into_iter().collect());
     }
@@ -405,8 +411,9 @@ impl Http {
                 let body: Vec<u8> = connection.received.drain(..length).collect();
                 let body = String::from_utf8_lossy(&body).into_owned();
                 let path = head.split(' ').nth(1).unwrap_or_default().to_string();
+                let only_head = head.starts_with("HEAD ");
                 let reply = match self.routes.get_mut(&path) {
-                    Some(replies) if replies.len() > 1 => replies.pop_front(),
+                    Some(replies) if replies.len() > 1 && !only_head => replies.pop_front(),
                     Some(replies) => replies.front().cloned(),
                     None => None,
                 };
@@ -414,7 +421,8 @@ impl Http {
                     Reply::status("404 Not Found", "<!DOCTYPE html><title>404</title>")
                         .header("Content-Type: text/html")
                 });
-                let reply = reply.asked(&head);
+                let odd = self.heads.get(&path).filter(|_| only_head);
+                let reply = odd.cloned().unwrap_or_else(|| reply.asked(&head));
                 self.log.push(Request {
                     at: now,
                     path,
@@ -493,6 +501,7 @@ impl Host for Http {
     }
 
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        self.polled = now;
         loop {
             let polled = self.interface.poll(now, &mut self.wire, &mut self.sockets);
             let served = self.serve(now);
@@ -509,13 +518,13 @@ impl Host for Http {
             .iter()
             .filter_map(|connection| connection.sending.as_ref())
             .map(|sending| sending.resume)
-            .filter(|resume| *resume > now);
+            .filter(|resume| *resume > self.polled);
         let away = self.away.into_iter().flat_map(|(from, to)| [from, to]);
         self.interface
             .poll_at(now, &self.sockets)
             .into_iter()
             .chain(resume)
-            .chain(away.filter(|at| *at > now))
+            .chain(away.filter(|at| *at > self.polled))
             .min()
     }
 }

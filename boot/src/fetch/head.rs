@@ -6,6 +6,8 @@ use core::fmt;
 
 use httparse::{Header, ParserConfig, Response};
 
+use super::challenge::Challenge;
+
 /// The longest head, interim responses before it included, in bytes.
 pub(super) const MAX_LEN: usize = 16 * 1024;
 
@@ -40,6 +42,8 @@ pub(super) struct Head {
     pub(super) validator: Option<String>,
     /// `Content-Range` of a 206.
     pub(super) content_range: Option<ContentRange>,
+    /// What a 401 wants.
+    pub(super) challenge: Option<Challenge>,
 }
 
 /// Where the body ends (RFC 9112 §6.3).
@@ -158,6 +162,7 @@ impl Head {
             location: location(&fields)?,
             validator: validator(&fields),
             content_range: fields.text("content-range").and_then(|text| content_range(&text)),
+            challenge: Challenge::parse(fields.values("www-authenticate")).filter(|_| status == 401),
         };
         Ok(Some((head, len)))
     }
@@ -396,6 +401,7 @@ mod tests {
                     last: 9,
                     total: Some(10)
                 }),
+                challenge: None,
             }
         );
     }

@@ -1,13 +1,16 @@
 //! HTTP/1.1 straight into place (RFC 9110, 9112): keep-alive, chunked, redirects, resumed; every bound written here.
 //! TFTP, for those who have nothing else, is next door.
 
+mod ahead;
 mod body;
+mod challenge;
 mod connection;
 mod head;
 mod request;
 mod resume;
 mod tftp;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,6 +22,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 pub use self::body::Error as BodyError;
+pub use self::challenge::Challenge;
 pub use self::connection::{ConnectError, Lost};
 pub use self::head::Error as HeadError;
 pub use self::request::{Method, Request};
@@ -67,6 +71,8 @@ pub struct Fetcher {
     connection: Connection,
     /// The host last connected to, and its address.
     resolved: Option<(String, Ipv4Address)>,
+    /// Servers whose answers to HEAD tell nothing, or not the truth.
+    deaf: Vec<Url>,
 }
 
 /// What arrived.
@@ -110,6 +116,8 @@ pub enum Reason {
         /// Its reason phrase: printable ASCII, at most 64 bytes.
         phrase: String,
     },
+    /// The server wants to know who asks.
+    Unauthorized(Box<Challenge>),
     /// A redirect to something that cannot be fetched.
     Redirect(url::Error),
     /// A redirect to nowhere: no `Location`.
@@ -162,6 +170,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self.reason {
             Reason::Status { code, .. } => Some(code),
+            Reason::Unauthorized(_) => Some(401),
             _ => None,
         }
     }
@@ -220,6 +229,7 @@ impl fmt::Display for Reason {
                 let gap = if phrase.is_empty() { "" } else { " " };
                 write!(f, "{code}{gap}{phrase}")
             }
+            Self::Unauthorized(challenge) => challenge.fmt(f),
             Self::Redirect(error) => write!(f, "redirected to {error}"),
             Self::NoLocation => f.write_str("redirected without a Location"),
             Self::RedirectLoop => f.write_str("redirected in a loop"),
@@ -295,16 +305,7 @@ impl Fetcher {
         let mut visited = vec![url.clone()];
         let end = started + LONGEST;
         let mut resumes = Resumes::new(started, end, request.patience);
-        let mut transfer = Transfer {
-            into,
-            done: 0,
-            came: 0,
-            total: None,
-            validator: None,
-            progress,
-            reported: started,
-            end,
-        };
+        let mut transfer = Transfer::new(into, progress, started, end);
         loop {
             let plain = Request::get(&url);
             let request = if redirected {
@@ -433,11 +434,19 @@ impl Fetcher {
             (200..=205 | 207..=299, _) => transfer.expect_whole(&head, length),
             (code, _) => {
                 self.discard(net, &head);
+                if let Some(mut challenge) = head.challenge {
+                    challenge.tried = url.credentials().is_some();
+                    return Err(Reason::Unauthorized(Box::new(challenge)));
+                }
                 let phrase = head.phrase;
                 return Err(Reason::Status { code, phrase });
             }
         }
         .inspect_err(|_| self.connection.close(net))?;
+        if transfer.looks {
+            self.connection.close(net);
+            return Ok(None);
+        }
         let Transfer {
             into,
             done,
@@ -722,9 +731,30 @@ struct Transfer<'a> {
     reported: Instant,
     /// Until when it may take.
     end: Instant,
+    /// Whether the answer's head is enough.
+    looks: bool,
 }
 
-impl Transfer<'_> {
+impl<'a> Transfer<'a> {
+    fn new(
+        into: &'a mut [u8],
+        progress: &'a mut dyn FnMut(u64, Option<u64>),
+        start: Instant,
+        end: Instant,
+    ) -> Self {
+        Self {
+            into,
+            done: 0,
+            came: 0,
+            total: None,
+            validator: None,
+            progress,
+            reported: start,
+            end,
+            looks: false,
+        }
+    }
+
     /// The part to ask for, when only that is missing.
     fn rest(&self) -> Option<Rest<'_>> {
         let validator = self.validator.as_deref().filter(|_| self.done > 0)?;
@@ -741,7 +771,7 @@ impl Transfer<'_> {
         self.validator = head.validator.clone().filter(|_| self.total.is_some());
         let space = self.into.len();
         match self.total {
-            Some(len) if len > space as u64 => Err(Reason::TooLarge {
+            Some(len) if len > space as u64 && !self.looks => Err(Reason::TooLarge {
                 len: Some(len),
                 space,
             }),
@@ -812,6 +842,7 @@ mod tests {
             location: None,
             validator: Some("\"v\"".into()),
             content_range: range.map(|(first, last, total)| head::ContentRange { first, last, total }),
+            challenge: None,
         }
     }
 
@@ -825,16 +856,8 @@ mod tests {
 
     /// Runs `check` on a download of which 4 of 10 bytes have come.
     fn after_four_of_ten(check: impl FnOnce(&mut Transfer<'_>)) {
-        let mut transfer = Transfer {
-            into: &mut [0; 12],
-            done: 0,
-            came: 0,
-            total: None,
-            validator: None,
-            progress: &mut |_, _| (),
-            reported: Instant::ZERO,
-            end: Instant::ZERO,
-        };
+        let (mut into, mut progress) = ([0; 12], |_, _| ());
+        let mut transfer = Transfer::new(&mut into, &mut progress, Instant::ZERO, Instant::ZERO);
         let whole = head(200, Framing::Length(10), None);
         transfer.expect_whole(&whole, whole.length()).unwrap();
         transfer.done = 4;

@@ -134,7 +134,7 @@ impl Errno {
             Reason::WrongPart => 0x1d0c_6298,
             Reason::Overdue(_) => return Self::TIMEOUT,
             Reason::Status { code: 404, .. } => 0x2d0c_618e,
-            Reason::Status { code: 401, .. } => 0x020c_618f,
+            Reason::Status { code: 401, .. } | Reason::Unauthorized(_) => 0x020c_618f,
             Reason::Status { code: 403, .. } => 0x410c_618f,
             Reason::Status { code: 400..=499, .. } => 0x1d0c_6498,
             Reason::Status { code: 500..=599, .. } => 0x1d0c_6598,

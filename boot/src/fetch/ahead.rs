@@ -1,0 +1,114 @@
+//! Whether files are there, and how long they are, before the first large one is fetched.
+//!
+//! Only a clear no counts, and only one that a GET confirms: servers refuse HEAD, forget it, or sign links for GET alone. What
+//! an answer does not tell is found out when the file is fetched. DESIGN.md says what else was thought of.
+
+use smoltcp::phy::Device;
+use smoltcp::time::Duration;
+
+use super::{Error, Fetcher, HeadError, LONGEST, MAX_REDIRECTS, Method, Reason, Request, Transfer};
+use crate::net::Net;
+use crate::url::{Scheme, Url};
+
+/// How long a server may think about a HEAD.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Servers that are remembered for not answering it. With more of them nobody is asked.
+const MAX_DEAF: usize = 16;
+
+impl Fetcher {
+    /// The length of the file at `url`, if the server tells it; an error when there is no such file, or no such server. One
+    /// round trip, and none to where the last one was in vain, or where a query tells that the answer is made by a
+    /// program, which may count how often it is asked.
+    pub fn look<N: Device>(&mut self, net: &mut Net<'_, N>, url: &Url) -> Result<Option<u64>, Error> {
+        let mut at = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            if at.target().contains('?') || self.is_deaf(&at) {
+                return Ok(None);
+            }
+            match self.ask_for(net, Method::Head, &at) {
+                Ok((None, len)) => return Ok(len),
+                Ok((Some(next), _)) => at = next,
+                Err(error) => return self.judge(net, error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Believes no answer of this server to HEAD any more.
+    pub fn distrust(&mut self, url: &Url) {
+        if !self.is_deaf(url) {
+            self.deaf.push(url.clone());
+        }
+    }
+
+    fn is_deaf(&self, url: &Url) -> bool {
+        self.deaf.len() >= MAX_DEAF || self.deaf.iter().any(|deaf| deaf.same_origin(url))
+    }
+
+    /// What a failed HEAD says of the file.
+    fn judge<N: Device>(&mut self, net: &mut Net<'_, N>, error: Error) -> Result<Option<u64>, Error> {
+        match &error.reason {
+            // No method makes a difference to that.
+            Reason::Resolve(_) | Reason::Connect(..) => Err(error),
+            // TFTP has one way to ask.
+            Reason::Tftp(_) if error.is_absent() => Err(Error {
+                method: Method::Get,
+                ..error
+            }),
+            Reason::Status { code: 404 | 410, .. } => match self.ask_for(net, Method::Get, &error.url) {
+                Err(error) if is_gone(&error) => Err(error),
+                // It says another thing of HEAD than of GET.
+                _ => {
+                    self.distrust(&error.url);
+                    Ok(None)
+                }
+            },
+            Reason::NoAnswer(_)
+            | Reason::Head(HeadError::Malformed | HeadError::Truncated)
+            | Reason::Tftp(_)
+            | Reason::Status {
+                code: 400 | 405 | 501,
+                ..
+            } => {
+                self.distrust(&error.url);
+                Ok(None)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks for the head of an answer alone: where it leads, or the file's length.
+    fn ask_for<N: Device>(
+        &mut self,
+        net: &mut Net<'_, N>,
+        method: Method,
+        url: &Url,
+    ) -> Result<(Option<Url>, Option<u64>), Error> {
+        let request = Request {
+            method,
+            patience: (method == Method::Head).then_some(PATIENCE),
+            ..Request::get(url)
+        };
+        let now = net.now();
+        let mut progress = |_, _| ();
+        let mut transfer = Transfer::new(&mut [], &mut progress, now, now + LONGEST);
+        transfer.looks = true;
+        let next = self
+            .exchange(net, &request, &mut transfer)
+            .map_err(|reason| Error {
+                method,
+                url: url.clone(),
+                reason,
+            })?;
+        // TFTP's is unknown, not zero, when the server does not tell it.
+        let len = transfer
+            .total
+            .filter(|len| *len > 0 || url.scheme() == Scheme::Http);
+        Ok((next, len))
+    }
+}
+
+/// Whether a server says that a file is not there, and nothing else.
+fn is_gone(error: &Error) -> bool {
+    matches!(error.status(), Some(404 | 410))
+}
