@@ -58,6 +58,13 @@ pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Addres
     if let Ok(address) = host.parse() {
         return Ok(address);
     }
+    if is_local(host) {
+        // A workstation that speaks mDNS finds it, and so does a dry run there: a person must know the difference.
+        warn!(
+            "resolve: {} is asked of DNS servers only, mDNS is not supported",
+            host
+        );
+    }
     let lease = net.lease();
     if lease.dns.is_empty() {
         return Err(Error::NoServer(host.into()));
@@ -86,6 +93,13 @@ pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Addres
     }
     let error = if answered { Error::NotFound } else { Error::Timeout };
     Err(error(host.into()))
+}
+
+/// Whether a name belongs to mDNS (RFC 6762), although many networks have it in their DNS.
+fn is_local(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.rsplit_once('.')
+        .is_some_and(|(_, last)| last.eq_ignore_ascii_case("local"))
 }
 
 enum Answer {
@@ -159,6 +173,16 @@ mod tests {
         assert_eq!(names("boot", &[]), ["boot"]);
         assert_eq!(names("boot.example", &search), ["boot.example"]);
         assert_eq!(names("boot.", &search), ["boot."]);
+    }
+
+    #[test]
+    fn names_of_mdns_end_in_local() {
+        for name in ["boot.local", "a.b.LOCAL", "boot.local."] {
+            assert!(is_local(name), "{name}");
+        }
+        for name in ["local", "boot.local.lab", "boot.notlocal", "local.", ""] {
+            assert!(!is_local(name), "{name}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn fixed(literal: &str) -> &str {
         }
         .split('"')
     });
-    let parts = parts.map(|part| part.trim_matches([' ', ':', ';', ',', '(', ')']));
+    let parts = parts.map(|part| part.trim_matches([' ', ':', ';', ',', '(', ')', '{', '}']));
     parts.max_by_key(|part| part.len()).unwrap_or_default()
 }
 

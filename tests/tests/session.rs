@@ -471,6 +471,19 @@ fn names_in_urls_are_resolved() {
     }
 }
 
+/// Many networks have such names in their DNS, so they are asked for; but who serves them by mDNS alone must know why not.
+#[test]
+fn a_name_in_local_is_asked_of_dns_with_a_warning() {
+    let mut site = Site::new(35);
+    let dns = Dns::new().name("boot.local", Answer::A(vec![site::HTTP.into()]));
+    site.lan.serve([192, 168, 7, 3], dns);
+    site.dhcp.borrow_mut().file = "http://boot.local/boot/menu".into();
+    site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 3]));
+    site.boots();
+    let warning = "resolve: boot.local is asked of DNS servers only, mDNS is not supported";
+    assert!(lines().iter().any(|line| line.text == warning));
+}
+
 #[test]
 fn a_dead_name_server_is_passed_over_for_the_next() {
     let mut site = Site::new(26);
