@@ -140,6 +140,9 @@ pub struct World<'f> {
     /// Whether the machine is a PC. Elsewhere what only a PC can run fails like a kernel that is absent, and ONERROR
     /// follows; on a PC a module that is absent leads to the prompt.
     pub is_pc: bool,
+    /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a lone label is the default of
+    /// a menu that names none, and a label's whole name, blanks and all, is found first.
+    pub declared: bool,
     /// The rule that is broken.
     pub broken: Option<Rule>,
 }
@@ -149,6 +152,7 @@ pub fn decide(files: &Files, name: &str) -> Decision {
     let world = World {
         files,
         is_pc: true,
+        declared: false,
         broken: None,
     };
     world.decide(name)
@@ -176,6 +180,8 @@ enum Does {
 struct Entry {
     /// What it is found by.
     name: Option<String>,
+    /// All that stands behind LABEL.
+    whole: String,
     page: Option<usize>,
     index: usize,
     does: Does,
@@ -198,6 +204,7 @@ struct Page {
 #[derive(Debug, Clone, Default)]
 struct Label {
     name: String,
+    whole: String,
     kernel: String,
     kind: Option<&'static str>,
     append: Option<String>,
@@ -420,6 +427,7 @@ impl World<'_> {
         let named = !label.disabled || !self.holds(Rule::DisabledLabelsHaveNoName);
         read.entries.push(Entry {
             name: Some(label.name).filter(|_| named),
+            whole: label.whole,
             page,
             index,
             does: label.elsewhere.unwrap_or(Does::Runs(line)),
@@ -451,6 +459,7 @@ impl World<'_> {
             let name = if whole { rest } else { first_word(rest).0 };
             read.label = Some(Label {
                 name: name.to_owned(),
+                whole: rest.trim_end_matches(is_blank).to_owned(),
                 kernel: name.to_owned(),
                 ..Label::default()
             });
@@ -558,7 +567,17 @@ impl World<'_> {
 
     /// The label that the first word of `line` names.
     fn find<'r>(&self, read: &'r Read, line: &str) -> Option<&'r Entry> {
-        let (word, _) = first_word(line);
+        let (word, rest) = first_word(line);
+        if self.declared && read.reader == Reader::Core {
+            let whole = |name: &str| {
+                let named = |entry: &&Entry| entry.name.is_some() && entry.whole == name;
+                read.entries.iter().find(named)
+            };
+            let found = whole(line.trim_end_matches(is_blank));
+            if found.is_some() || !trimmed(rest).is_empty() {
+                return found.or_else(|| whole(word));
+            }
+        }
         let is = |entry: &&Entry| match entry.name.as_deref() {
             Some(name) if self.holds(Rule::CaseOfLabelsCounts) => name == word,
             Some(name) => name.eq_ignore_ascii_case(word),
@@ -571,11 +590,12 @@ impl World<'_> {
         }
     }
 
-    /// `line` with the line of the label that it names in place of that.
-    fn spelled_out(&self, read: &Read, line: &str) -> String {
+    /// `line` with the line of the label that it names in place of that; none when that label runs nothing.
+    fn spelled_out(&self, read: &Read, line: &str) -> Option<String> {
         match self.find(read, line).map(|entry| &entry.does) {
-            Some(Does::Runs(runs)) => format!("{runs}{}", first_word(line).1),
-            _ => line.to_owned(),
+            Some(Does::Runs(runs)) => Some(format!("{runs}{}", first_word(line).1)),
+            Some(Does::Page | Does::Nothing) => None,
+            None => Some(line.to_owned()),
         }
     }
 
@@ -592,6 +612,10 @@ impl World<'_> {
         let first = read.entries.first().and_then(|entry| entry.name.as_ref());
         if !self.holds(Rule::NoDefaultBootsNothing) {
             default = default.or(first);
+        }
+        let mut named = read.entries.iter().filter_map(|entry| entry.name.as_ref());
+        if self.declared && named.clone().count() == 1 {
+            default = default.or(named.next());
         }
         let waits = read.prompt != 0 && read.ui.is_none() && self.holds(Rule::PromptWaits);
         if !waits
@@ -639,7 +663,7 @@ impl World<'_> {
             && self.holds(Rule::OnErrorFollows)
         {
             let line = self.spelled_out(read, on_error);
-            let then = self.execute(&line, name, depth + 1);
+            let then = line.and_then(|line| self.execute(&line, name, depth + 1));
             match &mut first {
                 Some(first) => first.then = then.and_then(|then| then.first),
                 None => first = then,
@@ -730,7 +754,7 @@ impl World<'_> {
                     }
                 }
                 Some((HIDDEN, _)) if !self.holds(Rule::HiddenLabelsAreNoDefaultInAModule) => {
-                    let line = self.spelled_out(&read, &line);
+                    let line = self.spelled_out(&read, &line)?;
                     return self.execute(&line, config, depth);
                 }
                 _ => {}
@@ -766,7 +790,15 @@ impl World<'_> {
             },
             _ => None,
         };
-        let on_timeout = page.on_timeout.as_ref().map(|line| self.spelled_out(&read, line));
+        let on_timeout = match &page.on_timeout {
+            Some(line) => match self.spelled_out(&read, line) {
+                Some(line) => Some(line),
+                None if read.shift_key => None,
+                // Nothing that anybody wrote.
+                None => return waits,
+            },
+            None => None,
+        };
         // The selection moves on to one that can be chosen, if there is one, and that looks like a key.
         let moves = chosen.is_some_and(|entry| entry.disabled) && others().any(|entry| !entry.disabled);
         let timeout = page.timeout > 0 || !self.holds(Rule::NoTimeoutWaits);
@@ -790,7 +822,7 @@ impl World<'_> {
             && self.holds(Rule::OnErrorFollows)
         {
             let line = self.spelled_out(&read, on_error);
-            let then = self.execute(&line, config, depth + 1);
+            let then = line.and_then(|line| self.execute(&line, config, depth + 1));
             decision.then = then.and_then(|then| then.first);
         }
         Some(settled(decision))
@@ -836,6 +868,7 @@ mod tests {
                 let broken = World {
                     files: &files,
                     is_pc: true,
+                    declared: false,
                     broken: Some(rule),
                 };
                 broken.decide(menus::MENU) != decide(&files, menus::MENU)

@@ -23,6 +23,14 @@ const MENUS: Campaign = Campaign {
     count: 500,
 };
 
+/// Menus on the firmware's session.
+const DECISIONS: Campaign = Campaign {
+    binary: "decisions",
+    test: "the_clock_boots_what_syslinux_would_have_booted",
+    variable: "BRAMBLE_DECISIONS",
+    count: 1_000_000,
+};
+
 /// Runs the campaign that is named; success when nothing differs.
 pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
@@ -30,14 +38,17 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
+            Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
             other => return Err(other.unexpected().into()),
         }
     }
     let Some(campaign) = campaign else {
-        bail!("campaign: of what? (menus)");
+        bail!("campaign: menus or decisions?");
     };
-    setup::run(Goal::Test);
+    if campaign.binary == MENUS.binary {
+        setup::run(Goal::Test);
+    }
     let mut command = cargo();
     command
         .args(["test", "--package", "tests", "--test", campaign.binary])

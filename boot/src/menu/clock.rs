@@ -186,9 +186,15 @@ impl<'t> Text<'t> {
             let clock = on_timeout
                 .and_then(|line| self.named(line))
                 .filter(|boots| self.is_executed(boots));
+            // A DEFAULT keeps the prompt away, even one that means nothing here.
+            let at_prompt = asks || self.default.is_none();
             return Decision {
                 // What it names and cannot boot is not the default.
-                clock: if on_timeout.is_some() { clock } else { default },
+                clock: if on_timeout.is_some() {
+                    clock.filter(|_| at_prompt)
+                } else {
+                    default
+                },
                 ..decision
             };
         }
@@ -492,6 +498,10 @@ mod tests {
             ),
             ("DEFAULT b; [a]; [b] MENU QUIT", "nothing"),
             ("DEFAULT two more; [a]; [two words]", "nothing"),
+            (
+                "DEFAULT two more; TIMEOUT 50; ONTIMEOUT a; [a]; [two words]",
+                "nothing",
+            ),
             (
                 "DEFAULT menu.c32; IMPLICIT 0; TIMEOUT 50; [a]; [b]",
                 "at once menu.c32",

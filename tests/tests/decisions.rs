@@ -1,0 +1,159 @@
+//! What the clock boots is what Syslinux would have booted, or nothing: menus by the thousand, in whole sessions.
+//!
+//! `tests::syslinux` says what Syslinux would have booted. The session runs in virtual time; all that a menu names is
+//! absent, and what is asked for tells what was chosen.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use boot::Settings;
+use smoltcp::time::Duration;
+use tests::menus::{self, MENU};
+use tests::syslinux::{Decision, Files, Kind, Rule, Start, World};
+use tests::{Dhcp, GivenUp, Http, Lan, Node, Reply};
+
+/// How many generated menus, when not the number in [`VARIABLE`].
+const GENERATED: u64 = 4_000;
+
+/// Set by `cargo xtask campaign decisions`.
+const VARIABLE: &str = "BRAMBLE_DECISIONS";
+
+/// No clock of these menus is longer.
+const WAITS: Duration = Duration::from_secs(12);
+
+/// At most one of so many menus boots nothing, or less, where Syslinux boots.
+const MOST_WAIT: u64 = 20;
+
+/// Enough to see what differs.
+const SHOWN: usize = 10;
+
+/// The files besides menus that a node asks for in one attempt.
+fn asked(files: &Files) -> Vec<String> {
+    let lan = Lan::new(1);
+    lan.serve(
+        [192, 168, 7, 1],
+        Dhcp::new().boot_file(&format!("http://192.168.7.2/{MENU}")),
+    );
+    let http = lan.attach(Http::new([192, 168, 7, 2]));
+    for (name, text) in files {
+        http.borrow_mut()
+            .route(&format!("/{name}"), [Reply::ok(text.clone())]);
+    }
+    lan.give_up(WAITS);
+    let mut node = Node::with_memory(4 << 20);
+    let settings = Settings {
+        attempts: Some(1),
+        ..Settings::default()
+    };
+    let boot = || node.boot(&lan, &settings).expect_err("there is no kernel");
+    match catch_unwind(AssertUnwindSafe(boot)) {
+        Err(why) if !why.is::<GivenUp>() => resume_unwind(why),
+        // It failed, or waits for a person.
+        Ok(_) | Err(_) => {}
+    }
+    let log = http.borrow().paths();
+    let names = log.iter().map(|path| path.trim_start_matches('/'));
+    let is_menu = |name: &str| {
+        files.contains_key(name)
+            || name.ends_with(".cfg")
+            || name.starts_with("pxelinux.cfg/")
+            || name.ends_with(".ipxe")
+    };
+    // A label without a kernel is a file's name; of one with a blank in it Syslinux takes the first word.
+    let word = |name: &str| name.split("%20").next().unwrap_or_default().to_owned();
+    let mut names: Vec<String> = names.filter(|name| !is_menu(name)).map(word).collect();
+    names.dedup();
+    names
+}
+
+/// The same of a decision: what is made for PCs is not asked for.
+fn told(decision: &Decision) -> Vec<String> {
+    let all = [&decision.first, &decision.then];
+    let kernels = all.into_iter().flatten().filter_map(|start| match start {
+        Start::File(name, Kind::Kernel) => Some(name.clone()),
+        Start::File(..) | Start::Disk => None,
+    });
+    let mut kernels: Vec<String> = kernels.collect();
+    kernels.dedup();
+    kernels
+}
+
+/// Whether what was asked for is what was decided, or the less of it: ONERROR's is not tried, or nothing at all.
+fn safe(ours: &[String], decision: &Decision) -> bool {
+    told(decision).starts_with(ours)
+}
+
+fn decided(files: &Files, broken: Option<Rule>) -> Decision {
+    let world = World {
+        files,
+        is_pc: false,
+        declared: true,
+        broken,
+    };
+    world.decide(MENU)
+}
+
+#[test]
+fn the_clock_boots_what_syslinux_would_have_booted() {
+    let generated = std::env::var(VARIABLE).map_or(GENERATED, |number| number.parse().unwrap());
+    let (next, less, differ) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= generated {
+                        break;
+                    }
+                    let files = menus::menu(seed);
+                    let (ours, decision) = (asked(&files), decided(&files, None));
+                    if !safe(&ours, &decision) {
+                        differ.lock().unwrap().push((seed, ours, decision));
+                    } else if ours != told(&decision) {
+                        less.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut differ = differ.into_inner().unwrap();
+    differ.sort_by_key(|(seed, ..)| *seed);
+    let less = less.into_inner();
+    println!(
+        "{generated} menus: {} boot what Syslinux would not, {less} wait where it would not",
+        differ.len()
+    );
+    for (seed, ours, decision) in differ.iter().take(SHOWN) {
+        println!("== seed {seed}: Bramble {ours:?}, Syslinux {decision}");
+        for (name, text) in menus::menu(*seed) {
+            println!("-- {name}\n{text}");
+        }
+    }
+    assert!(differ.is_empty(), "{} menus", differ.len());
+    // Labels with blanks in them, IMPLICIT 0, menus whose files are absent: few, or something boots no more.
+    assert!(less * MOST_WAIT <= generated, "{less} of {generated} menus wait");
+}
+
+#[test]
+fn the_clock_boots_what_was_meant_in_the_written_menus() {
+    for menu in menus::written() {
+        let ours = asked(&menu.files);
+        assert_eq!(ours, told(&decided(&menu.files, None)), "{}", menu.title);
+    }
+}
+
+/// The comparison sees: with any one rule broken, the reference differs from what is booted.
+#[test]
+fn a_broken_rule_differs() {
+    for rule in Rule::ALL {
+        let seen = (0..GENERATED).map(menus::menu).any(|files| {
+            let broken = told(&decided(&files, Some(rule)));
+            let whole = told(&decided(&files, None));
+            broken != whole && asked(&files) == whole
+        });
+        assert!(seen, "{rule:?}");
+    }
+}
