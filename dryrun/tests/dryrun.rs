@@ -474,3 +474,79 @@ fn a_command_line_that_cannot_be_obeyed() {
     }
     assert_eq!(run("no-such-file", &[]).0, 2);
 }
+
+/// The first block of code behind some words of a page of the user's guide.
+fn example(page: &str, behind: &str) -> String {
+    let (_, rest) = page.split_once(behind).expect(behind);
+    let lines = rest.lines().skip_while(|line| !line.starts_with("    "));
+    lines
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n")
+        .collect()
+}
+
+/// What boots of a text: kernel and initrds by their paths, and the command line.
+fn booted(server: &Server, text: &str, options: &[&str]) -> (String, Vec<String>, String) {
+    let here = format!("http://{}", server.address());
+    server.put("/menu", Answer::ok(text.replace("http://192.168.77.1", &here)));
+    let (code, trace) = trace(&url(server, "/menu"), options);
+    let boot = of(&trace, "boot");
+    let [boot] = boot.as_slice() else {
+        panic!("{code}: {text}\n{trace:?}")
+    };
+    assert_eq!(code, 0);
+    let path = |value: &Value| value.as_str().unwrap().replace(&here, "");
+    let initrds = boot["initrds"].as_array().unwrap().iter().map(path).collect();
+    (path(&boot["kernel"]), initrds, path(&boot["cmdline"]))
+}
+
+#[test]
+fn the_examples_of_the_guide_boot_as_typed() {
+    let server = server();
+    let menu = example(include_str!("../../docs/src/menus.md"), "# Menus\n");
+    let (initrd, console) = (vec!["/initrd".to_owned()], "console=ttyAMA0,115200");
+    assert_eq!(
+        booted(&server, &menu, &[]),
+        ("/vmlinuz".into(), initrd.clone(), console.into())
+    );
+    assert_eq!(
+        booted(&server, &menu, &["--choose", "rescue"]),
+        ("/vmlinuz".into(), initrd, format!("{console} rescue"))
+    );
+    server.put("/trixie/vmlinuz", Answer::ok(image(5000)));
+    server.put("/trixie/initrd.gz", Answer::ok([7; 10]));
+    let script = example(include_str!("../../docs/src/ipxe.md"), "");
+    assert_eq!(
+        booted(
+            &server,
+            &script,
+            &["--choose", "trixie", "--set", "hostname=node7"]
+        ),
+        (
+            "/trixie/vmlinuz".into(),
+            vec!["/trixie/initrd.gz".into()],
+            format!("{console} hostname=node7")
+        )
+    );
+}
+
+#[test]
+fn the_entries_for_trees_with_grub_menus_boot() {
+    let server = server();
+    let entries = example(
+        include_str!("../../docs/src/servers.md"),
+        "\n## Trees that hold GRUB menus only\n",
+    );
+    let entries: Vec<&str> = entries.split("LABEL ").skip(1).collect();
+    assert_eq!(entries.len(), 4);
+    for entry in entries {
+        let files = entry
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("http://192.168.77.1"));
+        let files: Vec<&str> = files.take(2).collect();
+        server.put(files[0], Answer::ok(image(5000)));
+        server.put(files[1], Answer::ok([7; 10]));
+        let (kernel, initrds, _) = booted(&server, &format!("LABEL {entry}"), &["--head"]);
+        assert_eq!((&*kernel, &*initrds), (files[0], &[files[1].to_owned()][..]));
+    }
+}

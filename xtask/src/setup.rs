@@ -257,6 +257,22 @@ const PACKAGES: [Package; 22] = [
         proof: "dnsmasq",
         goal: Goal::Test,
     },
+    // The DHCP servers of the user's guide.
+    Package {
+        name: "kea-dhcp4-server",
+        proof: "kea-dhcp4",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "isc-dhcp-server",
+        proof: "dhcpd",
+        goal: Goal::Test,
+    },
+    Package {
+        name: "udhcpd",
+        proof: "udhcpd",
+        goal: Goal::Test,
+    },
     // Writes and applies overlays, to compare.
     Package {
         name: "device-tree-compiler",
@@ -356,17 +372,22 @@ fn install(packages: &[&Package]) -> Result<()> {
         apt(&["update"])?;
         apt(&arguments)?;
     }
-    if packages.iter().any(|package| package.proof == "nginx") && on_path("systemctl") {
-        // Debian starts what it installs; the tests start their own nginx, in a namespace of its own.
+    // Debian starts what it installs; the tests start their own servers, in a namespace of its own.
+    let services = packages.iter().filter_map(|package| match package.name {
+        "nginx-light" => Some("nginx"),
+        name @ ("kea-dhcp4-server" | "isc-dhcp-server" | "udhcpd") => Some(name),
+        _ => None,
+    });
+    for service in services.filter(|_| on_path("systemctl")) {
         let words: Vec<&str> = prefix
             .iter()
-            .chain(&["systemctl", "disable", "--now", "nginx"])
+            .chain(&["systemctl", "disable", "--now", service])
             .copied()
             .collect();
         if let Some((program, rest)) = words.split_first()
             && let Err(error) = execute(Command::new(program).args(rest))
         {
-            println!("setup: nginx-light: its service may be running: {error:#}");
+            println!("setup: {service}: the service may be running: {error:#}");
         }
     }
     Ok(())
@@ -402,6 +423,9 @@ mod tests {
                 "needs the program c++ (Debian: g++)",
                 "needs the program ip (Debian: iproute2)",
                 "needs the program dnsmasq (Debian: dnsmasq-base)",
+                "needs the program kea-dhcp4 (Debian: kea-dhcp4-server)",
+                "needs the program dhcpd (Debian: isc-dhcp-server)",
+                "needs the program udhcpd (Debian: udhcpd)",
                 "needs the program fdtoverlay (Debian: device-tree-compiler)",
                 "needs the program mkimage (Debian: u-boot-tools)",
                 "needs the program nginx (Debian: nginx-light)",

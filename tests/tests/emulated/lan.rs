@@ -1,4 +1,4 @@
-//! A LAN of the real servers: dnsmasq for DHCP, DNS and TFTP, nginx for HTTP, on a tap device in a network namespace.
+//! A LAN of the real servers: dnsmasq for DHCP, DNS and TFTP, nginx for HTTP, and a cable to QEMU, in a network namespace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,18 @@ use crate::{PATIENCE, RELEASE, debian, machine};
 /// The servers' address.
 const SERVER: &str = "192.168.77.1";
 
-/// A namespace with a tap device and the servers on it. Dropping it ends the servers and removes everything.
-struct Lan {
-    name: String,
-    directory: PathBuf,
+/// A namespace with the servers on a bridge that has QEMU's tap device as a port. Dropping it ends the servers and removes
+/// everything.
+pub(crate) struct Lan {
+    pub(crate) name: String,
+    pub(crate) directory: PathBuf,
     servers: Vec<(&'static str, Child)>,
+    /// The namespace of another host, when there is one.
+    router: Option<String>,
 }
 
 /// The tap device in the namespace.
-const TAP: &str = "tap0";
+pub(crate) const TAP: &str = "tap0";
 
 impl Lan {
     /// The namespace and its tap device, without servers.
@@ -32,14 +35,11 @@ impl Lan {
     /// # Errors
     ///
     /// When this machine or user cannot have that, or lacks a server; a reason to skip.
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         fs::metadata("/dev/net/tun").context("/dev/net/tun")?;
         for server in ["dnsmasq", "nginx"] {
-            let there = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/sbin"]
-                .iter()
-                .any(|directory| Path::new(directory).join(server).is_file());
-            ensure!(there, "no {server} (cargo xtask setup installs it)");
+            Self::needs(server)?;
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bramble-{}-{number}", std::process::id());
@@ -50,30 +50,86 @@ impl Lan {
             name,
             directory,
             servers: vec![],
+            router: None,
         };
         fs::create_dir(&lan.directory)?;
         for words in [
-            &["tuntap", "add", "dev", TAP, "mode", "tap"][..],
-            &["address", "add", "192.168.77.1/24", "dev", TAP],
+            // The servers' interface, called as in the recipes. A bridge would wait before it forwards.
+            &["link", "add", "eth0", "type", "bridge", "forward_delay", "0"][..],
+            &["tuntap", "add", "dev", TAP, "mode", "tap"],
+            &["link", "set", TAP, "master", "eth0"],
+            // A port that is always up: Kea does not listen where there is no carrier, and QEMU comes later.
+            &["link", "add", "port0", "type", "veth", "peer", "name", "cable0"],
+            &["link", "set", "cable0", "up"],
+            &["link", "set", "port0", "master", "eth0", "up"],
+            &["address", "add", "192.168.77.1/24", "dev", "eth0"],
+            &["link", "set", "eth0", "up"],
             &["link", "set", TAP, "up"],
             &["link", "set", "lo", "up"],
         ] {
-            run(&[&["-n", &lan.name], words].concat()).context("no tap device (it needs root)")?;
+            run(&[&["-n", &lan.name], words].concat()).context("no bridge or tap device (it needs root)")?;
+        }
+        // The kernel takes up to a second to say so.
+        let deadline = Instant::now() + PATIENCE;
+        while !run(&["-n", &lan.name, "link", "show", "eth0"])?.contains("state UP") {
+            ensure!(Instant::now() < deadline, "the bridge has no carrier");
+            thread::sleep(Duration::from_millis(20));
         }
         Ok(lan)
     }
 
+    /// # Errors
+    ///
+    /// When a server is not there; a reason to skip.
+    pub(crate) fn needs(server: &str) -> Result<()> {
+        let there = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/sbin"]
+            .iter()
+            .any(|directory| Path::new(directory).join(server).is_file());
+        ensure!(there, "no {server} (cargo xtask setup installs it)");
+        Ok(())
+    }
+
+    /// A home router on the bridge, at 192.168.77.254: it gives addresses, and knows nothing of booting.
+    pub(crate) fn router(&mut self) -> Result<()> {
+        let name = format!("{}-router", self.name);
+        run(&["netns", "add", &name])?;
+        self.router = Some(name.clone());
+        let port = [
+            "link", "add", "port1", "type", "veth", "peer", "name", "eth0", "netns", &name,
+        ];
+        run(&[&["-n", &self.name], &port[..]].concat())?;
+        run(&["-n", &self.name, "link", "set", "port1", "master", "eth0", "up"])?;
+        run(&["-n", &name, "address", "add", "192.168.77.254/24", "dev", "eth0"])?;
+        run(&["-n", &name, "link", "set", "eth0", "up"])?;
+        let state = self.directory.join("router").display().to_string();
+        let text = format!(
+            "interface eth0\nstart 192.168.77.50\nend 192.168.77.99\noption subnet 255.255.255.0\n\
+             option router 192.168.77.254\nlease_file {state}.leases\npidfile {state}.pid\n"
+        );
+        fs::write(self.directory.join("router.conf"), text)?;
+        let file = self.directory.join("router.conf").display().to_string();
+        self.start_in(&name, "udhcpd", &["-f".to_owned(), file], "started");
+        Ok(())
+    }
+
     /// What nginx serves at `/`.
-    fn www(&self) -> PathBuf {
+    pub(crate) fn www(&self) -> PathBuf {
         self.directory.join("www")
     }
 
     /// Starts a server in the namespace, and waits until `ready` connects or `log` says so.
-    fn start(&mut self, name: &'static str, arguments: &[String], ready: &str) {
+    pub(crate) fn start(&mut self, name: &'static str, arguments: &[String], ready: &str) {
+        self.start_in(&self.name.clone(), name, arguments, ready);
+    }
+
+    fn start_in(&mut self, namespace: &str, name: &'static str, arguments: &[String], ready: &str) {
         let log = fs::File::create(self.log(name)).unwrap();
         let child = Command::new("ip")
-            .args(["netns", "exec", &self.name, name])
+            .args(["netns", "exec", namespace, name])
             .args(arguments)
+            // Where Kea has what it locks.
+            .env("KEA_LOCKFILE_DIR", &self.directory)
+            .env("KEA_PIDFILE_DIR", &self.directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -113,7 +169,7 @@ impl Lan {
             "--user=root",
             "--log-facility=-",
             "--log-dhcp",
-            "--interface=tap0",
+            "--interface=eth0",
             "--bind-interfaces",
             "--dhcp-authoritative",
             "--dhcp-range=192.168.77.50,192.168.77.99,1h",
@@ -128,11 +184,11 @@ impl Lan {
         self.start(
             "dnsmasq",
             &arguments,
-            "sockets bound exclusively to interface tap0",
+            "sockets bound exclusively to interface eth0",
         );
     }
 
-    fn nginx(&mut self) {
+    pub(crate) fn nginx(&mut self) {
         let directory = self.directory.display().to_string();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {directory}/{what};\n"))
@@ -171,13 +227,15 @@ impl Drop for Lan {
                 println!("== {name}\n{}", self.said(name));
             }
         }
-        let _ = run(&["netns", "delete", &self.name]);
+        for name in self.router.iter().chain([&self.name]) {
+            let _ = run(&["netns", "delete", name]);
+        }
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// `ip`, with these words.
-fn run(words: &[&str]) -> Result<()> {
+/// `ip`, with these words: what it prints.
+fn run(words: &[&str]) -> Result<String> {
     let output = Command::new("ip").args(words).output().context("ip")?;
     if !output.status.success() {
         bail!(
@@ -186,7 +244,7 @@ fn run(words: &[&str]) -> Result<()> {
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command line of Debian in these tests.

@@ -49,6 +49,7 @@ mod no_network;
 mod ports;
 mod position;
 mod randomness;
+mod recipes;
 mod script;
 mod servers;
 mod soak;
