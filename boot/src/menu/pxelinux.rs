@@ -254,8 +254,13 @@ impl Reader {
                 Ok(())
             }
             // A failure may be gone next time, and an entry missing until then.
-            (Err(error), Insert::Menu { .. }) if error.is_absent() => {
+            (Err(error), Insert::Menu { tag, .. }) if error.is_absent() => {
                 warn!("menu: INCLUDE skipped: {}", error);
+                // Its submenu is there all the same, and may be the first entry: then the clock boots nothing.
+                if let Some(tag) = tag {
+                    self.parser.begin(&tag).map_err(bound)?;
+                    self.parser.end();
+                }
                 Ok(())
             }
             (Err(error), Insert::Menu { .. }) => Err(Fault::Fetch(error)),
