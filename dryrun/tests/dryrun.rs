@@ -163,7 +163,7 @@ fn every_hop_is_a_request_and_the_decision_names_the_last() {
         })
     );
     assert_eq!(code, 0);
-    assert_eq!(server.requests().len(), 5);
+    assert_eq!(server.requests().len(), 6);
 }
 
 #[test]
