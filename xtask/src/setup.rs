@@ -173,7 +173,7 @@ struct Package {
     goal: Goal,
 }
 
-const PACKAGES: [Package; 22] = [
+const PACKAGES: &[Package] = &[
     // tar needs xz for a rust-src archive.
     Package {
         name: "xz-utils",
