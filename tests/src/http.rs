@@ -276,6 +276,9 @@ pub struct Request {
     pub body: String,
 }
 
+/// What answers a request with such a head before any route does.
+type Guard = Box<dyn FnMut(&str) -> Option<Reply>>;
+
 /// The server.
 pub struct Http {
     mac: EthernetAddress,
@@ -286,6 +289,8 @@ pub struct Http {
     routes: BTreeMap<String, VecDeque<Reply>>,
     /// What it answers to HEAD, body and all, where that is not what it answers to GET.
     pub heads: BTreeMap<String, Reply>,
+    /// Who else decides.
+    pub guard: Option<Guard>,
     /// Requests in order.
     pub log: Vec<Request>,
     /// From when to when it is not there: its connections are reset, and nobody listens.
@@ -335,6 +340,7 @@ impl Http {
             connections,
             routes: BTreeMap::new(),
             heads: BTreeMap::new(),
+            guard: None,
             log: Vec::new(),
             away: None,
             polled: Instant::ZERO,
@@ -412,16 +418,17 @@ impl Http {
                 let body = String::from_utf8_lossy(&body).into_owned();
                 let path = head.split(' ').nth(1).unwrap_or_default().to_string();
                 let only_head = head.starts_with("HEAD ");
-                let reply = match self.routes.get_mut(&path) {
+                let refused = self.guard.as_mut().and_then(|guard| guard(&head));
+                let reply = match self.routes.get_mut(&path).filter(|_| refused.is_none()) {
                     Some(replies) if replies.len() > 1 && !only_head => replies.pop_front(),
                     Some(replies) => replies.front().cloned(),
                     None => None,
                 };
-                let reply = reply.unwrap_or_else(|| {
+                let reply = refused.clone().or(reply).unwrap_or_else(|| {
                     Reply::status("404 Not Found", "<!DOCTYPE html><title>404</title>")
                         .header("Content-Type: text/html")
                 });
-                let odd = self.heads.get(&path).filter(|_| only_head);
+                let odd = self.heads.get(&path).filter(|_| only_head && refused.is_none());
                 let reply = odd.cloned().unwrap_or_else(|| reply.asked(&head));
                 self.log.push(Request {
                     at: now,

@@ -198,12 +198,19 @@ fn a_new_connection_comes_from_another_port() {
 #[test]
 fn credentials_are_sent_and_not_shown() {
     let site = Site::new(6);
-    site.route("/a", [Reply::redirect(301, "http://192.168.7.2/b")]);
+    site.route(
+        "/a",
+        [
+            Reply::status("401 Unauthorized", "who?").header("WWW-Authenticate: Basic realm=\"cave\""),
+            Reply::redirect(301, "http://192.168.7.2/b"),
+        ],
+    );
     site.route("/b", [Reply::ok("b")]);
     assert!(site.get("http://Aladdin:open%20sesame@192.168.7.2/a", 9).is_ok());
     let requests = site.requests();
-    assert_eq!(requests.len(), 2);
-    for request in requests {
+    assert_eq!(requests.len(), 3);
+    assert!(!requests[0].contains("Authorization"), "nobody has asked");
+    for request in &requests[1..] {
         assert!(request.contains("\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"));
     }
     let lines = tests::lines();
@@ -505,6 +512,7 @@ fn a_401_says_what_is_missing() {
         |wants: &str| Reply::status("401 Unauthorized", "who?").header(&format!("WWW-Authenticate: {wants}"));
     site.route("/basic", [locked("Basic realm=\"lab\"")]);
     site.route("/digest", [locked("Digest realm=\"lab\", nonce=\"x\"")]);
+    site.route("/other", [locked("Negotiate")]);
     site.route("/none", [Reply::status("401 Unauthorized", "")]);
     for (url, line) in [
         (
@@ -517,7 +525,11 @@ fn a_401_says_what_is_missing() {
         ),
         (
             "http://192.168.7.2/digest",
-            "401 Unauthorized: the server wants what is not supported, only Basic is (Digest, realm \"lab\")",
+            "401 Unauthorized: a user and a password are missing, as in http://user:password@host/ (Digest, realm \"lab\")",
+        ),
+        (
+            "http://me:secret@192.168.7.2/other",
+            "401 Unauthorized: the server wants what is not supported, only Basic and Digest with MD5 or SHA-256 are (Negotiate)",
         ),
         ("http://192.168.7.2/none", "401 Unauthorized"),
     ] {

@@ -1,88 +1,166 @@
-//! What a server wants before it answers (`WWW-Authenticate`, RFC 9110 §11): the schemes, and the realm.
+//! What a server wants before it answers (`WWW-Authenticate`, RFC 9110 §11.6.1): its schemes, each with what it comes with.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// How much of it a line repeats, in characters.
+use super::digest::Digest;
+use super::login::Login;
+
+/// How much of a name or a realm a line repeats, in characters.
 const MAX_TEXT: usize = 64;
+/// How many schemes are looked at …
+const MAX_OFFERS: usize = 8;
+/// … and how many parameters of each.
+const MAX_PARAMETERS: usize = 16;
 
 /// An answer of 401.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     /// The schemes that the server takes, in its order.
-    schemes: Vec<String>,
-    /// What it calls the place that is locked: printable ASCII, possibly empty.
-    realm: String,
-    /// Whether the request had a user and a password.
+    offers: Vec<Offer>,
+    /// Whether the URL had a user and a password.
     pub(super) tried: bool,
+}
+
+/// One scheme that a server takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    scheme: String,
+    /// Names and values, without their quotes.
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Offer {
+    /// The first value of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
+        let mut found = self.parameters.iter();
+        let found = found.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|(_, value)| &value[..])
+    }
+
+    fn is(&self, scheme: &str) -> bool {
+        self.scheme.eq_ignore_ascii_case(scheme)
+    }
+
+    /// How we would show who asks; an error for what cannot be done.
+    fn login(&self, cnonce: &str) -> Result<Login, String> {
+        if self.is("basic") {
+            return Ok(Login::Basic);
+        }
+        if self.is("digest") {
+            return Digest::offered(self, cnonce.into()).map(Login::Digest);
+        }
+        Err(String::new())
+    }
 }
 
 impl Challenge {
     /// Reads the field's values; none when they name no scheme.
     pub(super) fn parse<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
-        let mut challenge = Self {
-            schemes: Vec::new(),
-            realm: String::new(),
-            tried: false,
-        };
-        for value in values {
-            for element in elements(value) {
-                challenge.add(element);
+        let mut offers = Vec::new();
+        for element in values.flat_map(elements) {
+            if take(element, &mut offers).is_none() {
+                break;
             }
         }
-        (!challenge.schemes.is_empty()).then_some(challenge)
+        let tried = false;
+        (!offers.is_empty()).then_some(Self { offers, tried })
     }
 
-    /// Takes one element of the list in: `scheme`, `scheme name=value`, or one more `name=value`.
-    fn add(&mut self, element: &[u8]) {
-        let end = element
+    /// The strongest of what is offered and can be done: the server's order does not count, and the password goes out in
+    /// clear text only where nothing else is wanted.
+    pub(super) fn login(&self, cnonce: &str) -> Option<Login> {
+        let logins = self
+            .offers
             .iter()
-            .position(|byte| matches!(byte, b' ' | b'\t' | b'='));
-        let (word, rest) = element
-            .split_at_checked(end.unwrap_or(element.len()))
-            .unwrap_or_default();
-        let parameter = if rest.trim_ascii().starts_with(b"=") {
-            element
-        } else {
-            if !word.is_empty() && self.schemes.len() < 8 {
-                self.schemes.push(printable(word));
-            }
-            rest
-        };
-        if let Some((name, value)) = split(parameter, b'=')
-            && name.trim_ascii().eq_ignore_ascii_case(b"realm")
-            && self.realm.is_empty()
-        {
-            let value = value.trim_ascii();
-            let quoted = value
-                .strip_prefix(b"\"")
-                .and_then(|value| value.strip_suffix(b"\""));
-            self.realm = printable(quoted.unwrap_or(value));
-        }
+            .rev()
+            .filter_map(|offer| offer.login(cnonce).ok());
+        // The last of the strongest, so the server's first.
+        logins.max_by_key(|login| match login {
+            Login::Basic => None,
+            Login::Digest(digest) => Some(digest.hash),
+        })
+    }
+
+    /// Whether only the nonce was not the right one.
+    pub(super) fn is_stale(&self) -> bool {
+        let mut stale = self.offers.iter().filter_map(|offer| offer.get("stale"));
+        stale.any(|stale| stale.eq_ignore_ascii_case(b"true"))
+    }
+
+    #[cfg(test)]
+    pub(super) fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.offers.iter()
     }
 }
 
 impl fmt::Display for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let basic = self
-            .schemes
-            .iter()
-            .any(|scheme| scheme.eq_ignore_ascii_case("basic"));
         f.write_str("401 Unauthorized: ")?;
-        f.write_str(match (basic, self.tried) {
+        f.write_str(match (self.login("").is_some(), self.tried) {
+            (true, true) if self.is_stale() => "the server calls each of its nonces stale (",
             (true, true) => "the user or the password in the URL is not the right one (",
             (true, false) => "a user and a password are missing, as in http://user:password@host/ (",
-            (false, _) => "the server wants what is not supported, only Basic is (",
+            (false, _) => {
+                "the server wants what is not supported, only Basic and Digest with MD5 or SHA-256 are ("
+            }
         })?;
-        for (i, scheme) in self.schemes.iter().enumerate() {
-            write!(f, "{}{scheme}", if i > 0 { ", " } else { "" })?;
+        for (i, offer) in self.offers.iter().enumerate() {
+            write!(f, "{}{}", if i > 0 { ", " } else { "" }, offer.scheme)?;
+            match offer.login("") {
+                Err(why) if !why.is_empty() => write!(f, " {}", printable(why.as_bytes()))?,
+                _ => {}
+            }
         }
-        if !self.realm.is_empty() {
-            write!(f, ", realm \"{}\"", self.realm)?;
+        let mut realms = self.offers.iter().filter_map(|offer| offer.get("realm"));
+        match realms.next().map(printable) {
+            Some(realm) if !realm.is_empty() => write!(f, ", realm \"{realm}\")"),
+            _ => f.write_str(")"),
         }
-        f.write_str(")")
     }
+}
+
+/// Takes one element of the list in: `scheme`, `scheme name=value`, or one more `name=value`. None when that is too much.
+fn take(element: &[u8], offers: &mut Vec<Offer>) -> Option<()> {
+    let end = element
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
+    let (word, rest) = element.split_at_checked(end.unwrap_or(element.len()))?;
+    let parameter = if rest.trim_ascii().starts_with(b"=") {
+        element
+    } else {
+        if !word.is_empty() {
+            let (scheme, parameters) = (printable(word), Vec::new());
+            (offers.len() < MAX_OFFERS).then(|| offers.push(Offer { scheme, parameters }))?;
+        }
+        rest
+    };
+    if let Some((name, value)) = split(parameter, b'=')
+        && let Some(offer) = offers.last_mut()
+        && offer.parameters.len() < MAX_PARAMETERS
+    {
+        let value = unquoted(value.trim_ascii());
+        offer.parameters.push((name.trim_ascii().to_vec(), value));
+    }
+    Some(())
+}
+
+/// What a token or a quoted string means (RFC 9110 §5.6.4).
+fn unquoted(value: &[u8]) -> Vec<u8> {
+    let Some(inside) = value.strip_prefix(b"\"") else {
+        return value.to_vec();
+    };
+    let mut meant = Vec::new();
+    let mut bytes = inside.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => break,
+            b'\\' => meant.extend(bytes.next()),
+            _ => meant.push(*byte),
+        }
+    }
+    meant
 }
 
 /// The parts between commas; those inside of quotes separate nothing.
@@ -145,8 +223,21 @@ mod tests {
                 true
             ),
             some(
-                "the server wants what is not supported, only Basic is (Digest, Negotiate, realm \"a, Basic x\")"
+                "the user or the password in the URL is not the right one (Digest, Negotiate, realm \"a, Basic x\")"
             )
+        );
+        assert_eq!(
+            line(
+                &["Negotiate, Digest realm=lab, nonce=1, algorithm=SHA-512-256"],
+                true
+            ),
+            some(
+                "the server wants what is not supported, only Basic and Digest with MD5 or SHA-256 are (Negotiate, Digest with SHA-512-256, realm \"lab\")"
+            )
+        );
+        assert_eq!(
+            line(&["Digest realm=lab, nonce=1, stale=TRUE"], true),
+            some("the server calls each of its nonces stale (Digest, realm \"lab\")")
         );
         assert_eq!(
             line(&["NTLM TlRMTVNT==, Basic"], false),
@@ -155,5 +246,96 @@ mod tests {
         assert_eq!(line(&["", ",", "realm=x"], false), None);
         let long = line(&[&format!("Basic realm=\"{}\x1b\"", "x".repeat(500))], false).unwrap();
         assert!(long.len() < 250 && !long.contains(char::is_control), "{long}");
+    }
+
+    fn chosen(values: &[&str]) -> Option<String> {
+        let challenge = Challenge::parse(values.iter().map(|value| value.as_bytes()))?;
+        Some(challenge.login("c")?.to_string())
+    }
+
+    #[test]
+    fn the_strongest_that_we_know_is_chosen() {
+        let md5 = "Digest realm=\"x\", qop=\"auth\", algorithm=MD5, nonce=\"n\"";
+        let sha = "Digest realm=\"x\", qop=\"auth\", algorithm=SHA-256, nonce=\"n\"";
+        let other = "Digest realm=\"x\", qop=\"auth\", algorithm=SHA-512-256, nonce=\"n\"";
+        let basic = "Basic realm=\"x\"";
+        let one_field = [basic, md5, other, sha, "Negotiate"].join(", ");
+        for (values, login) in [
+            (&[basic, md5, sha][..], Some("Digest, SHA-256")),
+            (&[sha, md5, basic], Some("Digest, SHA-256")),
+            (&[&one_field], Some("Digest, SHA-256")),
+            (&[basic, "Digest realm=x\r\n , nonce=n"], Some("Digest, MD5")),
+            (&["Digest\r\n realm=x, nonce=n", basic], Some("Digest, MD5")),
+            (
+                &["Digest realm=x, nonce=n, algorithm=MD5-sess, qop=auth", md5],
+                Some("Digest, MD5-sess"),
+            ),
+            (&[other, basic], Some("Basic, the password in clear text")),
+            (
+                &[other, "Digest realm=x, Basic"],
+                Some("Basic, the password in clear text"),
+            ),
+            (&[other], None),
+            (&["Bearer realm=x"], None),
+        ] {
+            assert_eq!(chosen(values).as_deref(), login, "{values:?}");
+        }
+    }
+
+    /// Nothing here may panic, grow or be sent back as a line of its own.
+    #[test]
+    fn hostile_challenges() {
+        assert_eq!(
+            chosen(&["Digest realm=\"x, nonce=\"n\""]),
+            None,
+            "quotes that do not match"
+        );
+        assert_eq!(chosen(&["Digest realm=\"x\\"]), None);
+        assert_eq!(chosen(&["realm=x, nonce=n", "\"Digest realm=x, nonce=n\""]), None);
+        assert_eq!(chosen(&["=, ==, ,, \" , \\"]), None);
+        let nine = vec!["Digest"; 8].join(",") + ", Basic realm=x";
+        assert_eq!(chosen(&[&nine]), None, "eight are looked at");
+        let many = format!("Digest {}realm=x, nonce=n", "a=b, ".repeat(16));
+        assert_eq!(chosen(&[&many]), None, "with sixteen parameters each");
+        let twice = "Digest realm=x, nonce=first, nonce=second";
+        let challenge = Challenge::parse([twice.as_bytes()].into_iter()).unwrap();
+        let offer = challenge.offers().next().unwrap();
+        assert_eq!(offer.get("Nonce"), Some(&b"first"[..]));
+        for seed in 0..20_000_u32 {
+            let mut state = seed;
+            let piece = |_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let pieces = [
+                    "Digest",
+                    "Basic",
+                    "realm",
+                    "nonce",
+                    "=",
+                    "\"",
+                    "\\",
+                    ",",
+                    " ",
+                    "\r\n ",
+                    "x",
+                    "algorithm",
+                    "MD5",
+                    "qop",
+                    "auth",
+                    "\u{e9}",
+                ];
+                pieces[(state >> 24) as usize % pieces.len()]
+            };
+            let text: String = (0..24).map(piece).collect();
+            if let Some(challenge) = Challenge::parse([text.as_bytes()].into_iter()) {
+                assert!(
+                    challenge.to_string().chars().all(|c| matches!(c, ' '..='~')),
+                    "{text}"
+                );
+                if let Some(Login::Digest(mut digest)) = challenge.login("c") {
+                    let field = digest.answer(b"u", b"p", super::super::Method::Get, "/");
+                    assert!(!field.iter().any(u8::is_ascii_control), "{text}");
+                }
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::url::Url;
 
 /// The receive window. A gigabit per second over 2 ms needs as much.
 const RECEIVE_BUFFER: usize = 256 * 1024;
-/// A whole request fits, with the longest URL.
+/// A whole request fits, with the longest URL; one with Digest, which has it twice, goes in two parts.
 const SEND_BUFFER: usize = 12 * 1024;
 /// How long a server may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

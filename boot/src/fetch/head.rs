@@ -162,7 +162,9 @@ impl Head {
             location: location(&fields)?,
             validator: validator(&fields),
             content_range: fields.text("content-range").and_then(|text| content_range(&text)),
-            challenge: Challenge::parse(fields.values("www-authenticate")).filter(|_| status == 401),
+            challenge: (status == 401)
+                .then(|| Challenge::parse(fields.values("www-authenticate")))
+                .flatten(),
         };
         Ok(Some((head, len)))
     }

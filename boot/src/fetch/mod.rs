@@ -5,7 +5,9 @@ mod ahead;
 mod body;
 mod challenge;
 mod connection;
+mod digest;
 mod head;
+mod login;
 mod request;
 mod resume;
 mod tftp;
@@ -31,6 +33,7 @@ pub use self::tftp::Error as TftpError;
 use self::body::Body;
 use self::connection::{Connection, Received};
 use self::head::{Framing, Head};
+use self::login::Login;
 use self::request::Rest;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
@@ -73,6 +76,8 @@ pub struct Fetcher {
     resolved: Option<(String, Ipv4Address)>,
     /// Servers whose answers to HEAD tell nothing, or not the truth.
     deaf: Vec<Url>,
+    /// Servers that want to know who asks, and how.
+    logins: Vec<(Url, Login)>,
 }
 
 /// What arrived.
@@ -365,10 +370,11 @@ impl Fetcher {
         Ok(Response { url, len })
     }
 
-    /// Closes the connection and forgets the host's address, at the end of an attempt: the next one may have another
-    /// network or another answer from DNS.
+    /// Closes the connection and forgets the host's address and what servers want to know, at the end of an attempt: the
+    /// next one may have another network or another answer from DNS.
     pub fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
         self.resolved = None;
+        self.logins.clear();
         self.connection.close(net);
     }
 
@@ -407,7 +413,7 @@ impl Fetcher {
         if url.scheme() == Scheme::Tftp {
             return self.read(net, request, transfer).map(|()| None);
         }
-        let mut head = self.ask(net, request, transfer.rest())?;
+        let mut head = self.ask_as_wanted(net, request, transfer.rest())?;
         *status = Some(head.status);
         let length = head.length();
         if request.method == Method::Head {
@@ -529,9 +535,10 @@ impl Fetcher {
         net: &mut Net<'_, N>,
         request: &Request<'_>,
         rest: Option<Rest<'_>>,
+        authorization: Option<&[u8]>,
     ) -> Result<Head, Reason> {
         let url = request.url;
-        let bytes = request.encode(rest);
+        let bytes = request.encode(rest, authorization);
         let answer = ANSWER_TIMEOUT.min(request.patience.unwrap_or(ANSWER_TIMEOUT));
         // What changes something on the server must not be sent twice.
         if self.connection.serves(net, url) && request.may_be_repeated() {

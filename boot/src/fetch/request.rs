@@ -1,4 +1,4 @@
-//! The head of an HTTP request (RFC 9112 §3), with Basic authentication (RFC 7617) and ranges (RFC 9110 §14).
+//! The head of an HTTP request (RFC 9112 §3), with forms, and ranges (RFC 9110 §14).
 
 use alloc::format;
 use alloc::string::String;
@@ -75,17 +75,14 @@ impl<'a> Request<'a> {
         matches!(self.method, Method::Get | Method::Head)
     }
 
-    /// Head and body. `Url` and `Head` let no control character through, so the lines are ours alone.
-    pub(super) fn encode(&self, rest: Option<Rest<'_>>) -> Vec<u8> {
+    /// Head and body; `authorization` is that field's value. `Url`, `Head` and `Login` let no control character through, so
+    /// the lines are ours alone.
+    pub(super) fn encode(&self, rest: Option<Rest<'_>>, authorization: Option<&[u8]>) -> Vec<u8> {
         let url = self.url;
         let port = match url.port() {
             80 => String::new(),
             port => format!(":{port}"),
         };
-        let authorization = url
-            .credentials()
-            .map(|credentials| format!("Authorization: Basic {}\r\n", base64(&credentials)))
-            .unwrap_or_default();
         let range = rest
             .map(|Rest { from, validator }| format!("Range: bytes={from}-\r\nIf-Range: {validator}\r\n"))
             .unwrap_or_default();
@@ -104,16 +101,20 @@ impl<'a> Request<'a> {
             more.push_str("Content-Length: 0\r\n");
         }
         // A server that compresses all the same is one that stores the file so: what it sends is the file.
-        format!(
+        let mut bytes = format!(
             "{} {} HTTP/1.1\r\nHost: {}{port}\r\nUser-Agent: Bramble/{}\r\nAccept: */*\r\n\
-             Accept-Encoding: identity\r\nConnection: keep-alive\r\n{authorization}{range}{more}\r\n{}",
+             Accept-Encoding: identity\r\nConnection: keep-alive\r\n",
             self.method,
             url.target(),
             url.host(),
             env!("CARGO_PKG_VERSION"),
-            self.form.unwrap_or_default(),
         )
-        .into_bytes()
+        .into_bytes();
+        if let Some(value) = authorization {
+            bytes.extend([b"Authorization: ", value, b"\r\n"].concat());
+        }
+        bytes.extend_from_slice(format!("{range}{more}\r\n{}", self.form.unwrap_or_default()).as_bytes());
+        bytes
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     fn text(request: &Request<'_>, rest: Option<Rest<'_>>) -> String {
-        String::from_utf8(request.encode(rest)).unwrap()
+        String::from_utf8(request.encode(rest, None)).unwrap()
     }
 
     #[test]
@@ -196,7 +197,9 @@ mod tests {
         let url = Url::parse("http://Aladdin:open%20sesame@h:8080/").unwrap();
         let text = text(&Request::get(&url), Some(rest));
         assert!(text.contains("\r\nHost: h:8080\r\n"));
-        assert!(text.contains("\r\nAuthorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"));
+        assert!(!text.contains("Authorization"), "nobody has asked");
+        let asked = Request::get(&url).encode(None, Some(b"Digest \xfc"));
+        assert!(asked.ends_with(b"\r\nAuthorization: Digest \xfc\r\n\r\n"));
         assert!(text.ends_with("\r\nRange: bytes=7-\r\nIf-Range: \"v\"\r\n\r\n"));
     }
 
