@@ -1,17 +1,48 @@
-//! A web server for the directory of a menu that is a local file, on a loopback port that only the gateway uses.
+//! A local directory as a boot server has it: what is found in it, and its web server, on a loopback port that only the
+//! gateway uses.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread;
+
+use smoltcp::wire::Ipv4Address;
+
+use crate::tftp;
 
 /// Bytes of a request's head.
 const LONGEST_HEAD: u64 = 16 * 1024;
 
-/// Serves `directory` until the process ends.
-pub(crate) fn serve(directory: &Path) -> io::Result<SocketAddr> {
-    let root = directory.canonicalize()?;
+/// What a directory is served by, and at which address. There is nobody behind the port of one that it is not served by.
+pub(crate) struct Site {
+    pub(crate) address: Ipv4Address,
+    pub(crate) web: Option<SocketAddr>,
+    pub(crate) tftp: Option<tftp::Server>,
+}
+
+/// Why there is no file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Absent,
+    /// It is out of the directory, or may not be read.
+    Refused,
+}
+
+impl Site {
+    /// Serves `directory` at `address`.
+    pub(crate) fn new(directory: &Path, address: Ipv4Address, web: bool, tftp: bool) -> io::Result<Self> {
+        let root = directory.canonicalize()?;
+        Ok(Self {
+            address,
+            web: web.then(|| serve(root.clone())).transpose()?,
+            tftp: tftp.then(|| tftp::Server::new(root)),
+        })
+    }
+}
+
+/// Serves `root` until the process ends.
+fn serve(root: PathBuf) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
@@ -44,12 +75,21 @@ fn answer(mut stream: &TcpStream, root: &Path) -> io::Result<()> {
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let mut words = first.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let file = match method {
-        "GET" | "HEAD" => found(root, target),
-        _ => None,
+    let path = target.split(['?', '#']).next().and_then(decoded);
+    let file = match (method, path) {
+        ("GET" | "HEAD", Some(path)) => found(root, &path),
+        _ => Err(Missing::Absent),
     };
-    let Some(mut file) = file else {
-        return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let mut file = match file {
+        Ok(file) => file,
+        Err(missing) => {
+            let status = match missing {
+                Missing::Absent => "404 Not Found",
+                Missing::Refused => "403 Forbidden",
+            };
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return stream.write_all(head.as_bytes());
+        }
     };
     let len = file.metadata()?.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n");
@@ -60,12 +100,29 @@ fn answer(mut stream: &TcpStream, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The file of that path, when it is in the directory.
-fn found(root: &Path, target: &str) -> Option<File> {
-    let path = target.split(['?', '#']).next()?;
-    let path = root.join(decoded(path)?.trim_start_matches('/'));
-    let path: PathBuf = path.canonicalize().ok()?;
-    (path.starts_with(root) && fs::metadata(&path).ok()?.is_file()).then(|| File::open(path).ok())?
+/// The file of that path below `root`, an absolute path without links in it. What a link leads to must be below it, too.
+pub(crate) fn found(root: &Path, path: &str) -> Result<File, Missing> {
+    let path = Path::new(path.trim_start_matches('/'));
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(Missing::Refused);
+    }
+    let missing = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Missing::Absent,
+        _ => Missing::Refused,
+    };
+    // Of what is behind a link that leads out, nothing is told: neither that it is there nor that it is not.
+    let nearest = path
+        .ancestors()
+        .find_map(|part| root.join(part).canonicalize().ok());
+    if !nearest.is_some_and(|nearest| nearest.starts_with(root)) {
+        return Err(Missing::Refused);
+    }
+    let path = root.join(path).canonicalize().map_err(missing)?;
+    // A pipe would never end, and a directory is no file.
+    match path.is_file() {
+        true => File::open(path).map_err(missing),
+        false => Err(Missing::Absent),
+    }
 }
 
 fn decoded(path: &str) -> Option<String> {
@@ -92,11 +149,19 @@ mod tests {
     fn names_survive_a_url_and_nothing_outside_is_found() {
         let name = "menu für alle.ipxe";
         assert_eq!(decoded(&encoded(name)).unwrap(), format!("/{name}"));
+        assert_eq!(decoded("/%zz"), None);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().unwrap();
-        assert!(found(&root, "/Cargo.toml?x").is_some());
-        assert!(found(&root, "/src/files.rs").is_some());
-        assert!(found(&root, "/../Cargo.toml").is_none());
-        assert!(found(&root, "/src").is_none());
-        assert!(found(&root, "/%zz").is_none());
+        for (path, missing) in [
+            ("/Cargo.toml", None),
+            ("src/files.rs", None),
+            ("//src/files.rs", None),
+            ("/src", Some(Missing::Absent)),
+            ("/src/nothing", Some(Missing::Absent)),
+            ("/Cargo.toml/x", Some(Missing::Absent)),
+            ("/../Cargo.toml", Some(Missing::Refused)),
+            ("/src/../../nothing", Some(Missing::Refused)),
+        ] {
+            assert_eq!(found(&root, path).err(), missing, "{path}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The other end of the virtual wire: a router in this process that turns the node's packets into ordinary sockets.
 //!
-//! It answers ARP for every address, is DHCP and name server itself, and passes on every TCP connection and every
-//! datagram: only when the real server has accepted does the node hear that it was accepted.
+//! It answers ARP for every address, is DHCP and name server itself, and the server of a local directory; it passes on every
+//! other TCP connection and datagram: only when the real server has accepted does the node hear that it was accepted.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,8 +18,10 @@ use smoltcp::wire::{EthernetAddress, IpCidr, Ipv4Address};
 
 use crate::dhcp::Lease;
 use crate::dns;
+use crate::files::Site;
 use crate::frames::{self, Datagram, Frame, GATEWAY_MAC, Place};
 use crate::outside::{self, Bell, Came, Connected, Connection, Port};
+use crate::tftp;
 
 /// Buffers of the gateway's end of a connection.
 const FROM_NODE: usize = 64 * 1024;
@@ -66,8 +68,8 @@ struct Question {
 pub(crate) struct Gateway {
     lease: Lease,
     node: EthernetAddress,
-    /// The local file server, which stands at the gateway's own address.
-    files: Option<SocketAddr>,
+    /// The local directory that is served.
+    site: Option<Site>,
     bell: Bell,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -82,7 +84,7 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// A router for the node `node`, to which it will give `lease`.
-    pub(crate) fn new(lease: Lease, node: EthernetAddress, files: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(lease: Lease, node: EthernetAddress, site: Option<Site>) -> Self {
         let mut wire = Wire::default();
         let mut config = Config::new(GATEWAY_MAC.into());
         config.random_seed = u64::from(std::process::id()) << 32 ^ 0x9e37_79b9_7f4a_7c15;
@@ -96,7 +98,7 @@ impl Gateway {
         Self {
             lease,
             node,
-            files,
+            site,
             bell: Bell::default(),
             interface,
             sockets: SocketSet::new(Vec::new()),
@@ -142,7 +144,20 @@ impl Gateway {
             Frame::Arp { target, reply } if target != self.lease.address.address() => {
                 self.to_node.push_back(reply);
             }
-            Frame::Udp(datagram) => self.datagram(datagram),
+            Frame::Udp(datagram) => {
+                let site = self.site.as_mut();
+                let site = site.filter(|site| site.address == datagram.to.0 && tftp::is_for(&datagram));
+                match site.map(|site| &mut site.tftp) {
+                    Some(Some(server)) => {
+                        let answer = server.hear(&datagram);
+                        self.to_node
+                            .extend(answer.map(|answer| frames::emit(self.node, &answer)));
+                    }
+                    // The stack answers that nobody listens.
+                    Some(None) => self.wire.inbox.push_back(frame),
+                    None => self.datagram(datagram),
+                }
+            }
             Frame::Syn(port, to) => self.connect((port, to), frame),
             Frame::Stack => self.wire.inbox.push_back(frame),
             // A ping would be answered by us, in the name of whoever was asked.
@@ -158,8 +173,12 @@ impl Gateway {
             None if self.flows.len() >= MOST_FLOWS => {}
             None => {
                 let (address, port) = key.1;
-                let place = match self.files {
-                    Some(files) if address == self.lease.server && port == 80 => files,
+                let place = match &self.site {
+                    Some(site) if address == site.address && port == 80 => match site.web {
+                        Some(web) => web,
+                        // Nobody listens: the stack answers with a reset.
+                        None => return self.wire.inbox.push_back(frame),
+                    },
                     _ => SocketAddr::from((address, port)),
                 };
                 let result = outside::connect(place, &self.bell);

@@ -13,6 +13,7 @@ mod gateway;
 mod node;
 mod options;
 mod outside;
+mod tftp;
 mod trace;
 
 use std::io::Write as _;

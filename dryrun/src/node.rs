@@ -142,7 +142,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         mac: options.mac,
         device_tree: Some(&tree),
     };
-    let gateway = Gateway::new(options.lease, options.mac, options.files);
+    let gateway = Gateway::new(options.lease, options.mac, options.site);
     let gateway = Rc::new(RefCell::new(gateway));
     let shared = Rc::new(Shared::new(options.choices));
     let clock = Rc::new(Clock::new(

@@ -1,6 +1,5 @@
 //! What the operator asks for.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,11 +10,14 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
 use crate::dhcp::Lease;
 use crate::dns;
-use crate::files;
+use crate::files::{self, Site};
 use crate::node::{MODELS, Model};
 
 pub(crate) const HELP: &str = "\
 bramble-dryrun URL-or-file   what would a node boot? Asks real servers, boots nothing
+bramble-dryrun --tree DIR    the same with a boot server's whole tree, which stands at the next server, and DHCP's answer
+    --filename NAME   DHCP's boot file, as --set filename=NAME
+    --serve PROTOCOL  serve the tree by http or by tftp only (default both)
     --board NAME      4b (default), 400, cm4, 3b, 3b+, 3a+, cm3, cm3+, zero2w
     --mac ADDRESS     the node's MAC address
     --serial HEX      its serial number
@@ -58,8 +60,8 @@ pub(crate) struct Options {
     pub(crate) lease: Lease,
     /// `bramble.url`, when DHCP was told to name another boot file.
     pub(crate) url: Option<String>,
-    /// The server of a local file's directory.
-    pub(crate) files: Option<SocketAddr>,
+    /// The tree, or a local file's directory.
+    pub(crate) site: Option<Site>,
     pub(crate) presets: Vec<(String, String)>,
     pub(crate) choices: Vec<String>,
     pub(crate) heads: bool,
@@ -76,12 +78,16 @@ struct Said {
     options: Vec<(u8, Vec<u8>)>,
 }
 
+/// What a source comes to.
+type Located = (Option<String>, Option<PathBuf>, Option<Ipv4Address>);
+
 impl Options {
     /// Reads the command line; none when only help was wanted.
     pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
         use lexopt::prelude::*;
         let mut model = &MODELS[0];
-        let (mut mac, mut serial, mut source) = (None, 0x1000_0000_0000_0001, None);
+        let (mut mac, mut serial) = (None, 0x1000_0000_0000_0001);
+        let (mut source, mut tree, mut serve) = (None, None, None);
         let mut address = Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24);
         let (mut memory, mut limit, mut patience, mut requests) = (944_usize, 300_u32, 3600_u32, 1000);
         let (mut heads, mut json) = (false, false);
@@ -114,6 +120,18 @@ impl Options {
                         presets.push((name.to_owned(), value.to_owned()));
                     }
                 }
+                Long("tree") => tree = Some(PathBuf::from(arguments.value()?)),
+                Long("filename") => {
+                    said.takes("filename", &arguments.value()?.string()?)?;
+                }
+                Long("serve") => {
+                    serve = Some(match &*arguments.value()?.string()? {
+                        "both" => (true, true),
+                        "http" => (true, false),
+                        "tftp" => (false, true),
+                        other => bail!("--serve: {other} is not http, tftp or both"),
+                    });
+                }
                 Long("choose") => choices.push(arguments.value()?.string()?),
                 Long("head") => heads = true,
                 Long("json") => json = true,
@@ -125,13 +143,27 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
-        let source = source.context("which URL or file?")?;
         ensure!((64..=4000).contains(&memory), "--memory: 64 to 4000 MiB");
+        ensure!(tree.is_some() || serve.is_none(), "--serve is for a --tree");
         let server = router(address);
-        let (url, files, host) = located(&source, server)?;
-        let next_server = said.next_server.unwrap_or(host.unwrap_or(server));
+        let (url, root, host) = match (&source, tree) {
+            (Some(source), None) => located(source, server)?,
+            (None, Some(tree)) => {
+                ensure!(tree.is_dir(), "--tree: {}: no such directory", tree.display());
+                (None, Some(tree), said.next_server)
+            }
+            (Some(_), Some(_)) => bail!("--tree needs no URL or file: DHCP names the boot file (--filename)"),
+            (None, None) => bail!("which URL, file or --tree?"),
+        };
+        let next_server = said.next_server.or(host).unwrap_or(server);
+        // A file's directory has no host: it stands at the router. So does a tree that DHCP names no server for.
+        let at = host.filter(|host| !host.is_unspecified()).unwrap_or(server);
+        let (web, tftp) = serve.unwrap_or((true, true));
+        let site = root.map(|root| {
+            Site::new(&root, at, web, tftp).with_context(|| format!("{}: serving it", root.display()))
+        });
         let named = said.options.iter().any(|(tag, _)| *tag == FILENAME);
-        if !named {
+        if let Some(url) = url.as_ref().filter(|_| !named) {
             said.options.push((FILENAME, url.clone().into_bytes()));
         }
         let mac = mac.unwrap_or_else(|| {
@@ -149,8 +181,8 @@ impl Options {
                 next_server,
                 options: said.options,
             },
-            url: named.then_some(url),
-            files,
+            url: url.filter(|_| named),
+            site: site.transpose()?,
             presets,
             choices,
             heads,
@@ -162,14 +194,14 @@ impl Options {
     }
 }
 
-/// The menu's URL; the server of a local file; the address of the host that a URL names.
-fn located(source: &str, server: Ipv4Address) -> Result<(String, Option<SocketAddr>, Option<Ipv4Address>)> {
+/// The menu's URL, which there always is; what is to be served, of a local file; the address of the host that a URL names.
+fn located(source: &str, server: Ipv4Address) -> Result<Located> {
     if source.contains("://") {
         let host = Url::parse(source).ok().and_then(|url| {
             let literal = url.host().parse().ok();
             literal.or_else(|| dns::addresses(url.host()).first().copied())
         });
-        return Ok((source.to_owned(), None, host));
+        return Ok((Some(source.to_owned()), None, host));
     }
     let path = Path::new(source);
     ensure!(path.exists(), "{source}: no such file, and a URL would have ://");
@@ -188,12 +220,8 @@ fn located(source: &str, server: Ipv4Address) -> Result<(String, Option<SocketAd
         bail!("{source}: moved while it was read");
     };
     let (root, below) = served(directory).with_context(|| format!("{source}: serving its directory"))?;
-    let files = files::serve(&root).with_context(|| format!("{source}: serving its directory"))?;
-    Ok((
-        format!("http://{server}{below}{}", files::encoded(name)),
-        Some(files),
-        None,
-    ))
+    let url = format!("http://{server}{below}{}", files::encoded(name));
+    Ok((Some(url), Some(root), None))
 }
 
 /// What is served of a tree whose menu is in `directory`, and where that is in it. Names in a menu are relative to what is
@@ -340,6 +368,41 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_stands_at_the_next_server_and_a_file_at_the_router() {
+        for (line, next, at, file) in [
+            ("--tree .", "10.0.2.2", "10.0.2.2", None),
+            (
+                "--tree . --filename a --filename b",
+                "10.0.2.2",
+                "10.0.2.2",
+                Some("b"),
+            ),
+            (
+                "--set next-server=192.0.2.1 --tree . --set filename=a",
+                "192.0.2.1",
+                "192.0.2.1",
+                Some("a"),
+            ),
+            ("--tree . --set next-server=0.0.0.0", "0.0.0.0", "10.0.2.2", None),
+            (
+                "Cargo.toml --set next-server=192.0.2.1",
+                "192.0.2.1",
+                "10.0.2.2",
+                Some("http://10.0.2.2/Cargo.toml"),
+            ),
+        ] {
+            let options = parsed(line).unwrap();
+            assert_eq!(options.url, None, "{line}");
+            let (site, lease) = (options.site.unwrap(), options.lease);
+            assert_eq!(lease.next_server.to_string(), next, "{line}");
+            assert_eq!(site.address.to_string(), at, "{line}");
+            assert!(site.web.is_some() && site.tftp.is_some(), "{line}");
+            let file = file.map(|file| (FILENAME, file.as_bytes().to_vec()));
+            assert_eq!(lease.options, Vec::from_iter(file), "{line}");
+        }
+    }
+
+    #[test]
     fn a_menu_of_a_tree_is_served_from_above_its_directory() {
         for (directory, root, below) in [
             ("tree", "tree", ""),
@@ -374,6 +437,12 @@ mod tests {
             ("http://h/ --set x", "not name=value"),
             ("no/such/file", "no such file"),
             ("http://h/ --memory 1", "64 to 4000"),
+            ("--tree no/such/tree", "no such directory"),
+            ("--tree Cargo.toml", "no such directory"),
+            ("--tree . http://h/", "--tree needs no URL"),
+            ("--tree . --serve nfs", "--serve: nfs is not"),
+            ("http://h/ --serve tftp", "--serve is for a --tree"),
+            ("--filename pxelinux.0", "which URL, file or --tree?"),
         ] {
             let error = parsed(line).err().expect(line);
             assert!(format!("{error:#}").contains(reason), "{line}: {error:#}");

@@ -67,7 +67,9 @@ fn directory(name: &str, files: &[(&str, &[u8])]) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&path).unwrap();
     for (file, bytes) in files {
-        std::fs::write(path.join(file), bytes).unwrap();
+        let file = path.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
     }
     path
 }
@@ -317,17 +319,18 @@ fn a_pxelinux_menu_is_walked_by_its_labels() {
 
 #[test]
 fn a_menu_in_pxelinux_cfg_has_its_files_above_it() {
-    let tree = directory(
+    let menus = directory(
         "installer",
-        &[("linux", &image(5000)), ("initrd.gz", &[0x1f, 0x8b, 8, 0])],
-    );
-    let menus = tree.join("pxelinux.cfg");
-    std::fs::create_dir_all(&menus).unwrap();
-    std::fs::write(
-        menus.join("default"),
-        "DEFAULT install\nPROMPT 0\nTIMEOUT 10\nLABEL install\n  KERNEL linux\n  INITRD initrd.gz\n  APPEND quiet\n",
+        &[
+            ("linux", &image(5000)),
+            ("initrd.gz", &[0x1f, 0x8b, 8, 0]),
+            (
+                "pxelinux.cfg/default",
+                b"DEFAULT install\nPROMPT 0\nTIMEOUT 10\nLABEL install\n  KERNEL linux\n  INITRD initrd.gz\n  APPEND quiet\n",
+            ),
+        ],
     )
-    .unwrap();
+    .join("pxelinux.cfg");
     let (code, trace) = trace(menus.join("default").to_str().unwrap(), &["--ip", "192.0.2.9/24"]);
     assert_eq!(code, 0, "{trace:?}");
     assert_eq!(
@@ -337,6 +340,200 @@ fn a_menu_in_pxelinux_cfg_has_its_files_above_it() {
     let boot = of(&trace, "boot")[0];
     assert_eq!(boot["kernel"], "http://192.0.2.2/linux");
     assert_eq!(boot["initrds"], json!(["http://192.0.2.2/initrd.gz"]));
+}
+
+/// A boot server's tree with an installer in it, and these files.
+fn tree(name: &str, more: &[(&str, &[u8])]) -> PathBuf {
+    let mut files: Vec<(&str, &[u8])> = vec![
+        ("pxelinux.0", b"a program for PCs"),
+        (
+            "pxelinux.cfg/default",
+            b"DEFAULT install\nINCLUDE debian-installer/arm64/boot-screens/txt.cfg\nPROMPT 0\nTIMEOUT 10\n",
+        ),
+        (
+            "debian-installer/arm64/boot-screens/txt.cfg",
+            b"LABEL install\n  KERNEL debian-installer/arm64/linux\n  \
+              APPEND initrd=debian-installer/arm64/initrd.gz --- quiet\n",
+        ),
+    ];
+    let kernel = image(200_000);
+    files.push(("debian-installer/arm64/linux", &kernel));
+    files.push(("debian-installer/arm64/initrd.gz", &[7; 70_000]));
+    files.extend(more);
+    directory(name, &files)
+}
+
+/// Rehearses a tree: the exit status and the trace.
+fn rehearse(tree: &std::path::Path, options: &[&str]) -> (i32, Vec<Value>) {
+    let tree = format!("--tree={}", tree.display());
+    trace(&tree, &[&["--ip", "192.0.2.9/24"], options].concat())
+}
+
+/// What was asked for: `METHOD URL STATUS` each.
+fn requests(trace: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let requests = of(trace, "request").into_iter();
+    let requests = requests.map(|r| format!("{} {} {}", text(&r["method"]), text(&r["url"]), r["status"]));
+    requests.collect()
+}
+
+#[test]
+fn a_tree_is_rehearsed_as_a_node_would_meet_it() {
+    let tree = tree("tree", &[]);
+    let decision = |root: &str| {
+        json!({
+            "event": "boot", "kernel": format!("{root}/debian-installer/arm64/linux"),
+            "initrds": [format!("{root}/debian-installer/arm64/initrd.gz")], "fdt": null,
+            "cmdline": "initrd=debian-installer/arm64/initrd.gz --- quiet"
+        })
+    };
+    let web = "http://192.0.2.2";
+    let (code, both) = rehearse(&tree, &["--filename", "pxelinux.0"]);
+    assert_eq!((code, both.last()), (0, Some(&decision(web))), "{both:?}");
+    assert_eq!(of(&both, "lease")[0]["filename"], "pxelinux.0");
+    let asked = requests(&both);
+    // The node's own search, name by name.
+    assert_eq!(asked[0], format!("GET {web}/autoexec.ipxe 404"));
+    assert!(
+        asked.contains(&format!("GET {web}/pxelinux.cfg/01-dc-a6-32-00-00-01 404")),
+        "{asked:?}"
+    );
+    assert!(
+        asked.contains(&format!("GET {web}/pxelinux.cfg/default 200")),
+        "{asked:?}"
+    );
+    // DHCP need not name a program whose directory is the root.
+    let (code, nameless) = rehearse(&tree, &[]);
+    assert_eq!((code, nameless.last()), (0, Some(&decision(web))), "{nameless:?}");
+    assert_eq!(of(&nameless, "lease")[0]["filename"], Value::Null);
+    assert_eq!(requests(&nameless), asked);
+    // It stands where DHCP says.
+    let (code, moved) = rehearse(
+        &tree,
+        &["--filename", "pxelinux.0", "--set", "next-server=198.51.100.7"],
+    );
+    assert_eq!(
+        (code, moved.last()),
+        (0, Some(&decision("http://198.51.100.7"))),
+        "{moved:?}"
+    );
+    // A site without a web server, and one without TFTP.
+    let (code, tftp) = rehearse(&tree, &["--filename", "pxelinux.0", "--serve", "tftp"]);
+    assert_eq!(
+        (code, tftp.last()),
+        (0, Some(&decision("tftp://192.0.2.2"))),
+        "{tftp:?}"
+    );
+    let refused = &of(&tftp, "request")[0];
+    assert_eq!(refused["error"], "192.0.2.2: connection refused");
+    assert_eq!(
+        requests(&tftp)
+            .iter()
+            .filter(|asked| asked.contains("http:"))
+            .count(),
+        1
+    );
+    let (code, http) = rehearse(&tree, &["--filename", "pxelinux.0", "--serve", "http"]);
+    assert_eq!((code, http.last()), (0, Some(&decision(web))), "{http:?}");
+    std::fs::write(
+        tree.join("tftp.ipxe"),
+        "#!ipxe\nchain tftp://${next-server}/pxelinux.cfg/default\n",
+    )
+    .unwrap();
+    let (code, http) = rehearse(&tree, &["--filename", "tftp.ipxe", "--serve", "http"]);
+    let refused = of(&http, "request")[1]["error"].as_str().unwrap();
+    assert!(
+        code == 1 && refused.contains("nobody listens on that port"),
+        "{http:?}"
+    );
+}
+
+#[test]
+fn what_dhcp_says_and_whose_node_it_is_decide_what_a_tree_boots() {
+    let menu =
+        |word: &str| format!("LABEL a\nKERNEL /debian-installer/arm64/linux\nAPPEND {word}\n").into_bytes();
+    let tree = tree(
+        "tree-nodes",
+        &[
+            ("pxelinux.cfg/01-b8-27-eb-00-00-07", &menu("seventh")),
+            ("lab/pxelinux.cfg/default", &menu("lab")),
+            ("menus/one", &menu("one")),
+            (
+                "boot.ipxe",
+                b"#!ipxe\nkernel debian-installer/arm64/linux ${root-path}\nboot\n",
+            ),
+        ],
+    );
+    for (options, words) in [
+        (
+            &["--filename", "pxelinux.0", "--mac", "b8:27:eb:00:00:07"][..],
+            "seventh",
+        ),
+        (
+            &["--filename", "lab/pxelinux.0", "--mac", "b8:27:eb:00:00:07"],
+            "lab",
+        ),
+        (&["--filename", "pxelinux.0", "--set", "209=menus/one"], "one"),
+        (&["--filename", "pxelinux.0", "--set", "210=/lab/"], "lab"),
+        (
+            &["--set", "filename=boot.ipxe", "--set", "root-path=nfs:/srv"],
+            "nfs:/srv",
+        ),
+    ] {
+        for serve in ["both", "tftp"] {
+            let (code, trace) = rehearse(&tree, &[options, &["--serve", serve]].concat());
+            let last = trace.last().unwrap();
+            assert_eq!(
+                (code, &last["cmdline"]),
+                (0, &json!(words)),
+                "{options:?} {serve}: {trace:?}"
+            );
+        }
+    }
+    let (code, wrong) = rehearse(&tree, &["--filename", "boot.ipxee.cfg"]);
+    assert!(
+        of(&wrong, "request")[0]["url"] == "http://192.0.2.2/boot.ipxee.cfg" && code == 0,
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn what_leads_out_of_a_tree_is_refused() {
+    let menu = b"LABEL a\nKERNEL /debian-installer/arm64/linux\n";
+    let secret = directory("secret", &[("menu", menu)]);
+    let tree = tree("tree-links", &[("inside", menu)]);
+    let link = |to: PathBuf, name: &str| {
+        let link = tree.join(name);
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(to, link).unwrap();
+    };
+    link(tree.join("inside"), "within.cfg");
+    link(secret.join("menu"), "outside.cfg");
+    // A node's own menu: nothing else boots in its stead.
+    link(secret.join("menu"), "pxelinux.cfg/01-b8-27-eb-00-00-07");
+    link(secret, "elsewhere");
+    for (serve, refusal) in [
+        ("http", "403 Forbidden"),
+        ("tftp", "access violation: out of the tree, or not to be read"),
+    ] {
+        let rehearse = |name: &str, mac: &str| {
+            let (code, trace) = rehearse(&tree, &["--filename", name, "--serve", serve, "--mac", mac]);
+            (code, trace.last().unwrap().clone())
+        };
+        let (seventh, other) = ("b8:27:eb:00:00:07", "b8:27:eb:00:00:08");
+        assert_eq!(rehearse("within.cfg", other).0, 0);
+        assert_eq!(rehearse("pxelinux.0", other).0, 0);
+        for (name, mac) in [
+            ("outside.cfg", other),
+            ("elsewhere/pxelinux.cfg/menu", other),
+            ("elsewhere/nothing.cfg", other),
+            ("pxelinux.0", seventh),
+        ] {
+            let (code, fail) = rehearse(name, mac);
+            let reason = fail["reason"].as_str().unwrap();
+            assert!(code == 1 && reason.contains(refusal), "{serve} {name}: {fail}");
+        }
+    }
 }
 
 #[test]
@@ -473,6 +670,7 @@ fn a_command_line_that_cannot_be_obeyed() {
         assert!(lines[0].starts_with("bramble-dryrun: "), "{lines:?}");
     }
     assert_eq!(run("no-such-file", &[]).0, 2);
+    assert_eq!(run("--tree", &["no-such-directory"]).0, 2);
 }
 
 /// The first block of code behind some words of a page of the user's guide.
