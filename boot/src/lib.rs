@@ -25,6 +25,7 @@ mod backoff;
 mod error;
 mod event;
 mod machine;
+mod mdns;
 mod memory;
 mod settings;
 mod terminal;

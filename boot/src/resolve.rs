@@ -1,4 +1,4 @@
-//! Host names to addresses: literal IPv4, or DNS over UDP through the lease's servers (RFC 1035).
+//! Host names to addresses: literal IPv4, mDNS for what ends in `.local`, or DNS over UDP through the lease's servers (RFC 1035).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,9 +11,10 @@ use smoltcp::socket::dns;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
 
+use crate::mdns;
 use crate::net::Net;
 
-/// How long all servers together may take.
+/// How long mDNS and all servers together may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a name has no address.
@@ -25,6 +26,8 @@ pub enum Error {
     NotFound(String),
     /// No server answered within 10 s.
     Timeout(String),
+    /// A name in `.local` that nobody answers to by mDNS, and no DNS server knows either.
+    Nobody(String),
 }
 
 impl fmt::Display for Error {
@@ -42,6 +45,11 @@ impl fmt::Display for Error {
                     TIMEOUT.secs()
                 )
             }
+            Self::Nobody(host) => write!(
+                f,
+                "cannot resolve {host}: no host on this network answered to it by mDNS within {} s, and no DNS server knows it",
+                mdns::PATIENCE
+            ),
         }
     }
 }
@@ -49,6 +57,8 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// The address of `host`, a name or a dotted address.
+///
+/// A name in `.local` is first asked of this link by mDNS. Silence is no answer, and many networks have such names in their DNS.
 ///
 /// A name without a dot is first looked up in the lease's domains, in their order. Every name is asked of every server in
 /// turn, each with an equal share of the 10 s that are left, because a server that fails says no more than one that does not
@@ -58,18 +68,28 @@ pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Addres
     if let Ok(address) = host.parse() {
         return Ok(address);
     }
-    if is_local(host) {
-        // A workstation that speaks mDNS finds it, and so does a dry run there: a person must know the difference.
+    let lease = net.lease();
+    let end = net.now() + TIMEOUT;
+    let local = is_local(host);
+    if local {
+        let Some(name) = mdns::Name::new(host) else {
+            return Err(Error::NotFound(host.into()));
+        };
+        if let Some(address) = mdns::ask(net, &name) {
+            return Ok(address);
+        }
+    }
+    if lease.dns.is_empty() {
+        let error = if local { Error::Nobody } else { Error::NoServer };
+        return Err(error(host.into()));
+    }
+    if local {
         warn!(
-            "resolve: {} is asked of DNS servers only, mDNS is not supported",
-            host
+            "resolve: nobody answered to {} by mDNS within {} s; asking the DNS servers",
+            host,
+            mdns::PATIENCE
         );
     }
-    let lease = net.lease();
-    if lease.dns.is_empty() {
-        return Err(Error::NoServer(host.into()));
-    }
-    let end = net.now() + TIMEOUT;
     let names = names(host, &lease.search);
     let mut servers = lease.dns;
     let mut answered = false;
@@ -91,11 +111,15 @@ pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Addres
             servers = answer;
         }
     }
-    let error = if answered { Error::NotFound } else { Error::Timeout };
+    let error = match (answered, local) {
+        (false, _) => Error::Timeout,
+        (true, true) => Error::Nobody,
+        (true, false) => Error::NotFound,
+    };
     Err(error(host.into()))
 }
 
-/// Whether a name belongs to mDNS (RFC 6762), although many networks have it in their DNS.
+/// Whether a name belongs to mDNS (RFC 6762 §3).
 fn is_local(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     name.rsplit_once('.')
@@ -136,7 +160,7 @@ fn ask<N: Device>(
 /// The first address that a host can have.
 fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
     addresses.iter().find_map(|address| match address {
-        IpAddress::Ipv4(a) if !(a.is_unspecified() || a.is_multicast() || a.is_broadcast()) => Some(*a),
+        IpAddress::Ipv4(address) if mdns::is_host(*address) => Some(*address),
         _ => None,
     })
 }

@@ -28,6 +28,8 @@ const FROM_NODE: usize = 64 * 1024;
 const TO_NODE: usize = 256 * 1024;
 /// Connections, and ports for datagrams, at a time.
 const MOST_FLOWS: usize = 64;
+/// Whom multicast DNS asks (RFC 6762): the gateway answers for all of the link, with what the host's resolver knows.
+const MDNS: Place = (Ipv4Address::new(224, 0, 0, 251), 5353);
 /// How long an answer to a datagram is waited for in real time.
 const DATAGRAM_PATIENCE: RealDuration = RealDuration::from_secs(3);
 /// Ethernet, like the board's.
@@ -205,7 +207,7 @@ impl Gateway {
                         .push_back(frames::emit(EthernetAddress::BROADCAST, &answer));
                 }
             }
-            53 if to.0 == server => {
+            _ if to == MDNS || to == (server, 53) => {
                 if let Some((name, _)) = dns::question(&payload)
                     && self.questions.len() < MOST_FLOWS
                 {
@@ -262,12 +264,18 @@ impl Gateway {
     /// Passes on what came in datagrams.
     fn answer(&mut self) {
         let mut answers = Vec::new();
+        let server = self.lease.server;
         self.questions
             .retain(|question| match question.answer.try_recv() {
                 Ok(addresses) => {
+                    let group = question.to == MDNS;
+                    // Nobody has a name that the resolver does not know: nobody of the group answers.
+                    if group && addresses.is_empty() {
+                        return false;
+                    }
                     let bytes = dns::question(&question.query).map_or(&[][..], |(_, bytes)| bytes);
                     answers.push(Datagram {
-                        from: question.to,
+                        from: if group { (server, MDNS.1) } else { question.to },
                         to: question.from,
                         payload: dns::answer(&question.query, bytes, &addresses),
                     });

@@ -616,6 +616,9 @@ fn servers_that_are_not_there() {
     let (code, nameless) = trace("http://no-such-host.invalid/menu.ipxe", &[]);
     let error = of(&nameless, "request")[0]["error"].as_str().unwrap();
     assert!(code == 1 && error.contains("no such name"), "{error}");
+    let (code, nobody) = trace("http://no-such-host.local/menu.ipxe", &[]);
+    let error = of(&nobody, "request")[0]["error"].as_str().unwrap();
+    assert!(code == 1 && error.contains("by mDNS within 5 s"), "{error}");
 }
 
 #[test]

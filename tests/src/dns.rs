@@ -65,12 +65,7 @@ impl Service for Dns {
             Answer::Silence => return Vec::new(),
             Answer::Code(code) => head(&mut reply, 0x8180 | u16::from(*code), 0, question),
             Answer::Truncated => head(&mut reply, 0x8380, 0, question),
-            Answer::A(addresses) => {
-                head(&mut reply, 0x8180, addresses.len() as u16, question);
-                for address in addresses {
-                    record(&mut reply, &[0xc0, 12], 1, &address.octets());
-                }
-            }
+            Answer::A(addresses) => reply = reply_with(&datagram.payload, 0x8180, question, addresses),
             Answer::Cname(alias, addresses) => {
                 head(&mut reply, 0x8180, 1 + addresses.len() as u16, question);
                 let alias = labels(alias);
@@ -94,6 +89,16 @@ impl Service for Dns {
             },
         )]
     }
+}
+
+/// The answer to `query` with these flags and addresses.
+pub(crate) fn reply_with(query: &[u8], flags: u16, question: &[u8], addresses: &[Ipv4Address]) -> Vec<u8> {
+    let mut reply = query[..2].to_vec();
+    head(&mut reply, flags, addresses.len() as u16, question);
+    for address in addresses {
+        record(&mut reply, &[0xc0, 12], 1, &address.octets());
+    }
+    reply
 }
 
 fn head(reply: &mut Vec<u8>, flags: u16, answers: u16, question: &[u8]) {
@@ -122,7 +127,7 @@ fn labels(name: &str) -> Vec<u8> {
 }
 
 /// The one question's name in lower case, and its bytes.
-fn parse_question(query: &[u8]) -> Option<(String, &[u8])> {
+pub(crate) fn parse_question(query: &[u8]) -> Option<(String, &[u8])> {
     let question = query.get(12..)?;
     let mut name: Vec<String> = Vec::new();
     let mut at = 0;

@@ -369,9 +369,10 @@ impl World {
     }
 }
 
+/// Whether a host takes a frame: its own, everybody's, or a group's, whose members it sorts out itself.
 fn is_for(mac: EthernetAddress, frame: &[u8]) -> bool {
     EthernetFrame::new_checked(frame)
-        .is_ok_and(|frame| frame.dst_addr() == mac || frame.dst_addr().is_broadcast())
+        .is_ok_and(|frame| frame.dst_addr() == mac || frame.dst_addr().is_multicast())
 }
 
 impl Clock for Lan {

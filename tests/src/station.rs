@@ -91,7 +91,9 @@ impl<S: Service> Host for Station<S> {
             self.pending.push((now, reply));
         }
         if let Some(datagram) = parse(frame)
-            && (datagram.destination.0 == self.address || datagram.destination.0.is_broadcast())
+            && (datagram.destination.0 == self.address
+                || datagram.destination.0.is_broadcast()
+                || datagram.destination.0.is_multicast())
         {
             let answers = self.service.borrow_mut().datagram(now, self.address, &datagram);
             self.pending.extend(

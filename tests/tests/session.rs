@@ -1,9 +1,13 @@
 //! Whole boots, from the first DHCPDISCOVER to a kernel in memory, over networks good and bad.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 use tests::{
-    Answer, Dhcp, Dns, Http, Link, MAC, Message, Overload, Proxy, Random, Reply, Site, lines, payload, site,
+    Answer, Dhcp, Dns, Frame, Http, Link, MAC, Mdns, Message, Overload, Proxy, Random, Reply, Site, Spoil,
+    lines, payload, site,
 };
 
 const DISCOVER: u8 = 1;
@@ -471,17 +475,102 @@ fn names_in_urls_are_resolved() {
     }
 }
 
-/// Many networks have such names in their DNS, so they are asked for; but who serves them by mDNS alone must know why not.
+/// A site whose boot file is at `boot.local`, with a responder for that.
+fn local_site(seed: u64, change: impl FnOnce(&mut Mdns)) -> (Site, Rc<RefCell<Mdns>>) {
+    let site = Site::new(seed);
+    let mut mdns = Mdns::new("boot.local", site::HTTP);
+    change(&mut mdns);
+    let mdns = site.lan.serve([192, 168, 7, 9], mdns);
+    site.dhcp.borrow_mut().file = "http://Boot.LOCAL/boot/menu".into();
+    (site, mdns)
+}
+
+/// Moments after the first, in milliseconds.
+fn pauses(mdns: &Mdns) -> Vec<u64> {
+    let since = |at: &Instant| (*at - mdns.asked[0]).total_millis();
+    mdns.asked.iter().map(since).collect()
+}
+
 #[test]
-fn a_name_in_local_is_asked_of_dns_with_a_warning() {
-    let mut site = Site::new(35);
-    let dns = Dns::new().name("boot.local", Answer::A(vec![site::HTTP.into()]));
-    site.lan.serve([192, 168, 7, 3], dns);
-    site.dhcp.borrow_mut().file = "http://boot.local/boot/menu".into();
+fn a_name_in_local_is_asked_of_the_link_and_of_no_dns_server() {
+    let (mut site, mdns) = local_site(35, |_| ());
+    let dns = site.lan.serve([192, 168, 7, 3], Dns::new());
     site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 3]));
     site.boots();
-    let warning = "resolve: boot.local is asked of DNS servers only, mDNS is not supported";
-    assert!(lines().iter().any(|line| line.text == warning));
+    assert!(dns.borrow().log.is_empty());
+    assert!(site.errors().is_empty(), "{:?}", site.errors());
+    let to_group = |frame: &Frame| frame.bytes.starts_with(&[1, 0, 0x5e, 0, 0, 251]);
+    let frames = site.lan.frames();
+    let asked: Vec<_> = frames.iter().filter(|frame| to_group(frame)).collect();
+    assert_eq!(asked.len(), mdns.borrow().asked.len());
+    // Behind the Ethernet header, at the ninth byte: the hops that are left.
+    assert!(asked.iter().all(|frame| frame.bytes[14 + 8] == 255));
+}
+
+/// All of them name an address where nobody is.
+#[test]
+fn an_answer_that_mdns_does_not_allow_is_dropped_and_the_next_is_waited_for() {
+    let bad: [Spoil; 6] = [
+        |datagram| datagram.payload[0] ^= 1,
+        |datagram| datagram.payload[13] = b'r',
+        |datagram| datagram.source.0 = Ipv4Address::new(10, 0, 0, 9),
+        |datagram| datagram.source.1 = 53,
+        |datagram| datagram.payload[3] = 3,
+        |datagram| datagram.payload.truncate(datagram.payload.len() - 1),
+    ];
+    let (mut site, mdns) = local_site(36, |mdns| mdns.bad = bad.to_vec());
+    site.boots();
+    assert!(site.errors().is_empty(), "{:?}", site.errors());
+    assert_eq!(mdns.borrow().asked.len(), 1);
+}
+
+#[test]
+fn the_link_is_asked_three_times() {
+    for (deaf, expected) in [(1, &[0, 1000][..]), (2, &[0, 1000, 3000])] {
+        let (mut site, mdns) = local_site(37, |mdns| mdns.deaf = deaf);
+        site.boots();
+        assert!(site.errors().is_empty(), "{:?}", site.errors());
+        assert_eq!(pauses(&mdns.borrow()), expected);
+    }
+    let (mut site, mdns) = local_site(37, |mdns| mdns.deaf = 3);
+    site.boot_attempts(1).expect_err("nobody answers");
+    assert_eq!(pauses(&mdns.borrow())[..3], [0, 1000, 3000]);
+    let error = "cannot resolve boot.local: no host on this network answered to it by mDNS within 5 s, and no DNS server \
+                 knows it";
+    assert!(
+        site.errors().iter().any(|line| line.text.contains(error)),
+        "{:?}",
+        site.errors()
+    );
+}
+
+/// Many networks have such names in their DNS.
+#[test]
+fn a_name_in_local_that_nobody_answers_to_is_asked_of_dns_with_a_warning() {
+    for (known, silent) in [(true, false), (false, false), (false, true)] {
+        let (mut site, mdns) = local_site(38, |mdns| mdns.deaf = u32::MAX);
+        let dns = match (known, silent) {
+            (true, _) => Dns::new().name("boot.local", Answer::A(vec![site::HTTP.into()])),
+            (_, true) => Dns::new().name("boot.local", Answer::Silence),
+            _ => Dns::new(),
+        };
+        site.lan.serve([192, 168, 7, 3], dns);
+        site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 3]));
+        if known {
+            site.boots();
+        } else {
+            let error = site.boot_attempts(1).expect_err("nobody knows it").to_string();
+            let wanted = if silent {
+                "no DNS server answered within 10 s"
+            } else {
+                "and no DNS server knows it"
+            };
+            assert!(error.contains(wanted), "{error}");
+        }
+        let warning = "resolve: nobody answered to boot.local by mDNS within 5 s; asking the DNS servers";
+        assert!(lines().iter().any(|line| line.text == warning));
+        assert_eq!(pauses(&mdns.borrow())[..3], [0, 1000, 3000]);
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Errno {
     pub fn of_resolve(error: &resolve::Error) -> Self {
         match error {
             resolve::Error::NoServer(_) => Self::NO_NAMESERVER,
-            resolve::Error::NotFound(_) => Self::NO_NAME,
+            resolve::Error::NotFound(_) | resolve::Error::Nobody(_) => Self::NO_NAME,
             resolve::Error::Timeout(_) => Self(0x4c11_6092),
         }
     }
