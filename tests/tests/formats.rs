@@ -299,6 +299,56 @@ fn what_fdtoverlay_refuses_is_left_out() {
 }
 
 #[test]
+fn a_fragment_for_what_a_later_one_adds_comes_out_as_if_it_stood_behind() {
+    let Some(bench) = Bench::new("fdtoverlay-later", &["dtc", "fdtoverlay"]) else {
+        return;
+    };
+    let base = bench.compile("base", BASE);
+    let turned =
+        "fragment@0 { target = <&camera>; __overlay__ { rotation = <180>; clocks = <&clk_osc>; }; };";
+    let camera = "fragment@1 { target = <&i2c1>; __overlay__ { camera: camera@1a { reg = <0x1a>; rotation = <0>; }; }; };";
+    let overlay = |name: &str, fragments: &[&str]| {
+        let fragments = fragments.concat();
+        bench.compile(name, &format!("/dts-v1/; /plugin/;\n/ {{ {fragments} }};"))
+    };
+    // What the Pi's own loader applies and libfdt refuses.
+    let before = overlay("overlay", &[turned, camera]);
+    assert!(
+        bench
+            .run("fdtoverlay -i base.dtb -o result.dtb overlay.dtb")
+            .is_err()
+    );
+    overlay("behind", &[camera, turned]);
+    bench
+        .run("fdtoverlay -i base.dtb -o result.dtb behind.dtb")
+        .unwrap();
+    let theirs = model(&bench.read("result.dtb"));
+    same(&ours(&base, &[&before]).root, &theirs.root, "");
+}
+
+#[test]
+fn an_overlay_with_as_much_in_it_as_the_largest_of_the_pis_is_applied() {
+    let Some(bench) = Bench::new("fdtoverlay-large", &["dtc", "fdtoverlay"]) else {
+        return;
+    };
+    let base = bench.compile("base", BASE);
+    let fragment = |n: usize| {
+        format!(
+            "fragment@{n} {{ target = <&i2c1>; __overlay__ {{ #address-cells = <1>; #size-cells = <0>;
+             x{n}: expander@{n:x} {{ compatible = \"semtech,sx1509q\"; reg = <{n}>; gpio-controller; #gpio-cells = <2>;
+             #interrupt-cells = <2>; interrupts = <25 2>; interrupt-parent = <&gpio>; status = \"okay\"; }}; }}; }};"
+        )
+    };
+    let fragments: String = (0..110).map(fragment).collect();
+    let overlay = bench.compile("overlay", &format!("/dts-v1/; /plugin/;\n/ {{ {fragments} }};"));
+    bench
+        .run("fdtoverlay -i base.dtb -o result.dtb overlay.dtb")
+        .unwrap();
+    let theirs = model(&bench.read("result.dtb"));
+    same(&ours(&base, &[&overlay]).root, &theirs.root, "");
+}
+
+#[test]
 fn a_label_on_a_fragment_leaves_the_phandle_that_others_know() {
     let Some(bench) = Bench::new("fdtoverlay-label", &["dtc"]) else {
         return;

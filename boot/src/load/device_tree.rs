@@ -4,10 +4,13 @@
 //! [`Tree::check`] proves in one pass, without recursion or heap, all that `dtoolkit` relies on. After that a walk
 //! takes time in proportion to the tree's size (2 MiB) times its depth (32), and a copy on the heap is bounded.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
 
 use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
 /// Linux maps this much for it.
@@ -220,6 +223,14 @@ impl<'a> Tree<'a> {
         strings(property(&self.fdt.root(), "compatible").unwrap_or_default())
     }
 
+    /// The tree to change, and the name of a node that has a twin beside it.
+    pub(super) fn unpacked(&self) -> (DeviceTree, Option<String>) {
+        let mut tree = DeviceTree::new();
+        tree.memory_reservations = self.fdt.memory_reservations().collect();
+        let twin = unpack(&mut tree.root, &self.fdt.root());
+        (tree, twin)
+    }
+
     /// The board's name: `/model`.
     pub fn model(&self) -> Option<&'a str> {
         self.text("/", "model")
@@ -312,6 +323,27 @@ impl<'a> Tree<'a> {
 
 /// The aliases that name the wired interface, the present one first.
 pub(super) const ETHERNET: [&str; 2] = ["ethernet0", "ethernet"];
+
+/// Adds to a node what is in another. Twins become one node, the values of the second in it, as `dtc` has it when a node is
+/// written twice. Returns the first one's name.
+pub(super) fn unpack(to: &mut DeviceTreeNode, from: &FdtNode<'_>) -> Option<String> {
+    for property in from.properties() {
+        to.add_property(DeviceTreeProperty::new_unchecked(
+            property.name(),
+            property.value(),
+        ));
+    }
+    let mut twin = None;
+    for child in from.children() {
+        let name = child.name();
+        if to.child_mut(name).is_some() {
+            twin = twin.or_else(|| Some(name.to_owned()));
+        }
+        let below = unpack(to.add_child_mut(DeviceTreeNode::new_unchecked(name)), &child);
+        twin = twin.or(below);
+    }
+    twin
+}
 
 /// A property's value as the one string that it holds.
 pub(super) fn text(value: &[u8]) -> Option<&str> {
@@ -509,7 +541,6 @@ fn aligned(offset: usize) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use dtoolkit::memreserve::MemoryReservation;
-    use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
     use dtoolkit::{ToPropertyValue, fdt::Fdt};
 
     use super::*;

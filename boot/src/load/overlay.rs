@@ -1,8 +1,9 @@
 //! Device tree overlays, as `dtc -@` writes them, onto a tree (Linux `overlay-notes.rst`; the behaviour is libfdt's).
 //!
 //! An overlay's own phandles move above the base's, `__fixups__` asks the base's `__symbols__` for nodes by label, each
-//! fragment's `__overlay__` is merged into its target, and the overlay's symbols join the base's. What only the Pi's own
-//! loader understands (`__overrides__`, `__dormant__`) is passed over: such an overlay has the parameters it ships with.
+//! fragment's `__overlay__` is merged into its target, and the overlay's symbols join the base's. One thing is as the Pi's
+//! own loader has it, and refused by libfdt: a target that only a later fragment of the overlay adds. What that loader alone
+//! understands (`__overrides__`, `__dormant__`) is passed over: such an overlay has the parameters it ships with.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -19,8 +20,8 @@ use super::visible;
 
 /// Overlays of one boot.
 pub const MAX_OVERLAYS: usize = 16;
-/// Bytes of heap that an overlay may take once it is unpacked. The largest of the Pi's take 100 KiB.
-pub const OVERLAY_HEAP_LIMIT: usize = 512 << 10;
+/// Bytes of heap that an overlay may take once it is unpacked. The largest of the Pi's, `sx150x`, takes 662 KB.
+pub const OVERLAY_HEAP_LIMIT: usize = 1 << 20;
 
 /// Bytes of a property with references in it: it is copied for each of them.
 const REFERENCES_LIMIT: usize = 8192;
@@ -29,6 +30,8 @@ const FIXUPS: &str = "__fixups__";
 const LOCAL_FIXUPS: &str = "__local_fixups__";
 const SYMBOLS: &str = "__symbols__";
 const OVERLAY: &str = "__overlay__";
+/// What a fragment's addition is called until a parameter wakes it, which only the Pi's own loader has.
+const DORMANT: &str = "__dormant__";
 const PHANDLES: [&str; 2] = ["phandle", "linux,phandle"];
 
 /// Why an overlay is not applied.
@@ -58,7 +61,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tree(why) => why.fmt(f),
-            Self::NoFragment => write!(f, "is no overlay: no fragment of it has a node {OVERLAY}"),
+            Self::NoFragment => write!(
+                f,
+                "is no overlay: no fragment of it has a node {OVERLAY} or {DORMANT}"
+            ),
             Self::Phandles => f.write_str("has phandles that do not fit into 32 bits"),
             Self::Reference(name) => write!(f, "is corrupt: no reference is where its list for {name} says"),
             Self::NoSymbols => write!(
@@ -88,6 +94,15 @@ pub struct Overlay<'a> {
 /// `base` with the overlays on it, in order. One that cannot be applied leaves no trace but a warning: a node that boots
 /// without it can be reached and mended.
 pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
+    merged_with(base, overlays, &|_| {})
+}
+
+/// The same with what `prepare` does to the base before.
+pub(super) fn merged_with(
+    base: &Tree<'_>,
+    overlays: &[Overlay<'_>],
+    prepare: &dyn Fn(&mut DeviceTreeNode),
+) -> DeviceTree {
     let mut wanted: Vec<&Overlay<'_>> = overlays.iter().take(MAX_OVERLAYS).collect();
     for left_out in overlays.iter().skip(MAX_OVERLAYS) {
         warn!(
@@ -95,17 +110,35 @@ pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
             left_out.name, MAX_OVERLAYS
         );
     }
+    let mut told = false;
     // An overlay may fail when half of it is merged: then all begins again without it, so at most 17 times.
     loop {
-        let mut tree = DeviceTree::from_fdt(&base.fdt());
+        let (mut tree, twin) = base.unpacked();
+        if let Some(twin) = twin.filter(|_| !told) {
+            told = true;
+            twins("the device tree", &twin);
+        }
+        prepare(&mut tree.root);
         let mut room = HEAP_LIMIT.saturating_sub(base.heap());
+        let mut effects = Vec::with_capacity(wanted.len());
         let failed = wanted.iter().enumerate().find_map(|(index, overlay)| {
-            let why = apply(&mut tree.root, overlay.bytes, &mut room).err()?;
-            Some((index, overlay.name, why))
+            match apply(&mut tree.root, overlay, &mut room) {
+                Ok(effect) => {
+                    effects.push(effect);
+                    None
+                }
+                Err(why) => Some((index, overlay.name, why)),
+            }
         });
         let Some((index, name, why)) = failed else {
-            for overlay in &wanted {
-                info!("load: overlay {} applied", overlay.name);
+            for (overlay, effect) in wanted.iter().zip(effects) {
+                match effect {
+                    Effect::Some => info!("load: overlay {} applied", overlay.name),
+                    Effect::None => warn!(
+                        "load: overlay {} changes nothing: all of it waits for parameters ({}), which it does not get here",
+                        overlay.name, DORMANT
+                    ),
+                }
             }
             return tree;
         };
@@ -114,11 +147,20 @@ pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
     }
 }
 
+/// What an overlay came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Something was merged.
+    Some,
+    /// All of it is dormant.
+    None,
+}
+
 /// Applies one overlay. `room` is the heap that the tree may still grow by. After an error the base is in between.
-fn apply(base: &mut DeviceTreeNode, bytes: &[u8], room: &mut usize) -> Result<(), Error> {
-    let tree = Tree::check_within(bytes, OVERLAY_HEAP_LIMIT).map_err(Error::Tree)?;
+fn apply(base: &mut DeviceTreeNode, overlay: &Overlay<'_>, room: &mut usize) -> Result<Effect, Error> {
+    let tree = Tree::check_within(overlay.bytes, OVERLAY_HEAP_LIMIT).map_err(Error::Tree)?;
     *room = room.checked_sub(tree.heap()).ok_or(Error::TooBig)?;
-    let mut overlay = DeviceTree::from_fdt(&tree.fdt()).root;
+    let mut overlay = unpacked(&tree, overlay.name);
     let local = overlay.remove_child(LOCAL_FIXUPS);
     let delta = max_phandle(base);
     move_phandles(&mut overlay, delta)?;
@@ -131,12 +173,10 @@ fn apply(base: &mut DeviceTreeNode, bytes: &[u8], room: &mut usize) -> Result<()
     if let Some(local) = &local {
         keep_phandles(base, &mut overlay, local)?;
     }
+    let folded = fold(base, &mut overlay)?;
     let symbols = overlay.remove_child(SYMBOLS);
     let mut targets: Vec<(&str, String)> = Vec::new();
-    for fragment in overlay.children() {
-        let Some(addition) = (*fragment).child(OVERLAY) else {
-            continue;
-        };
+    for (fragment, addition) in additions(&overlay) {
         let path = target(base, fragment).ok_or_else(|| Error::Target(visible(fragment.name())))?;
         let depth = path.split('/').filter(|name| !name.is_empty()).count();
         let node = find(base, &path).ok_or_else(|| Error::Target(visible(fragment.name())))?;
@@ -144,12 +184,89 @@ fn apply(base: &mut DeviceTreeNode, bytes: &[u8], room: &mut usize) -> Result<()
         targets.push((fragment.name(), path));
     }
     if targets.is_empty() {
-        return Err(Error::NoFragment);
+        let mut fragments = overlay.children();
+        return if fragments.any(|fragment| fragment.child(DORMANT).is_some()) {
+            Ok(Effect::None)
+        } else {
+            Err(Error::NoFragment)
+        };
+    }
+    // The last first: it may have taken in those before.
+    for (name, place) in folded.iter().rev() {
+        if let Some(path) = rebased(place, &targets) {
+            targets.push((name, path));
+        }
     }
     if let Some(symbols) = symbols {
         add_symbols(base, &symbols, &targets, room)?;
     }
-    Ok(())
+    Ok(Effect::Some)
+}
+
+/// Says that two nodes of one name side by side are taken for one, the values of the second in it.
+fn twins(whose: &str, name: &str) {
+    warn!(
+        "load: {} has two nodes {} side by side, which are taken for one",
+        whose,
+        visible(name)
+    );
+}
+
+/// An overlay's nodes. Of two fragments with one name the second gets another, so that each keeps its target.
+fn unpacked(tree: &Tree<'_>, whose: &str) -> DeviceTreeNode {
+    let fdt = tree.fdt();
+    let mut overlay = DeviceTreeNode::new_unchecked("");
+    for fragment in fdt.root().children() {
+        let mut name = fragment.name().to_owned();
+        if overlay.child_mut(&name).is_some() {
+            name = format!("{name}, number {}", overlay.children().count());
+        }
+        let mut node = DeviceTreeNode::new_unchecked(name);
+        if let Some(twin) = device_tree::unpack(&mut node, &fragment) {
+            twins(whose, &twin);
+        }
+        overlay.add_child(node);
+    }
+    overlay
+}
+
+/// Merges each fragment whose target is a node that a later fragment adds into that one, in order, as the Pi's loader does.
+/// Returns the names of those fragments, each with the place in the overlay where its addition went.
+fn fold(base: &DeviceTreeNode, overlay: &mut DeviceTreeNode) -> Result<Vec<(String, String)>, Error> {
+    let names: Vec<String> = additions(overlay)
+        .map(|(fragment, _)| fragment.name().to_owned())
+        .collect();
+    let mut folded = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let Some(place) = later_place(base, overlay, names.get(index..).unwrap_or_default()) else {
+            continue;
+        };
+        let addition = overlay
+            .child_mut(name)
+            .and_then(|fragment| fragment.remove_child(OVERLAY));
+        let (Some(addition), Some(node)) = (addition, find(overlay, &place)) else {
+            continue;
+        };
+        // The fragment and its addition are no levels of the result.
+        let depth = place.matches('/').count().saturating_sub(2);
+        merge(node, &addition, depth)?;
+        folded.push((name.clone(), place));
+    }
+    Ok(folded)
+}
+
+/// Where in a later fragment the node is that the first one of these is for, when the base has none of its phandle and no
+/// fragment before will have added it.
+fn later_place(base: &DeviceTreeNode, overlay: &DeviceTreeNode, names: &[String]) -> Option<String> {
+    let (name, later) = names.split_first()?;
+    let wanted = number(overlay.child(name)?.property("target")?.value())?;
+    later.iter().find_map(|name| {
+        let mut path = String::new();
+        let addition = overlay.child(name)?.child(OVERLAY)?;
+        let found = find_phandle(addition, wanted, &mut path);
+        let elsewhere = || find_phandle(base, wanted, &mut String::new());
+        (found && !elsewhere()).then(|| format!("/{name}/{OVERLAY}{path}"))
+    })
 }
 
 /// A node's phandle, when it has one.
@@ -283,29 +400,58 @@ fn find_phandle(node: &DeviceTreeNode, wanted: u32, path: &mut String) -> bool {
     })
 }
 
-/// Where the overlay gives a node of the base a phandle that has one already, because a label stands there, its
-/// references become that one: others in the base would lead nowhere with the new one.
+/// Where the overlay gives a node a phandle that has one already, because a label stands there, its references become that
+/// one: others would lead nowhere with the new one. The node may be the base's, or another fragment's.
 fn keep_phandles(
     base: &mut DeviceTreeNode,
     overlay: &mut DeviceTreeNode,
     local: &DeviceTreeNode,
 ) -> Result<(), Error> {
     let mut same: Vec<(u32, u32)> = Vec::new();
-    for fragment in overlay.children() {
-        // A target that is not there yet may come from a fragment before.
-        if let Some(addition) = (*fragment).child(OVERLAY)
-            && let Some(path) = target(base, fragment)
-            && let Some(node) = find(base, &path)
-        {
+    for (fragment, addition) in additions(overlay) {
+        let wanted = fragment
+            .property("target")
+            .and_then(|target| number(target.value()));
+        for (other, node) in additions(overlay).filter(|(other, _)| other.name() != fragment.name()) {
+            let mut path = String::new();
+            if wanted.is_some_and(|wanted| find_phandle(node, wanted, &mut path))
+                && let Some(node) = found(other, &format!("{OVERLAY}{path}"))
+            {
+                collect_same(node, addition, &mut same);
+            }
+        }
+    }
+    adopt(overlay, local, &same)?;
+    same.clear();
+    for (fragment, addition) in additions(overlay) {
+        if let Some(node) = target(base, fragment).and_then(|path| found(base, &path)) {
             collect_same(node, addition, &mut same);
         }
     }
+    adopt(overlay, local, &same)
+}
+
+/// The fragments that are awake, with what they add.
+fn additions(overlay: &DeviceTreeNode) -> impl Iterator<Item = (&DeviceTreeNode, &DeviceTreeNode)> {
+    overlay
+        .children()
+        .filter_map(|fragment| Some((fragment, fragment.child(OVERLAY)?)))
+}
+
+/// The node at a path whose unit addresses may be left out.
+fn found<'n>(root: &'n DeviceTreeNode, path: &str) -> Option<&'n DeviceTreeNode> {
+    let mut names = path.split('/').filter(|name| !name.is_empty());
+    names.try_fold(root, |node, name| node.child(name))
+}
+
+/// Makes each reference to the first of a pair one to the second.
+fn adopt(overlay: &mut DeviceTreeNode, local: &DeviceTreeNode, same: &[(u32, u32)]) -> Result<(), Error> {
     if same.is_empty() {
         return Ok(());
     }
     edit(overlay, local, &|phandle| {
         let kept = same.iter().find(|(own, _)| *own == phandle);
-        Some(kept.map_or(phandle, |(_, base)| *base))
+        Some(kept.map_or(phandle, |(_, kept)| *kept))
     })
 }
 
@@ -345,25 +491,28 @@ fn add_symbols(
     room: &mut usize,
 ) -> Result<(), Error> {
     for symbol in symbols.properties() {
-        let Some(path) = text(symbol.value()).and_then(|path| path.strip_prefix('/')) else {
+        let Some(path) = text(symbol.value()).and_then(|path| rebased(path, targets)) else {
             continue;
-        };
-        let (fragment, path) = path.split_once('/').unwrap_or((path, ""));
-        let (first, below) = path.split_once('/').unwrap_or((path, ""));
-        let target = targets.iter().find(|(name, _)| *name == fragment);
-        let Some((_, target)) = target.filter(|_| first == OVERLAY) else {
-            continue;
-        };
-        let target = target.trim_end_matches('/');
-        let path = match below {
-            "" if target.is_empty() => "/".to_string(),
-            "" => target.to_owned(),
-            below => format!("{target}/{below}"),
         };
         *room = room.checked_sub(path.len()).ok_or(Error::TooBig)?;
         set(child(base, SYMBOLS), Property::name(&symbol), path);
     }
     Ok(())
+}
+
+/// Where in the base a path of the overlay leads, once its fragment is merged into its target.
+fn rebased(path: &str, targets: &[(&str, String)]) -> Option<String> {
+    let path = path.strip_prefix('/')?;
+    let (fragment, path) = path.split_once('/').unwrap_or((path, ""));
+    let (first, below) = path.split_once('/').unwrap_or((path, ""));
+    let target = targets.iter().find(|(name, _)| *name == fragment);
+    let (_, target) = target.filter(|_| first == OVERLAY)?;
+    let target = target.trim_end_matches('/');
+    Some(match below {
+        "" if target.is_empty() => "/".to_string(),
+        "" => target.to_owned(),
+        below => format!("{target}/{below}"),
+    })
 }
 
 #[cfg(test)]
@@ -479,10 +628,14 @@ mod tests {
         tree
     }
 
+    fn named(bytes: &[u8]) -> Overlay<'_> {
+        Overlay { name: "x", bytes }
+    }
+
     fn applied(base: &DeviceTree, overlay: &DeviceTree) -> Result<DeviceTree, String> {
         let mut tree = base.clone();
         let mut room = HEAP_LIMIT;
-        apply(&mut tree.root, &overlay.to_dtb(), &mut room).map_err(|why| why.to_string())?;
+        apply(&mut tree.root, &named(&overlay.to_dtb()), &mut room).map_err(|why| why.to_string())?;
         Ok(tree)
     }
 
@@ -629,8 +782,129 @@ mod tests {
         );
         assert_eq!(
             line(&|_, overlay| *overlay = node("", &[], vec![node("fragment@0", &[], vec![])])),
-            "is no overlay: no fragment of it has a node __overlay__"
+            "is no overlay: no fragment of it has a node __overlay__ or __dormant__"
         );
+    }
+
+    /// An overlay of these nodes below the root.
+    fn of(children: Vec<DeviceTreeNode>) -> DeviceTree {
+        let mut tree = DeviceTree::new();
+        tree.root = node("", &[], children);
+        tree
+    }
+
+    /// A fragment that adds to the node of this phandle.
+    fn fragment(name: &str, target: u32, addition: DeviceTreeNode) -> DeviceTreeNode {
+        node(name, &[("target", &target)], vec![addition])
+    }
+
+    #[test]
+    fn a_target_that_a_later_fragment_adds_is_found_and_what_stands_before_wins() {
+        let local = |name: &str| node(name, &[("target", &0_u32)], vec![]);
+        let overlay = of(vec![
+            // Into a node of a node that the last one adds, then into that one, both before they are there.
+            fragment(
+                "fragment@0",
+                12,
+                node(OVERLAY, &[("phandle", &13_u32), ("turned", &180_u32)], vec![]),
+            ),
+            fragment(
+                "fragment@1",
+                11,
+                node(
+                    OVERLAY,
+                    &[("refers", &13_u32)],
+                    vec![node("lens", &[("phandle", &12_u32), ("turned", &0_u32)], vec![])],
+                ),
+            ),
+            node(
+                "fragment@2",
+                &[("target-path", &"/soc")],
+                vec![node(
+                    OVERLAY,
+                    &[],
+                    vec![node("camera@1a", &[("phandle", &11_u32)], vec![])],
+                )],
+            ),
+            fragment("fragment@3", 12, node(OVERLAY, &[("last", &1_u32)], vec![])),
+            node(
+                SYMBOLS,
+                &[
+                    ("lens", &"/fragment@1/__overlay__/lens"),
+                    ("same", &"/fragment@0/__overlay__"),
+                ],
+                vec![],
+            ),
+            node(
+                LOCAL_FIXUPS,
+                &[],
+                vec![
+                    local("fragment@0"),
+                    node(
+                        "fragment@1",
+                        &[("target", &0_u32)],
+                        vec![node(OVERLAY, &[("refers", &0_u32)], vec![])],
+                    ),
+                    local("fragment@3"),
+                ],
+            ),
+        ]);
+        let tree = applied(&base(), &overlay).unwrap();
+        let lens = "/soc/camera@1a/lens";
+        assert_eq!(value(&tree, lens, "turned"), 180_u32.to_be_bytes());
+        assert_eq!(value(&tree, lens, "last"), 1_u32.to_be_bytes());
+        // A label on the addition means the node that is there.
+        assert_eq!(
+            value(&tree, "/soc/camera@1a", "refers"),
+            value(&tree, lens, "phandle")
+        );
+        for label in ["lens", "same"] {
+            assert_eq!(value(&tree, "/__symbols__", label), b"/soc/camera@1a/lens\0");
+        }
+        // A fragment cannot be what makes its own target.
+        let own = node(OVERLAY, &[], vec![node("x", &[("phandle", &9_u32)], vec![])]);
+        let mut overlay = of(vec![fragment("fragment@0", 9, own)]);
+        let fixups = node(LOCAL_FIXUPS, &[], vec![local("fragment@0")]);
+        overlay.root.add_child(fixups);
+        assert_eq!(
+            applied(&base(), &overlay).unwrap_err(),
+            "has a target for fragment@0 that the device tree lacks"
+        );
+    }
+
+    #[test]
+    fn an_overlay_that_sleeps_changes_nothing_and_is_one() {
+        let asleep = of(vec![fragment("fragment@0", 3, node(DORMANT, &[], vec![]))]);
+        let mut tree = base();
+        let effect = apply(&mut tree.root, &named(&asleep.to_dtb()), &mut HEAP_LIMIT.clone());
+        assert_eq!((effect, tree), (Ok(Effect::None), base()));
+    }
+
+    #[test]
+    fn nodes_of_one_name_are_all_applied() {
+        // No tool writes them, but some edit.
+        let marked = |name: &str, target: &str, child: &str, mark: &str| {
+            let inner = |name: &str, mark: &str| node(name, &[("mark", &mark), (mark, &1_u32)], vec![]);
+            let addition = node(OVERLAY, &[], vec![inner(child, mark), inner("twin", "a")]);
+            node(name, &[("target-path", &target)], vec![addition])
+        };
+        let overlay = of(vec![
+            marked("fragment@0", "/soc", "x", "a"),
+            marked("fragment@1", "/chosen", "twiN", "b"),
+        ]);
+        let mut dtb = overlay.to_dtb();
+        for (from, to) in [("fragment@1", "fragment@0"), ("twiN", "twin")] {
+            let at = dtb.windows(from.len()).position(|bytes| bytes == from.as_bytes());
+            let at = at.unwrap();
+            dtb[at..at + from.len()].copy_from_slice(to.as_bytes());
+        }
+        let mut tree = base();
+        apply(&mut tree.root, &named(&dtb), &mut HEAP_LIMIT.clone()).unwrap();
+        assert_eq!(value(&tree, "/soc/x", "mark"), b"a\0");
+        // Both are in the one, and of each value the last.
+        assert_eq!(value(&tree, "/chosen/twin", "b"), 1_u32.to_be_bytes());
+        assert_eq!(value(&tree, "/chosen/twin", "mark"), b"a\0");
+        assert!(tree.find_node("/soc/twin").is_some());
     }
 
     #[test]
@@ -661,10 +935,17 @@ mod tests {
         let base = base().to_dtb();
         let mut room = 0;
         let mut tree = DeviceTree::from_fdt(&Tree::check(&base).unwrap().fdt());
-        assert_eq!(apply(&mut tree.root, &many, &mut room), Err(Error::TooBig));
-        let huge = (0..1000).map(|n| node(&format!("n{n}"), &[], vec![])).collect();
+        assert_eq!(
+            apply(&mut tree.root, &named(&many), &mut room),
+            Err(Error::TooBig)
+        );
+        let huge = (0..2000).map(|n| node(&format!("n{n}"), &[], vec![])).collect();
         assert!(matches!(
-            apply(&mut tree.root, &fragment(huge).to_dtb(), &mut HEAP_LIMIT.clone()),
+            apply(
+                &mut tree.root,
+                &named(&fragment(huge).to_dtb()),
+                &mut HEAP_LIMIT.clone()
+            ),
             Err(Error::Tree(device_tree::Error::TooComplex { .. }))
         ));
         let overlays = [Overlay {
