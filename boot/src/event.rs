@@ -63,7 +63,7 @@ pub struct Boot<'e> {
     pub kernel: &'e Url,
     /// Where the initial ramdisks came from, in order.
     pub initrds: Vec<&'e Url>,
-    /// The command line, the firmware's arguments not in it.
+    /// The command line that Linux gets.
     pub command_line: &'e str,
     /// Where the device tree came from; none for the firmware's.
     pub device_tree: Option<&'e Url>,

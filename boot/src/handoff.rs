@@ -1,5 +1,6 @@
 //! A kernel ready to run (arm64 boot protocol): a value that `kernel` consumes, because its jump does not return.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -15,4 +16,6 @@ pub struct Handoff {
     /// line of that memory may be dirty with scratch data (a failed attempt, compressed bytes): it must not be
     /// written back after the jump either, so the caches are to be emptied as a whole before they are turned off.
     pub written: Vec<Range<u64>>,
+    /// The command line in that device tree.
+    pub command_line: String,
 }

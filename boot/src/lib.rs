@@ -53,7 +53,7 @@ pub use ::log as log_text;
 pub use error::Error;
 pub use event::{Boot, Event, Exchange};
 pub use handoff::Handoff;
-pub use machine::{Board, Clock, Console, Entropy, Mac, Machine, Platform};
+pub use machine::{Board, Clock, Console, Entropy, Mac, Machine, Platform, Uart};
 pub use memory::Region;
 pub use session::run;
 pub use settings::Settings;

@@ -90,8 +90,19 @@ pub struct Board<'m> {
     pub serial: u64,
     /// The MAC address that identifies the node everywhere.
     pub mac: EthernetAddress,
+    /// The UART on GPIO 14 and 15; none when nothing is routed there.
+    pub uart: Option<Uart>,
     /// The flattened device tree that the firmware passed, at most 2 MiB; unchecked bytes.
     pub device_tree: Option<&'m [u8]>,
+}
+
+/// The UARTs that can be on GPIO 14 and 15, the pins 8 and 10 of the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uart {
+    /// The PL011, at 7e201000 on the bus.
+    Pl011,
+    /// The mini-UART, at 7e215040.
+    Mini,
 }
 
 #[cfg(test)]

@@ -247,7 +247,7 @@ fn boot<N: Device>(
     net.tell(&Event::Boot(&Boot {
         kernel: source(&payload.kernel),
         initrds: payload.initrds.iter().map(source).collect(),
-        command_line: &payload.command_line,
+        command_line: &handoff.command_line,
         device_tree: match &payload.device_tree {
             DeviceTree::Firmware => None,
             DeviceTree::Served(url) => Some(source(url)),

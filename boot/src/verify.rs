@@ -126,25 +126,23 @@ impl core::error::Error for Error {}
 pub fn verify(fetched: Fetched<'_>, expected: Expected) -> Result<Verified<'_>, Error> {
     let Fetched { url, room, len } = fetched;
     let verified = Verified { url, room, len };
+    check(&verified.url, verified.bytes(), expected)?;
+    Ok(verified)
+}
+
+/// The same for bytes that stay where they are.
+pub(crate) fn check(url: &Url, bytes: &[u8], expected: Expected) -> Result<(), Error> {
     if expected == Expected::File {
-        return Ok(verified);
+        return Ok(());
     }
-    match content(verified.bytes()) {
-        Content::Binary => Ok(verified),
-        Content::Nothing => Err(Error::Empty {
-            url: verified.url,
-            expected,
-        }),
-        Content::Html => Err(Error::Html {
-            url: verified.url,
-            expected,
-        }),
-        Content::Script => Err(Error::Script {
-            url: verified.url,
-            expected,
-        }),
+    let url = || url.clone();
+    match content(bytes) {
+        Content::Binary => Ok(()),
+        Content::Nothing => Err(Error::Empty { url: url(), expected }),
+        Content::Html => Err(Error::Html { url: url(), expected }),
+        Content::Script => Err(Error::Script { url: url(), expected }),
         Content::Text(excerpt) => Err(Error::Text {
-            url: verified.url,
+            url: url(),
             expected,
             excerpt,
         }),

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::Read as _;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
-use boot::{Board, Entropy, Machine, Region, Settings, menu, script};
+use boot::load::device_tree::Tree;
+use boot::load::place;
+use boot::{Board, Entropy, Machine, Region, Settings, Uart, menu, script};
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use smoltcp::wire::EthernetAddress;
 
@@ -17,6 +20,8 @@ use crate::trace::{Decision, Told};
 
 /// Free memory begins above page 0, as on the board.
 const BASE: u64 = 0x1000;
+/// What Bramble takes of the top of the first bank.
+const HOME: u64 = 16 << 20;
 
 /// A model: what `--board` calls it, its name, what its device tree calls it and its SoC, a revision code that was made,
 /// and the first half of its MAC addresses.
@@ -116,6 +121,25 @@ const fn model(
     }
 }
 
+impl Model {
+    /// The one with a revision code.
+    pub(crate) fn of(revision: u32) -> Option<&'static Self> {
+        let kind = |revision: u32| revision >> 4 & 0xff;
+        MODELS.iter().find(|model| kind(model.revision) == kind(revision))
+    }
+
+    /// The UART on the pins of the header: the console's in the board's own tree, else the one that the firmware puts there
+    /// when it is asked for one, which is not the one with Bluetooth.
+    fn uart(&self, stdout: Option<&str>) -> Uart {
+        match (stdout, self.key) {
+            (Some(path), _) if path.ends_with("serial@7e201000") => Uart::Pl011,
+            (Some(path), _) if path.ends_with("serial@7e215040") => Uart::Mini,
+            (_, "cm3" | "cm3+") => Uart::Pl011,
+            _ => Uart::Mini,
+        }
+    }
+}
+
 /// The system's random numbers.
 struct Random;
 
@@ -134,12 +158,22 @@ pub(crate) fn boot(options: Options, told: Sender<Told>) {
 }
 
 fn attempt(options: Options, told: &Sender<Told>) -> Decision {
-    let tree = device_tree(options.model, options.mac, options.serial, options.memory);
+    let (free, tree) = match options.dtb {
+        Some(tree) => (Tree::check(&tree).map_or(0..0, |tree| free_memory(&tree)), tree),
+        None => {
+            let memory = options.memory;
+            let tree = device_tree(options.model, options.mac, options.serial, memory);
+            (BASE..BASE.saturating_add(memory as u64), tree)
+        }
+    };
+    let checked = Tree::check(&tree).ok();
+    let revision = checked.as_ref().and_then(Tree::revision);
     let board = Board {
         model: options.model.name,
-        revision: options.model.revision,
+        revision: revision.unwrap_or(options.model.revision),
         serial: options.serial,
         mac: options.mac,
+        uart: Some(options.model.uart(checked.as_ref().and_then(Tree::stdout_path))),
         device_tree: Some(&tree),
     };
     let gateway = Gateway::new(options.lease, options.mac, options.site);
@@ -152,8 +186,9 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         told.clone(),
     ));
     // Untouched pages cost nothing.
-    let mut memory = vec![0; options.memory];
-    let Some(memory) = Region::new(BASE, &mut memory) else {
+    let len = usize::try_from(free.end.saturating_sub(free.start)).unwrap_or(0);
+    let mut memory = vec![0; len];
+    let Some(memory) = Region::new(free.start, &mut memory) else {
         return Decision::Fail {
             step: "memory",
             reason: "more memory than addresses".into(),
@@ -231,6 +266,16 @@ fn decision(error: &boot::Error) -> Decision {
     }
 }
 
+/// What a board with this tree has free: the largest piece of its first bank, as far as Bramble looks, without the first
+/// page, its own place at the top, and what the firmware reserves.
+fn free_memory(tree: &Tree<'_>) -> Range<u64> {
+    let bank = tree.memory().next().unwrap_or_default();
+    let end = bank.end.min(1 << 30);
+    let mut kept = vec![0..BASE, end.saturating_sub(HOME)..end];
+    kept.extend(tree.reservations());
+    place::payload_region(bank.start..end, &kept)
+}
+
 /// A device tree with what the firmware's always has; of the board's devices there is nothing in it.
 fn device_tree(model: &Model, mac: EthernetAddress, serial: u64, memory: usize) -> Vec<u8> {
     let mut tree = DeviceTree::new();
@@ -242,6 +287,12 @@ fn device_tree(model: &Model, mac: EthernetAddress, serial: u64, memory: usize) 
     tree.root.add_child(node("chosen"));
     let mut aliases = node("aliases");
     property(&mut aliases, "ethernet0", "/ethernet");
+    let uart = match model.uart(None) {
+        Uart::Pl011 => "serial@7e201000",
+        Uart::Mini => "serial@7e215040",
+    };
+    property(&mut aliases, "serial0", format!("/{uart}").as_str());
+    tree.root.add_child(node(uart));
     tree.root.add_child(aliases);
     let mut ram = node("memory@0");
     property(&mut ram, "device_type", "memory");

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use boot::load::device_tree::Tree;
 use boot::script::value::Type;
 use boot::url::Url;
 use smoltcp::time::Duration;
@@ -28,6 +29,7 @@ bramble-dryrun --tree DIR    the same with a boot server's whole tree, which sta
     --head            fetch only the beginning of kernels and ramdisks, and their sizes
     --json            one JSON object a line
     --memory MIB      the node's memory (default 944)
+    --dtb FILE        the node's device tree, as /sys/firmware/fdt has it: what it says is what the node knows
     --limit S         give up after S seconds (default 300)
     --patience S      give up when the node would still be waiting after S seconds (default 3600)
     --requests N      give up after N requests (default 1000)
@@ -57,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) mac: EthernetAddress,
     pub(crate) serial: u64,
     pub(crate) memory: usize,
+    /// The board's own device tree.
+    pub(crate) dtb: Option<Vec<u8>>,
     pub(crate) lease: Lease,
     /// `bramble.url`, when DHCP was told to name another boot file.
     pub(crate) url: Option<String>,
@@ -85,11 +89,10 @@ impl Options {
     /// Reads the command line; none when only help was wanted.
     pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
         use lexopt::prelude::*;
-        let mut model = &MODELS[0];
-        let (mut mac, mut serial) = (None, 0x1000_0000_0000_0001);
-        let (mut source, mut tree, mut serve) = (None, None, None);
+        let (mut model, mut mac, mut serial) = (None, None, None);
+        let (mut source, mut tree, mut serve, mut dtb) = (None, None, None, None);
         let mut address = Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24);
-        let (mut memory, mut limit, mut patience, mut requests) = (944_usize, 300_u32, 3600_u32, 1000);
+        let (mut memory, mut limit, mut patience, mut requests) = (None, 300_u32, 3600_u32, 1000);
         let (mut heads, mut json) = (false, false);
         let (mut choices, mut presets, mut said) = (Vec::new(), Vec::new(), Said::default());
         while let Some(argument) = arguments.next()? {
@@ -98,17 +101,18 @@ impl Options {
                 Long("board") => {
                     let name = arguments.value()?.string()?;
                     let names: Vec<&str> = MODELS.iter().map(|model| model.key).collect();
-                    model = MODELS
-                        .iter()
-                        .find(|model| model.key == name)
-                        .with_context(|| format!("--board: no board {name}, only {}", names.join(", ")))?;
+                    let known = MODELS.iter().find(|model| model.key == name);
+                    let unknown = || format!("--board: no board {name}, only {}", names.join(", "));
+                    model = Some(known.with_context(unknown)?);
                 }
                 Long("mac") => mac = Some(mac_address(&arguments.value()?.string()?)?),
                 Long("serial") => {
                     let text = arguments.value()?.string()?;
                     let digits = text.trim_start_matches("0x");
-                    serial = u64::from_str_radix(digits, 16)
-                        .with_context(|| format!("--serial: {text} is not a hexadecimal number"))?;
+                    let number = u64::from_str_radix(digits, 16);
+                    serial = Some(
+                        number.with_context(|| format!("--serial: {text} is not a hexadecimal number"))?,
+                    );
                 }
                 Long("ip") => address = cidr(&arguments.value()?.string()?)?,
                 Long("set") => {
@@ -135,7 +139,8 @@ impl Options {
                 Long("choose") => choices.push(arguments.value()?.string()?),
                 Long("head") => heads = true,
                 Long("json") => json = true,
-                Long("memory") => memory = arguments.value()?.parse().context("--memory")?,
+                Long("memory") => memory = Some(arguments.value()?.parse().context("--memory")?),
+                Long("dtb") => dtb = Some(arguments.value()?.string()?),
                 Long("limit") => limit = arguments.value()?.parse().context("--limit")?,
                 Long("patience") => patience = arguments.value()?.parse().context("--patience")?,
                 Long("requests") => requests = arguments.value()?.parse().context("--requests")?,
@@ -143,7 +148,23 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
+        let dtb = dtb
+            .map(|path: String| std::fs::read(&path).with_context(|| format!("--dtb: {path}")))
+            .transpose()?;
+        ensure!(
+            dtb.is_none() || memory.is_none(),
+            "--memory: the device tree (--dtb) says how much there is"
+        );
+        let memory: usize = memory.unwrap_or(944);
         ensure!((64..=4000).contains(&memory), "--memory: 64 to 4000 MiB");
+        let own = dtb.as_deref().map(Own::of).transpose()?;
+        let model = model
+            .or(own.as_ref().and_then(|own| own.model))
+            .unwrap_or(&MODELS[0]);
+        let serial = serial
+            .or(own.as_ref().and_then(|own| own.serial))
+            .unwrap_or(0x1000_0000_0000_0001);
+        let mac = mac.or(own.and_then(|own| own.mac));
         ensure!(tree.is_some() || serve.is_none(), "--serve is for a --tree");
         let server = router(address);
         let (url, root, host) = match (&source, tree) {
@@ -175,6 +196,7 @@ impl Options {
             mac,
             serial,
             memory: memory << 20,
+            dtb,
             lease: Lease {
                 address,
                 server,
@@ -191,6 +213,29 @@ impl Options {
             patience: Duration::from_secs(patience.into()),
             requests,
         }))
+    }
+}
+
+/// What a board's device tree says of it.
+struct Own {
+    model: Option<&'static Model>,
+    serial: Option<u64>,
+    mac: Option<EthernetAddress>,
+}
+
+impl Own {
+    fn of(bytes: &[u8]) -> Result<Self> {
+        let tree = match Tree::check(bytes) {
+            Ok(tree) => tree,
+            Err(why) => bail!("--dtb: {why}"),
+        };
+        ensure!(tree.memory().next().is_some(), "--dtb: names no memory");
+        let serial = tree.serial_number();
+        Ok(Self {
+            model: tree.revision().and_then(Model::of),
+            serial: serial.and_then(|serial| u64::from_str_radix(serial, 16).ok()),
+            mac: tree.mac().map(EthernetAddress),
+        })
     }
 }
 
@@ -443,6 +488,8 @@ mod tests {
             ("--tree . --serve nfs", "--serve: nfs is not"),
             ("http://h/ --serve tftp", "--serve is for a --tree"),
             ("--filename pxelinux.0", "which URL, file or --tree?"),
+            ("http://h/ --dtb no/such/file", "--dtb: no/such/file"),
+            ("http://h/ --dtb Cargo.toml", "--dtb: is not a device tree"),
         ] {
             let error = parsed(line).err().expect(line);
             assert!(format!("{error:#}").contains(reason), "{line}: {error:#}");

@@ -751,3 +751,98 @@ fn the_entries_for_trees_with_grub_menus_boot() {
         assert_eq!((&*kernel, &*initrds), (files[0], &[files[1].to_owned()][..]));
     }
 }
+
+/// A board's own device tree, as the firmware leaves it: of a Pi 3 with 448 MiB.
+fn own_tree(bootargs: &str, compatible: &[&str]) -> Vec<u8> {
+    use dtoolkit::ToPropertyValue;
+    use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+    fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
+        node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+    }
+    let child = |name: &str| DeviceTreeNode::new_unchecked(name);
+    let mut tree = DeviceTree::new();
+    for cells in ["#address-cells", "#size-cells"] {
+        set(&mut tree.root, cells, 1_u32);
+    }
+    set(&mut tree.root, "compatible", compatible);
+    set(&mut tree.root, "serial-number", "00000000cafe0003");
+    let mut system = child("system");
+    set(&mut system, "linux,revision", 0x00a0_2082_u32);
+    let mut chosen = child("chosen");
+    set(&mut chosen, "bootargs", bootargs);
+    set(&mut chosen, "stdout-path", "serial1:115200n8");
+    let mut aliases = child("aliases");
+    set(&mut aliases, "ethernet0", "/eth");
+    set(&mut aliases, "serial1", "/serial@7e215040");
+    let mut memory = child("memory@0");
+    set(&mut memory, "device_type", "memory");
+    set(&mut memory, "reg", [0_u32, 448 << 20]);
+    let mut eth = child("eth");
+    set(&mut eth, "local-mac-address", [0xb8_u8, 0x27, 0xeb, 7, 8, 9]);
+    for node in [system, chosen, aliases, memory, eth, child("serial@7e215040")] {
+        tree.root.add_child(node);
+    }
+    tree.to_dtb()
+}
+
+#[test]
+fn with_a_board_s_own_tree_the_desk_computes_what_the_board_does() {
+    let long = "a".repeat(2000);
+    let pi3 = ["raspberrypi,3-model-b", "brcm,bcm2837"];
+    let pi4 = ["raspberrypi,4-model-b", "brcm,bcm2711"];
+    let own = own_tree(
+        &format!("coherent_pool=1M video={} root=/dev/sda", "v".repeat(100)),
+        &pi3,
+    );
+    let menu = format!(
+        "DEFAULT short\nLABEL short\nLINUX k\nAPPEND console=serial0,115200 ${{serial#}} ${{ethaddr}}\n\
+         LABEL long\nLINUX k\nAPPEND {long}\nLABEL other\nLINUX k\nFDT other.dtb\nLABEL big\nLINUX k\nINITRD i\n"
+    );
+    let directory = directory(
+        "own",
+        &[
+            ("menu", menu.as_bytes()),
+            ("k", &image(5000)),
+            ("i", &vec![0; 500 << 20]),
+            ("own.dtb", &own),
+            ("other.dtb", &own_tree("", &pi4)),
+        ],
+    );
+    let dtb = directory.join("own.dtb");
+    let tried = |choice: &str| {
+        let file = directory.join("menu");
+        let options = ["--dtb", dtb.to_str().unwrap(), "--choose", choice, "--head"];
+        let (_, trace) = trace(file.to_str().unwrap(), &options);
+        let notes: Vec<String> = of(&trace, "note")
+            .iter()
+            .map(|note| note["text"].to_string())
+            .collect();
+        (trace.last().unwrap().clone(), notes.join("\n"))
+    };
+    let (boot, _) = tried("short");
+    let rest = format!(" coherent_pool=1M video={}", "v".repeat(100));
+    assert_eq!(
+        boot["cmdline"],
+        format!("console=ttyS1,115200 00000000cafe0003 b8:27:eb:07:08:09{rest}"),
+        "{boot}"
+    );
+    // The entry has the room, and what is left out is told.
+    let (boot, notes) = tried("long");
+    assert_eq!(boot["cmdline"], format!("{long} coherent_pool=1M"), "{boot}");
+    assert!(notes.contains("the firmware's video=vvv"), "{notes}");
+    let (boot, notes) = tried("other");
+    assert_eq!(boot["event"], "boot");
+    assert!(
+        notes.contains(
+            "is for raspberrypi,4-model-b or brcm,bcm2711, and this is raspberrypi,3-model-b or brcm,bcm2837"
+        ),
+        "{notes}"
+    );
+    // The memory is the board's.
+    let (fail, _) = tried("big");
+    assert_eq!(
+        (&fail["event"], &fail["step"]),
+        (&json!("fail"), &json!("fetch")),
+        "{fail}"
+    );
+}

@@ -61,7 +61,7 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
 
     let tree = device_tree.as_deref().and_then(readable_tree);
     let stdout = tree.as_ref().and_then(Tree::stdout_path);
-    let mut console = open_console(soc, emulated, stdout, &mut mailbox, clock);
+    let (mut console, kind) = open_console(soc, emulated, stdout, &mut mailbox, clock);
     let (version, level) = (env!("CARGO_PKG_VERSION"), cpu::exception_level());
     let (from, at) = (Address(loaded_at as u64), Address(home.range().start as u64));
     info!(
@@ -69,6 +69,7 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
         version, from, at, level
     );
     let (row, mut board) = describe(soc, &mut mailbox, device_tree.as_deref(), tree.as_ref());
+    board.uart = kind.uart();
 
     // An emulator may lack what every board has; touching it there would abort.
     // SAFETY: only asked for peripherals of this SoC, which are mapped, by registers that may be read at any time.
@@ -182,7 +183,7 @@ fn open_console(
     stdout: Option<&str>,
     mailbox: &mut Mailbox,
     clock: Clock,
-) -> Console {
+) -> (Console, Kind) {
     // SAFETY: the peripherals are mapped and `soc` is the SoC.
     let (tx, rx) = unsafe { uart::pin_functions(soc) };
     let kind = uart::routed(tx, rx, emulated, stdout);
@@ -195,7 +196,7 @@ fn open_console(
     let mut uart = unsafe { Uart::new(soc, kind, clock) };
     uart.set_up(hz);
     log::start(uart);
-    Console::new(uart)
+    (Console::new(uart), kind)
 }
 
 /// Says what the board is, and gathers what the boot wants to know of it.
@@ -263,6 +264,7 @@ fn describe<'m>(
             revision,
             serial,
             mac,
+            uart: None,
             device_tree,
         },
     )

@@ -24,6 +24,17 @@ pub(crate) enum Kind {
     Silent,
 }
 
+impl Kind {
+    /// The UART that Linux can be told of.
+    pub(crate) fn uart(self) -> Option<boot::Uart> {
+        match self {
+            Self::Pl011 => Some(boot::Uart::Pl011),
+            Self::Mini => Some(boot::Uart::Mini),
+            Self::Silent => None,
+        }
+    }
+}
+
 /// Which UART is the console. The pins decide. QEMU does not model them: there the device tree's stdout decides
 /// (`serial1` is the mini-UART), else the PL011.
 pub(crate) fn routed(tx: u32, rx: u32, emulated: bool, stdout: Option<&str>) -> Kind {

@@ -26,6 +26,8 @@ const BASE: u64 = 0x1000;
 pub struct Node {
     /// Free RAM; sparse, so a big one costs nothing until it is written.
     pub memory: Vec<u8>,
+    /// The UART on the header's pins.
+    pub uart: Option<boot::Uart>,
     /// What the firmware hands over.
     pub device_tree: Option<Vec<u8>>,
     /// Keys typed, each at a moment of virtual time.
@@ -52,6 +54,7 @@ impl Node {
     pub fn with_memory(bytes: usize) -> Self {
         Self {
             memory: vec![0; bytes],
+            uart: None,
             device_tree: Some(payload::device_tree()),
             keys: Vec::new(),
             screen: Rc::new(RefCell::new(Vec::new())),
@@ -72,6 +75,7 @@ impl Node {
             revision: 0x00a0_2082,
             serial: SERIAL,
             mac: MAC,
+            uart: self.uart,
             device_tree: self.device_tree.as_deref(),
         };
         let mut nic = lan.nic();

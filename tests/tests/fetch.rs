@@ -60,6 +60,7 @@ impl Site {
             revision: 0x00a0_2082,
             serial: SERIAL,
             mac: MAC,
+            uart: None,
             device_tree: None,
         };
         let mut nic = self.lan.nic();

@@ -284,7 +284,9 @@ impl World for Bench {
                 }
             }
             Event::Boot(boot) => {
-                let mut line = match boot.command_line {
+                // What the firmware of this board adds is in each.
+                let command_line = boot.command_line.trim_end_matches("coherent_pool=1M").trim_end();
+                let mut line = match command_line {
                     long if long.len() > 200 => format!("boot {} [{} bytes]", boot.kernel, long.len()),
                     short => format!("boot {} [{short}]", boot.kernel),
                 };
@@ -356,6 +358,7 @@ fn run(case: Case) -> Vec<String> {
         revision: 0x00c0_3130,
         serial: 0x1000_0000_e0ff_06da,
         mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
+        uart: None,
         device_tree: Some(&tree),
     };
     let script = Script {

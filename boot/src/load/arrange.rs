@@ -2,9 +2,10 @@
 //!
 //! What a script downloads in the usual order already lies so, and nothing moves. Otherwise three passes, each over
 //! memory that only it may touch, need no second copy: everything up to the end, blocks rotated into order, the kernel
-//! down to the start.
+//! down to the start. Where memory has an end that nothing may lie behind, everything moves down to that first.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::place::{BLOCK, PAGE};
 
@@ -43,18 +44,20 @@ pub fn aligned(base: u64, offset: usize, align: u64) -> usize {
     usize::try_from(next.saturating_sub(base)).unwrap_or(usize::MAX)
 }
 
-/// Moves the kernel to a 2 MiB boundary and the rest, each with its front, into one run of pages behind it. The padding
-/// of the rest is zero afterwards. `room` is what the kernel needs from its start, when that is known; else it gets all
+/// Moves the kernel to a 2 MiB boundary in `window` and the rest, each with its front, into one run of pages behind it, all
+/// of them inside that part of memory. The padding of the rest is zero afterwards. `room` is what the kernel needs from its start, when that is known; else it gets all
 /// there is. Returns false, with nothing in its place, when there is not enough memory.
 #[must_use]
 pub fn arrange(
     bytes: &mut [u8],
     base: u64,
+    window: &Range<usize>,
     kernel: &mut Piece,
     rest: &mut [Piece],
     room: Option<usize>,
 ) -> bool {
-    let done = lies_right(base, kernel, rest, room) || pack(bytes, base, kernel, rest).is_some();
+    let done =
+        lies_right(base, window, kernel, rest, room) || pack(bytes, base, window, kernel, rest).is_some();
     for piece in rest.iter().filter(|_| done) {
         let start = piece.at.saturating_sub(piece.front);
         let end = start.saturating_add(piece.block()).min(bytes.len());
@@ -67,10 +70,14 @@ pub fn arrange(
     done
 }
 
-fn lies_right(base: u64, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
+fn lies_right(base: u64, window: &Range<usize>, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
     let Some(room) = room.filter(|_| aligned(base, kernel.at, BLOCK) == kernel.at) else {
         return false;
     };
+    let end = rest.last().map_or(kernel.end(), Piece::end);
+    if kernel.at < window.start || end > window.end {
+        return false;
+    }
     let mut free = None;
     rest.iter().all(|piece| {
         let start = piece.at.checked_sub(piece.front);
@@ -83,7 +90,13 @@ fn lies_right(base: u64, kernel: &Piece, rest: &[Piece], room: Option<usize>) ->
     })
 }
 
-fn pack(bytes: &mut [u8], base: u64, kernel: &mut Piece, rest: &mut [Piece]) -> Option<()> {
+fn pack(
+    bytes: &mut [u8],
+    base: u64,
+    window: &Range<usize>,
+    kernel: &mut Piece,
+    rest: &mut [Piece],
+) -> Option<()> {
     let mut pieces: Vec<&mut Piece> = core::iter::once(&mut *kernel).chain(rest.iter_mut()).collect();
     // Indices by address; an insertion sort, because there are few.
     let mut order: Vec<usize> = Vec::with_capacity(pieces.len());
@@ -94,10 +107,12 @@ fn pack(bytes: &mut [u8], base: u64, kernel: &mut Piece, rest: &mut [Piece]) -> 
     }
     // The end of memory at a page boundary; the multiple at or behind the end may be behind it.
     let len = bytes.len();
-    let mut top = match aligned(base, len, PAGE) {
-        end if end == len => len,
-        end => end.checked_sub(PAGE as usize)?,
+    let last_page = |end: usize| match aligned(base, end, PAGE) {
+        page if page == end => Some(end),
+        page => page.checked_sub(PAGE as usize),
     };
+    let mut top = last_page(len)?;
+    let (packed_end, end) = (top, last_page(window.end.min(len))?);
     for (place, index) in order.iter().enumerate().rev() {
         let lower = place.checked_sub(1).and_then(|place| order.get(place));
         let floor = lower
@@ -131,7 +146,15 @@ fn pack(bytes: &mut [u8], base: u64, kernel: &mut Piece, rest: &mut [Piece]) -> 
         piece.at = start.checked_add(piece.front)?;
         start = start.checked_add(piece.block())?;
     }
-    let first = aligned(base, 0, BLOCK);
+    // Down to the end of the window.
+    let down = packed_end.checked_sub(end)?;
+    if down > 0 {
+        bytes.copy_within(top..packed_end, top.checked_sub(down)?);
+        for piece in core::iter::once(&mut *kernel).chain(rest.iter_mut()) {
+            piece.at = piece.at.checked_sub(down)?;
+        }
+    }
+    let first = aligned(base, window.start, BLOCK);
     if first > kernel.at {
         return None;
     }
@@ -163,10 +186,22 @@ mod tests {
 
     /// Arranges and proves what must hold; returns whether anything moved.
     fn check(len: usize, kernel: Piece, rest: &[Piece], room: Option<usize>) -> bool {
+        check_in(len, 0..len, kernel, rest, room)
+    }
+
+    fn check_in(
+        len: usize,
+        window: Range<usize>,
+        kernel: Piece,
+        rest: &[Piece],
+        room: Option<usize>,
+    ) -> bool {
         let before: Vec<Piece> = [&[kernel], rest].concat();
         let mut bytes = memory(len, &before);
         let (mut kernel, mut rest) = (kernel, rest.to_vec());
-        assert!(arrange(&mut bytes, BASE, &mut kernel, &mut rest, room));
+        assert!(arrange(&mut bytes, BASE, &window, &mut kernel, &mut rest, room));
+        assert!(kernel.at >= window.start && kernel.end() <= window.end);
+        assert!(rest.iter().all(|piece| piece.end() <= window.end));
         assert_eq!((BASE + kernel.at as u64) % BLOCK, 0);
         let mut free = None;
         for (index, piece) in [&[kernel], &*rest].concat().iter().enumerate() {
@@ -210,6 +245,21 @@ mod tests {
             "a packed kernel needs all the room"
         );
         assert!(!check(2 * block, kernel, &[], Some(block)));
+        // But not where something else must be.
+        assert!(check_in(
+            4 * block,
+            first + 1..4 * block,
+            kernel,
+            &[],
+            Some(block)
+        ));
+        assert!(check_in(
+            6 * block,
+            0..2 * block,
+            kernel,
+            &rest[..1],
+            Some(2 * block)
+        ));
     }
 
     #[test]
@@ -235,6 +285,10 @@ mod tests {
             }
             let kernel = pieces.remove(0);
             check(40 * PAGES + random(PAGES), kernel, &pieces, None);
+            // What is kept below and above is as far away as the files are long.
+            let start = random(20 * PAGES);
+            let end = start + 512 * PAGES + 30 * PAGES + random(PAGES);
+            check_in(1200 * PAGES, start..end, kernel, &pieces, None);
         }
     }
 
@@ -245,6 +299,7 @@ mod tests {
         assert!(!arrange(
             &mut bytes,
             0x20_0000,
+            &(0..4 * PAGES),
             &mut kernel,
             &mut [Piece {
                 at: PAGES,
@@ -255,13 +310,14 @@ mod tests {
         ));
         let mut kernel = piece(0, 10);
         assert!(
-            !arrange(&mut bytes, 0x20_1000, &mut kernel, &mut [], None),
+            !arrange(&mut bytes, 0x20_1000, &(0..4 * PAGES), &mut kernel, &mut [], None),
             "no boundary"
         );
         let mut kernel = piece(PAGES, 10);
         assert!(arrange(
             &mut bytes,
             0x20_0000,
+            &(0..4 * PAGES),
             &mut kernel,
             &mut [piece(0, 4096)],
             None

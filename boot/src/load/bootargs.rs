@@ -1,9 +1,11 @@
 //! The kernel's command line: the entry's, and what only the firmware can know (Linux `kernel-parameters.rst`).
 //!
-//! The policy: the entry's command line comes first and as it was written. Of the firmware's own, an argument is
-//! kept when the table below names it and the entry does not set it. All else of the firmware's (`root=`,
-//! `console=`, `init=`, `bramble.*` ...) describes the system on its SD card, not the one that boots.
+//! The policy: the entry's command line comes first and as it was written, but for the names of UARTs that only the Pi's
+//! firmware knows. Of the firmware's own, an argument is kept when the table below names it, the entry does not set it,
+//! and there is room for it. All else of the firmware's (`root=`, `console=`, `init=`, `bramble.*` ...) describes the system
+//! on its SD card, not the one that boots.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -26,7 +28,7 @@ const KEPT: &[&str] = &[
 /// Why there is no command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// Linux would cut it.
+    /// Linux would cut the entry's own.
     TooLong {
         /// Its length in bytes with the NUL.
         len: usize,
@@ -46,14 +48,42 @@ impl fmt::Display for Error {
     }
 }
 
-/// Merges the entry's command line with the firmware's by the policy above.
+/// Whether Linux could take the entry's command line.
+pub fn check(entry: &str) -> Result<(), Error> {
+    let len = entry.trim().len().saturating_add(1);
+    if entry.as_bytes().contains(&0) {
+        Err(Error::Nul)
+    } else if len > LIMIT {
+        Err(Error::TooLong { len })
+    } else {
+        Ok(())
+    }
+}
+
+/// Merges the entry's command line with the firmware's by the policy above. What has no room is left out with a warning.
 pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
+    check(entry)?;
     let set: Vec<&str> = arguments(entry).map(name).collect();
-    let mut kept = arguments(firmware)
+    let mut free = LIMIT.saturating_sub(entry.trim().len()).saturating_sub(1);
+    let mut kept = Vec::new();
+    for argument in arguments(firmware)
         .filter(|argument| is_kept(argument) && !set.iter().any(|s| same(s, name(argument))))
-        .peekable();
+    {
+        // A NUL would end the line for Linux.
+        let needed = argument.len().saturating_add(1);
+        if needed > free {
+            warn!(
+                "load: the firmware's {} has no room on the command line, of which Linux takes {} bytes; it is left out",
+                super::visible(argument),
+                LIMIT
+            );
+        } else if !argument.contains('\0') {
+            free = free.saturating_sub(needed);
+            kept.push(argument);
+        }
+    }
     let mut line = String::from(entry.trim());
-    if kept.peek().is_some() {
+    if !kept.is_empty() {
         // What follows a lone "--" belongs to init, not to the kernel.
         let (before, after): (Vec<&str>, Vec<&str>) = {
             let mut ended = false;
@@ -63,7 +93,7 @@ pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
             })
         };
         if after.is_empty() {
-            kept.for_each(|argument| push(&mut line, argument));
+            kept.iter().for_each(|argument| push(&mut line, argument));
         } else {
             line.clear();
             before
@@ -73,14 +103,59 @@ pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
                 .for_each(|argument| push(&mut line, argument));
         }
     }
-    let len = line.len().saturating_add(1);
-    if line.as_bytes().contains(&0) {
-        Err(Error::Nul)
-    } else if len > LIMIT {
-        Err(Error::TooLong { len })
-    } else {
-        Ok(line)
+    Ok(line)
+}
+
+/// The line with Linux's names in place of the firmware's for UARTs, in `console=serial0,115200` and its like. `port` knows
+/// them, and may not know one: then that argument stays.
+pub fn with_ports(line: &str, port: &mut dyn FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut ended = false;
+    let mut quoted = false;
+    let pieces = line.split_inclusive(|c: char| {
+        quoted ^= c == '"';
+        c.is_ascii_whitespace() && !quoted
+    });
+    for piece in pieces {
+        let argument = piece.trim_end();
+        ended = ended || argument == "--";
+        let rewritten = (!ended).then(|| rewritten(argument, port)).flatten();
+        match rewritten {
+            Some(rewritten) => {
+                out.push_str(&rewritten);
+                out.push_str(piece.strip_prefix(argument).unwrap_or_default());
+            }
+            None => out.push_str(piece),
+        }
     }
+    out
+}
+
+fn rewritten(argument: &str, port: &mut dyn FnMut(&str) -> Option<String>) -> Option<String> {
+    let (parameter, value) = argument.split_once('=')?;
+    if !matches!(parameter, "console" | "kgdboc") {
+        return None;
+    }
+    let (name, options) = value.split_once(',').map_or((value, None), |(n, o)| (n, Some(o)));
+    let digits = name.strip_prefix("serial")?;
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let name = port(name)?;
+    Some(match options {
+        Some(options) => format!("{parameter}={name},{options}"),
+        None => format!("{parameter}={name}"),
+    })
+}
+
+/// The value of the last argument of that name.
+pub fn value<'l>(line: &'l str, wanted: &str) -> Option<&'l str> {
+    arguments(line)
+        .take_while(|argument| *argument != "--")
+        .filter_map(|argument| argument.split_once('='))
+        .filter(|(name, _)| same(name, wanted))
+        .map(|(_, value)| value)
+        .last()
 }
 
 fn push(line: &mut String, argument: &str) {
@@ -183,5 +258,61 @@ mod tests {
             "command line has 2049 bytes; Linux takes 2048"
         );
         assert_eq!(merge("a\0b", ""), Err(Error::Nul));
+    }
+
+    #[test]
+    fn what_has_no_room_of_the_firmwares_is_left_out_and_the_entry_boots() {
+        let entry = "a".repeat(LIMIT - 1 - " video=x".len());
+        assert_eq!(
+            merge(&entry, "coherent_pool=1M video=x vc_mem.y=1").unwrap(),
+            format!("{entry} video=x")
+        );
+        let longer = format!("{entry}b");
+        assert_eq!(merge(&longer, "video=x").unwrap(), longer);
+        let entry = format!("{} -- x", "a".repeat(LIMIT - 6));
+        assert_eq!(merge(&entry, "video=x").unwrap(), entry);
+        // Linux would not look behind it.
+        assert_eq!(
+            merge("a", "video=x\0y coherent_pool=1M").unwrap(),
+            "a coherent_pool=1M"
+        );
+    }
+
+    #[test]
+    fn the_firmwares_names_for_uarts_become_linuxs() {
+        let mut port = |name: &str| match name {
+            "serial0" => Some("ttyS0".into()),
+            "serial1" => Some("ttyAMA1".into()),
+            _ => None,
+        };
+        assert_eq!(
+            with_ports(
+                " console=serial0,115200  console=tty1\tconsole=serial1 kgdboc=serial0,9600 console=serial2,115200",
+                &mut port
+            ),
+            " console=ttyS0,115200  console=tty1\tconsole=ttyAMA1 kgdboc=ttyS0,9600 console=serial2,115200"
+        );
+        for other in [
+            "console=serial",
+            "console=serialx,1",
+            "x=serial0",
+            "serial0",
+            "a=\"b console=serial0 c\"",
+            "quiet -- console=serial0",
+        ] {
+            assert_eq!(with_ports(other, &mut port), other);
+        }
+    }
+
+    #[test]
+    fn the_last_value_counts() {
+        assert_eq!(
+            value(
+                "8250.nr_uarts=1 a 8250.nr-uarts=4 -- 8250.nr_uarts=2",
+                "8250.nr_uarts"
+            ),
+            Some("4")
+        );
+        assert_eq!(value("8250.nr_uarts", "8250.nr_uarts"), None);
     }
 }

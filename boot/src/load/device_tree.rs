@@ -88,6 +88,11 @@ pub enum Error {
     Ranges,
     /// No node names any memory, so Linux would find none.
     NoMemory,
+    /// It reserves so much that what boots finds no place.
+    NoRoom {
+        /// The largest piece that it leaves, in bytes.
+        free: u64,
+    },
 }
 
 impl fmt::Display for Error {
@@ -106,6 +111,10 @@ impl fmt::Display for Error {
             Self::TooManyEntries => write!(f, "has more than {ENTRY_LIMIT} nodes and properties"),
             Self::Ranges => write!(f, "names more than {RANGE_LIMIT} ranges of memory"),
             Self::NoMemory => f.write_str("names no memory"),
+            Self::NoRoom { free } => write!(
+                f,
+                "reserves memory, and leaves no more than {free} bytes in one piece"
+            ),
         }
     }
 }
@@ -241,6 +250,12 @@ impl<'a> Tree<'a> {
         self.text("/", "serial-number")
     }
 
+    /// The board's revision code: `/system/linux,revision`.
+    pub fn revision(&self) -> Option<u32> {
+        let value = property(&self.fdt.find_node("/system")?, "linux,revision")?;
+        Some(u32::from_be_bytes(value.try_into().ok()?))
+    }
+
     /// The command line that the firmware composed of its own and of cmdline.txt: `/chosen/bootargs`.
     pub fn bootargs(&self) -> Option<&'a str> {
         self.text("/chosen", "bootargs")
@@ -304,21 +319,53 @@ impl<'a> Tree<'a> {
 
     /// The fixed ranges of `/reserved-memory`, without nodes that are disabled.
     pub fn reserved_memory(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
-        self.fdt
-            .find_node("/reserved-memory")
-            .into_iter()
-            .flat_map(|parent| {
-                let cells = Cells::of(&parent);
-                parent
-                    .children()
-                    .filter(|node| property(node, "status").is_none_or(|s| s == b"okay\0" || s == b"ok\0"))
-                    .flat_map(move |node| cells.ranges(property(&node, "reg").unwrap_or_default()))
+        self.reserved()
+            .flat_map(|(cells, node)| cells.ranges(property(&node, "reg").unwrap_or_default()))
+    }
+
+    /// What `/reserved-memory` wants a place for that Linux is to find.
+    pub fn wanted_memory(&self) -> impl Iterator<Item = Wanted<'a>> + use<'a> {
+        self.reserved()
+            .filter(|(_, node)| property(node, "reg").is_none())
+            .filter_map(|(cells, node)| {
+                let value = |name| property(&node, name).filter(|value| value.len() <= 8).map(number);
+                Some(Wanted {
+                    name: node.name(),
+                    size: value("size").filter(|size| *size != 0)?,
+                    align: value("alignment").unwrap_or_default(),
+                    within: property(&node, "alloc-ranges").map(|ranges| cells.ranges(ranges).collect()),
+                })
             })
+    }
+
+    /// The nodes of `/reserved-memory` that are not disabled, with what their cells mean.
+    fn reserved(&self) -> impl Iterator<Item = (Cells, FdtNode<'a>)> + use<'a> {
+        let parent = self.fdt.find_node("/reserved-memory");
+        parent.into_iter().flat_map(|parent| {
+            let cells = Cells::of(&parent);
+            parent
+                .children()
+                .filter(|node| property(node, "status").is_none_or(|s| s == b"okay\0" || s == b"ok\0"))
+                .map(move |node| (cells, node))
+        })
     }
 
     fn text(&self, path: &str, name: &str) -> Option<&'a str> {
         text(property(&self.fdt.find_node(path)?, name)?)
     }
+}
+
+/// Memory that Linux is to find a place for: `size` and `alloc-ranges` of a node in `/reserved-memory`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// The node's name.
+    pub name: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// What the place must be a multiple of; zero when it does not matter.
+    pub align: u64,
+    /// Where it may be; anywhere without.
+    pub within: Option<alloc::vec::Vec<Range<u64>>>,
 }
 
 /// The aliases that name the wired interface, the present one first.
@@ -753,6 +800,7 @@ pub(super) mod tests {
         let tree = Tree::check(&dtb).unwrap();
         assert_eq!(tree.model(), Some("Raspberry Pi 4 Model B Rev 1.4"));
         assert_eq!(tree.serial_number(), Some("10000000deadbeef"));
+        assert_eq!(tree.revision(), Some(0x00d0_3114));
         assert_eq!(tree.stdout_path(), Some("/soc/serial@7e215040"));
         assert_eq!((tree.mac(), tree.phy()), (Some(MAC), Some(1)));
         assert!(tree.bootargs().unwrap().starts_with("coherent_pool=1M "));

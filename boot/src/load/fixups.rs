@@ -22,7 +22,6 @@ pub(super) struct Boot<'a> {
     /// Physical addresses of the initrds, end exclusive.
     pub(super) initrd: Option<Range<u64>>,
     pub(super) seeds: &'a Seeds,
-    pub(super) board: &'a Board<'a>,
 }
 
 /// Where the CPUs that are not booted yet wait, and the addresses that release them.
@@ -38,12 +37,16 @@ enum When {
     Always,
 }
 
-/// What a tree from the server cannot know of this very board: which node, which properties (none means all).
-/// A node is named by its path, or by an alias and the path below it; unit addresses may be left out. The list is
-/// U-Boot's for the Pi, and what the firmware's documentation says it writes besides.
+/// The firmware's facts that win over what a served tree says: which node, which properties (none means all), when. They are
+/// what a file cannot know of this very board. A node is named by its path, or by an alias and the path below it; unit
+/// addresses may be left out. The list is U-Boot's for the Pi and what the firmware's documentation says it writes besides,
+/// but for one thing: how much memory is kept for cameras and displays (`linux,cma`) is no fact of the board, and the served
+/// tree keeps its own. Nothing in it wins over an overlay, whose author wanted the change. docs/src/payload.md has the list.
 const FROM_FIRMWARE: &[(&str, &[&str], When)] = &[
+    // Which board this is, and what the firmware has kept for itself.
     ("/", &["model", "serial-number", "memreserve"], When::Always),
     ("/system", &[], When::Always),
+    // What this start was: seeds, the directory, the EEPROM's version.
     (
         "/chosen",
         &[
@@ -58,37 +61,40 @@ const FROM_FIRMWARE: &[(&str, &[&str], When)] = &[
         When::Always,
     ),
     ("/chosen/bootloader", &[], When::Always),
+    // Each board's own addresses.
     ("ethernet0", &["local-mac-address"], When::Node),
-    ("ethernet0/mdio/ethernet-phy", &["reg"], When::SameLength),
     ("bluetooth", &["local-bd-address"], When::Node),
+    // The PHY's differs between the revisions of a board.
+    ("ethernet0/mdio/ethernet-phy", &["reg"], When::SameLength),
     // The windows that bus masters have into RAM differ between steppings of the BCM2711: wrong ones corrupt it.
     ("emmc2bus", &["dma-ranges"], When::SameLength),
     ("pcie0", &["dma-ranges"], When::SameLength),
-    ("/reserved-memory/linux,cma", &["size"], When::SameLength),
+    // Where the boot loader's settings and key lie in memory.
     ("blconfig", &["reg"], When::SameLength),
     ("blconfig", &["status"], When::Node),
     ("blpubkey", &["reg"], When::SameLength),
     ("blpubkey", &["status"], When::Node),
+    // The PL011's clock, which config.txt sets.
     ("/clocks/clk-uart", &["clock-frequency"], When::SameLength),
 ];
 
-/// The tree for Linux: `base` with `overlays` on it, as this `boot` and the board need it. `firmware` is the firmware's
-/// own tree when `base` is another one.
-pub(super) fn for_linux(
+/// The tree for Linux but for what only this boot can say: `base`, then the firmware's facts when `base` is another tree than
+/// the `firmware`'s, then the `overlays`.
+pub(super) fn prepared(
     base: &Tree<'_>,
     overlays: &[Overlay<'_>],
     firmware: Option<&Tree<'_>>,
-    boot: &Boot<'_>,
+    board: &Board<'_>,
 ) -> Result<Vec<u8>, Error> {
-    let mut tree = overlay::merged(base, overlays);
-    if let Some(firmware) = firmware {
-        for (node, properties, when) in FROM_FIRMWARE {
-            copy(&mut tree.root, firmware, node, properties, when);
+    let mut tree = overlay::merged_with(base, overlays, &|root| {
+        if let Some(firmware) = firmware {
+            for (node, properties, when) in FROM_FIRMWARE {
+                copy(root, firmware, node, properties, when);
+            }
+            copy_memory(root, firmware);
         }
-        copy_memory(&mut tree.root, firmware);
-    }
-    identify(&mut tree.root, boot.board);
-    choose(child(&mut tree.root, "chosen"), boot);
+    });
+    identify(&mut tree.root, board);
     // Linux reads the entries up to the first empty one.
     tree.memory_reservations.retain(|entry| entry.size() != 0);
     let kept = firmware.into_iter().flat_map(Tree::reservations);
@@ -97,6 +103,16 @@ pub(super) fn for_linux(
     if Tree::check(&dtb)?.memory().next().is_none() {
         return Err(Error::NoMemory);
     }
+    Ok(dtb)
+}
+
+/// The prepared tree with what this boot says, whatever anybody else wrote there.
+pub(super) fn finished(prepared: Vec<u8>, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
+    let (mut tree, _) = Tree::check(&prepared)?.unpacked();
+    drop(prepared);
+    choose(child(&mut tree.root, "chosen"), boot);
+    let dtb = tree.to_dtb();
+    Tree::check(&dtb)?;
     Ok(dtb)
 }
 
@@ -316,10 +332,20 @@ mod tests {
         revision: 0x00d0_3114,
         serial: 0x1000_0000_1234_5678,
         mac: EthernetAddress([2, 0, 0, 0, 0, 9]),
+        uart: None,
         device_tree: None,
     };
 
     fn fixed(base: &DeviceTree, firmware: Option<&DeviceTree>, seeds: &Seeds) -> Result<DeviceTree, Error> {
+        overlaid(base, firmware, seeds, &[])
+    }
+
+    fn overlaid(
+        base: &DeviceTree,
+        firmware: Option<&DeviceTree>,
+        seeds: &Seeds,
+        overlays: &[Overlay<'_>],
+    ) -> Result<DeviceTree, Error> {
         let base = base.to_dtb();
         let firmware = firmware.map(DeviceTree::to_dtb);
         let firmware = firmware.as_ref().map(|dtb| Tree::check(dtb).unwrap());
@@ -327,9 +353,9 @@ mod tests {
             command_line: "console=ttyS1 quiet",
             initrd: Some(0x80_0000..0x80_1234),
             seeds,
-            board: &BOARD,
         };
-        let dtb = for_linux(&Tree::check(&base).unwrap(), &[], firmware.as_ref(), &boot)?;
+        let prepared = prepared(&Tree::check(&base).unwrap(), overlays, firmware.as_ref(), &BOARD)?;
+        let dtb = finished(prepared, &boot)?;
         Ok(DeviceTree::from_fdt(&Tree::check(&dtb).unwrap().fdt()))
     }
 
@@ -395,9 +421,9 @@ mod tests {
             command_line: "",
             initrd: None,
             seeds: &Seeds::default(),
-            board: &BOARD,
         };
-        let dtb = for_linux(&Tree::check(&base).unwrap(), &[], None, &boot).unwrap();
+        let prepared = prepared(&Tree::check(&base).unwrap(), &[], None, &BOARD).unwrap();
+        let dtb = finished(prepared, &boot).unwrap();
         let tree = DeviceTree::from_fdt(&Tree::check(&dtb).unwrap().fdt());
         assert_eq!(value(&tree, "/chosen", "linux,initrd-start"), None);
         assert_eq!(value(&tree, "/chosen", "linux,initrd-end"), None);
@@ -430,7 +456,8 @@ mod tests {
         );
         assert_eq!(
             value(&tree, "/reserved-memory/linux,cma", "size").unwrap(),
-            0x1400_0000_u32.to_be_bytes()
+            0x200_0000_u32.to_be_bytes(),
+            "no fact of the board"
         );
         assert_eq!(string(&tree, "/reserved-memory/nvram", "status"), "okay\0");
         let dtb = tree.to_dtb();
@@ -441,6 +468,66 @@ mod tests {
             tree.reservations().collect::<Vec<_>>(),
             [0..0x1000, 0x3ef6_5ea4..0x3ef6_5f74]
         );
+    }
+
+    /// An overlay that sets these values, each a number, in nodes of the root's.
+    fn setting(values: &[(&str, &str, &[u32])]) -> Vec<u8> {
+        let fragments = values.iter().enumerate().map(|(index, (path, name, value))| {
+            let addition = node("__overlay__", &[(name, value)], vec![]);
+            node(
+                &format!("fragment@{index}"),
+                &[("target-path", path)],
+                vec![addition],
+            )
+        });
+        let mut tree = DeviceTree::new();
+        tree.root = node("", &[], fragments.collect());
+        tree.to_dtb()
+    }
+
+    #[test]
+    fn an_overlay_wins_over_the_firmware_and_the_firmwares_facts_over_the_served_tree() {
+        let cma = ("/reserved-memory/linux,cma", "size");
+        let size = |overlay: &[u8]| {
+            let overlay = Overlay {
+                name: "o",
+                bytes: overlay,
+            };
+            let tree = overlaid(&served(), Some(&firmware()), &Seeds::default(), &[overlay]).unwrap();
+            (value(&tree, cma.0, cma.1).unwrap(), tree)
+        };
+        // The served tree says 32 MiB, the firmware 320, the overlay 508.
+        let wanted = 508_u32 << 20;
+        assert_eq!(
+            size(&setting(&[(cma.0, cma.1, &[wanted])])).0,
+            wanted.to_be_bytes()
+        );
+        // What is no setting of the board is as the overlay has it, too; the rest stays the firmware's.
+        let windows = [0_u32, 0, 0, 0, 0x1000];
+        let (_, tree) = size(&setting(&[
+            ("/emmc2bus", "dma-ranges", &windows),
+            ("/", "memreserve", &[0, 0]),
+        ]));
+        let bytes: Vec<u8> = windows.iter().flat_map(|word| word.to_be_bytes()).collect();
+        assert_eq!(value(&tree, "/emmc2bus", "dma-ranges").unwrap(), bytes);
+        assert_eq!(value(&tree, "/", "memreserve").unwrap(), [0; 8]);
+        assert_eq!(string(&tree, "/", "model"), "Raspberry Pi 4 Model B Rev 1.4\0");
+        // What this boot says wins over all.
+        let (_, tree) = size(&setting(&[("/chosen", "bootargs", &[0x6100_0000])]));
+        assert_eq!(string(&tree, "/chosen", "bootargs"), "console=ttyS1 quiet\0");
+    }
+
+    #[test]
+    fn the_list_of_facts_is_in_the_documentation() {
+        let page = include_str!("../../../docs/src/payload.md");
+        for (name, properties, _) in FROM_FIRMWARE {
+            let properties = properties.iter().map(|property| format!("`{property}`"));
+            let line = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}`")))
+                .unwrap_or_else(|| panic!("no line for {name}"));
+            properties.for_each(|property| assert!(line.contains(&property), "{property}: {line}"));
+        }
     }
 
     #[test]
@@ -542,11 +629,10 @@ mod tests {
             command_line: "quiet",
             initrd: None,
             seeds: &Seeds::default(),
-            board: &BOARD,
         };
         let run = |base: &[u8], own: &[u8]| {
             if let (Ok(base), Ok(own)) = (Tree::check(base), Tree::check(own))
-                && let Ok(dtb) = for_linux(&base, &[], Some(&own), &boot)
+                && let Ok(dtb) = prepared(&base, &[], Some(&own), &BOARD).and_then(|dtb| finished(dtb, &boot))
             {
                 let tree = Tree::check(&dtb).unwrap();
                 assert_eq!(tree.bootargs(), Some("quiet"));

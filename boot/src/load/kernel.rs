@@ -13,7 +13,6 @@ use super::uimage::{self, Kind};
 use super::{Error, gzip, image, visible, zboot};
 use crate::Region;
 use crate::url::Url;
-use crate::verify::Verified;
 
 /// A kernel in its place.
 #[derive(Debug)]
@@ -26,6 +25,76 @@ pub(super) struct Kernel<'m> {
     pub(super) bundle: Option<Bundle<'m>>,
 }
 
+/// A FIT image at the end of memory.
+#[derive(Debug)]
+pub(super) struct Bundle<'m> {
+    file: Region<'m>,
+    contents: Contents,
+}
+
+impl Bundle<'_> {
+    /// Its initial ramdisk.
+    pub(super) fn ramdisk(&self) -> Option<&[u8]> {
+        self.contents.ramdisk.as_ref().map(|range| self.part(range))
+    }
+
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        self.file.bytes().get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// Looks into a kernel's file: what is in it when it is a FIT image, of that `configuration`, else of the one for the
+/// `board`.
+pub(super) fn open(
+    url: &Url,
+    file: &[u8],
+    configuration: Option<&str>,
+    board: Option<&Tree<'_>>,
+) -> Result<Option<Contents>, Error> {
+    if fit::is_fit(file) {
+        let contents = fit::open(file, configuration, board);
+        return contents.map(Some).map_err(|why| in_fit(url, why));
+    }
+    match configuration {
+        Some(name) => Err(Error::NoFit {
+            url: url.clone(),
+            configuration: visible(name),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// The device tree of a FIT image and the overlays for that, in order, those that are packed unpacked into `scratch`.
+pub(super) fn trees<'b>(
+    url: &Url,
+    file: &'b [u8],
+    contents: &Contents,
+    mut scratch: &'b mut [u8],
+) -> Result<Option<Trees<'b>>, Error> {
+    let Some(tree) = &contents.device_tree else {
+        return Ok(None);
+    };
+    let mut unpacked = |range: &Range<usize>| {
+        let bytes = file.get(range.clone()).unwrap_or_default();
+        if !gzip::is_gzip(bytes) {
+            return Ok(bytes);
+        }
+        let len = gzip::unpack(bytes, scratch)
+            .map_err(|why| in_fit(url, fit::Error::Gzip("a device tree", why)))?;
+        let (unpacked, rest) = core::mem::take(&mut scratch)
+            .split_at_mut_checked(len)
+            .unwrap_or_default();
+        scratch = rest;
+        Ok(&*unpacked)
+    };
+    let base = unpacked(tree)?;
+    let overlays = contents.overlays.iter().map(unpacked);
+    Ok(Some(Trees {
+        base,
+        overlays: overlays.collect::<Result<_, Error>>()?,
+    }))
+}
+
 /// The device tree of a FIT image, unpacked.
 #[derive(Debug)]
 pub(super) struct Trees<'b> {
@@ -34,75 +103,22 @@ pub(super) struct Trees<'b> {
     pub(super) overlays: Vec<&'b [u8]>,
 }
 
-/// A FIT image at the end of memory.
-#[derive(Debug)]
-pub(super) struct Bundle<'m> {
-    /// Where it came from.
-    pub(super) url: Url,
-    file: Region<'m>,
-    contents: Contents,
-}
-
-impl Bundle<'_> {
-    /// Its device tree and the overlays for that, in order, those that are packed unpacked into `scratch`.
-    pub(super) fn device_tree<'b>(&'b self, mut scratch: &'b mut [u8]) -> Result<Option<Trees<'b>>, Error> {
-        let Some(tree) = &self.contents.device_tree else {
-            return Ok(None);
-        };
-        let mut unpacked = |range: &Range<usize>| {
-            let bytes = self.part(range);
-            if !gzip::is_gzip(bytes) {
-                return Ok(bytes);
-            }
-            let len = gzip::unpack(bytes, scratch).map_err(|why| self.packed("a device tree", why))?;
-            let (unpacked, rest) = core::mem::take(&mut scratch)
-                .split_at_mut_checked(len)
-                .unwrap_or_default();
-            scratch = rest;
-            Ok(&*unpacked)
-        };
-        let base = unpacked(tree)?;
-        let overlays = self.contents.overlays.iter().map(unpacked);
-        Ok(Some(Trees {
-            base,
-            overlays: overlays.collect::<Result<_, Error>>()?,
-        }))
-    }
-
-    /// Its initial ramdisk.
-    pub(super) fn ramdisk(&self) -> Option<&[u8]> {
-        self.contents.ramdisk.as_ref().map(|range| self.part(range))
-    }
-
-    fn packed(&self, part: &'static str, why: gzip::Error) -> Error {
-        Error::Fit {
-            url: self.url.clone(),
-            why: Box::new(fit::Error::Gzip(part, why)),
-        }
-    }
-
-    fn part(&self, range: &Range<usize>) -> &[u8] {
-        self.file.bytes().get(range.clone()).unwrap_or_default()
+fn in_fit(url: &Url, why: fit::Error) -> Error {
+    Error::Fit {
+        url: url.clone(),
+        why: Box::new(why),
     }
 }
 
-/// Makes a kernel's file at a 2 MiB boundary ready to run there. Of a FIT image it takes that `configuration`, else the
-/// the one
-/// for the `board`.
-pub(super) fn place<'m>(
-    file: Verified<'m>,
-    configuration: Option<&str>,
-    board: Option<&Tree<'_>>,
-) -> Result<Kernel<'m>, Error> {
-    let (url, mut room, len) = file.into_parts();
-    if fit::is_fit(room.bytes()) {
-        return place_fit(url, room, len, configuration, board);
-    }
-    if let Some(name) = configuration {
-        return Err(Error::NoFit {
-            url,
-            configuration: visible(name),
-        });
+/// Makes a kernel's file of `len` bytes at a 2 MiB boundary ready to run there. `contents` are those of a FIT image.
+pub(super) fn place(
+    url: Url,
+    mut room: Region<'_>,
+    len: usize,
+    contents: Option<Contents>,
+) -> Result<Kernel<'_>, Error> {
+    if let Some(contents) = contents {
+        return place_fit(url, room, len, contents);
     }
     let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel).map_err(|why| Error::Uimage {
         kind: Kind::Kernel,
@@ -129,18 +145,7 @@ pub(super) fn place<'m>(
     })
 }
 
-fn place_fit<'m>(
-    url: Url,
-    mut room: Region<'m>,
-    len: usize,
-    configuration: Option<&str>,
-    board: Option<&Tree<'_>>,
-) -> Result<Kernel<'m>, Error> {
-    let file = room.bytes().get(..len).unwrap_or_default();
-    let contents = fit::open(file, configuration, board).map_err(|why| Error::Fit {
-        url: url.clone(),
-        why: Box::new(why),
-    })?;
+fn place_fit(url: Url, mut room: Region<'_>, len: usize, contents: Contents) -> Result<Kernel<'_>, Error> {
     let at = room.len().saturating_sub(len);
     room.bytes_mut().copy_within(..len, at);
     let too_big = |needed: usize, free: usize| Error::KernelTooBig {
@@ -149,11 +154,7 @@ fn place_fit<'m>(
         free: free as u64,
     };
     let (mut room, file) = room.split_at(at).ok_or_else(|| too_big(len, at))?;
-    let bundle = Bundle {
-        url: url.clone(),
-        file,
-        contents,
-    };
+    let bundle = Bundle { file, contents };
     let mut kernel = bundle.part(&bundle.contents.kernel);
     if zboot::is_zboot(kernel) {
         let contents = zboot::contents(kernel).map_err(|why| Error::Zboot {
@@ -163,7 +164,8 @@ fn place_fit<'m>(
         kernel = kernel.get(contents).unwrap_or_default();
     }
     let len = if gzip::is_gzip(kernel) {
-        gzip::unpack(kernel, room.bytes_mut()).map_err(|why| bundle.packed("the kernel", why))?
+        gzip::unpack(kernel, room.bytes_mut())
+            .map_err(|why| in_fit(&url, fit::Error::Gzip("the kernel", why)))?
     } else {
         room.bytes_mut()
             .get_mut(..kernel.len())

@@ -1,7 +1,9 @@
 //! Kernel, initrds and device tree to where they will run: [`Fetched`] → [`Verified`] → placed → [`Handoff`].
 //!
-//! Every download goes straight to its place. The one that moves is a compressed kernel or a FIT image: its bytes go to
-//! the end of memory, once, and are unpacked from there to where the kernel runs.
+//! Device trees and overlays come first, because they say where nothing else may lie; they wait at the end of memory. Every
+//! other download goes straight to its place. What moves is a compressed kernel or a FIT image, whose bytes go to the end
+//! of memory, once, and are unpacked from there to where the kernel runs; and a kernel, once, when a tree reserves memory
+//! where it came to lie.
 
 pub mod arrange;
 pub mod bootargs;
@@ -13,14 +15,16 @@ pub mod image;
 pub mod overlay;
 pub mod pe;
 pub mod place;
+pub mod plan;
 pub mod uimage;
 pub mod zboot;
 
 mod fixups;
 mod kernel;
+mod uart;
 
 use alloc::boxed::Box;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,8 +37,9 @@ use crate::verify::{Expected, Fetched, Verified, verify};
 use crate::{Board, Handoff, Region};
 use device_tree::Tree;
 use kernel::{Bundle, Kernel};
-use overlay::{MAX_OVERLAYS, Overlay};
+use overlay::MAX_OVERLAYS;
 use place::Address;
+use plan::Plan;
 use uimage::Kind;
 
 /// Random bytes for Linux's `/chosen`.
@@ -173,47 +178,87 @@ impl core::error::Error for Error {}
 /// Fetches and places everything that `payload` names.
 pub fn load(
     payload: &Payload,
-    memory: Region<'_>,
+    mut memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
     get: &mut Get<'_>,
 ) -> Result<Handoff, crate::Error> {
-    let firmware = board.device_tree.map(Tree::check);
-    let command_line = command_line(&payload.command_line, firmware.as_ref())?;
-    let no_room = no_memory(Expected::Kernel, &memory);
-    let room = place::kernel_room(memory).ok_or(no_room)?;
-    let file = fetch(&payload.kernel, room, Expected::Kernel, get)?;
-    let kernel = kernel::place(file, payload.configuration.as_deref(), usable(firmware.as_ref()))?;
-    let (mut slot, free) = slot(kernel.free)?;
-    let bundle = kernel.bundle;
-    let fetched = match &payload.device_tree {
-        // As in U-Boot, a FIT image named once more stands for what is in it.
-        DeviceTree::Served(url) if !(bundle.is_some() && *url == payload.kernel) => {
-            Some(fetch(url, slot.reborrow(), Expected::DeviceTree, get)?)
+    bootargs::check(&payload.command_line).map_err(Error::CommandLine)?;
+    // What is small, and says where all else may not lie.
+    let mut aside = Aside::new(&mut memory);
+    let device_tree = match &payload.device_tree {
+        DeviceTree::Served(url) if *url != payload.kernel => {
+            Some(aside.fetch(url, get)?.map_err(crate::Error::Verify)?)
         }
-        DeviceTree::FirstOf(urls) => first_of(urls, slot.reborrow(), get)?,
+        DeviceTree::FirstOf(urls) => first_of(urls, &mut aside, get)?,
         DeviceTree::Served(_) | DeviceTree::Firmware => None,
     };
-    let served = match &fetched {
-        Some(fetched) => Some(Served::file(fetched)),
-        None => Served::bundled(bundle.as_ref(), &mut slot)?,
+    let overlays = load_overlays(&payload.overlays, &mut aside, get)?;
+    let top = aside.top;
+    let (range, no_room) = (memory.range(), no_memory(Expected::Kernel, &memory));
+    let (below, _) = memory.reborrow().split_at(top).ok_or(no_room.clone())?;
+    let room = place::kernel_room(below).ok_or(no_room.clone())?;
+    let at = memory_offset(&range, room.range().start);
+    let (url, _, len) = fetch(&payload.kernel, room, Expected::Kernel, get)?.into_parts();
+    let plan = {
+        let (low, high) = memory.bytes_mut().split_at_mut_checked(top).unwrap_or_default();
+        let (files, scratch) = low
+            .split_at_mut_checked(at.saturating_add(len))
+            .unwrap_or_default();
+        let kernel = files.get(at..).unwrap_or_default();
+        let high = &*high;
+        let bytes = |set: &SetAside| {
+            let bytes = set.at.checked_sub(top).and_then(|at| high.get(at..));
+            bytes.and_then(|bytes| bytes.get(..set.len)).unwrap_or_default()
+        };
+        let overlays: Vec<(&Url, &[u8])> = overlays.iter().map(|set| (&set.url, bytes(set))).collect();
+        let given = plan::Given {
+            kernel: (&url, kernel),
+            configuration: payload.configuration.as_deref(),
+            device_tree: match &payload.device_tree {
+                DeviceTree::Served(named) if *named == payload.kernel => Some((&url, kernel)),
+                _ => device_tree.as_ref().map(|set| (&set.url, bytes(set))),
+            },
+            overlays: &overlays,
+        };
+        Plan::new(&given, scratch, range.clone(), board)?
     };
-    let is_apart = |url: &&Url| bundle.is_none() || **url != payload.kernel;
+    let window = plan.window.clone();
+    let (first, end) = (
+        memory_offset(&range, window.start),
+        memory_offset(&range, window.end),
+    );
+    let start = arrange::aligned(range.start, first, place::BLOCK);
+    // It lies there already, unless the tree reserves memory below or there.
+    let no_room = Error::NoMemory {
+        what: Expected::Kernel,
+        free: window.end.saturating_sub(window.start),
+    };
+    let command_line = plan.command_line(&payload.command_line, board)?;
+    let excuse = plan.excuse();
+    if start.checked_add(len).is_none_or(|last| last > end) {
+        return Err(excuse(no_room).into());
+    }
+    memory.bytes_mut().copy_within(at..at.saturating_add(len), start);
+    let (below, _) = memory.split_at(end).ok_or(no_room.clone())?;
+    let (_, room) = below.split_at(start).ok_or(no_room)?;
+    let Plan { tree, contents, .. } = plan;
+    let is_fit = contents.is_some();
+    let kernel = kernel::place(url, room, len, contents).map_err(&excuse)?;
+    let (slot, free) = slot(kernel.free).map_err(&excuse)?;
+    let is_apart = |url: &&Url| !is_fit || **url != payload.kernel;
     let (initrd, free) = load_initrds(payload.initrds.iter().filter(is_apart), free, get)?;
-    let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
-    let (initrd, free) = match ramdisk.filter(|_| initrd.is_none()) {
-        Some(ramdisk) => place_ramdisk(ramdisk, free).map(|(placed, free)| (Some(placed), free))?,
-        None => (initrd, free),
+    let ramdisk = kernel.bundle.as_ref().and_then(Bundle::ramdisk);
+    let initrd = match ramdisk.filter(|_| initrd.is_none()) {
+        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
+        None => initrd,
     };
-    let overlays = load_overlays(&payload.overlays, free, get)?;
-    let boot = fixups::Boot {
-        command_line: &command_line,
-        initrd,
-        seeds,
-        board,
-    };
-    let dtb = make_tree(served, &overlays, firmware, &boot)?;
-    finish(&dtb, kernel.placed, slot, &boot)
+    finish(tree, kernel.placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
+}
+
+/// Where an address is in memory of that range.
+fn memory_offset(memory: &Range<u64>, address: u64) -> usize {
+    usize::try_from(address.saturating_sub(memory.start)).unwrap_or(usize::MAX)
 }
 
 /// What a script has downloaded, each file where it may stay.
@@ -221,25 +266,19 @@ pub fn load(
 pub struct Files<'m> {
     /// The kernel, at a 2 MiB boundary; its room ends where the initrds begin.
     pub kernel: Fetched<'m>,
-    /// The configuration of the kernel's FIT image; the default one without.
-    pub configuration: Option<String>,
     /// Files for the initial ramdisk, one behind the other.
     pub initrds: Vec<(Fetched<'m>, Expected)>,
     /// The addresses from the first to the last byte of those.
     pub initrd: Option<Range<u64>>,
-    /// A device tree instead of the firmware's.
-    pub device_tree: Option<Fetched<'m>>,
 }
 
-/// Places what is already there.
+/// Places what is already there, as planned, for a kernel with that command line.
 pub fn start(
     files: Files<'_>,
-    arguments: &str,
-    board: &Board<'_>,
+    plan: Plan,
+    command_line: String,
     seeds: &Seeds,
 ) -> Result<Handoff, crate::Error> {
-    let firmware = board.device_tree.map(Tree::check);
-    let command_line = command_line(arguments, firmware.as_ref())?;
     for (file, expected) in files.initrds {
         let (url, mut room, len) = verify(file, expected)?.into_parts();
         // Linux could not read it, and has no use for zeros behind it either.
@@ -250,31 +289,17 @@ pub fn start(
             }
         }
     }
-    let fetched = files
-        .device_tree
-        .map(|file| verify(file, Expected::DeviceTree))
-        .transpose()?;
-    let file = verify(files.kernel, Expected::Kernel)?;
-    let Kernel { placed, free, bundle } =
-        kernel::place(file, files.configuration.as_deref(), usable(firmware.as_ref()))?;
-    let (mut slot, free) = slot(free)?;
+    let (url, room, len) = verify(files.kernel, Expected::Kernel)?.into_parts();
+    let excuse = plan.excuse();
+    let placed = kernel::place(url, room, len, plan.contents).map_err(&excuse)?;
+    let Kernel { placed, free, bundle } = placed;
+    let (slot, free) = slot(free).map_err(&excuse)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| files.initrd.is_none()) {
-        Some(ramdisk) => Some(place_ramdisk(ramdisk, free)?.0),
+        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
         None => files.initrd,
     };
-    let boot = fixups::Boot {
-        command_line: &command_line,
-        initrd,
-        seeds,
-        board,
-    };
-    let served = match &fetched {
-        Some(fetched) => Some(Served::file(fetched)),
-        None => Served::bundled(bundle.as_ref(), &mut slot)?,
-    };
-    let dtb = make_tree(served, &[], firmware, &boot)?;
-    finish(&dtb, placed, slot, &boot)
+    finish(plan.tree, placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
 }
 
 /// The device tree's slot, and the memory behind it.
@@ -283,117 +308,88 @@ fn slot(free: Region<'_>) -> Result<(Region<'_>, Region<'_>), Error> {
     place::device_tree_slot(free).ok_or(no_slot)
 }
 
-/// The firmware's device tree, when it can be used.
-fn usable<'t, 'a>(firmware: Option<&'t Result<Tree<'a>, device_tree::Error>>) -> Option<&'t Tree<'a>> {
-    firmware.and_then(|tree| tree.as_ref().ok())
-}
-
-/// The command line for Linux: the entry's, and what only the firmware knows.
-fn command_line(
-    entry: &str,
-    firmware: Option<&Result<Tree<'_>, device_tree::Error>>,
-) -> Result<String, Error> {
-    let bootargs = match firmware {
-        Some(Ok(tree)) => tree.bootargs().unwrap_or_default(),
-        _ => "",
-    };
-    bootargs::merge(entry, bootargs).map_err(Error::CommandLine)
-}
-
 /// Puts the device tree into its slot, and says what was done.
 fn finish(
-    dtb: &[u8],
+    prepared: Vec<u8>,
     kernel: Range<u64>,
     slot: Region<'_>,
-    boot: &fixups::Boot<'_>,
-) -> Result<Handoff, crate::Error> {
-    let device_tree = write(dtb, slot).ok_or(Error::NoMemory {
+    initrd: Option<Range<u64>>,
+    command_line: String,
+    seeds: &Seeds,
+) -> Result<Handoff, Error> {
+    let broken = |why| Error::DeviceTree { url: None, why };
+    let boot = fixups::Boot {
+        command_line: &command_line,
+        initrd,
+        seeds,
+    };
+    let dtb = fixups::finished(prepared, &boot).map_err(broken)?;
+    let device_tree = write(&dtb, slot).ok_or(Error::NoMemory {
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
     // It may hold bytes of a damaged device tree.
-    info!("load: command line \"{}\"", visible(boot.command_line));
+    info!("load: command line \"{}\"", visible(&command_line));
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(boot.initrd.clone());
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
         let len = range.end.saturating_sub(range.start);
         info!("load: {} at {}, {} bytes", what, Address(range.start), len);
     }
+    if let Ok(tree) = Tree::check(&dtb) {
+        for name in place::without_room(&tree, &written) {
+            warn!(
+                "load: the device tree asks for memory for {}, and what boots leaves no room for it",
+                visible(name)
+            );
+        }
+    }
     Ok(Handoff {
         entry: kernel.start,
         device_tree: device_tree.start,
         written,
+        command_line,
     })
 }
 
-/// A device tree from the server.
-struct Served<'a> {
-    url: &'a Url,
-    bytes: &'a [u8],
-    /// The overlays that came with it in a FIT image.
-    overlays: Vec<&'a [u8]>,
+/// The end of memory, where files lie that are read and not run.
+struct Aside<'a, 'm> {
+    memory: &'a mut Region<'m>,
+    /// How many bytes are free below them.
+    top: usize,
 }
 
-impl<'a> Served<'a> {
-    fn file(file: &'a Verified<'_>) -> Self {
-        Self {
-            url: file.url(),
-            bytes: file.bytes(),
-            overlays: Vec::new(),
-        }
-    }
-
-    /// The one that came with the kernel, unpacked into `slot` if that is needed.
-    fn bundled(bundle: Option<&'a Bundle<'a>>, slot: &'a mut Region<'_>) -> Result<Option<Self>, Error> {
-        let Some(bundle) = bundle else {
-            return Ok(None);
-        };
-        let tree = bundle.device_tree(slot.bytes_mut())?;
-        Ok(tree.map(|trees| Self {
-            url: &bundle.url,
-            bytes: trees.base,
-            overlays: trees.overlays,
-        }))
-    }
+/// A file there.
+struct SetAside {
+    url: Url,
+    at: usize,
+    len: usize,
 }
 
-/// The device tree that Linux gets: the served one, else the firmware's, with the overlays and what this boot and board
-/// add. With a served one, an unusable one of the firmware's is only worth a warning.
-fn make_tree(
-    served: Option<Served<'_>>,
-    overlays: &[Verified<'_>],
-    firmware: Option<Result<Tree<'_>, device_tree::Error>>,
-    boot: &fixups::Boot<'_>,
-) -> Result<Vec<u8>, Error> {
-    let (base, firmware) = match (&served, firmware) {
-        (None, None) => return Err(Error::NoDeviceTree),
-        (None, Some(firmware)) => (firmware, None),
-        (Some(served), None) => (Tree::check(served.bytes), None),
-        (Some(served), Some(Ok(firmware))) => (Tree::check(served.bytes), Some(firmware)),
-        (Some(served), Some(Err(why))) => {
-            warn!(
-                "load: the firmware's device tree {}; only the served one is used",
-                why
-            );
-            (Tree::check(served.bytes), None)
+impl<'a, 'm> Aside<'a, 'm> {
+    fn new(memory: &'a mut Region<'m>) -> Self {
+        let top = memory.len();
+        Self { memory, top }
+    }
+
+    /// Downloads what must be a device tree. What is something else is not kept.
+    fn fetch(
+        &mut self,
+        url: &Url,
+        get: &mut Get<'_>,
+    ) -> Result<Result<SetAside, crate::verify::Error>, crate::fetch::Error> {
+        let free = self.memory.bytes_mut().get_mut(..self.top).unwrap_or_default();
+        let Response { url, len } = get(url, free)?;
+        let file = free.get(..len).unwrap_or_default();
+        if let Err(error) = crate::verify::check(&url, file, Expected::DeviceTree) {
+            return Ok(Err(error));
         }
-    };
-    let names: Vec<String> = overlays.iter().map(|overlay| overlay.url().to_string()).collect();
-    let bundled = served.iter().flat_map(|served| &served.overlays);
-    let bundled = bundled.map(|bytes| Overlay {
-        name: "of the FIT image",
-        bytes,
-    });
-    let own = names.iter().zip(overlays).map(|(name, overlay)| Overlay {
-        name,
-        bytes: overlay.bytes(),
-    });
-    let overlays: Vec<Overlay<'_>> = bundled.chain(own).collect();
-    base.and_then(|base| fixups::for_linux(&base, &overlays, firmware.as_ref(), boot))
-        .map_err(|why| Error::DeviceTree {
-            url: served.map(|served| served.url.clone()),
-            why,
-        })
+        // It came into this memory.
+        let at = self.top.saturating_sub(len);
+        free.copy_within(..len.min(self.top), at);
+        self.top = at;
+        Ok(Ok(SetAside { url, at, len }))
+    }
 }
 
 /// Copies `bytes` to the start of `room` and returns their addresses; `None` when they do not fit.
@@ -429,26 +425,16 @@ fn fetch<'m>(
 }
 
 /// Downloads the first device tree that is there; none when the server has none of them.
-fn first_of<'m>(
+fn first_of(
     urls: &[Url],
-    room: Region<'m>,
+    aside: &mut Aside<'_, '_>,
     get: &mut Get<'_>,
-) -> Result<Option<Verified<'m>>, crate::Error> {
-    let mut room = room;
+) -> Result<Option<SetAside>, crate::Error> {
     for url in urls {
-        match get(url, room.bytes_mut()) {
-            Ok(Response { url, len }) => {
-                let looked_at = Fetched {
-                    url: url.clone(),
-                    room: room.reborrow(),
-                    len,
-                };
-                match verify(looked_at, Expected::DeviceTree).err() {
-                    None => return Ok(Some(verify(Fetched { url, room, len }, Expected::DeviceTree)?)),
-                    // A server's way to say that there is none.
-                    Some(error) => warn!("{}", error),
-                }
-            }
+        match aside.fetch(url, get) {
+            Ok(Ok(tree)) => return Ok(Some(tree)),
+            // A server's way to say that there is none.
+            Ok(Err(error)) => warn!("{}", error),
             Err(error) if error.is_absent() => {}
             Err(error) => return Err(error.into()),
         }
@@ -505,26 +491,18 @@ fn place_ramdisk<'m>(ramdisk: &[u8], free: Region<'m>) -> Result<(Range<u64>, Re
 
 /// Downloads overlays one behind the other. One that is not there is left out: the node boots without it. One that
 /// could not be fetched for another reason fails the attempt, since the next may get it.
-fn load_overlays<'m>(
+fn load_overlays(
     urls: &[Url],
-    mut free: Region<'m>,
+    aside: &mut Aside<'_, '_>,
     get: &mut Get<'_>,
-) -> Result<Vec<Verified<'m>>, crate::Error> {
+) -> Result<Vec<SetAside>, crate::Error> {
     let mut all = Vec::new();
     for url in urls.iter().take(MAX_OVERLAYS.saturating_add(1)) {
-        let Response { url, len } = match get(url, free.bytes_mut()) {
-            Err(error) if error.is_absent() => {
-                warn!("load: no overlay: {}", error);
-                continue;
-            }
-            result => result?,
-        };
-        let no_room = no_memory(Expected::DeviceTree, &free);
-        let (room, rest) = free.split_at(len).ok_or(no_room)?;
-        free = rest;
-        match verify(Fetched { url, room, len }, Expected::DeviceTree) {
-            Ok(overlay) => all.push(overlay),
-            Err(error) => warn!("{}; it is no overlay", error),
+        match aside.fetch(url, get) {
+            Ok(Ok(overlay)) => all.push(overlay),
+            Ok(Err(error)) => warn!("{}; it is no overlay", error),
+            Err(error) if error.is_absent() => warn!("load: no overlay: {}", error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(all)
@@ -559,6 +537,16 @@ mod tests {
             }
             let file = self.0.iter().find(|(path, _)| name.ends_with(path));
             let (_, file) = file.ok_or_else(|| status(404))?;
+            if file.len() > into.len() {
+                return Err(fetch::Error {
+                    method: fetch::Method::Get,
+                    url: url.clone(),
+                    reason: fetch::Reason::TooLarge {
+                        len: Some(file.len() as u64),
+                        space: into.len(),
+                    },
+                });
+            }
             into[..file.len()].copy_from_slice(file);
             Ok(Response {
                 url: url.clone(),
@@ -598,6 +586,7 @@ mod tests {
             revision: 0,
             serial: 1,
             mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+            uart: None,
             device_tree: firmware,
         };
         let memory = Region::new(BASE, &mut bytes).unwrap();
@@ -820,6 +809,104 @@ mod tests {
         assert_eq!(
             marker(&["/absent", "/busy", "/there"]),
             Err("fetch: GET http://boot/busy: 503".into())
+        );
+    }
+
+    /// The firmware's tree with these ranges, each of whole megabytes, reserved by one node.
+    fn reserving(ranges: &[Range<u32>]) -> model::DeviceTree {
+        let mut tree = device_tree::tests::firmware();
+        let reg: Vec<[u32; 3]> = ranges
+            .iter()
+            .map(|range| [0, range.start << 20, (range.end - range.start) << 20])
+            .collect();
+        let reserved = tree.find_node_mut("/reserved-memory").unwrap();
+        let log = device_tree::tests::node("log@b000000", &[("reg", &reg.concat().as_slice())], vec![]);
+        reserved.add_child(log);
+        tree
+    }
+
+    #[test]
+    fn nothing_lies_where_the_tree_that_linux_gets_reserves_memory() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let overlay = |range: Range<u32>| {
+            let node = device_tree::tests::node;
+            let reg = [0, range.start << 20, (range.end - range.start) << 20];
+            let log = node("log@b000000", &[("reg", &reg)], vec![]);
+            let addition = node("__overlay__", &[], vec![log]);
+            let target: &dyn device_tree::tests::Value = &"/reserved-memory";
+            let mut tree = model::DeviceTree::new();
+            tree.root = node(
+                "",
+                &[],
+                vec![node("fragment@0", &[("target-path", target)], vec![addition])],
+            );
+            tree.to_dtb()
+        };
+        // Below, inside and behind what would have been the places.
+        for range in [0..3, 2..3, 5..6, 6..8, 9..10, 8..9, 14..20] {
+            for reserved_by in ["tree", "overlay", "FIT"] {
+                let served = reserving(std::slice::from_ref(&range)).to_dtb();
+                let mut payload = payload(&["/initrd"], (reserved_by == "tree").then_some("/dtb"));
+                let mut files = vec![
+                    ("/kernel", kernel.clone()),
+                    ("/initrd", vec![4; 0x12_0000]),
+                    ("/dtb", served.clone()),
+                    ("/overlay", overlay(range.clone())),
+                ];
+                match reserved_by {
+                    "overlay" => payload.overlays = vec![url("/overlay")],
+                    "FIT" => {
+                        let parts: &[(&str, &str, &[u8])] =
+                            &[("kernel", "kernel", &kernel), ("tree", "flat_dt", &served)];
+                        let parts_of: &[(&str, &dyn device_tree::tests::Value)] =
+                            &[("kernel", &"kernel"), ("fdt", &"tree")];
+                        let image = fit::tests::golden(parts, &[("pi", parts_of)], Some("pi"));
+                        files[0].1 = image.to_dtb();
+                    }
+                    _ => {}
+                }
+                let (handoff, bytes) = match run(&Server(files), &payload, Some(&firmware())) {
+                    Ok(loaded) => loaded,
+                    Err(error) => {
+                        let is_small = error.contains("reserves memory")
+                            || error.contains("free")
+                            || error.contains("no place")
+                            || error.contains("fit");
+                        assert!(
+                            is_small && range.start >= 5 && range.end <= 10,
+                            "{range:?} {reserved_by}: {error}"
+                        );
+                        continue;
+                    }
+                };
+                let reserved = u64::from(range.start) << 20..u64::from(range.end) << 20;
+                for written in &handoff.written {
+                    let apart = written.end <= reserved.start || reserved.end <= written.start;
+                    assert!(apart, "{range:?} {reserved_by}: {:?}", handoff.written);
+                }
+                assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
+                assert_eq!(at(&bytes, handoff.written[2].start, 0x12_0000), [4; 0x12_0000]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_entry_boots_when_the_firmwares_arguments_have_no_room_and_uarts_get_linuxs_names() {
+        let server = Server(vec![("/kernel", image::tests::golden(0, 0x30_0000))]);
+        let mut payload = payload(&[], None);
+        payload.command_line = "x".repeat(2020);
+        let (handoff, _) = run(&server, &payload, Some(&firmware())).unwrap();
+        assert_eq!(
+            handoff.command_line,
+            format!("{} coherent_pool=1M", payload.command_line)
+        );
+        // No UART is on the pins of this board.
+        payload.command_line = "console=serial0,115200".into();
+        let (handoff, bytes) = run(&server, &payload, Some(&firmware())).unwrap();
+        assert!(handoff.command_line.starts_with("console=serial0,115200 "));
+        assert_eq!(
+            chosen(&handoff, &bytes, "bootargs").unwrap(),
+            format!("{}\0", handoff.command_line).into_bytes()
         );
     }
 
@@ -1062,7 +1149,7 @@ mod tests {
         payload.command_line = "x".repeat(2048);
         assert_eq!(
             run(&server, &payload, Some(&firmware())).unwrap_err(),
-            "load: command line has 2093 bytes; Linux takes 2048"
+            "load: command line has 2049 bytes; Linux takes 2048"
         );
     }
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use super::device_tree::{Tree, Wanted};
 use crate::Region;
 
 /// Kernels start at a multiple of this, and the device tree lies inside one such block.
@@ -42,6 +43,60 @@ pub fn payload_region(bank: Range<u64>, kept: &[Range<u64>]) -> Range<u64> {
             best = gap;
         }
         free = free.max(next.end);
+    }
+    best
+}
+
+/// What a multiple of Linux's own memory pools are, at least: a pageblock of 4 KiB pages.
+const POOL: u64 = 4 << 20;
+
+/// The names of what Linux is to find memory for that it would have found without what is `written`, and does not with it.
+pub fn without_room<'a>(tree: &Tree<'a>, written: &[Range<u64>]) -> Vec<&'a str> {
+    let banks: Vec<Range<u64>> = tree.memory().collect();
+    let fixed: Vec<Range<u64>> = tree.reservations().collect();
+    let mut free = fixed.clone();
+    let mut taken = [fixed.as_slice(), written].concat();
+    let mut names = Vec::new();
+    for wanted in tree.wanted_memory() {
+        let alone = find(&wanted, &banks, &free);
+        match find(&wanted, &banks, &taken) {
+            Some(place) => taken.push(place),
+            None if alone.is_some() => names.push(wanted.name),
+            None => {}
+        }
+        free.extend(alone);
+    }
+    names
+}
+
+/// The highest place for it that touches none of the `kept`, as Linux looks for one.
+fn find(wanted: &Wanted<'_>, banks: &[Range<u64>], kept: &[Range<u64>]) -> Option<Range<u64>> {
+    let everywhere = 0..u64::MAX;
+    let everywhere = core::slice::from_ref(&everywhere);
+    let within = wanted.within.as_deref().unwrap_or(everywhere);
+    let align = wanted.align.max(POOL);
+    let mut best: Option<Range<u64>> = None;
+    for (bank, within) in banks
+        .iter()
+        .flat_map(|bank| within.iter().map(move |w| (bank, w)))
+    {
+        let lowest = bank.start.max(within.start);
+        let mut end = bank.end.min(within.end);
+        while let Some(start) = end.checked_sub(wanted.size) {
+            let start = start.saturating_sub(start.checked_rem(align).unwrap_or(0));
+            let place = start..start.saturating_add(wanted.size);
+            if start < lowest {
+                break;
+            }
+            let hit = kept.iter().filter(|k| k.start < place.end && place.start < k.end);
+            match hit.map(|kept| kept.start).min() {
+                Some(below) => end = below,
+                None => {
+                    best = best.filter(|best| best.start > start).or(Some(place));
+                    break;
+                }
+            }
+        }
     }
     best
 }
@@ -130,6 +185,56 @@ mod tests {
         let at = |address: usize| address - 0x1f_f001;
         assert!(memory[at(0x60_0005)..at(0x60_1000)].iter().all(|&b| b == 0));
         assert!(memory[at(0x60_1000)..].iter().all(|&b| b == 0xff));
+    }
+
+    #[test]
+    fn what_linux_is_to_find_memory_for_is_missed_when_what_boots_takes_its_place() {
+        use super::super::device_tree::tests::node;
+        const MIB: u64 = 1 << 20;
+        let cells: [(&str, &dyn super::super::device_tree::tests::Value); 2] =
+            [("#address-cells", &1_u32), ("#size-cells", &1_u32)];
+        let mut tree = dtoolkit::model::DeviceTree::new();
+        let pool = |name: &str, size: u32, status: &str| {
+            node(
+                name,
+                &[
+                    ("size", &(size << 20)),
+                    ("alloc-ranges", &[0_u32, 768 << 20]),
+                    ("status", &status),
+                ],
+                vec![],
+            )
+        };
+        let crash_log = node(
+            "ramoops@b000000",
+            &[("reg", &[0x0b00_0000_u32, 0x1_0000])],
+            vec![],
+        );
+        let reserved = vec![
+            crash_log,
+            pool("linux,cma", 508, "okay"),
+            pool("never", 900, "okay"),
+            pool("off", 700, "disabled"),
+        ];
+        tree.root = node(
+            "",
+            &cells,
+            vec![
+                node(
+                    "memory@0",
+                    &[("device_type", &"memory"), ("reg", &[0_u32, 944 << 20])],
+                    vec![],
+                ),
+                node("reserved-memory", &cells, reserved),
+            ],
+        );
+        let dtb = tree.to_dtb();
+        let tree = Tree::check(&dtb).unwrap();
+        let missed = |written: &[Range<u64>]| without_room(&tree, written);
+        assert!(missed(&[]).is_empty());
+        assert!(missed(&[2 * MIB..170 * MIB, 178 * MIB..260 * MIB, 800 * MIB..940 * MIB]).is_empty());
+        assert_eq!(missed(&[178 * MIB..262 * MIB, 0..1]), ["linux,cma"]);
+        assert_eq!(missed(&[500 * MIB..501 * MIB, 0..1]), ["linux,cma"]);
     }
 
     #[test]

@@ -509,6 +509,7 @@ mod tests {
             revision: 0x00c0_3130,
             serial: 0x1000_0000_e0ff_06da,
             mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
+            uart: None,
             device_tree: None,
         }
     }

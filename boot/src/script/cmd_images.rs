@@ -2,7 +2,9 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use md5::{Digest, Md5};
 use sha1::Sha1;
@@ -18,10 +20,12 @@ use super::value::{Type, uri_encoded};
 use super::{Interpreter, Outcome, Step, cpio};
 use crate::fetch::{Method, Request};
 use crate::load::arrange::{Piece, arrange};
+use crate::load::device_tree::SIZE_LIMIT;
 use crate::load::place::PAGE;
+use crate::load::plan::{self, Plan};
 use crate::load::{fit, gzip};
 use crate::url::{self, Url};
-use crate::verify::{Expected, Fetched};
+use crate::verify::{self, Expected, Fetched};
 use crate::{Boot, Event, Region, load};
 
 /// Options of all commands that name one image.
@@ -434,14 +438,6 @@ impl Interpreter<'_, '_> {
         let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
         let image = self.images.get(id).ok_or_else(no_image)?;
         let command_line = image.arguments.clone().unwrap_or_default();
-        let url = |id: &Id| self.images.get(*id).map(|image| &image.url);
-        let initrds = files.iter().filter(|id| Some(**id) != device_tree);
-        self.world.event(&Event::Boot(&Boot {
-            kernel: &image.url,
-            initrds: initrds.filter_map(url).collect(),
-            command_line: &command_line,
-            device_tree: device_tree.as_ref().and_then(url),
-        }));
         for image in files.iter().filter_map(|id| self.images.get(*id)) {
             if let Some(name) = file(image).filter(|_| Some(image.id()) != device_tree) {
                 info!(
@@ -452,18 +448,63 @@ impl Interpreter<'_, '_> {
         }
         info!("script: booting {} {}", image.url, super::visible(&command_line));
         let (board, seeds) = (self.board, self.seeds);
-        self.arrange(id, &files)?;
-        let files = self.files(id, &files, device_tree).ok_or_else(no_image)?;
-        let result = load::start(files, &command_line, board, seeds);
-        result.map(Outcome::Boot).map_err(|error| {
-            // It may have been unpacked over itself.
-            self.images.free(id);
-            Failure::new(Errno::NOT_EXECUTABLE, error.to_string())
-        })
+        let plan = self.plan(id, device_tree);
+        let planned = plan.as_ref().ok();
+        let line = planned.map(|plan| plan.command_line(&command_line, board));
+        let url = |id: &Id| self.images.get(*id).map(|image| &image.url);
+        let initrds = files.iter().filter(|id| Some(**id) != device_tree);
+        self.world.event(&Event::Boot(&Boot {
+            kernel: url(&id).ok_or_else(no_image)?,
+            initrds: initrds.filter_map(url).collect(),
+            command_line: match &line {
+                Some(Ok(line)) => line,
+                _ => &command_line,
+            },
+            device_tree: device_tree.as_ref().and_then(url),
+        }));
+        let plan = plan?;
+        let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
+        let line = line.unwrap_or_else(|| plan.command_line(&command_line, board));
+        let line = line.map_err(|error| refused(&error))?;
+        self.arrange(id, &files, &plan.window)?;
+        let loaded = self
+            .files(id, &files, device_tree, &plan.window)
+            .ok_or_else(no_image)?;
+        load::start(loaded, plan, line, seeds)
+            .map(Outcome::Boot)
+            .map_err(|error| {
+                // It may have been unpacked over itself.
+                self.images.free(id);
+                refused(&error)
+            })
+    }
+
+    /// What the kernel's file and the device tree come to, before anything moves.
+    fn plan(&mut self, id: Id, device_tree: Option<Id>) -> Result<Plan, Failure> {
+        let memory = self.images.memory().range();
+        let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
+        let file = |id: Id| Some((&self.images.get(id)?.url, self.images.bytes(id)));
+        let kernel = file(id).ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no such image"))?;
+        let tree = device_tree.and_then(file);
+        if let Some((url, bytes)) = tree {
+            verify::check(url, bytes, Expected::DeviceTree).map_err(|error| refused(&error))?;
+        }
+        let given = plan::Given {
+            kernel,
+            configuration: self
+                .images
+                .get(id)
+                .and_then(|image| image.configuration.as_deref()),
+            device_tree: tree,
+            overlays: &[],
+        };
+        let packed = if fit::is_fit(kernel.1) { SIZE_LIMIT } else { 0 };
+        let mut scratch = vec![0; packed];
+        Plan::new(&given, &mut scratch, memory, self.board).map_err(|error| refused(&error))
     }
 
     /// Moves the kernel and `files` to where they are wanted, and writes the archive headers of those that have some.
-    fn arrange(&mut self, id: Id, files: &[Id]) -> Result<(), Failure> {
+    fn arrange(&mut self, id: Id, files: &[Id], window: &Range<u64>) -> Result<(), Failure> {
         let room = kernel_room(self.images.bytes(id));
         let tree = self.images.device_tree;
         let headers = |images: &super::images::Images<'_>, id: Id| match images.get(id) {
@@ -496,8 +537,9 @@ impl Interpreter<'_, '_> {
         others.into_iter().for_each(|id| self.images.free(id));
         let memory = self.images.memory();
         let base = memory.range().start;
-        if !arrange(memory.bytes_mut(), base, &mut kernel, &mut rest, room) {
-            let free = memory.len();
+        let window = offsets(base, window);
+        if !arrange(memory.bytes_mut(), base, &window, &mut kernel, &mut rest, room) {
+            let free = window.len();
             return Err(Failure::new(
                 Errno::NO_MEMORY,
                 format!("kernel and initial ramdisks do not fit into {free} bytes together"),
@@ -524,7 +566,13 @@ impl Interpreter<'_, '_> {
     }
 
     /// The arranged memory, divided into the files in it.
-    fn files(&mut self, id: Id, files: &[Id], device_tree: Option<Id>) -> Option<load::Files<'_>> {
+    fn files(
+        &mut self,
+        id: Id,
+        files: &[Id],
+        device_tree: Option<Id>,
+        window: &Range<u64>,
+    ) -> Option<load::Files<'_>> {
         let found = |id: Id| {
             let image = self.images.get(id)?;
             match image.content {
@@ -533,16 +581,15 @@ impl Interpreter<'_, '_> {
             }
         };
         let (kernel_url, kernel) = found(id)?;
-        let configuration = self.images.get(id)?.configuration.clone();
         let rest: Vec<(Id, Url, Piece)> = files
             .iter()
             .map(|&id| found(id).map(|(url, piece)| (id, url, piece)))
             .collect::<Option<_>>()?;
         let memory = self.images.memory().reborrow();
         let base = memory.range().start;
-        let end = rest
-            .first()
-            .map_or(memory.len(), |(_, _, first)| first.at.saturating_sub(first.front));
+        let end = rest.first().map_or(offsets(base, window).end, |(_, _, first)| {
+            first.at.saturating_sub(first.front)
+        });
         let (_, memory) = memory.split_at(kernel.at)?;
         let (room, mut memory) = memory.split_at(end.checked_sub(kernel.at)?)?;
         let mut loaded = load::Files {
@@ -551,10 +598,8 @@ impl Interpreter<'_, '_> {
                 room,
                 len: kernel.len,
             },
-            configuration,
             initrds: Vec::new(),
             initrd: None,
-            device_tree: None,
         };
         let mut at = end;
         for (id, url, piece) in rest {
@@ -563,11 +608,11 @@ impl Interpreter<'_, '_> {
             (room, memory) = memory.split_at(piece.len)?;
             at = piece.end();
             let len = piece.len;
-            let file = Fetched { url, room, len };
+            // It is read already.
             if Some(id) == device_tree {
-                loaded.device_tree = Some(file);
                 continue;
             }
+            let file = Fetched { url, room, len };
             let start = base.checked_add(piece.at.checked_sub(piece.front)? as u64)?;
             let end = base.checked_add(piece.end() as u64)?;
             let start = loaded.initrd.map_or(start, |before| before.start);
@@ -592,6 +637,12 @@ fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
             format!("no file in the initial ramdisk can be called \"{name}\": {why}"),
         )
     })
+}
+
+/// Addresses as offsets into memory that begins at `base`.
+fn offsets(base: u64, addresses: &Range<u64>) -> Range<usize> {
+    let offset = |address: u64| usize::try_from(address.saturating_sub(base)).unwrap_or(usize::MAX);
+    offset(addresses.start)..offset(addresses.end)
 }
 
 /// `len` in whole pages.
