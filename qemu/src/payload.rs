@@ -131,6 +131,19 @@ impl Payload {
     }
 }
 
+/// Where `cargo xtask setup` puts Debian's device tree overlays, and trees with labels for them.
+pub fn overlays() -> Result<PathBuf> {
+    Ok(cache()?.join("debian-overlays-1"))
+}
+
+/// The trees there, of Debian's kernel, by their file names.
+pub const LABELLED_TREES: [&str; 4] = [
+    "bcm2837-rpi-3-b.dtb",
+    "bcm2837-rpi-3-b-plus.dtb",
+    "bcm2711-rpi-4-b.dtb",
+    "bcm2711-rpi-cm4-io.dtb",
+];
+
 /// The directory for everything that is expensive to get and does not belong into a checkout.
 pub fn cache() -> Result<PathBuf> {
     let from = |name| {

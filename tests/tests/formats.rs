@@ -50,6 +50,18 @@ impl Bench {
         }
     }
 
+    /// The version of `fdtoverlay`'s libfdt.
+    fn libfdt(&self) -> [u32; 3] {
+        let output = Command::new("fdtoverlay").arg("-V").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text.rsplit(' ').next().unwrap_or_default();
+        let mut numbers = version
+            .trim()
+            .split('.')
+            .map(|number| number.parse().unwrap_or(0));
+        [(); 3].map(|()| numbers.next().unwrap_or(0))
+    }
+
     /// Compiles a source with labels.
     fn compile(&self, name: &str, source: &str) -> Vec<u8> {
         self.write(&format!("{name}.dts"), source);
@@ -346,6 +358,61 @@ fn an_overlay_with_as_much_in_it_as_the_largest_of_the_pis_is_applied() {
         .unwrap();
     let theirs = model(&bench.read("result.dtb"));
     same(&ours(&base, &[&overlay]).root, &theirs.root, "");
+}
+
+/// What libfdt before version 1.7.1 refuses, and the Pi's own loader applies, with the reason.
+const EXCEPTIONS: [(&str, &str); 1] = [(
+    "pi4-pwm.dtbo",
+    "the label on its fragment gives the base's node another phandle, by which the target is not found again",
+)];
+
+#[test]
+fn debians_overlays_on_debians_trees_come_out_as_fdtoverlay_has_them() {
+    let name = "debian-overlays";
+    let Some(bench) = Bench::new(name, &["fdtoverlay"]) else {
+        return;
+    };
+    let directory = qemu::payload::overlays().unwrap();
+    if !directory.is_dir() {
+        return qemu::skip(
+            name,
+            format!("{} is not there (cargo xtask setup)", directory.display()),
+        );
+    }
+    let entries = std::fs::read_dir(&directory).unwrap();
+    let overlays: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "dtbo"))
+        .collect();
+    let old = bench.libfdt() < [1, 7, 1];
+    let mut applied = 0;
+    for tree in qemu::payload::LABELLED_TREES {
+        let base = std::fs::read(directory.join(tree)).unwrap();
+        bench.write("base.dtb", &base);
+        for path in &overlays {
+            let overlay = std::fs::read(path).unwrap();
+            bench.write("overlay.dtbo", &overlay);
+            let ours = ours(&base, &[&overlay]);
+            match bench.run("fdtoverlay -i base.dtb -o result.dtb overlay.dtbo") {
+                Ok(()) => {
+                    let what = format!("{} on {tree}: ", path.display());
+                    same(&ours.root, &labelled(&bench.read("result.dtb")).root, &what);
+                    applied += 1;
+                }
+                Err(error) => {
+                    let is_known = old && EXCEPTIONS.iter().any(|(name, _)| path.ends_with(name));
+                    let is_left_out = ours == labelled(&base);
+                    assert!(is_left_out || is_known, "{} on {tree}: {error}", path.display());
+                }
+            }
+        }
+    }
+    assert!(applied >= 4, "{applied}");
+}
+
+/// The nodes of a tree whose labels are longer than `Fdt::new` takes.
+fn labelled(dtb: &[u8]) -> DeviceTree {
+    DeviceTree::from_fdt(&Tree::check(dtb).unwrap().fdt())
 }
 
 #[test]

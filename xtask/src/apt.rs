@@ -20,11 +20,22 @@ pub(crate) struct Apt {
 impl Apt {
     /// An apt for `architecture` with one release's main section, signed by `keyring`.
     pub(crate) fn new(root: &Path, architecture: &'static str, release: &str, keyring: &str) -> Result<Self> {
+        Self::section(root, architecture, release, "main", keyring)
+    }
+
+    /// The same with another section.
+    pub(crate) fn section(
+        root: &Path,
+        architecture: &'static str,
+        release: &str,
+        section: &str,
+        keyring: &str,
+    ) -> Result<Self> {
         let options = format!("deb [arch={architecture} signed-by={keyring}]");
         Self::with(
             root,
             architecture,
-            &format!("{options} {} {release} main", mirror()),
+            &format!("{options} {} {release} {section}", mirror()),
         )
     }
 

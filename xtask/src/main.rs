@@ -10,6 +10,7 @@ mod emulator;
 mod fuzz;
 mod image;
 mod ipxe;
+mod overlays;
 mod payload;
 mod rust_target;
 mod setup;

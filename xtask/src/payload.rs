@@ -91,7 +91,7 @@ fn make(directory: &Path) -> Result<String> {
 }
 
 /// Every regular file below `directory`.
-fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
@@ -124,7 +124,7 @@ fn spelling(name: &str) -> String {
     name.replace('-', "_")
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("{} to {}", from.display(), to.display()))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, emulator, execute, ipxe, payload, rust_target};
+use crate::{cargo, emulator, execute, ipxe, overlays, payload, rust_target};
 
 /// What the set-up is for; each needs all that the ones before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,7 @@ pub(crate) fn run(goal: Goal) -> Report {
     if goal >= Goal::Test {
         report.step("defmt-print", defmt_print());
         report.step("iPXE", ipxe::ensure());
+        report.step("overlays", overlays::ensure());
     }
     report
 }
