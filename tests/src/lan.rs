@@ -97,6 +97,7 @@ struct World {
     now: Instant,
     limit: Instant,
     given_up: Option<Instant>,
+    least_rest: Duration,
     sequence: u64,
     on_the_wire: BTreeMap<(Instant, u64), (Port, Vec<u8>)>,
     inbox: std::collections::VecDeque<Vec<u8>>,
@@ -129,6 +130,7 @@ impl Lan {
             now: Instant::ZERO,
             limit: Instant::ZERO + Duration::from_secs(3600),
             given_up: None,
+            least_rest: Duration::from_micros(1),
             sequence: 0,
             on_the_wire: BTreeMap::new(),
             inbox: std::collections::VecDeque::new(),
@@ -161,6 +163,12 @@ impl Lan {
     /// A session still running then is a hang: the test fails.
     pub fn limit(&self, limit: Duration) {
         self.0.borrow_mut().limit = Instant::ZERO + limit;
+    }
+
+    /// A node that rests rests for so long, if no frame comes, as one would that is slow to wake: most of a session in
+    /// which a clock runs is short rests.
+    pub fn rest_long(&self, least: Duration) {
+        self.0.borrow_mut().least_rest = least;
     }
 
     /// From here on the session is of no interest: it unwinds with [`GivenUp`], for the caller to catch.
@@ -397,7 +405,7 @@ impl Lan {
         let mut world = self.0.borrow_mut();
         world.looks = 0;
         // Time passes on hardware even for a caller who wants none of it.
-        let deadline = deadline.max(world.now + Duration::from_micros(1));
+        let deadline = deadline.max(world.now + world.least_rest);
         loop {
             world.idles += 1;
             assert!(world.idles < MOST_IDLES, "the node or a host spins");

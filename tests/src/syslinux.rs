@@ -44,8 +44,8 @@ pub enum Kind {
 pub struct Decision {
     /// What is tried; nothing when a person is waited for.
     pub first: Option<Start>,
-    /// What is tried when that failed at once.
-    pub then: Option<Start>,
+    /// What is tried when that failed at once, and when that did.
+    pub then: Vec<Start>,
     /// Whether that was settled by the one who ran it, and nobody else's ONERROR counts.
     settled: bool,
 }
@@ -60,7 +60,7 @@ impl fmt::Display for Decision {
             Some(first) => start(f, first)?,
             None => f.write_str("nothing")?,
         }
-        if let Some(then) = &self.then {
+        for then in &self.then {
             f.write_str(", then ")?;
             start(f, then)?;
         }
@@ -141,7 +141,8 @@ pub struct World<'f> {
     /// follows; on a PC a module that is absent leads to the prompt.
     pub is_pc: bool,
     /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a lone label is the default of
-    /// a menu that names none, and a label's whole name, blanks and all, is found first.
+    /// a menu that names none, a label's whole name, blanks and all, is found first, a directory's name needs no slash at
+    /// its end, and a menu of one entry without a TIMEOUT has the time of the menu whose clock led to it.
     pub declared: bool,
     /// The rule that is broken.
     pub broken: Option<Rule>,
@@ -169,8 +170,9 @@ enum Reader {
 enum Does {
     /// Runs a line: the program's kind, as a word with a dot before it, its name and its arguments.
     Runs(String),
-    /// Leads to another page.
+    /// Leads to another page, which the entry opens or a tag names.
     Page,
+    Goto(String),
     /// Leaves.
     #[default]
     Nothing,
@@ -191,11 +193,12 @@ struct Entry {
 
 #[derive(Debug, Clone, Default)]
 struct Page {
+    tag: String,
     parent: Option<(usize, usize)>,
     count: usize,
     default: usize,
     /// In tenths of a second.
-    timeout: i64,
+    timeout: Option<i64>,
     on_timeout: Option<String>,
     on_error: Option<String>,
 }
@@ -218,8 +221,9 @@ struct Label {
 
 /// What files said.
 #[derive(Debug, Clone)]
-struct Read {
+struct Read<'w> {
     reader: Reader,
+    directory: &'w str,
     pages: Vec<Page>,
     entries: Vec<Entry>,
     page: usize,
@@ -234,10 +238,36 @@ struct Read {
     implicit: bool,
     total: i64,
     /// The core's, whichever page they stand on.
-    timeout: i64,
+    timeout: Option<i64>,
     on_timeout: Option<String>,
     on_error: Option<String>,
     depth: usize,
+}
+
+/// How a menu came to be read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way<'w> {
+    depth: usize,
+    /// What names are relative to.
+    directory: &'w str,
+    /// The time of the menu whose clock led here.
+    time: Option<i64>,
+}
+
+impl Way<'_> {
+    fn further(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    fn timed(self, timeout: Option<i64>) -> Self {
+        Self {
+            time: timeout.filter(|timeout| *timeout > 0),
+            ..self
+        }
+    }
 }
 
 /// Where a page's hidden entries are: nowhere.
@@ -288,16 +318,20 @@ const KINDS: [&str; 11] = [
 impl World<'_> {
     /// What becomes of the menu of this name.
     pub fn decide(&self, name: &str) -> Decision {
-        self.core(name, 0)
+        self.core(name, Way::default())
     }
 
     fn holds(&self, rule: Rule) -> bool {
         self.broken != Some(rule)
     }
 
-    fn read(&self, reader: Reader, names: &[String]) -> Option<Read> {
+    fn read<'w>(&self, reader: Reader, names: &[String], way: Way<'w>) -> Option<Read<'w>> {
+        if way.depth >= DEEPEST {
+            return None;
+        }
         let mut read = Read {
             reader,
+            directory: way.directory,
             pages: vec![Page::default()],
             entries: Vec::new(),
             page: 0,
@@ -311,7 +345,7 @@ impl World<'_> {
             prompt: 0,
             implicit: true,
             total: 0,
-            timeout: 0,
+            timeout: None,
             on_timeout: None,
             on_error: None,
             depth: 0,
@@ -324,10 +358,25 @@ impl World<'_> {
             }
         }
         self.record(&mut read);
+        if reader == Reader::Module {
+            let tags: Vec<&str> = read.pages.iter().skip(1).map(|page| &*page.tag).collect();
+            for entry in &mut read.entries {
+                if let Does::Goto(tag) = &entry.does {
+                    entry.disabled |= !tags.contains(&&**tag);
+                }
+            }
+        }
+        // With one entry there is nothing else that the clock could mean.
+        let choices = read.entries.iter().filter(|entry| !entry.disabled).count();
+        if self.declared && choices == 1 && read.total <= 0 {
+            read.timeout = read.timeout.or(way.time);
+            let page = &mut read.pages[read.start];
+            page.timeout = page.timeout.or(way.time);
+        }
         Some(read)
     }
 
-    fn file(&self, read: &mut Read, text: &str) {
+    fn file(&self, read: &mut Read<'_>, text: &str) {
         if read.depth == DEEPEST {
             return;
         }
@@ -357,15 +406,15 @@ impl World<'_> {
         read.depth -= 1;
     }
 
-    fn include(&self, read: &mut Read, value: &str, tagged: bool) {
+    fn include(&self, read: &mut Read<'_>, value: &str, tagged: bool) {
         let (name, tag) = first_word(value);
         let tag = trimmed(tag);
-        let file = self.files.get(name).map(String::as_str);
+        let file = self.files.get(&format!("{}{name}", read.directory));
         let tagged = tagged && !tag.is_empty() && (file.is_some() || read.reader == Reader::Module);
         let page = read.page;
         if tagged {
             self.record(read);
-            self.begin(read);
+            self.begin(read, tag);
         }
         if let Some(text) = file {
             self.file(read, text);
@@ -376,7 +425,7 @@ impl World<'_> {
         }
     }
 
-    fn begin(&self, read: &mut Read) {
+    fn begin(&self, read: &mut Read<'_>, tag: &str) {
         let parent = read.page;
         let index = read.pages[parent].count;
         read.pages[parent].count += 1;
@@ -387,6 +436,7 @@ impl World<'_> {
             ..Entry::default()
         });
         let page = Page {
+            tag: tag.to_owned(),
             parent: Some((parent, index)),
             count: 0,
             default: 0,
@@ -397,7 +447,7 @@ impl World<'_> {
     }
 
     /// Ends the label.
-    fn record(&self, read: &mut Read) {
+    fn record(&self, read: &mut Read<'_>) {
         let Some(label) = read.label.take() else {
             return;
         };
@@ -407,7 +457,7 @@ impl World<'_> {
             Some(read.page)
         };
         let index = page.map_or(0, |page| read.pages[page].count);
-        let runs = label.elsewhere.is_none() && !label.disabled;
+        let runs = label.elsewhere != Some(Does::Nothing) && !label.disabled;
         if let Some(page) = page {
             let page = &mut read.pages[page];
             page.count += 1;
@@ -436,7 +486,7 @@ impl World<'_> {
         });
     }
 
-    fn line(&self, read: &mut Read, line: &str) {
+    fn line(&self, read: &mut Read<'_>, line: &str) {
         if let Some(rest) = after(line, "menu") {
             self.menu_line(read, rest);
             return;
@@ -471,13 +521,13 @@ impl World<'_> {
                 label.kind = Some(kind).filter(|kind| *kind != "kernel" || !last);
             }
         } else if let Some(rest) = after(line, "timeout") {
-            read.timeout = number(rest);
+            read.timeout = Some(number(rest));
             let page = if self.holds(Rule::TimeoutsAreTheMenus) {
                 read.page
             } else {
                 0
             };
-            read.pages[page].timeout = number(rest);
+            read.pages[page].timeout = Some(number(rest));
         } else if let Some(rest) = after(line, "totaltimeout") {
             read.total = number(rest);
         } else if let Some(rest) = after(line, "ontimeout") {
@@ -500,7 +550,7 @@ impl World<'_> {
         }
     }
 
-    fn menu_line(&self, read: &mut Read, line: &str) {
+    fn menu_line(&self, read: &mut Read<'_>, line: &str) {
         let (page, module) = (read.page, read.reader == Reader::Module);
         let parent = read.pages[page].parent;
         if after(line, "default").is_some() {
@@ -533,9 +583,9 @@ impl World<'_> {
                 disabled: true,
                 ..Entry::default()
             });
-        } else if after(line, "begin").is_some() {
+        } else if let Some(rest) = after(line, "begin") {
             self.record(read);
-            self.begin(read);
+            self.begin(read, rest);
         } else if after(line, "end").is_some() {
             self.record(read);
             if let Some((parent, _)) = read.pages[read.page].parent {
@@ -543,11 +593,11 @@ impl World<'_> {
             }
         } else if let Some(rest) = after(line, "include") {
             self.include(read, rest, true);
-        } else if after(line, "goto").is_some() || (after(line, "exit").is_some() && parent.is_some()) {
+        } else if let Some(rest) = after(line, "goto") {
             if let Some(label) = &mut read.label {
-                label.elsewhere = Some(Does::Page);
+                label.elsewhere = Some(Does::Goto(rest.to_owned()));
             }
-        } else if after(line, "quit").is_some() {
+        } else if after(line, "quit").is_some() || (after(line, "exit").is_some() && parent.is_some()) {
             if let Some(label) = &mut read.label {
                 label.elsewhere = Some(Does::Nothing);
             }
@@ -566,7 +616,7 @@ impl World<'_> {
     }
 
     /// The label that the first word of `line` names.
-    fn find<'r>(&self, read: &'r Read, line: &str) -> Option<&'r Entry> {
+    fn find<'r>(&self, read: &'r Read<'_>, line: &str) -> Option<&'r Entry> {
         let (word, rest) = first_word(line);
         if self.declared && read.reader == Reader::Core {
             let whole = |name: &str| {
@@ -591,22 +641,19 @@ impl World<'_> {
     }
 
     /// `line` with the line of the label that it names in place of that; none when that label runs nothing.
-    fn spelled_out(&self, read: &Read, line: &str) -> Option<String> {
+    fn spelled_out(&self, read: &Read<'_>, line: &str) -> Option<String> {
         match self.find(read, line).map(|entry| &entry.does) {
             Some(Does::Runs(runs)) => Some(format!("{runs}{}", first_word(line).1)),
-            Some(Does::Page | Does::Nothing) => None,
+            Some(Does::Page | Does::Goto(_) | Does::Nothing) => None,
             None => Some(line.to_owned()),
         }
     }
 
     /// The core reads `name`, and does what it does without a person.
-    fn core(&self, name: &str, depth: usize) -> Decision {
+    fn core(&self, name: &str, way: Way<'_>) -> Decision {
         let nothing = Decision::default();
-        let Some(read) = (depth < DEEPEST)
-            .then(|| self.read(Reader::Core, &[name.to_owned()]))
-            .flatten()
-        else {
-            return Decision::default();
+        let Some(read) = self.read(Reader::Core, &[name.to_owned()], way) else {
+            return nothing;
         };
         let mut default = read.ui.as_ref().or(read.default.as_ref());
         let first = read.entries.first().and_then(|entry| entry.name.as_ref());
@@ -620,27 +667,28 @@ impl World<'_> {
         let waits = read.prompt != 0 && read.ui.is_none() && self.holds(Rule::PromptWaits);
         if !waits
             && let Some(line) = default
-            && let Some(decision) = self.command(&read, name, line, depth)
+            && let Some(decision) = self.command(&read, name, line, way.timed(None))
         {
             return decision;
         }
         // What follows is the prompt.
-        if read.timeout <= 0 && read.total <= 0 {
+        let timeout = read.timeout.filter(|timeout| *timeout > 0);
+        if timeout.is_none() && read.total <= 0 {
             return nothing;
         }
         let on_timeout = read.on_timeout.as_ref().filter(|line| !line.is_empty());
         let line = on_timeout.or(default.filter(|_| waits));
-        line.and_then(|line| self.command(&read, name, line, depth))
+        line.and_then(|line| self.command(&read, name, line, way.timed(timeout)))
             .unwrap_or(nothing)
     }
 
     /// What the core does with a line that was typed, or stands for one; none when the prompt comes back.
-    fn command(&self, read: &Read, name: &str, line: &str, depth: usize) -> Option<Decision> {
+    fn command(&self, read: &Read<'_>, name: &str, line: &str, way: Way<'_>) -> Option<Decision> {
         let found = self.find(read, line);
         let mut first = match found.map(|entry| &entry.does) {
             Some(Does::Runs(runs)) => {
                 let arguments = trimmed(first_word(line).1);
-                self.execute(&format!("{runs} {arguments}"), name, depth)
+                self.execute(&format!("{runs} {arguments}"), name, way)
             }
             // Nothing that was written for it.
             Some(_) => return None,
@@ -650,10 +698,10 @@ impl World<'_> {
                 let there = ENDINGS.iter().map(|ending| format!("{word}{ending}"));
                 let there = there
                     .into_iter()
-                    .find(|name| MODULES.contains(&&**name) || self.files.contains_key(name))
+                    .find(|name| MODULES.contains(&&**name) || self.has(name, way))
                     .filter(|_| !ENDINGS.iter().any(|ending| word.ends_with(ending)));
                 let word = there.unwrap_or_else(|| word.to_owned());
-                self.execute(&format!("{word}{rest}"), name, depth)
+                self.execute(&format!("{word}{rest}"), name, way)
             }
         };
         let refused = found.is_none() && !read.implicit;
@@ -662,18 +710,17 @@ impl World<'_> {
             && fails
             && self.holds(Rule::OnErrorFollows)
         {
-            let line = self.spelled_out(read, on_error);
-            let then = line.and_then(|line| self.execute(&line, name, depth + 1));
-            match &mut first {
-                Some(first) => first.then = then.and_then(|then| then.first),
-                None => first = then,
-            }
+            // What failed stands behind it.
+            let spelled_out = self.spelled_out(read, on_error);
+            let then = spelled_out
+                .and_then(|on_error| self.execute(&format!("{on_error} {line}"), name, way.further()));
+            first = followed(first, then);
         }
         first
     }
 
     /// Runs a program by its line; none when that gives way to the prompt.
-    fn execute(&self, line: &str, config: &str, depth: usize) -> Option<Decision> {
+    fn execute(&self, line: &str, config: &str, way: Way<'_>) -> Option<Decision> {
         let (word, rest) = first_word(line);
         let rest = trimmed(rest);
         let by_ending = |name: &str| match ENDINGS.iter().find(|ending| name.ends_with(**ending)) {
@@ -687,18 +734,18 @@ impl World<'_> {
             .iter()
             .find(|kind| word.strip_prefix('.') == Some(**kind) && !known.contains(kind));
         match kind {
-            Some(&"kernel") => self.run("linux", rest, config, depth),
+            Some(&"kernel") => self.run("linux", rest, config, way),
             Some(&"com32") => {
                 let (name, arguments) = first_word(rest);
                 let ending = if name.ends_with(".c32") { "" } else { ".c32" };
-                self.run("com32", &format!("{name}{ending}{arguments}"), config, depth)
+                self.run("com32", &format!("{name}{ending}{arguments}"), config, way)
             }
-            Some(kind) => self.run(kind, rest, config, depth),
-            None => self.run(by_ending(word), line, config, depth),
+            Some(kind) => self.run(kind, rest, config, way),
+            None => self.run(by_ending(word), line, config, way),
         }
     }
 
-    fn run(&self, kind: &str, line: &str, config: &str, depth: usize) -> Option<Decision> {
+    fn run(&self, kind: &str, line: &str, config: &str, way: Way<'_>) -> Option<Decision> {
         let (name, arguments) = first_word(line);
         let skipped = !self.holds(Rule::ADefaultThatIsForPcsStands);
         let start = |first: Start| {
@@ -708,36 +755,50 @@ impl World<'_> {
                 ..Decision::default()
             })
         };
-        let file = |kind| start(Start::File(name.to_owned(), kind));
+        let here = |name: &str| format!("{}{name}", way.directory);
+        let file = |kind| start(Start::File(here(name), kind));
         match kind {
             "localboot" => start(Start::Disk),
             "com32" if MODULES.contains(&name) => {
                 let files: Vec<String> = arguments
                     .split(is_blank)
                     .filter(|name| !name.is_empty())
-                    .map(|name| if name == "~" { config } else { name }.to_owned())
+                    .map(|name| {
+                        if name == "~" {
+                            config.to_owned()
+                        } else {
+                            here(name)
+                        }
+                    })
                     .collect();
                 let files = if files.is_empty() {
                     vec![config.to_owned()]
                 } else {
                     files
                 };
-                self.module(&files, config, depth + 1)
+                self.module(&files, config, way.further())
             }
             "com32" => file(Kind::Module),
-            "config" => Some(settled(self.core(name, depth + 1))),
+            "config" => {
+                // The first word behind its name is the directory of what it names.
+                let (directory, _) = first_word(trimmed(arguments));
+                let ends = directory.is_empty() || directory.ends_with('/') || !self.declared;
+                let directory = format!("{}{}", here(directory), if ends { "" } else { "/" });
+                let way = Way {
+                    directory: &directory,
+                    ..way.further()
+                };
+                Some(settled(self.core(&here(name), way)))
+            }
             "boot" | "bss" | "pxe" | "fdimage" => file(Kind::Program),
             _ => file(Kind::Kernel),
         }
     }
 
     /// A menu module shows the menu of these files; none when it ends.
-    fn module(&self, files: &[String], config: &str, depth: usize) -> Option<Decision> {
+    fn module(&self, files: &[String], config: &str, way: Way<'_>) -> Option<Decision> {
         let waits = Some(Decision::default());
-        let Some(mut read) = (depth < DEEPEST)
-            .then(|| self.read(Reader::Module, files))
-            .flatten()
-        else {
+        let Some(mut read) = self.read(Reader::Module, files, way) else {
             return waits;
         };
         let counts = read.ui.is_some() || !self.holds(Rule::DefaultNeedsUiInAModule);
@@ -755,7 +816,7 @@ impl World<'_> {
                 }
                 Some((HIDDEN, _)) if !self.holds(Rule::HiddenLabelsAreNoDefaultInAModule) => {
                     let line = self.spelled_out(&read, &line)?;
-                    return self.execute(&line, config, depth);
+                    return self.execute(&line, config, way);
                 }
                 _ => {}
             }
@@ -786,7 +847,7 @@ impl World<'_> {
         let default = match chosen {
             Some(entry) if !entry.disabled => match &entry.does {
                 Does::Runs(line) => Some(line.clone()),
-                Does::Page | Does::Nothing => None,
+                Does::Page | Does::Goto(_) | Does::Nothing => None,
             },
             _ => None,
         };
@@ -799,9 +860,15 @@ impl World<'_> {
             },
             None => None,
         };
-        // The selection moves on to one that can be chosen, if there is one, and that looks like a key.
-        let moves = chosen.is_some_and(|entry| entry.disabled) && others().any(|entry| !entry.disabled);
-        let timeout = page.timeout > 0 || !self.holds(Rule::NoTimeoutWaits);
+        // From the first line the selection moves on to one that can be chosen, if there is one, and from the last one up:
+        // that looks like a key.
+        let moves = chosen.is_some_and(|entry| entry.disabled)
+            && match page.default {
+                0 => others().any(|entry| !entry.disabled),
+                default => default + 1 == page.count,
+            };
+        let time = page.timeout.filter(|timeout| *timeout > 0);
+        let timeout = time.is_some() || !self.holds(Rule::NoTimeoutWaits);
         let line = if read.shift_key {
             default
         } else if read.total <= 0 && (!timeout || (moves && !read.hides)) {
@@ -816,16 +883,21 @@ impl World<'_> {
             let shown = read.hides && !read.shift_key && read.total <= 0;
             return waits.filter(|_| shown);
         };
-        let mut decision = self.execute(&line, config, depth)?;
+        let way = way.timed(time.filter(|_| !read.shift_key));
+        let mut decision = self.execute(&line, config, way)?;
         if let Some(on_error) = &page.on_error
             && self.fails(&decision)
             && self.holds(Rule::OnErrorFollows)
         {
             let line = self.spelled_out(&read, on_error);
-            let then = line.and_then(|line| self.execute(&line, config, depth + 1));
-            decision.then = then.and_then(|then| then.first);
+            let then = line.and_then(|line| self.execute(&line, config, way.further()));
+            decision = followed(Some(decision), then)?;
         }
         Some(settled(decision))
+    }
+
+    fn has(&self, name: &str, way: Way<'_>) -> bool {
+        self.files.contains_key(&format!("{}{name}", way.directory))
     }
 
     /// Whether what was tried gives way to ONERROR.
@@ -837,6 +909,18 @@ impl World<'_> {
         };
         fails && !decision.settled
     }
+}
+
+/// What is tried when `first` fails, behind that.
+fn followed(first: Option<Decision>, then: Option<Decision>) -> Option<Decision> {
+    let Some(mut first) = first else {
+        return then;
+    };
+    let then = then.into_iter();
+    first.then = then
+        .flat_map(|then| then.first.into_iter().chain(then.then))
+        .collect();
+    Some(first)
 }
 
 fn settled(decision: Decision) -> Decision {

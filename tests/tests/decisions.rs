@@ -3,6 +3,7 @@
 //! `tests::syslinux` says what Syslinux would have booted. The session runs in virtual time; all that a menu names is
 //! absent, and what is asked for tells what was chosen.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,11 +24,19 @@ const VARIABLE: &str = "BRAMBLE_DECISIONS";
 /// No clock of these menus is longer.
 const WAITS: Duration = Duration::from_secs(12);
 
+/// Much less than any clock of these menus, and all that makes a million sessions a matter of minutes.
+const REST: Duration = Duration::from_millis(500);
+
 /// At most one of so many menus boots nothing, or less, where Syslinux boots.
 const MOST_WAIT: u64 = 20;
 
 /// Enough to see what differs.
 const SHOWN: usize = 10;
+
+thread_local! {
+    /// The node's, from session to session.
+    static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The files besides menus that a node asks for in one attempt.
 fn asked(files: &Files) -> Vec<String> {
@@ -42,7 +51,11 @@ fn asked(files: &Files) -> Vec<String> {
             .route(&format!("/{name}"), [Reply::ok(text.clone())]);
     }
     lan.give_up(WAITS);
-    let mut node = Node::with_memory(4 << 20);
+    lan.rest_long(REST);
+    // Memory that is there is cheaper than memory that is cleared.
+    let mut node = Node::with_memory(0);
+    node.memory = MEMORY.take();
+    node.memory.resize(4 << 20, 0);
     let settings = Settings {
         attempts: Some(1),
         ..Settings::default()
@@ -53,6 +66,7 @@ fn asked(files: &Files) -> Vec<String> {
         // It failed, or waits for a person.
         Ok(_) | Err(_) => {}
     }
+    MEMORY.set(std::mem::take(&mut node.memory));
     let log = http.borrow().paths();
     let names = log.iter().map(|path| path.trim_start_matches('/'));
     let is_menu = |name: &str| {
@@ -62,7 +76,10 @@ fn asked(files: &Files) -> Vec<String> {
             || name.ends_with(".ipxe")
     };
     // A label without a kernel is a file's name; of one with a blank in it Syslinux takes the first word.
-    let word = |name: &str| name.split("%20").next().unwrap_or_default().to_owned();
+    let word = |name: &str| {
+        let (directory, file) = name.split_at(name.rfind('/').map_or(0, |slash| slash + 1));
+        format!("{directory}{}", file.split("%20").next().unwrap_or_default())
+    };
     let mut names: Vec<String> = names.filter(|name| !is_menu(name)).map(word).collect();
     names.dedup();
     names
@@ -70,8 +87,8 @@ fn asked(files: &Files) -> Vec<String> {
 
 /// The same of a decision: what is made for PCs is not asked for.
 fn told(decision: &Decision) -> Vec<String> {
-    let all = [&decision.first, &decision.then];
-    let kernels = all.into_iter().flatten().filter_map(|start| match start {
+    let all = decision.first.iter().chain(&decision.then);
+    let kernels = all.filter_map(|start| match start {
         Start::File(name, Kind::Kernel) => Some(name.clone()),
         Start::File(..) | Start::Disk => None,
     });
@@ -97,15 +114,20 @@ fn decided(files: &Files, broken: Option<Rule>) -> Decision {
 
 #[test]
 fn the_clock_boots_what_syslinux_would_have_booted() {
-    let generated = std::env::var(VARIABLE).map_or(GENERATED, |number| number.parse().unwrap());
-    let (next, less, differ) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
+    let seeds = menus::seeds(VARIABLE, GENERATED);
+    let generated = seeds.end - seeds.start;
+    let (next, less, differ) = (
+        AtomicU64::new(seeds.start),
+        AtomicU64::new(0),
+        Mutex::new(Vec::new()),
+    );
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= generated {
+                    if seed >= seeds.end {
                         break;
                     }
                     let files = menus::menu(seed);

@@ -13,6 +13,7 @@ struct Campaign {
     test: &'static str,
     variable: &'static str,
     count: u64,
+    profile: &'static str,
 }
 
 /// Menus on Syslinux itself.
@@ -21,6 +22,7 @@ const MENUS: Campaign = Campaign {
     test: "syslinux::menus_decide_as_in_syslinux",
     variable: "BRAMBLE_MENUS",
     count: 500,
+    profile: "dev",
 };
 
 /// Menus on the firmware's session.
@@ -29,17 +31,19 @@ const DECISIONS: Campaign = Campaign {
     test: "the_clock_boots_what_syslinux_would_have_booted",
     variable: "BRAMBLE_DECISIONS",
     count: 1_000_000,
+    profile: "campaign",
 };
 
 /// Runs the campaign that is named; success when nothing differs.
 pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
-    let (mut campaign, mut count) = (None, None);
+    let (mut campaign, mut count, mut from) = (None, None, 0_u64);
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
             Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
+            Long("from") => from = arguments.value()?.parse().context("campaign: --from")?,
             other => return Err(other.unexpected().into()),
         }
     }
@@ -49,11 +53,13 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
     }
+    let end = from.saturating_add(count.unwrap_or(campaign.count));
     let mut command = cargo();
     command
-        .args(["test", "--package", "tests", "--test", campaign.binary])
+        .args(["test", "--profile", campaign.profile])
+        .args(["--package", "tests", "--test", campaign.binary])
         .args(["--", "--exact", "--nocapture", campaign.test])
-        .env(campaign.variable, count.unwrap_or(campaign.count).to_string());
+        .env(campaign.variable, format!("{from}..{end}"));
     let tally = crate::test::tests(&mut command)?;
     // A test that was skipped has compared nothing.
     ensure!(

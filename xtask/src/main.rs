@@ -49,6 +49,7 @@ cargo xtask soak     a million faults at each NIC of ours on the release image, 
 cargo xtask campaign menus      generated menus on Debian's Syslinux, which boots what our reference says
                      decisions  generated menus in sessions of ours, which boot that or nothing
     --count N        so many (default 500; a million)
+    --from SEED      these, not the first
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options

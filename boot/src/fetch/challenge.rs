@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(chosen(&["Digest realm=\"x\\"]), None);
         assert_eq!(chosen(&["realm=x, nonce=n", "\"Digest realm=x, nonce=n\""]), None);
         assert_eq!(chosen(&["=, ==, ,, \" , \\"]), None);
-        let nine = vec!["Digest"; 8].join(",") + ", Basic realm=x";
+        let nine = ["Digest"; 8].join(",") + ", Basic realm=x";
         assert_eq!(chosen(&[&nine]), None, "eight are looked at");
         let many = format!("Digest {}realm=x, nonce=n", "a=b, ".repeat(16));
         assert_eq!(chosen(&[&many]), None, "with sixteen parameters each");

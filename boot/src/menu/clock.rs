@@ -37,6 +37,8 @@ pub(super) enum Runs {
     Opens,
     /// It is for people in another way: it leaves the menu, or shows a text.
     Shows,
+    /// It opens a submenu that is not there: it cannot be chosen, but MENU DEFAULT can name it.
+    Nowhere,
     /// It cannot be chosen.
     Disabled,
 }
@@ -246,8 +248,9 @@ impl<'t> Text<'t> {
             // As far as the module can tell a key has moved the selection, and that ends the countdown.
             (decision.timeout, decision.untimed) = (None, false);
         }
-        // A submenu or the way out boots nothing.
-        decision.clock = decision.clock.filter(|boots| self.is_executed(boots));
+        // A submenu or the way out boots nothing. Nor does a page of hidden entries alone, which the module leaves.
+        let is_left = self.on_page(page).next().is_none();
+        decision.clock = decision.clock.filter(|boots| !is_left && self.is_executed(boots));
         // The author meant a label that the module does not find; what it boots instead nobody meant.
         if let Found::Doubtful(line) = found {
             decision.clock = None;
@@ -265,14 +268,16 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// Whether the selection cannot stay where the default is: on a first line that cannot be chosen, above one that can.
+    /// Whether the selection cannot stay where the default is: on a first or last line that cannot be chosen.
     fn steps_off(&self, page: usize, default: Option<usize>) -> bool {
+        let chosen = |line: &Line<'_>| !matches!(line.runs, Runs::Nowhere | Runs::Disabled);
+        let is_stuck = |(index, line): (usize, &Line<'_>)| Some(index) == default && !chosen(line);
         let mut lines = self.on_page(page);
-        lines.next().is_some_and(|(first, line)| {
-            Some(first) == default
-                && line.runs == Runs::Disabled
-                && lines.any(|(_, line)| line.runs != Runs::Disabled)
-        })
+        match lines.next() {
+            // From the first one only to one that can be chosen.
+            Some(first) if is_stuck(first) => lines.any(|(_, line)| chosen(line)),
+            _ => lines.last().is_some_and(is_stuck),
+        }
     }
 
     /// The entries of a page.
@@ -614,6 +619,25 @@ mod tests {
                 "UI menu.c32; TIMEOUT 50; MENU SEPARATOR; [b] MENU DEFAULT",
                 "5 s b",
             ),
+            // A submenu that is not there is a heading, which MENU DEFAULT may name: on the last line it ends the countdown, too.
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; MENU SEPARATOR; [a] MENU DEFAULT;MENU GOTO s; [b]",
+                "5 s b",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; [b]; [a] MENU DEFAULT;MENU GOTO s",
+                "nothing",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; [b]; [a] MENU DEFAULT;MENU GOTO .top",
+                "5 s b",
+            ),
+            // A page on which nothing stands.
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT nowhere; [a] MENU HIDE",
+                "nothing",
+            ),
+            ("UI menu.c32; TIMEOUT 50; ONTIMEOUT a; [a] MENU HIDE", "nothing"),
             (
                 "UI menu.c32; TIMEOUT 50; IMPLICIT 0; DEFAULT b; [a]; [b]",
                 "nothing",

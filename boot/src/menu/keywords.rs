@@ -730,7 +730,7 @@ impl Label {
             Kind::Local(kind) => Action::Local(kind),
             Kind::Config(file) => Action::Load(Load {
                 files: vec![file],
-                directory: non_empty(&self.append),
+                directory: non_empty(word(&self.append).0),
                 asks: false,
             }),
             Kind::Pc(keyword) => Action::Unsupported(Unsupported::Keyword(keyword)),

@@ -273,6 +273,21 @@ pub struct Load {
     pub asks: bool,
 }
 
+impl Load {
+    /// The same, with what DEFAULT and its like say behind the label: more files for a menu module, for CONFIG the
+    /// directory, if APPEND names none.
+    fn with(&self, arguments: &str) -> Self {
+        let mut load = self.clone();
+        let mut words = arguments.split_ascii_whitespace().map(String::from);
+        if self.asks {
+            load.files.extend(words);
+        } else if load.directory.is_none() {
+            load.directory = words.next();
+        }
+        load
+    }
+}
+
 /// What to boot, as the menu names it: references, resolved against [`Menu::base`] only when chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
@@ -413,7 +428,7 @@ impl Menu {
             Some(Action::Boot(boot)) => {
                 payload(self, pick, boot, lease, board).map(|payload| Next::Boot(Box::new(payload)))
             }
-            Some(Action::Load(load)) => Ok(Next::Menu(load.clone())),
+            Some(Action::Load(load)) => Ok(Next::Menu(load.with(&pick.arguments))),
             Some(Action::Local(_)) => Err(Error::Unsupported(self.shown(pick), Unsupported::LocalBoot)),
             Some(Action::Unsupported(why)) => Err(Error::Unsupported(self.shown(pick), why.clone())),
             Some(Action::Quit) => Err(Error::Left),

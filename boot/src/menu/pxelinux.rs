@@ -309,6 +309,10 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         let entry = label.entry(&drafts);
         if line.runs == Runs::Command && matches!(entry.action, Action::Load(_)) {
             line.runs = Runs::Menu;
+        } else if matches!(entry.action, Action::Unsupported(Unsupported::NoPage(_)))
+            && line.runs != Runs::Disabled
+        {
+            line.runs = Runs::Nowhere;
         }
         lines.push(line);
         entries.push(entry);
@@ -445,12 +449,14 @@ fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool
         return (module, elsewhere);
     }
     let starts_a_module = match text.default.and_then(|line| text.named(line)) {
-        Some(Boots::Line(line, _)) => {
+        // Arguments are other files to show.
+        Some(Boots::Line(line, "")) => {
             let entry = entries.get(line);
             let line = text.lines.get(line);
             entry.is_some_and(|entry| entry.action == Action::Page(0))
                 && line.is_some_and(|line| line.runs == Runs::Command)
         }
+        Some(Boots::Line(..)) => false,
         Some(Boots::Command(line)) => {
             let (name, files) = word(line);
             parser.implicit && is_menu_module(name) && matches!(files, "" | "~")
@@ -529,7 +535,8 @@ pub(super) fn is_menu_module(name: &str) -> bool {
 pub(super) mod tests {
     use alloc::collections::BTreeMap;
 
-    use super::super::{Boot, Editing, Key, Unsupported};
+    use super::super::tests::{board, lease};
+    use super::super::{Boot, Editing, Key, Next, Unsupported};
     use super::*;
     use crate::fetch;
 
@@ -985,6 +992,45 @@ LABEL Fedora 22
                 (Display::AtOnce, &load(&["other.cfg"], None, true)),
                 "{head}"
             );
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_label_goes_to_the_menu_that_it_leads_to() {
+        let load = |text: &str| {
+            let menu = menu(text);
+            let pick = menu.on_timeout.as_ref().unwrap();
+            match menu.leads(pick, &lease(), &board()) {
+                Ok(Next::Menu(load)) => Ok((load.files.join(" "), load.directory)),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let to =
+            |files: &str, directory: Option<&str>| Ok((files.to_owned(), directory.map(ToOwned::to_owned)));
+        let config = "LABEL a\nCONFIG x.cfg\n";
+        for (text, expected) in [
+            (format!("DEFAULT a\n{config}"), to("x.cfg", None)),
+            (format!("DEFAULT a sub more\n{config}"), to("x.cfg", Some("sub"))),
+            (
+                format!("DEFAULT a sub\nAPPEND quiet splash\n{config}"),
+                to("x.cfg", Some("quiet")),
+            ),
+            (
+                format!("DEFAULT a\nAPPEND quiet\n{config}APPEND -\n"),
+                to("x.cfg", None),
+            ),
+            (
+                "DEFAULT a y.cfg ~\nLABEL a\nKERNEL menu.c32\nAPPEND x.cfg\n".into(),
+                to("x.cfg y.cfg ~", None),
+            ),
+            // Its own menu is not the one that arguments name.
+            (
+                "DEFAULT a x.cfg\nTIMEOUT 50\nLABEL b\nLABEL a\nKERNEL menu.c32\n".into(),
+                Err("menu: cannot boot \"a\": there is nothing to boot in it".into()),
+            ),
+        ] {
+            assert_eq!(load(&text), expected, "{text}");
         }
     }
 
