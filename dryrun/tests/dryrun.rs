@@ -172,15 +172,15 @@ fn every_hop_is_a_request_and_the_decision_names_the_last() {
 fn passwords_are_sent_and_not_shown() {
     let server = server();
     let source = url(&server, "/menu.ipxe").replace("http://", "http://node:geheim@");
-    server.put(
-        "/menu.ipxe",
-        Answer::ok(format!("#!ipxe\necho {source}\nchain {source}x\n")),
-    );
+    let script = Answer::ok(format!("#!ipxe\necho {source}\nchain {source}x\n"));
+    let asks = Answer::status(401, "who?").header("WWW-Authenticate", "Basic realm=\"lab\"");
+    server.put_sequence("/menu.ipxe", vec![asks, script]);
     let (code, lines) = run(&source, &["--json"]);
     assert_eq!(code, 1, "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains("geheim")), "{lines:?}");
     let sent = server.requests();
-    assert_eq!(sent[0].header("Authorization"), Some("Basic bm9kZTpnZWhlaW0="));
+    assert_eq!(sent[0].header("Authorization"), None, "nobody had asked for it");
+    assert_eq!(sent[1].header("Authorization"), Some("Basic bm9kZTpnZWhlaW0="));
     let (_, lines) = run(&source, &[]);
     assert!(lines.iter().all(|line| !line.contains("geheim")), "{lines:?}");
 }

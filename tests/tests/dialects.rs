@@ -806,9 +806,15 @@ fn an_image_factory_takes_its_password_from_the_url_and_another_host_never_hears
         "/store/kernel?X-Signature=abc%2Fdef",
         [Reply::ok(site.kernel.clone()).until_close()],
     );
-    site.boots();
     let basic = |head: &str| head.contains("Authorization: Basic bm9kZTpzM2NyZXQ=\r\n");
-    assert!(site.http.borrow().log.iter().all(|request| basic(&request.head)));
+    site.http.borrow_mut().guard = Some(Box::new(move |head| {
+        let asks = Reply::status("401 Unauthorized", "").header("WWW-Authenticate: Basic realm=\"factory\"");
+        (!basic(head)).then_some(asks)
+    }));
+    site.boots();
+    // The first request asks whether a password is wanted at all.
+    let known: Vec<bool> = site.http.borrow().log.iter().map(|r| basic(&r.head)).collect();
+    assert_eq!(known, [false, true, true, true]);
     let store = store.borrow();
     assert!(
         store
