@@ -142,7 +142,7 @@ fn what_is_corrupt_or_too_large() {
             "/menu",
             Answer::ok("# a menu of comments\n".repeat(50_000)),
             "menu: fetch: GET ",
-            ": 1050000 bytes do not fit into the 1048576 bytes free for it",
+            ": 1050000 bytes do not fit into the 1048576 bytes free for it; nothing else is booted in its stead",
         ),
     ]);
 }
