@@ -39,7 +39,7 @@ pub use http::{Http, Reply, Request};
 pub use lan::{Frame, GivenUp, Host, Lan, Link, Nic};
 pub use mdns::{Mdns, Spoil};
 pub use mutation::Mutation;
-pub use node::{MAC, Node, SERIAL};
+pub use node::{MAC, Node, SERIAL, leased};
 pub use ntp::Ntp;
 pub use random::Random;
 pub use site::Site;

@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use boot::fetch::Fetcher;
+use boot::lease::Identity;
+use boot::net::Net;
 use boot::{Board, Clock, Entropy, Error, Handoff, Machine, Platform, Region, Settings};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
 use crate::account::{as_boot, as_rig};
-use crate::lan::Lan;
+use crate::lan::{Lan, Nic};
 use crate::payload;
 use crate::random::Random;
 
@@ -117,6 +120,31 @@ fn typed(keys: &[(Duration, Vec<u8>)]) -> VecDeque<(Instant, u8)> {
         .collect();
     all.sort_by_key(|(moment, _)| *moment);
     all.into()
+}
+
+/// Runs `session` on a node of this LAN that has just got its lease: for tests of one step of a boot.
+pub fn leased<T>(lan: &Lan, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
+    let board = Board {
+        model: "Raspberry Pi 3 Model B",
+        revision: 0x00a0_2082,
+        serial: SERIAL,
+        mac: MAC,
+        uart: None,
+        device_tree: None,
+    };
+    let mut nic = lan.nic();
+    let mut watchdog = Watchdog(lan.clone());
+    let mut generator = Generator {
+        random: Random::new(1),
+        works: true,
+    };
+    let identity = Identity::of(&board, &Settings::default());
+    let mut net = Net::new(&mut nic, lan, &mut watchdog, &mut generator, identity);
+    net.lease();
+    let mut fetcher = Fetcher::new();
+    let result = session(&mut net, &mut fetcher);
+    fetcher.close(&mut net);
+    result
 }
 
 /// A serial terminal. A key does not end the clock's idling, because the contract only promises that for frames.

@@ -4,32 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use boot::fetch::{Error, Fetcher, Method, Request};
-use boot::lease::Identity;
 use boot::net::Net;
 use boot::url::Url;
-use boot::{Board, Entropy, Platform};
 use md5::Md5;
 use sha2::{Digest, Sha256};
-use tests::{Dhcp, Http, Lan, MAC, Nic, Random, Reply, SERIAL};
+use tests::{Dhcp, Http, Lan, Nic, Reply, leased};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
-
-struct Generator(Random);
-
-impl Entropy for Generator {
-    fn fill(&mut self, bytes: &mut [u8]) -> bool {
-        self.0.fill(bytes);
-        true
-    }
-}
-
-struct Watchdog(Lan);
-
-impl Platform for Watchdog {
-    fn kick_watchdog(&mut self) {
-        self.0.kick();
-    }
-}
 
 /// What a door wants, and how long it takes a nonce.
 #[derive(Clone)]
@@ -165,24 +146,7 @@ impl Site {
     }
 
     fn node<T>(&self, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
-        let board = Board {
-            model: "Raspberry Pi 3 Model B",
-            revision: 0x00a0_2082,
-            serial: SERIAL,
-            mac: MAC,
-            uart: None,
-            device_tree: None,
-        };
-        let mut nic = self.lan.nic();
-        let mut watchdog = Watchdog(self.lan.clone());
-        let mut generator = Generator(Random::new(1));
-        let identity = Identity::of(&board, &boot::Settings::default());
-        let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
-        net.lease();
-        let mut fetcher = Fetcher::new();
-        let result = session(&mut net, &mut fetcher);
-        fetcher.close(&mut net);
-        result
+        leased(&self.lan, session)
     }
 }
 

@@ -3,33 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use boot::Clock;
 use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response};
-use boot::lease::Identity;
 use boot::net::Net;
 use boot::url::Url;
-use boot::{Board, Clock, Entropy, Platform};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
-use tests::{Answer, Dhcp, Dns, Http, Lan, Link, MAC, Nic, Random, Reply, SERIAL};
+use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Nic, Random, Reply, leased};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
-
-struct Generator(Random);
-
-impl Entropy for Generator {
-    fn fill(&mut self, bytes: &mut [u8]) -> bool {
-        self.0.fill(bytes);
-        true
-    }
-}
-
-struct Watchdog(Lan);
-
-impl Platform for Watchdog {
-    fn kick_watchdog(&mut self) {
-        self.0.kick();
-    }
-}
 
 /// A LAN with a DHCP and a web server.
 struct Site {
@@ -55,24 +37,7 @@ impl Site {
 
     /// Runs `session` on a node that has just got its lease.
     fn node<T>(&self, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
-        let board = Board {
-            model: "Raspberry Pi 3 Model B",
-            revision: 0x00a0_2082,
-            serial: SERIAL,
-            mac: MAC,
-            uart: None,
-            device_tree: None,
-        };
-        let mut nic = self.lan.nic();
-        let mut watchdog = Watchdog(self.lan.clone());
-        let mut generator = Generator(Random::new(1));
-        let identity = Identity::of(&board, &boot::Settings::default());
-        let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
-        net.lease();
-        let mut fetcher = Fetcher::new();
-        let result = session(&mut net, &mut fetcher);
-        fetcher.close(&mut net);
-        result
+        leased(&self.lan, session)
     }
 
     /// One download of at most `space` bytes.
