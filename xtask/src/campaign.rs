@@ -27,8 +27,8 @@ const MENUS: Campaign = Campaign {
 
 /// Menus on the firmware's session.
 const DECISIONS: Campaign = Campaign {
-    binary: "decisions",
-    test: "the_clock_boots_what_syslinux_would_have_booted",
+    binary: "virtual",
+    test: "decisions::the_clock_boots_what_syslinux_would_have_booted",
     variable: "BRAMBLE_DECISIONS",
     count: 1_000_000,
     profile: "campaign",

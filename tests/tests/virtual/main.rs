@@ -1,0 +1,16 @@
+//! What runs in virtual time: sessions, and steps of them, on the simulated LAN or in the interpreter's own world.
+
+mod ahead;
+mod decisions;
+mod dialects;
+mod digest;
+mod failures;
+mod fetch;
+mod lan;
+mod menus;
+mod script;
+mod script_network;
+mod script_session;
+mod session;
+mod terminal;
+mod tftp;
