@@ -1,5 +1,5 @@
 //! What happens during a boot, told as it happens through [`Platform::event`](crate::Platform::event): the dry run
-//! listens, a board does not. DESIGN.md says why it is one place.
+//! listens, a board does not. Why it is one place: D-80.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,7 +1,7 @@
 //! Whether files are there, and how long they are, before the first large one is fetched.
 //!
 //! Only a clear no counts, and only one that a GET confirms: servers refuse HEAD, forget it, or sign links for GET alone. What
-//! an answer does not tell is found out when the file is fetched. DESIGN.md says what else was thought of.
+//! an answer does not tell is found out when the file is fetched. What else was thought of: D-108.
 
 use smoltcp::phy::Device;
 use smoltcp::time::Duration;

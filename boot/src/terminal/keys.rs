@@ -1,7 +1,7 @@
 //! Keys, told from noise by the silence around them (ECMA-48, with what xterm, VT220 and the Linux console send).
 //!
 //! What arrives without a pause is one burst. It counts only when all of it is keys, and whoever reads it may demand more:
-//! that all of them do something where they were pressed. DESIGN.md, 28.
+//! that all of them do something where they were pressed (D-28).
 
 use alloc::vec::Vec;
 use core::mem;
