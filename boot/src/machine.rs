@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use smoltcp::phy::Device;
+use crate::net::Port;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
@@ -11,9 +11,9 @@ use crate::url::Url;
 use crate::{Event, Region};
 
 /// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
-pub struct Machine<'m, N: Device> {
+pub struct Machine<'m> {
     /// The network interface: Ethernet frames, polled.
-    pub nic: &'m mut N,
+    pub nic: &'m mut dyn Port,
     /// The only source of time.
     pub clock: &'m dyn Clock,
     /// The serial terminal that a person may hold.

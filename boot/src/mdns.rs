@@ -4,7 +4,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use smoltcp::iface::SocketHandle;
-use smoltcp::phy::Device;
 use smoltcp::socket::udp;
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, Ipv4Address};
@@ -81,7 +80,7 @@ impl Name {
 }
 
 /// Asks this link for the address of `name`; none when no good answer came within [`PATIENCE`].
-pub(crate) fn ask<N: Device>(net: &mut Net<'_, N>, name: &Name) -> Option<Ipv4Address> {
+pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
     let id = (net.random() as u16).to_be_bytes();
     let question = question(id, name);
     let socket = open(net);
@@ -115,7 +114,7 @@ pub(crate) fn ask<N: Device>(net: &mut Net<'_, N>, name: &Name) -> Option<Ipv4Ad
 }
 
 /// A socket on a port of its own, which tells responders that this is no responder.
-fn open<N: Device>(net: &mut Net<'_, N>) -> SocketHandle {
+fn open(net: &mut Net<'_>) -> SocketHandle {
     let buffer = |datagrams: usize, bytes| {
         let slots = vec![udp::PacketMetadata::EMPTY; datagrams];
         udp::PacketBuffer::new(slots, vec![0; datagrams.saturating_mul(bytes)])

@@ -5,7 +5,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::phy::Device;
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
 
@@ -49,7 +48,7 @@ impl fmt::Display for Error {
 }
 
 /// Asks `server`: seconds since 1970.
-pub(crate) fn ask<N: Device>(net: &mut Net<'_, N>, server: Ipv4Address) -> Result<u64, Error> {
+pub(crate) fn ask(net: &mut Net<'_>, server: Ipv4Address) -> Result<u64, Error> {
     // What comes back must repeat it, so that nobody who has not seen the question can answer.
     let [high, low] = [net.random(), net.random()].map(u32::to_be_bytes);
     let stamp = [high, low].concat();

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use smoltcp::phy::{ChecksumCapabilities, Device};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::icmp;
 use smoltcp::time::Duration;
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress, Ipv4Address};
@@ -16,8 +16,8 @@ pub const MAX_SIZE: usize = 1500 - 20 - HEADER;
 const HEADER: usize = 8;
 
 /// Sends `size` bytes (at most [`MAX_SIZE`]) and waits so long for them to come back: whether they did.
-pub(crate) fn echo<N: Device>(
-    net: &mut Net<'_, N>,
+pub(crate) fn echo(
+    net: &mut Net<'_>,
     host: Ipv4Address,
     sequence: u16,
     size: usize,

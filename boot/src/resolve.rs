@@ -6,7 +6,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::phy::Device;
 use smoltcp::socket::dns;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
@@ -64,7 +63,7 @@ impl core::error::Error for Error {}
 /// turn, each with an equal share of the 10 s that are left, because a server that fails says no more than one that does not
 /// know. One that is silent while another answers is not asked again, so that a long list of domains has the time it needs.
 /// Not of all at once: smoltcp asks for one neighbour per second, and one that is down would keep the others waiting.
-pub fn resolve<N: Device>(net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Address, Error> {
+pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     if let Ok(address) = host.parse() {
         return Ok(address);
     }
@@ -133,12 +132,7 @@ enum Answer {
 }
 
 /// Asks `server` for the address of `name`; `None` when nothing came by `deadline`.
-fn ask<N: Device>(
-    net: &mut Net<'_, N>,
-    name: &str,
-    server: Ipv4Address,
-    deadline: Instant,
-) -> Option<Answer> {
+fn ask(net: &mut Net<'_>, name: &str, server: Ipv4Address, deadline: Instant) -> Option<Answer> {
     let (context, sockets) = net.sockets();
     let mut socket = dns::Socket::new(&[IpAddress::Ipv4(server)], vec![]);
     let Ok(query) = socket.start_query(context, name, DnsQueryType::A) else {

@@ -3,7 +3,6 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use smoltcp::phy::Device;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
@@ -35,7 +34,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const SECOND_QUESTION: Duration = Duration::from_secs(10);
 
 /// Boots: returns a kernel that is ready to run, or, after `settings.attempts` failures, the last error.
-pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Handoff, Error> {
+pub fn run(machine: Machine<'_>, settings: &Settings) -> Result<Handoff, Error> {
     let Machine {
         nic,
         clock,
@@ -89,8 +88,8 @@ pub fn run<N: Device>(machine: Machine<'_, N>, settings: &Settings) -> Result<Ha
 }
 
 /// The pipeline, once. Each line is a step of the picture in `lib.rs`.
-fn attempt<N: Device>(
-    net: &mut Net<'_, N>,
+fn attempt(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     mut memory: Region<'_>,
@@ -140,8 +139,8 @@ fn attempt<N: Device>(
 
 /// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
 /// fail: the menu comes back. What the clock chose may not, unless the menu says what to do then.
-fn from_menu<N: Device>(
-    net: &mut Net<'_, N>,
+fn from_menu(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     mut memory: Region<'_>,
@@ -214,8 +213,8 @@ fn leads_to_onerror(error: &Error) -> bool {
 }
 
 /// Downloads and places what an entry boots.
-fn boot<N: Device>(
-    net: &mut Net<'_, N>,
+fn boot(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     payload: &Payload,
@@ -264,8 +263,8 @@ fn boot<N: Device>(
 
 /// Asks for what an entry boots beside its kernel before that is downloaded: that each file is there, and that together they
 /// fit. An entry with a kernel alone costs nothing. Returns those that are there.
-fn look_ahead<'p, N: Device>(
-    net: &mut Net<'_, N>,
+fn look_ahead<'p>(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     payload: &'p Payload,
     memory: usize,
@@ -304,8 +303,8 @@ fn look_ahead<'p, N: Device>(
 }
 
 /// Downloads, and says now and then how far it is: to a person, or, where the terminal has frames on it, in log lines.
-fn download<N: Device>(
-    net: &mut Net<'_, N>,
+fn download(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     request: &Request<'_>,
@@ -337,8 +336,8 @@ fn download<N: Device>(
 }
 
 /// The world of a script on the board.
-struct Live<'a, 'm, 's, N: Device> {
-    net: &'a mut Net<'m, N>,
+struct Live<'a, 'm, 's> {
+    net: &'a mut Net<'m>,
     fetcher: &'a mut Fetcher,
     console: &'a mut dyn Console,
     /// When DHCP was last asked.
@@ -346,7 +345,7 @@ struct Live<'a, 'm, 's, N: Device> {
     settings: &'a mut Current<'s>,
 }
 
-impl<N: Device> World for Live<'_, '_, '_, N> {
+impl World for Live<'_, '_, '_> {
     fn now(&self) -> Instant {
         self.net.now()
     }

@@ -3,7 +3,6 @@
 use alloc::vec;
 
 use smoltcp::iface::SocketHandle;
-use smoltcp::phy::Device;
 use smoltcp::socket::{icmp, udp};
 use smoltcp::wire::{IpAddress, IpListenEndpoint, Ipv4Address};
 
@@ -25,12 +24,7 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     /// With `peer`, from a port of its own, with room for so many datagrams of at most so many bytes between two looks.
-    pub(crate) fn open<N: Device>(
-        net: &mut Net<'_, N>,
-        peer: Ipv4Address,
-        datagrams: usize,
-        size: usize,
-    ) -> Self {
+    pub(crate) fn open(net: &mut Net<'_>, peer: Ipv4Address, datagrams: usize, size: usize) -> Self {
         let mut socket = udp::Socket::new(
             udp::PacketBuffer::new(
                 vec![udp::PacketMetadata::EMPTY; datagrams],
@@ -55,7 +49,7 @@ impl Conversation {
     }
 
     /// Sends to `port` of the peer; `false` when there is no room, or the peer has no address that can be sent to.
-    pub(crate) fn send<N: Device>(&self, net: &mut Net<'_, N>, port: u16, payload: &[u8]) -> bool {
+    pub(crate) fn send(&self, net: &mut Net<'_>, port: u16, payload: &[u8]) -> bool {
         let socket = net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp);
         socket
             .send_slice(payload, (IpAddress::Ipv4(self.peer), port))
@@ -63,16 +57,12 @@ impl Conversation {
     }
 
     /// Whether something that was sent is still here: smoltcp asks for one neighbour a second, and until that answers.
-    pub(crate) fn waits<N: Device>(&self, net: &mut Net<'_, N>) -> bool {
+    pub(crate) fn waits(&self, net: &mut Net<'_>) -> bool {
         net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp).send_queue() > 0
     }
 
     /// Shows the next datagram from the peer, and the port it is from, to `read`. Those of other hosts are dropped.
-    pub(crate) fn receive<N: Device, T>(
-        &self,
-        net: &mut Net<'_, N>,
-        read: impl FnOnce(u16, &[u8]) -> T,
-    ) -> Option<T> {
+    pub(crate) fn receive<T>(&self, net: &mut Net<'_>, read: impl FnOnce(u16, &[u8]) -> T) -> Option<T> {
         let socket = net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp);
         while let Ok((payload, from)) = socket.recv() {
             if from.endpoint.addr == IpAddress::Ipv4(self.peer) {
@@ -83,7 +73,7 @@ impl Conversation {
     }
 
     /// Whether the peer has answered that nobody listens on the port that was sent to.
-    pub(crate) fn refused<N: Device>(&self, net: &mut Net<'_, N>) -> bool {
+    pub(crate) fn refused(&self, net: &mut Net<'_>) -> bool {
         let socket = net.sockets().1.get_mut::<icmp::Socket<'_>>(self.errors);
         while let Ok((error, from)) = socket.recv() {
             if from == IpAddress::Ipv4(self.peer) && error.starts_with(&PORT_UNREACHABLE) {
@@ -94,7 +84,7 @@ impl Conversation {
     }
 
     /// Ends it, once what was sent last has left.
-    pub(crate) fn close<N: Device>(self, net: &mut Net<'_, N>) {
+    pub(crate) fn close(self, net: &mut Net<'_>) {
         // One round of the poll loop sends it.
         let now = net.now();
         let _: Option<()> = net.wait(now, |_| None);

@@ -13,7 +13,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
 use crate::account::{as_boot, as_rig};
-use crate::lan::{Lan, Nic};
+use crate::lan::Lan;
 use crate::payload;
 use crate::random::Random;
 
@@ -123,7 +123,7 @@ fn typed(keys: &[(Duration, Vec<u8>)]) -> VecDeque<(Instant, u8)> {
 }
 
 /// Runs `session` on a node of this LAN that has just got its lease: for tests of one step of a boot.
-pub fn leased<T>(lan: &Lan, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
+pub fn leased<T>(lan: &Lan, session: impl FnOnce(&mut Net<'_>, &mut Fetcher) -> T) -> T {
     let board = Board {
         model: "Raspberry Pi 3 Model B",
         revision: 0x00a0_2082,

@@ -3,7 +3,6 @@
 //! Only a clear no counts, and only one that a GET confirms: servers refuse HEAD, forget it, or sign links for GET alone. What
 //! an answer does not tell is found out when the file is fetched. What else was thought of: D-108.
 
-use smoltcp::phy::Device;
 use smoltcp::time::Duration;
 
 use super::{Error, Fetcher, HeadError, LONGEST, MAX_REDIRECTS, Method, Reason, Request, Transfer};
@@ -19,7 +18,7 @@ impl Fetcher {
     /// The length of the file at `url`, if the server tells it; an error when there is no such file, or no such server. One
     /// round trip, and none to where the last one was in vain, or where a query tells that the answer is made by a
     /// program, which may count how often it is asked.
-    pub fn look<N: Device>(&mut self, net: &mut Net<'_, N>, url: &Url) -> Result<Option<u64>, Error> {
+    pub fn look(&mut self, net: &mut Net<'_>, url: &Url) -> Result<Option<u64>, Error> {
         let mut at = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if at.target().contains('?') || self.is_deaf(&at) {
@@ -46,7 +45,7 @@ impl Fetcher {
     }
 
     /// What a failed HEAD says of the file.
-    fn judge<N: Device>(&mut self, net: &mut Net<'_, N>, error: Error) -> Result<Option<u64>, Error> {
+    fn judge(&mut self, net: &mut Net<'_>, error: Error) -> Result<Option<u64>, Error> {
         match &error.reason {
             // No method makes a difference to that.
             Reason::Resolve(_) | Reason::Connect(..) => Err(error),
@@ -78,9 +77,9 @@ impl Fetcher {
     }
 
     /// Asks for the head of an answer alone: where it leads, or the file's length.
-    fn ask_for<N: Device>(
+    fn ask_for(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         method: Method,
         url: &Url,
     ) -> Result<(Option<Url>, Option<u64>), Error> {

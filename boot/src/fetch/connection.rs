@@ -5,7 +5,6 @@ use alloc::vec;
 use core::fmt;
 
 use smoltcp::iface::SocketHandle;
-use smoltcp::phy::Device;
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
@@ -74,7 +73,7 @@ impl fmt::Display for ConnectError {
 
 impl Connection {
     /// Whether the next request to `url` may go over it: open to that host and port, and nothing unread.
-    pub(super) fn serves<N: Device>(&self, net: &mut Net<'_, N>, url: &Url) -> bool {
+    pub(super) fn serves(&self, net: &mut Net<'_>, url: &Url) -> bool {
         let Some((socket, (host, port))) = self.socket.zip(self.origin.as_ref()) else {
             return false;
         };
@@ -86,9 +85,9 @@ impl Connection {
     }
 
     /// Connects to `address`, which is the host of `url`, from a local port other than the last one.
-    pub(super) fn open<N: Device>(
+    pub(super) fn open(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         url: &Url,
         address: Ipv4Address,
     ) -> Result<(), ConnectError> {
@@ -121,9 +120,9 @@ impl Connection {
     }
 
     /// Hands all of `bytes` to the socket.
-    pub(super) fn send<N: Device>(
+    pub(super) fn send(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         mut bytes: &[u8],
         deadline: Instant,
     ) -> Result<(), Lost> {
@@ -141,9 +140,9 @@ impl Connection {
 
     /// Waits until `deadline` for bytes and shows them to `read`, straight from the receive buffer; it returns how many
     /// it took, and what it made of them.
-    pub(super) fn receive<N: Device, T>(
+    pub(super) fn receive<T>(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         deadline: Instant,
         read: impl FnOnce(&[u8]) -> (usize, T),
     ) -> Result<Received<T>, Lost> {
@@ -161,7 +160,7 @@ impl Connection {
     }
 
     /// Ends the connection, if any, with a reset: the server can forget it at once.
-    pub(super) fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
+    pub(super) fn close(&mut self, net: &mut Net<'_>) {
         self.origin = None;
         let Some(handle) = self.socket else { return };
         let socket = net.tcp(handle);

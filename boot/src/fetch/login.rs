@@ -5,8 +5,6 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::phy::Device;
-
 use super::challenge::Challenge;
 use super::digest::Digest;
 use super::head::{Framing, Head};
@@ -54,9 +52,9 @@ impl fmt::Display for Login {
 impl Fetcher {
     /// Sends `request` and reads the answer's head; a 401 is answered once by what it asks for, and once more when the
     /// server calls its nonce stale. What was asked for before is sent at once, and may be out of date.
-    pub(super) fn ask_as_wanted<N: Device>(
+    pub(super) fn ask_as_wanted(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         rest: Option<Rest<'_>>,
     ) -> Result<Head, Reason> {

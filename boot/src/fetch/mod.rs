@@ -19,7 +19,6 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use smoltcp::phy::Device;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
@@ -284,9 +283,9 @@ impl Fetcher {
     ///
     /// When a download breaks off, the rest is asked for, as long as it gets on (`resume.rs`), if the server gave an entity
     /// tag or a date by which it can tell that the file is still the same. Otherwise that is an error, like all others.
-    pub fn get<N: Device>(
+    pub fn get(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         url: &Url,
         into: &mut [u8],
         progress: &mut dyn FnMut(u64, Option<u64>),
@@ -297,9 +296,9 @@ impl Fetcher {
     /// The same for any request. A redirect of any kind leads to a plain GET, as in iPXE: parameters are for the first URL
     /// only. It may lead to where we have been, which answers another request (a form and then a page), or has
     /// changed its mind; what goes round for ever is ended by the number.
-    pub fn send<N: Device>(
+    pub fn send(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         into: &mut [u8],
         progress: &mut dyn FnMut(u64, Option<u64>),
@@ -372,16 +371,16 @@ impl Fetcher {
 
     /// Closes the connection and forgets the host's address and what servers want to know, at the end of an attempt: the
     /// next one may have another network or another answer from DNS.
-    pub fn close<N: Device>(&mut self, net: &mut Net<'_, N>) {
+    pub fn close(&mut self, net: &mut Net<'_>) {
         self.resolved = None;
         self.logins.clear();
         self.connection.close(net);
     }
 
     /// One request and its answer, told to whoever listens. `Some`: a redirect to follow.
-    fn exchange<N: Device>(
+    fn exchange(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         transfer: &mut Transfer<'_>,
     ) -> Result<Option<Url>, Reason> {
@@ -402,9 +401,9 @@ impl Fetcher {
     }
 
     /// One request and its answer, whose status is left in `status`.
-    fn converse<N: Device>(
+    fn converse(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         transfer: &mut Transfer<'_>,
         status: &mut Option<u16>,
@@ -504,9 +503,9 @@ impl Fetcher {
     }
 
     /// Reads a file over TFTP, from its start.
-    fn read<N: Device>(
+    fn read(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         transfer: &mut Transfer<'_>,
     ) -> Result<(), Reason> {
@@ -521,7 +520,7 @@ impl Fetcher {
     }
 
     /// The address of `host`; the last one is remembered, and to be stored again once it has proved right.
-    fn address<N: Device>(&mut self, net: &mut Net<'_, N>, host: &str) -> Result<Ipv4Address, Reason> {
+    fn address(&mut self, net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Reason> {
         match self.resolved.take() {
             Some((known, address)) if host == known => Ok(address),
             _ => resolve(net, host).map_err(Reason::Resolve),
@@ -530,9 +529,9 @@ impl Fetcher {
 
     /// Sends `request` and reads the answer's head, over the open connection when it serves `url`, and over a fresh one
     /// when that turns out to be closed: servers drop idle connections without asking.
-    fn ask<N: Device>(
+    fn ask(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         request: &Request<'_>,
         rest: Option<Rest<'_>>,
         authorization: Option<&[u8]>,
@@ -556,12 +555,7 @@ impl Fetcher {
         self.request(net, &bytes, answer)
     }
 
-    fn request<N: Device>(
-        &mut self,
-        net: &mut Net<'_, N>,
-        request: &[u8],
-        answer: Duration,
-    ) -> Result<Head, Reason> {
+    fn request(&mut self, net: &mut Net<'_>, request: &[u8], answer: Duration) -> Result<Head, Reason> {
         let deadline = net.now() + answer;
         self.connection
             .send(net, request, deadline)
@@ -571,7 +565,7 @@ impl Fetcher {
     }
 
     /// Reads up to the end of the head of the final response.
-    fn read_head<N: Device>(&mut self, net: &mut Net<'_, N>, deadline: Instant) -> Result<Head, Reason> {
+    fn read_head(&mut self, net: &mut Net<'_>, deadline: Instant) -> Result<Head, Reason> {
         let mut bytes = Vec::new();
         // What the interim responses before this head took.
         let mut spent: usize = 0;
@@ -615,13 +609,13 @@ impl Fetcher {
     /// rest is left when it wants no more.
     ///
     /// Afterwards the connection is either ready for the next request or closed.
-    fn read_body<N: Device>(
+    fn read_body(
         &mut self,
-        net: &mut Net<'_, N>,
+        net: &mut Net<'_>,
         head: &Head,
         into: &mut [u8],
         mut due: Due,
-        arrived: &mut Arrived<'_, N>,
+        arrived: &mut Arrived<'_>,
     ) -> Result<(), Broken> {
         let mut body = Body::new(head.framing);
         let mut written: usize = 0;
@@ -659,7 +653,7 @@ impl Fetcher {
     }
 
     /// Reads the body of an answer that nobody wants, to keep the connection, if that is soon done; else closes it.
-    fn discard<N: Device>(&mut self, net: &mut Net<'_, N>, head: &Head) {
+    fn discard(&mut self, net: &mut Net<'_>, head: &Head) {
         let mut sink = vec![0; MAX_DISCARD];
         let now = net.now();
         let due = Due::new(DISCARD_PACE, now, now + DISCARD_PACE.window);
@@ -669,7 +663,7 @@ impl Fetcher {
 }
 
 /// Hears the time and sees the bytes of a body so far, and says whether to go on.
-type Arrived<'a, N> = dyn FnMut(&mut Net<'_, N>, Instant, &[u8]) -> bool + 'a;
+type Arrived<'a> = dyn FnMut(&mut Net<'_>, Instant, &[u8]) -> bool + 'a;
 
 /// How fast a body must come: so many bytes in every window, or its end.
 #[derive(Debug, Clone, Copy)]

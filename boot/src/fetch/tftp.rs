@@ -9,7 +9,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::phy::Device;
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
 
@@ -421,8 +420,8 @@ fn error_packet(code: u16, text: &str) -> Vec<u8> {
 }
 
 /// Reads the file that `request` names from the server at `address`.
-pub(super) fn read<N: Device>(
-    net: &mut Net<'_, N>,
+pub(super) fn read(
+    net: &mut Net<'_>,
     address: Ipv4Address,
     request: &Request<'_>,
     transfer: &mut Transfer<'_>,
@@ -452,8 +451,8 @@ pub(super) fn read<N: Device>(
     result
 }
 
-fn converse<N: Device>(
-    net: &mut Net<'_, N>,
+fn converse(
+    net: &mut Net<'_>,
     talk: &Conversation,
     request: &Request<'_>,
     reader: &mut Reader,

@@ -18,7 +18,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use smoltcp::phy::Device;
 use smoltcp::time::{Duration, Instant};
 
 use crate::fetch::{self, Fetcher};
@@ -289,8 +288,8 @@ pub enum Found {
 }
 
 /// Finds, fetches and parses the menu, or a script in its place. `scratch` holds the text while it is parsed.
-pub fn find<N: Device>(
-    net: &mut Net<'_, N>,
+pub fn find(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     lease: &Lease,
     board: &Board<'_>,
@@ -306,8 +305,8 @@ pub fn find<N: Device>(
 }
 
 /// Fetches a file of a menu that has been read since then, unless that has taken too long.
-fn in_time<N: Device>(
-    net: &mut Net<'_, N>,
+fn in_time(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     url: &Url,
     into: &mut [u8],
@@ -336,8 +335,8 @@ pub struct Picked {
 /// # Errors
 ///
 /// [`Error::Left`] when a person left, [`Error::Unattended`] when a menu without a timeout was shown for an hour in vain.
-pub fn choose<N: Device>(
-    net: &mut Net<'_, N>,
+pub fn choose(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
     menu: &Menu,
@@ -368,8 +367,8 @@ pub fn choose<N: Device>(
 }
 
 /// Fetches a text file of a menu, and writes it to `output`.
-fn show_text<N: Device>(
-    net: &mut Net<'_, N>,
+fn show_text(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     menu: &Menu,
     file: &str,
@@ -396,8 +395,8 @@ fn show_text<N: Device>(
 }
 
 /// Fetches and parses the menu that an entry of `menu` leads to; it is read in `scratch`.
-pub fn load<N: Device>(
-    net: &mut Net<'_, N>,
+pub fn load(
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     load: &Load,
     menu: &Menu,
@@ -411,7 +410,7 @@ pub fn load<N: Device>(
 }
 
 /// Shows a script's menu and returns what the person or the clock chose.
-pub fn ask<N: Device>(net: &mut Net<'_, N>, console: &mut dyn Console, menu: &Menu) -> Chosen {
+pub fn ask(net: &mut Net<'_>, console: &mut dyn Console, menu: &Menu) -> Chosen {
     let mut output = String::new();
     let mut screen = screen::Screen::new(menu, net.now(), &mut output);
     let choice = shown(net, console, menu, &mut screen, &mut output);
@@ -429,8 +428,8 @@ fn chosen(choice: &Choice<'_>) -> Chosen {
 }
 
 /// Runs the screen until something is chosen.
-fn shown<'m, N: Device>(
-    net: &mut Net<'_, N>,
+fn shown<'m>(
+    net: &mut Net<'_>,
     console: &mut dyn Console,
     menu: &'m Menu,
     screen: &mut screen::Screen<'m>,
@@ -496,7 +495,7 @@ mod tests {
     use core::convert::Infallible;
     use std::collections::VecDeque;
 
-    use smoltcp::phy::{DeviceCapabilities, Medium, RxToken, TxToken};
+    use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
     use smoltcp::time::Instant;
     use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 

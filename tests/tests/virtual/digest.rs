@@ -8,7 +8,7 @@ use boot::net::Net;
 use boot::url::Url;
 use md5::Md5;
 use sha2::{Digest, Sha256};
-use tests::{Dhcp, Http, Lan, Nic, Reply, leased};
+use tests::{Dhcp, Http, Lan, Reply, leased};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
 
@@ -145,7 +145,7 @@ impl Site {
         self.http.borrow_mut().route(path, replies);
     }
 
-    fn node<T>(&self, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
+    fn node<T>(&self, session: impl FnOnce(&mut Net<'_>, &mut Fetcher) -> T) -> T {
         leased(&self.lan, session)
     }
 }
@@ -157,7 +157,7 @@ fn url(password: &str, path: &str) -> Url {
 
 const RIGHT: &str = "open%3A%20sesame";
 
-fn get(net: &mut Net<'_, Nic>, fetcher: &mut Fetcher, url: &Url) -> Result<Vec<u8>, Error> {
+fn get(net: &mut Net<'_>, fetcher: &mut Fetcher, url: &Url) -> Result<Vec<u8>, Error> {
     let mut memory = vec![0; 4000];
     let response = fetcher.get(net, url, &mut memory, &mut |_, _| ())?;
     memory.truncate(response.len);

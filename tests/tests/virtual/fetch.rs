@@ -9,7 +9,7 @@ use boot::net::Net;
 use boot::url::Url;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
-use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Nic, Random, Reply, leased};
+use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Random, Reply, leased};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
 
@@ -36,7 +36,7 @@ impl Site {
     }
 
     /// Runs `session` on a node that has just got its lease.
-    fn node<T>(&self, session: impl FnOnce(&mut Net<'_, Nic>, &mut Fetcher) -> T) -> T {
+    fn node<T>(&self, session: impl FnOnce(&mut Net<'_>, &mut Fetcher) -> T) -> T {
         leased(&self.lan, session)
     }
 
@@ -53,7 +53,7 @@ impl Site {
 }
 
 fn get(
-    net: &mut Net<'_, Nic>,
+    net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     url: &str,
     space: usize,

@@ -3,20 +3,19 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet};
-use smoltcp::phy::{Checksum, Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
+use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::lease::{Client, Fixed, Identity, Lease};
 use crate::url::Url;
-use crate::vlan::{self, Tag};
+use crate::vlan::Tag;
 use crate::{Clock, Entropy, Event, Platform};
 
-/// Frames taken in before anything is sent or looked at again: one acknowledgement answers them all, and a flood
-/// cannot keep the loop from its deadlines.
-const BATCH: usize = 32;
+mod port;
+
+pub use port::{Port, Stack};
 
 /// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens.
 const LONGEST_REST: Duration = Duration::from_secs(5);
@@ -28,8 +27,8 @@ const NO_ROOM_REST: Duration = Duration::from_millis(1);
 pub const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 
 /// The network as the steps see it: sockets over a NIC, and a lease that stays valid while anything waits.
-pub struct Net<'m, N: Device> {
-    nic: &'m mut N,
+pub struct Net<'m> {
+    nic: &'m mut dyn Port,
     clock: &'m dyn Clock,
     platform: &'m mut dyn Platform,
     iface: Interface,
@@ -50,10 +49,10 @@ pub struct Net<'m, N: Device> {
     random: Random,
 }
 
-impl<'m, N: Device> Net<'m, N> {
+impl<'m> Net<'m> {
     /// Takes the NIC; sends nothing yet.
     pub fn new(
-        nic: &'m mut N,
+        nic: &'m mut dyn Port,
         clock: &'m dyn Clock,
         platform: &'m mut dyn Platform,
         entropy: &mut dyn Entropy,
@@ -62,8 +61,8 @@ impl<'m, N: Device> Net<'m, N> {
         let mut random = Random::seeded(entropy, &identity, clock.now());
         let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
         config.random_seed = random.next_u64();
-        let iface = Interface::new(config, nic, clock.now());
-        let client = Client::new(identity.clone(), nic.capabilities().checksum, random.fork());
+        let iface = nic.interface(config, None, clock.now());
+        let client = Client::new(identity.clone(), nic.capabilities(None).checksum, random.fork());
         Self {
             nic,
             clock,
@@ -154,17 +153,8 @@ impl<'m, N: Device> Net<'m, N> {
         let mut config = Config::new(HardwareAddress::Ethernet(self.identity.mac));
         config.random_seed = self.random.next_u64();
         // A new one: what it knows of neighbours is of the other network, and what the NIC does for it may differ.
-        let mut link = Link {
-            nic: self.nic,
-            client: &mut self.client,
-            rests: true,
-            tag,
-            scratch: &mut self.scratch,
-            now,
-            heard: false,
-        };
-        self.iface = Interface::new(config, &mut link, now);
-        let checksums = link.capabilities().checksum;
+        self.iface = self.nic.interface(config, tag, now);
+        let checksums = self.nic.capabilities(tag).checksum;
         self.client = Client::new(self.identity.clone(), checksums, self.random.fork());
         self.client.hasten(self.hasty);
         self.fixed = Fixed::default();
@@ -174,7 +164,7 @@ impl<'m, N: Device> Net<'m, N> {
 
     /// Whether the NIC takes frames, which it does not without a link.
     pub fn link(&mut self) -> bool {
-        self.nic.transmit(self.clock.now()).is_some()
+        self.nic.link(self.clock.now())
     }
 
     /// Gives up the lease, and what a script has set, and asks the servers again, which may have changed their minds about
@@ -228,48 +218,36 @@ impl<'m, N: Device> Net<'m, N> {
     /// Takes in a batch of frames, sends what is to be sent. Returns whether a frame came or went.
     fn poll(&mut self) -> bool {
         let now = self.clock.now();
-        let mut moved = false;
-        for _ in 0..BATCH {
-            let mut link = Link {
-                nic: self.nic,
-                client: &mut self.client,
-                rests: self.fixed.address.is_some(),
-                tag: self.tag,
-                scratch: &mut self.scratch,
-                now,
-                heard: false,
-            };
-            self.iface.poll_ingress_single(now, &mut link, &mut self.sockets);
-            if !link.heard {
-                break;
-            }
-            moved = true;
-        }
+        let mut moved = self.nic.ingress(&mut Stack {
+            iface: &mut self.iface,
+            sockets: &mut self.sockets,
+            client: self.fixed.address.is_none().then_some(&mut self.client),
+            tag: self.tag,
+            scratch: &mut self.scratch,
+            now,
+        });
         self.configure();
         // Seldom true: a download's loop does not bother the NIC for it.
         while !self.is_fixed() && self.client.wake_at() <= now {
             // Without room in the NIC the frame stays with the client.
-            let Some(token) = self.nic.transmit(now) else {
+            if !self.nic.link(now) {
                 break;
-            };
+            }
             let Some(frame) = self.client.poll(now) else { break };
-            let token = vlan::Tagging { token, tag: self.tag };
-            token.consume(frame.len(), |buffer| buffer.copy_from_slice(&frame));
+            self.nic.send(&frame, self.tag, now);
             moved = true;
         }
         self.configure();
         self.iface.poll_maintenance(now);
-        let mut link = Link {
-            nic: self.nic,
-            client: &mut self.client,
-            rests: true,
+        let sent = self.nic.egress(&mut Stack {
+            iface: &mut self.iface,
+            sockets: &mut self.sockets,
+            client: None,
             tag: self.tag,
             scratch: &mut self.scratch,
             now,
-            heard: false,
-        };
-        let sent = self.iface.poll_egress(now, &mut link, &mut self.sockets);
-        moved || sent == PollResult::SocketStateChanged
+        });
+        moved || sent
     }
 
     /// When the next timer of the stack or of the lease is due.
@@ -309,86 +287,6 @@ impl<'m, N: Device> Net<'m, N> {
                 }
             }
         });
-    }
-}
-
-/// The NIC as the stack sees it: DHCP takes its own frames out, and hears ARP.
-struct Link<'a, N: Device> {
-    nic: &'a mut N,
-    client: &'a mut Client,
-    /// Whether DHCP rests, so that nothing is its own.
-    rests: bool,
-    tag: Option<Tag>,
-    scratch: &'a mut Vec<u8>,
-    now: Instant,
-    heard: bool,
-}
-
-impl<N: Device> Device for Link<'_, N> {
-    type RxToken<'a>
-        = Heard<'a, N::RxToken<'a>>
-    where
-        Self: 'a;
-    type TxToken<'a>
-        = vlan::Tagging<N::TxToken<'a>>
-    where
-        Self: 'a;
-
-    fn receive(&mut self, timestamp: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        let (frame, token) = self.nic.receive(timestamp)?;
-        self.heard = true;
-        Some((
-            Heard {
-                frame,
-                client: (!self.rests).then_some(&mut *self.client),
-                tag: self.tag,
-                scratch: self.scratch,
-                now: self.now,
-            },
-            vlan::Tagging { token, tag: self.tag },
-        ))
-    }
-
-    fn transmit(&mut self, timestamp: Instant) -> Option<Self::TxToken<'_>> {
-        let token = self.nic.transmit(timestamp)?;
-        Some(vlan::Tagging { token, tag: self.tag })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = self.nic.capabilities();
-        if self.tag.is_some() {
-            // The tag takes room, and drivers do not look for TCP behind it.
-            capabilities.max_transmission_unit = capabilities.max_transmission_unit.saturating_sub(vlan::LEN);
-            capabilities.checksum.tcp = Checksum::Both;
-            capabilities.checksum.udp = Checksum::Both;
-        }
-        capabilities
-    }
-}
-
-/// A frame on its way to the stack.
-struct Heard<'a, T> {
-    frame: T,
-    client: Option<&'a mut Client>,
-    tag: Option<Tag>,
-    scratch: &'a mut Vec<u8>,
-    now: Instant,
-}
-
-impl<T: RxToken> RxToken for Heard<'_, T> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        self.frame.consume(|frame| {
-            let Some(frame) = vlan::untagged(frame, self.tag, self.scratch) else {
-                return f(&[]);
-            };
-            let taken = self.client.is_some_and(|client| client.hear(self.now, frame));
-            // The stack skips an empty frame.
-            f(if taken { &[] } else { frame })
-        })
-    }
-
-    fn meta(&self) -> PacketMeta {
-        self.frame.meta()
     }
 }
 
@@ -443,7 +341,7 @@ mod tests {
     use std::cell::{Cell, RefCell};
     use std::collections::VecDeque;
 
-    use smoltcp::phy::Medium;
+    use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
     use smoltcp::wire::EthernetAddress;
 
     use super::*;
@@ -630,7 +528,7 @@ mod tests {
         let (clock, mut dog) = (Ticking(Cell::new(0)), Dog::default());
         let mut net = Net::new(&mut wire, &clock, &mut dog, &mut Dice(true), identity());
         assert_eq!(net.wait::<()>(Instant::from_millis(100), |_| None), None);
-        assert!(net.nic.arriving.len() > 90_000);
+        assert!(wire.arriving.len() > 90_000);
     }
 
     #[test]
