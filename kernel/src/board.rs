@@ -4,20 +4,20 @@ use crate::soc::Soc;
 
 /// What differs from board to board.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+pub struct Row {
     /// Bits 11:4 of the revision code.
     kind: u32,
     /// Its SoC.
-    pub(crate) soc: Soc,
+    pub soc: Soc,
     /// The name on the box.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its own network port.
-    pub(crate) ethernet: Ethernet,
+    pub ethernet: Ethernet,
 }
 
 /// Where a board's own network port is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ethernet {
+pub enum Ethernet {
     /// On the USB bus, or none at all but a USB port to plug one in.
     Usb,
     /// GENET, inside the SoC.
@@ -84,7 +84,7 @@ static BOARDS: [Row; 9] = [
 
 /// The row of `revision` on `soc`, and whether the revision was known; else the default row of the SoC. The core
 /// decides: a revision code that names the other SoC is not believed.
-pub(crate) fn row(soc: Soc, revision: u32) -> (&'static Row, bool) {
+pub fn row(soc: Soc, revision: u32) -> (&'static Row, bool) {
     const NEW_STYLE: u32 = 1 << 23;
     let kind = (revision & NEW_STYLE != 0).then_some(revision >> 4 & 0xff);
     let of_soc = || BOARDS.iter().filter(|row| row.soc == soc);

@@ -8,14 +8,14 @@ use crate::cpu;
 
 /// The only source of time. Copies tell the same time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub struct Clock {
     start: u64,
     frequency: u64,
 }
 
 impl Clock {
     /// Starts at zero now.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self {
             start: cpu::counter(),
             frequency: cpu::counter_frequency(),

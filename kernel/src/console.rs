@@ -5,14 +5,14 @@ use core::convert::Infallible;
 use crate::uart::Uart;
 
 /// A terminal on a UART, with one byte of look-ahead.
-pub(crate) struct Console {
+pub struct Console {
     uart: Uart,
     ahead: Option<u8>,
 }
 
 impl Console {
     /// A terminal on `uart`.
-    pub(crate) fn new(uart: Uart) -> Self {
+    pub fn new(uart: Uart) -> Self {
         Self { uart, ahead: None }
     }
 }

@@ -16,22 +16,22 @@ mod aarch64 {
     }
 
     /// Ticks a second, as the firmware programmed it; QEMU's differs from the boards'.
-    pub(crate) fn counter_frequency() -> u64 {
+    pub fn counter_frequency() -> u64 {
         CNTFRQ_EL0.get().max(1)
     }
 
     /// The exception level, 1 or 2.
-    pub(crate) fn exception_level() -> u64 {
+    pub fn exception_level() -> u64 {
         CurrentEL.read(CurrentEL::EL)
     }
 
     /// The part number of MIDR_EL1.
-    pub(crate) fn part_number() -> u64 {
+    pub fn part_number() -> u64 {
         MIDR_EL1.read(MIDR_EL1::PartNum)
     }
 
     /// Lets `wait_for_event` return every 2^(bit+1) ticks of the counter.
-    pub(crate) fn start_event_stream(bit: u64) {
+    pub fn start_event_stream(bit: u64) {
         if exception_level() == 2 {
             CNTHCTL_EL2.set(CNTHCTL_EL2.get() & !0xfc | 1 << 2 | (bit & 0xf) << 4);
         } else {
@@ -40,7 +40,7 @@ mod aarch64 {
     }
 
     /// Ends the event stream: Linux finds the timer as the firmware left it.
-    pub(crate) fn stop_event_stream() {
+    pub fn stop_event_stream() {
         if exception_level() == 2 {
             CNTHCTL_EL2.set(CNTHCTL_EL2.get() & !(1 << 2));
         } else {
@@ -70,7 +70,7 @@ mod aarch64 {
     ///
     /// Clean lines are simply dropped; a dirty one is written first, so neighbours in a shared line lose nothing. There
     /// is no clean alone: on the Cortex-A53 an eviction may overtake it (Arm erratum 855873).
-    pub(crate) fn clean_and_invalidate(start: usize, len: usize) {
+    pub fn clean_and_invalidate(start: usize, len: usize) {
         let line = line();
         if len > 0 {
             // SAFETY: clean and invalidate keeps every byte that was written.
@@ -92,7 +92,7 @@ mod aarch64 {
 }
 
 #[cfg(target_os = "none")]
-pub(crate) use aarch64::*;
+pub use aarch64::*;
 
 #[cfg(not(target_os = "none"))]
 mod host {

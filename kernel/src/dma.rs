@@ -11,7 +11,7 @@ const LINE: usize = 64;
 
 /// Where buffers come from. They are never given back: drivers are brought up once.
 #[derive(Debug)]
-pub(crate) struct Arena {
+pub struct Arena {
     free: Range<usize>,
 }
 
@@ -19,7 +19,7 @@ impl Arena {
     /// # Safety
     ///
     /// `memory` is mapped RAM in the first GiB that nothing else uses, for as long as the program runs.
-    pub(crate) unsafe fn new(memory: Range<usize>) -> Self {
+    pub unsafe fn new(memory: Range<usize>) -> Self {
         Self {
             free: memory.start.next_multiple_of(LINE)..memory.end,
         }

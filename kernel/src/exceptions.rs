@@ -4,11 +4,11 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::clock::Clock;
-use crate::pm::Pm;
-use crate::soc::Soc;
-use crate::uart::{self, Uart};
-use crate::{cpu, log};
+use kernel::clock::Clock;
+use kernel::pm::Pm;
+use kernel::soc::Soc;
+use kernel::uart::{self, Uart};
+use kernel::{cpu, log};
 
 /// What exceptions.S saves, in its order.
 #[repr(C)]

@@ -2,7 +2,7 @@
 
 use boot::Handoff;
 
-use crate::{cpu, log};
+use kernel::{cpu, log};
 
 // SAFETY: as jump.S defines it.
 unsafe extern "C" {

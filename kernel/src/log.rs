@@ -20,7 +20,7 @@ fn with(act: impl FnOnce(&mut Uart)) {
 }
 
 /// From now on log lines leave through `uart`.
-pub(crate) fn start(uart: Uart) {
+pub fn start(uart: Uart) {
     SINK.0.set(Some(uart));
     #[cfg(not(feature = "defmt"))]
     {
@@ -31,17 +31,17 @@ pub(crate) fn start(uart: Uart) {
 }
 
 /// Whether lines have a place to go.
-pub(crate) fn started() -> bool {
+pub fn started() -> bool {
     SINK.0.get().is_some()
 }
 
 /// Waits until everything has left.
-pub(crate) fn drain() {
+pub fn drain() {
     with(Uart::drain);
 }
 
 /// Writes text on the raw UART, whatever the encoding of log lines is: for the last words of a dying program.
-pub(crate) fn last_words(text: fmt::Arguments<'_>) {
+pub fn last_words(text: fmt::Arguments<'_>) {
     with(|uart| {
         // A frame that was cut off ends here, and the text cannot be taken for one.
         #[cfg(feature = "defmt")]

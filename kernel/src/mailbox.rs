@@ -38,7 +38,7 @@ struct Registers {
 
 /// A clock that the firmware runs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum ClockId {
+pub enum ClockId {
     /// Feeds the PL011.
     Uart = 2,
     /// The cores.
@@ -48,7 +48,7 @@ pub(crate) enum ClockId {
 }
 
 /// The property channel.
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     registers: UniqueMmioPointer<'static, Registers>,
     message: Buffer,
     clock: Clock,
@@ -60,7 +60,7 @@ impl Mailbox {
     /// # Safety
     ///
     /// The SoC is `soc`, its peripherals are mapped, and this is the only `Mailbox`.
-    pub(crate) unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Option<Self> {
+    pub unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Option<Self> {
         let address = (soc.peripherals() + offset::MAILBOX) as *mut Registers;
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
@@ -115,21 +115,21 @@ impl Mailbox {
     }
 
     /// Firmware revision: seconds since 1970 of its build; 346337 is QEMU.
-    pub(crate) fn firmware_revision(&mut self) -> Option<u32> {
+    pub fn firmware_revision(&mut self) -> Option<u32> {
         let mut value = [0];
         self.property(0x0000_0001, &mut value)?;
         Some(value[0])
     }
 
     /// Board revision code.
-    pub(crate) fn board_revision(&mut self) -> Option<u32> {
+    pub fn board_revision(&mut self) -> Option<u32> {
         let mut value = [0];
         self.property(0x0001_0002, &mut value)?;
         Some(value[0])
     }
 
     /// MAC address of the board's own Ethernet.
-    pub(crate) fn mac_address(&mut self) -> Option<[u8; 6]> {
+    pub fn mac_address(&mut self) -> Option<[u8; 6]> {
         let mut value = [0; 2];
         self.property(0x0001_0003, &mut value)?;
         let [a, b, c, d] = value[0].to_le_bytes();
@@ -138,28 +138,28 @@ impl Mailbox {
     }
 
     /// Serial number of the SoC.
-    pub(crate) fn serial(&mut self) -> Option<u64> {
+    pub fn serial(&mut self) -> Option<u64> {
         let mut value = [0; 2];
         self.property(0x0001_0004, &mut value)?;
         Some(u64::from(value[0]) | u64::from(value[1]) << 32)
     }
 
     /// First bank of ARM memory: base and size in bytes.
-    pub(crate) fn arm_memory(&mut self) -> Option<(u32, u32)> {
+    pub fn arm_memory(&mut self) -> Option<(u32, u32)> {
         let mut value = [0; 2];
         self.property(0x0001_0005, &mut value)?;
         Some((value[0], value[1]))
     }
 
     /// Rate of a clock in Hz; `None` also when it is stopped.
-    pub(crate) fn clock_rate(&mut self, clock: ClockId) -> Option<u32> {
+    pub fn clock_rate(&mut self, clock: ClockId) -> Option<u32> {
         let mut value = [clock as u32, 0];
         self.property(0x0003_0002, &mut value)?;
         Some(value[1]).filter(|hz| *hz != 0)
     }
 
     /// Highest rate of a clock in Hz.
-    pub(crate) fn max_clock_rate(&mut self, clock: ClockId) -> Option<u32> {
+    pub fn max_clock_rate(&mut self, clock: ClockId) -> Option<u32> {
         let mut value = [clock as u32, 0];
         self.property(0x0003_0004, &mut value)?;
         Some(value[1]).filter(|hz| *hz != 0)
@@ -167,7 +167,7 @@ impl Mailbox {
 
     /// Sets the rate of a clock; the rate that it got. Other clocks stay: "turbo" would also raise the VideoCore's,
     /// and with it the mini-UART's baud rate.
-    pub(crate) fn set_clock_rate(&mut self, clock: ClockId, hz: u32) -> Option<u32> {
+    pub fn set_clock_rate(&mut self, clock: ClockId, hz: u32) -> Option<u32> {
         const SKIP_TURBO: u32 = 1;
         let mut value = [clock as u32, hz, SKIP_TURBO];
         self.property(0x0003_8002, &mut value)?;
@@ -175,21 +175,21 @@ impl Mailbox {
     }
 
     /// Temperature of the SoC in thousandths of a degree Celsius.
-    pub(crate) fn temperature(&mut self) -> Option<u32> {
+    pub fn temperature(&mut self) -> Option<u32> {
         let mut value = [0, 0];
         self.property(0x0003_0006, &mut value)?;
         Some(value[1])
     }
 
     /// Throttling bits: 0 under-voltage, 1 frequency capped, 2 throttled, 3 soft limit; 16 up, since boot.
-    pub(crate) fn throttled(&mut self) -> Option<u32> {
+    pub fn throttled(&mut self) -> Option<u32> {
         let mut value = [0];
         self.property(0x0003_0046, &mut value)?;
         Some(value[0])
     }
 
     /// Powers the USB controller and waits for it. `None` when the firmware says there is no such device.
-    pub(crate) fn power_usb(&mut self) -> Option<()> {
+    pub fn power_usb(&mut self) -> Option<()> {
         let mut value = [3, 0b11];
         self.property(0x0002_8001, &mut value)?;
         (value[1] & 0b11 == 0b01).then_some(())

@@ -33,7 +33,7 @@ struct Registers {
 }
 
 /// The power management block.
-pub(crate) struct Pm {
+pub struct Pm {
     registers: UniqueMmioPointer<'static, Registers>,
     armed: bool,
 }
@@ -42,7 +42,7 @@ impl Pm {
     /// # Safety
     ///
     /// The SoC is `soc`, its peripherals are mapped, and no other `Pm` is in use (a dying one excepted).
-    pub(crate) unsafe fn new(soc: Soc) -> Self {
+    pub unsafe fn new(soc: Soc) -> Self {
         let address = (soc.peripherals() + offset::PM) as *mut Registers;
         // SAFETY: the caller vouches for the mapping; the address is not null.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
@@ -53,26 +53,26 @@ impl Pm {
     }
 
     /// Starts the watchdog: without a `kick` for 16 s the board resets.
-    pub(crate) fn arm(&mut self) {
+    pub fn arm(&mut self) {
         self.armed = true;
         self.kick();
     }
 
     /// Starts the count over, when armed.
-    pub(crate) fn kick(&mut self) {
+    pub fn kick(&mut self) {
         if self.armed {
             self.count(LONGEST);
         }
     }
 
     /// Stops the watchdog: not every kernel has a driver for it.
-    pub(crate) fn disarm(&mut self) {
+    pub fn disarm(&mut self) {
         self.armed = false;
         field!(self.registers, rstc).write(PASSWORD | STOP);
     }
 
     /// Resets the board now.
-    pub(crate) fn reset(mut self) -> ! {
+    pub fn reset(mut self) -> ! {
         self.order_reset();
         loop {
             crate::cpu::wait_for_event();
@@ -80,7 +80,7 @@ impl Pm {
     }
 
     /// Switches the board off, as far as it can be: the firmware halts after this reset.
-    pub(crate) fn power_off(mut self) -> ! {
+    pub fn power_off(mut self) -> ! {
         self.order_halt();
         loop {
             crate::cpu::wait_for_event();

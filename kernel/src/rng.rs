@@ -98,14 +98,14 @@ enum Kind {
 }
 
 /// The board's generator.
-pub(crate) struct Rng {
+pub struct Rng {
     kind: Kind,
     clock: Clock,
 }
 
 impl Rng {
     /// Where `soc` has it; reading the first word has no effect.
-    pub(crate) fn address(soc: Soc) -> usize {
+    pub fn address(soc: Soc) -> usize {
         soc.peripherals() + offset::RNG
     }
 
@@ -114,7 +114,7 @@ impl Rng {
     /// # Safety
     ///
     /// The SoC is `soc`, its peripherals are mapped, and this is the only `Rng`.
-    pub(crate) unsafe fn new(soc: Soc, present: bool, clock: Clock) -> Self {
+    pub unsafe fn new(soc: Soc, present: bool, clock: Clock) -> Self {
         let address = Self::address(soc) as *mut u32;
         let kind = match soc {
             _ if !present => Kind::Absent,

@@ -2,7 +2,7 @@
 
 /// A system on chip that Bramble runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Soc {
+pub enum Soc {
     /// Pi 3 family and Zero 2 W: Cortex-A53.
     Bcm2837,
     /// Pi 4 family: Cortex-A72.
@@ -11,7 +11,7 @@ pub(crate) enum Soc {
 
 impl Soc {
     /// By the part number of MIDR_EL1. entry.S makes the same choice.
-    pub(crate) fn of(part_number: u64) -> Self {
+    pub fn of(part_number: u64) -> Self {
         if part_number == 0xd08 {
             Self::Bcm2711
         } else {
@@ -28,7 +28,7 @@ impl Soc {
     }
 
     /// The name people use.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Bcm2837 => "BCM2837",
             Self::Bcm2711 => "BCM2711",

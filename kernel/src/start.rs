@@ -11,21 +11,22 @@ use boot::{Board, Clock as _, Mac, Machine, Region, Settings, error, info, warn}
 use smoltcp::time::Duration;
 use smoltcp::wire::EthernetAddress;
 
-use crate::board::{self, Ethernet, Row};
-use crate::clock::Clock;
-use crate::console::Console;
-use crate::dma::Arena;
+use kernel::board::{self, Ethernet, Row};
+use kernel::clock::Clock;
+use kernel::console::Console;
+use kernel::dma::Arena;
+use kernel::genet::{self, Genet};
+use kernel::mailbox::{ClockId, Mailbox};
+use kernel::nic::{Nic, UsbError, UsbNic};
+use kernel::pm::Pm;
+use kernel::rng::Rng;
+use kernel::soc::Soc;
+use kernel::uart::{self, Kind, Uart};
+use kernel::usb::Dwc2;
+use kernel::{cpu, log};
+
 use crate::entry::{self, Home};
-use crate::genet::{self, Genet};
-use crate::mailbox::{ClockId, Mailbox};
-use crate::nic::usb::UsbNic;
-use crate::nic::{Nic, UsbError};
-use crate::pm::Pm;
-use crate::rng::Rng;
-use crate::soc::Soc;
-use crate::uart::{self, Kind, Uart};
-use crate::usb::dwc2::Dwc2;
-use crate::{cpu, exceptions, handoff, heap, log};
+use crate::{exceptions, handoff, heap};
 
 /// The firmware revision that QEMU reports for ever.
 const QEMU_FIRMWARE: u32 = 346_337;

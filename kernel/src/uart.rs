@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A UART, or the silence of a board that has none on its pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// PL011, on the pins as ALT0.
     Pl011,
     /// Mini-UART, on the pins as ALT5.
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The UART that Linux can be told of.
-    pub(crate) fn uart(self) -> Option<boot::Uart> {
+    pub fn uart(self) -> Option<boot::Uart> {
         match self {
             Self::Pl011 => Some(boot::Uart::Pl011),
             Self::Mini => Some(boot::Uart::Mini),
@@ -37,7 +37,7 @@ impl Kind {
 
 /// Which UART is the console. The pins decide. QEMU does not model them: there the device tree's stdout decides
 /// (`serial1` is the mini-UART), else the PL011.
-pub(crate) fn routed(tx: u32, rx: u32, emulated: bool, stdout: Option<&str>) -> Kind {
+pub fn routed(tx: u32, rx: u32, emulated: bool, stdout: Option<&str>) -> Kind {
     const ALT0: u32 = 4;
     const ALT5: u32 = 2;
     match (tx, rx) {
@@ -60,7 +60,7 @@ fn is_mini(stdout: &str) -> bool {
 /// # Safety
 ///
 /// The SoC is `soc` and its peripherals are mapped.
-pub(crate) unsafe fn pin_functions(soc: Soc) -> (u32, u32) {
+pub unsafe fn pin_functions(soc: Soc) -> (u32, u32) {
     let address = (soc.peripherals() + offset::GPIO + 4) as *mut ReadPure<u32>;
     // SAFETY: GPFSEL1, mapped by the caller's word; reading has no side effect.
     let fsel1 = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
@@ -159,7 +159,7 @@ enum Registers<'a> {
 /// The console's UART: 115200 baud, 8N1, polled. The log and the terminal each hold a copy, and so do the last words
 /// of a dying program.
 #[derive(Clone, Copy)]
-pub(crate) struct Uart {
+pub struct Uart {
     place: Place,
     clock: Clock,
 }
@@ -170,7 +170,7 @@ impl Uart {
     /// # Safety
     ///
     /// The SoC is `soc` and its peripherals are mapped. It and its copies stay on one core.
-    pub(crate) unsafe fn new(soc: Soc, kind: Kind, clock: Clock) -> Self {
+    pub unsafe fn new(soc: Soc, kind: Kind, clock: Clock) -> Self {
         let base = soc.peripherals();
         let place = match kind {
             Kind::Pl011 => NonNull::new((base + offset::PL011) as *mut Pl011).map(Place::Pl011),
@@ -195,7 +195,7 @@ impl Uart {
     }
 
     /// Sets 115200 8N1 for an input clock of `hz`. Without a usable clock the firmware's divisor stays.
-    pub(crate) fn set_up(&mut self, hz: Option<u32>) {
+    pub fn set_up(&mut self, hz: Option<u32>) {
         self.drain();
         match self.registers() {
             Registers::Pl011(mut uart) => {

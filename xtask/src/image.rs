@@ -80,7 +80,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         "--package",
         "kernel",
         "--bin",
-        "kernel",
+        "kernel8",
         "--target",
         TARGET,
         "--target-dir",
@@ -92,7 +92,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         Profile::Release | Profile::Defmt => "release",
         Profile::Debug => "debug",
     };
-    let built = PathBuf::from(format!("target/{TARGET}/{directory}/kernel"));
+    let built = PathBuf::from(format!("target/{TARGET}/{directory}/kernel8"));
     let bytes = fs::read(&built).with_context(|| format!("image: {}", built.display()))?;
     let elf = Elf::new(&bytes).with_context(|| format!("image: {}", built.display()))?;
     let flat = elf.flat()?;

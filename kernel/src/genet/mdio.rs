@@ -39,7 +39,7 @@ const GTXCLK_DELAY: u16 = 1 << 9;
 
 /// Why an MDIO access failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
+pub enum Error {
     /// The controller stays busy.
     Busy,
     /// No PHY answered.

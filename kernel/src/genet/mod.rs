@@ -41,7 +41,7 @@ use registers::*;
 use ring::{BUFFER, OutOfStep, PAD, RxRing, SHORTEST, TX_BUFFERS, TxRing};
 
 /// Where the BCM2711 has it.
-pub(crate) const ADDRESS: usize = 0xfd58_0000;
+pub const ADDRESS: usize = 0xfd58_0000;
 /// Longest frame with its header, without a VLAN tag or frame check sequence.
 const FRAME: usize = 1514;
 /// For the frames that still wait at the end: a full ring takes 31 ms at 10 Mb/s.
@@ -55,7 +55,7 @@ const WORTH_A_LINE: u32 = 10;
 
 /// Why GENET cannot be brought up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
+pub enum Error {
     /// Another revision, or nothing; SYS_REV_CTRL.
     NotV5(u32),
     /// No DMA memory left.
@@ -87,7 +87,7 @@ impl From<mdio::Error> for Error {
 }
 
 /// The MAC, its PHY and its rings.
-pub(crate) struct Genet {
+pub struct Genet {
     registers: UniqueMmioPointer<'static, Registers>,
     phy: Phy,
     /// The MAC's delay is off, because the PHY's are not known.
@@ -123,12 +123,7 @@ impl Genet {
     /// # Safety
     ///
     /// The SoC is a BCM2711 that has a GENET, its registers are mapped, and this is the only `Genet`.
-    pub(crate) unsafe fn new(
-        arena: &mut Arena,
-        clock: Clock,
-        mac: [u8; 6],
-        phy: Option<u8>,
-    ) -> Result<Self, Error> {
+    pub unsafe fn new(arena: &mut Arena, clock: Clock, mac: [u8; 6], phy: Option<u8>) -> Result<Self, Error> {
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(ADDRESS as *mut Registers)) };
         Self::start(registers, arena, clock, mac, phy)
@@ -449,7 +444,7 @@ impl Transmitter {
 }
 
 /// A place for one frame.
-pub(crate) struct TxToken<'a> {
+pub struct TxToken<'a> {
     registers: &'a mut UniqueMmioPointer<'static, Registers>,
     to: &'a mut Transmitter,
 }

@@ -291,7 +291,7 @@ impl Transmitter {
 }
 
 /// A place for one frame: `room` was true.
-pub(crate) struct TxToken<'a> {
+pub struct TxToken<'a> {
     pub(super) usb: &'a mut Dwc2,
     pub(super) to: &'a mut Transmitter,
     pub(super) pipe: &'a mut Pipe,

@@ -12,17 +12,16 @@ mod lan78xx;
 mod lan9514;
 pub(crate) mod mii;
 mod registers;
-pub(crate) mod usb;
+mod usb;
 
 use crate::genet::{self, Genet};
-use usb::UsbNic;
 
-#[cfg(target_os = "none")]
-pub(crate) use registers::Error as UsbError;
+pub use registers::Error as UsbError;
+pub use usb::UsbNic;
 
 /// A network interface, chosen at run time.
 #[allow(clippy::large_enum_variant, reason = "there is one in a boot")]
-pub(crate) enum Nic {
+pub enum Nic {
     /// On USB: the own port of the Pi 3 boards, QEMU's usb-net, many dongles.
     Usb(UsbNic),
     /// The BCM2711's own.
@@ -31,7 +30,7 @@ pub(crate) enum Nic {
 
 impl Nic {
     /// The MAC address that the interface says it has, for boards that have none of their own.
-    pub(crate) fn own_mac(&self) -> Option<[u8; 6]> {
+    pub fn own_mac(&self) -> Option<[u8; 6]> {
         match self {
             Self::Usb(nic) => nic.own_mac(),
             // It has the one that it is given.
@@ -40,7 +39,7 @@ impl Nic {
     }
 
     /// Ends all traffic: no write to memory happens after this.
-    pub(crate) fn quiesce(&mut self) {
+    pub fn quiesce(&mut self) {
         match self {
             Self::Usb(nic) => nic.quiesce(),
             Self::Genet(nic) => nic.quiesce(),
@@ -81,7 +80,7 @@ impl phy::Device for Nic {
 }
 
 /// A frame where it landed: in a USB transfer, or in GENET's ring.
-pub(crate) struct RxToken<'a>(pub(crate) &'a [u8]);
+pub struct RxToken<'a>(pub(crate) &'a [u8]);
 
 impl phy::RxToken for RxToken<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -90,7 +89,7 @@ impl phy::RxToken for RxToken<'_> {
 }
 
 /// A place for one frame.
-pub(crate) enum TxToken<'a> {
+pub enum TxToken<'a> {
     /// In a USB transfer.
     Usb(burst::TxToken<'a>),
     /// In GENET's ring.

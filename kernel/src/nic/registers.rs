@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a network interface on USB cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
+pub enum Error {
     /// The bus or the device failed.
     Usb(dwc2::Error),
     /// For so many seconds nothing came in, although frames were sent.

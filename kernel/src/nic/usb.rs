@@ -79,7 +79,7 @@ enum State {
 }
 
 /// A network interface on USB.
-pub(crate) struct UsbNic {
+pub struct UsbNic {
     usb: Dwc2,
     clock: Clock,
     mac: [u8; 6],
@@ -96,7 +96,7 @@ pub(crate) struct UsbNic {
 
 impl UsbNic {
     /// Starts the controller, finds a NIC and brings it up with `mac` as its address.
-    pub(crate) fn start(usb: Dwc2, arena: &mut Arena, mac: [u8; 6]) -> Result<Self, Error> {
+    pub fn start(usb: Dwc2, arena: &mut Arena, mac: [u8; 6]) -> Result<Self, Error> {
         let clock = usb.clock();
         let now = boot::Clock::now(&clock);
         let mut nic = Self {

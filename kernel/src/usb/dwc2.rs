@@ -115,7 +115,7 @@ pub(crate) const CONTROL_BUFFER: usize = 1024;
 
 /// Why a transfer or the controller failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Error {
+pub enum Error {
     /// No Synopsys core behind the registers; what was read instead.
     NotDwc2(u32),
     /// The core did not do in time what it was told: reset, enter host mode, stop a channel.
@@ -170,7 +170,7 @@ pub(crate) enum Channel {
 }
 
 /// The controller, as host.
-pub(crate) struct Dwc2 {
+pub struct Dwc2 {
     registers: UniqueMmioPointer<'static, Registers>,
     /// Where control transfers keep their data.
     pub(super) control: Buffer,
@@ -185,7 +185,7 @@ impl Dwc2 {
     /// # Safety
     ///
     /// The SoC is `soc`, its peripherals are mapped, the controller is powered, and this is the only `Dwc2`.
-    pub(crate) unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Result<Self, Error> {
+    pub unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Result<Self, Error> {
         let address = (soc.peripherals() + offset::USB) as *mut Registers;
         let control = arena.buffer(CONTROL_BUFFER).ok_or(Error::NoMemory)?;
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.

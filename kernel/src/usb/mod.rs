@@ -10,3 +10,5 @@ pub(crate) mod fake;
 pub(crate) mod peripheral;
 pub(crate) mod pipe;
 pub(crate) mod transfer;
+
+pub use dwc2::{Dwc2, Error};

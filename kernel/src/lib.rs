@@ -1,0 +1,22 @@
+//! The drivers, and what else of kernel8.img a workstation can run: no address of the image's own, no entry, no jump.
+//!
+//! The binary beside it (`main.rs`) is the image: it is the only caller on a board. On a workstation the tests and the fuzz
+//! targets are, with devices made of ordinary memory.
+#![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;
+
+pub mod board;
+pub mod clock;
+pub mod console;
+pub mod cpu;
+pub mod dma;
+pub mod genet;
+pub mod log;
+pub mod mailbox;
+pub mod nic;
+pub mod pm;
+pub mod rng;
+pub mod soc;
+pub mod uart;
+pub mod usb;
