@@ -12,26 +12,26 @@ use crate::net::Net;
 
 const GROUP: Ipv4Address = Ipv4Address::new(224, 0, 0, 251);
 const PORT: u16 = 5353;
-/// How long each question may go unanswered: three of them.
+/// Seconds to wait after each of the three questions.
 const PAUSES: [u64; 3] = [1, 2, 2];
-/// Seconds of them all.
+/// The sum of those, in seconds.
 pub(crate) const PATIENCE: u64 = 5;
-/// Datagrams that have room between two looks, and bytes of each: we put no fragments together.
+/// How many answers are kept until they are read, and the bytes of each; fragments are not put together.
 const ROOM: usize = 8;
 const LONGEST_ANSWER: usize = 1472;
-/// Bytes of a name with its lengths (RFC 1035 §2.3.4).
+/// The longest name in bytes, length bytes included (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 255;
-/// How often one name may go on elsewhere in the message.
+/// How many compression pointers one name may follow.
 const JUMPS: usize = 16;
 const A: [u8; 2] = [0, 1];
 const CNAME: [u8; 2] = [0, 5];
 
-/// A name as messages have it, in lower case: a length is below 64, and no letter.
+/// A name as messages carry it, in lower case. (A length byte is below 64, so lower-casing never touches one.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name(Vec<u8>);
 
 impl Name {
-    /// None when no message can have it.
+    /// `None` when no message can carry it.
     pub(crate) fn new(text: &str) -> Option<Self> {
         let mut name = Vec::new();
         for label in text.strip_suffix('.').unwrap_or(text).split('.') {
@@ -46,7 +46,7 @@ impl Name {
         (name.len() <= LONGEST_NAME).then_some(Self(name))
     }
 
-    /// The name at `at` of a message, and where it ends there.
+    /// The name that begins at offset `at` of a message, and the offset behind it.
     fn read(message: &[u8], mut at: usize) -> Option<(Self, usize)> {
         let mut name = Vec::new();
         let mut end = None;
@@ -79,7 +79,7 @@ impl Name {
     }
 }
 
-/// Asks this link for the address of `name`; none when no good answer came within [`PATIENCE`].
+/// Asks this link for the address of `name`; `None` when no good answer came within [`PATIENCE`].
 pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
     let id = (net.random() as u16).to_be_bytes();
     let question = question(id, name);
@@ -113,7 +113,7 @@ pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
     answer
 }
 
-/// A socket on a port of its own, which tells responders that this is no responder.
+/// A socket on a port other than 5353: responders then know that a simple resolver asks, and answer it directly (RFC 6762 §5.1).
 fn open(net: &mut Net<'_>) -> SocketHandle {
     let buffer = |datagrams: usize, bytes| {
         let slots = vec![udp::PacketMetadata::EMPTY; datagrams];
@@ -134,7 +134,7 @@ fn question(id: [u8; 2], name: &Name) -> Vec<u8> {
     message
 }
 
-/// The address in an answer to the question for `name` that had `id`; none when it is no such answer, whole and in order.
+/// The address in an answer to the question for `name` that had `id`; `None` for anything else, a damaged answer included.
 fn read(message: &[u8], id: [u8; 2], name: &Name) -> Option<Ipv4Address> {
     let [i, d, flags, code, q1, q2, counts @ ..] = *message.first_chunk::<12>()?;
     // A response, opcode and code 0 (§18), that repeats the one question (§6.7).
@@ -174,12 +174,12 @@ fn read(message: &[u8], id: [u8; 2], name: &Name) -> Option<Ipv4Address> {
     found
 }
 
-/// Class IN, with or without the bit that means something else in each place (§18.12, §18.13).
+/// Class IN. Its top bit is set aside: in questions it asks for unicast, in answers it flushes caches (§18.12, §18.13).
 fn is_internet([high, low]: [u8; 2]) -> bool {
     [high & 0x7f, low] == [0, 1]
 }
 
-/// Whether a host can have that address.
+/// Whether the address is one that a host can have.
 pub(crate) fn is_host(address: Ipv4Address) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
 }

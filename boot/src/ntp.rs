@@ -14,7 +14,7 @@ use crate::udp::Conversation;
 const PORT: u16 = 123;
 /// Bytes of a packet without extensions.
 const LEN: usize = 48;
-/// How long a server may take, with all repeats of the question.
+/// The time limit for an answer, over all repeats of the question.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before the question is repeated; it doubles.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub enum Error {
     NoAnswer,
     /// No server runs there.
     Refused,
-    /// The server wants to be left alone: its reason, four characters.
+    /// The server refuses (kiss-o'-death); its reason, four characters.
     Kiss(String),
     /// The server does not know the time itself.
     Unsynchronised,
@@ -90,7 +90,7 @@ fn question(stamp: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The time in an answer; none when it does not answer the question that had `stamp`.
+/// The time in an answer; `None` when it does not answer the question that carried `stamp`.
 fn read(packet: &[u8], stamp: &[u8]) -> Option<Result<u64, Error>> {
     let packet = packet.first_chunk::<LEN>()?;
     let [flags, stratum, _, _, _, _, _, _, _, _, _, _, k, i, s, t, ..] = *packet;

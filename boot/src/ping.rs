@@ -15,7 +15,7 @@ pub const MAX_SIZE: usize = 1500 - 20 - HEADER;
 /// ICMP's own header.
 const HEADER: usize = 8;
 
-/// Sends `size` bytes (at most [`MAX_SIZE`]) and waits so long for them to come back: whether they did.
+/// Sends `size` bytes (at most [`MAX_SIZE`]) and waits up to `patience` for the reply; `true` when it came.
 pub(crate) fn echo(
     net: &mut Net<'_>,
     host: Ipv4Address,

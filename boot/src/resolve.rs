@@ -62,7 +62,7 @@ impl core::error::Error for Error {}
 /// A name without a dot is first looked up in the lease's domains, in their order. Every name is asked of every server in
 /// turn, each with an equal share of the 10 s that are left, because a server that fails says no more than one that does not
 /// know. One that is silent while another answers is not asked again, so that a long list of domains has the time it needs.
-/// Not of all at once: smoltcp asks for one neighbour per second, and one that is down would keep the others waiting.
+/// The servers are not asked at once: smoltcp asks ARP for one neighbour a second, and one that is down would hold up the rest.
 pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     if let Ok(address) = host.parse() {
         return Ok(address);
@@ -159,8 +159,8 @@ fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
     })
 }
 
-/// The names to ask for, in order. A name with a dot is taken for whole, as iPXE does: where it is wrong, another host of a
-/// similar name would not be what the URL means.
+/// The names to ask for, in order. A name with a dot is complete, as for iPXE: if it is wrong, a host with a similar name
+/// is not the one that the URL means (D-110).
 fn names(host: &str, search: &[String]) -> Vec<String> {
     let whole = host.as_bytes().contains(&b'.');
     let searched = search.iter().filter(|_| !whole);
@@ -169,7 +169,7 @@ fn names(host: &str, search: &[String]) -> Vec<String> {
     names
 }
 
-/// When the next of `left` questions must be answered, so that each gets its share of the time until `end`.
+/// The deadline of the next of `left` questions: each gets an equal share of the time until `end`.
 fn share(now: Instant, end: Instant, left: usize) -> Instant {
     let remaining = (end - now).total_micros();
     let part = remaining.checked_div(left as u64).unwrap_or(0);

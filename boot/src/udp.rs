@@ -23,7 +23,8 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// With `peer`, from a port of its own, with room for so many datagrams of at most so many bytes between two looks.
+    /// Opens a conversation with `peer` from a fresh local port. It has room for `datagrams` of at most `size` bytes each until
+    /// they are read.
     pub(crate) fn open(net: &mut Net<'_>, peer: Ipv4Address, datagrams: usize, size: usize) -> Self {
         let mut socket = udp::Socket::new(
             udp::PacketBuffer::new(
@@ -56,12 +57,12 @@ impl Conversation {
             .is_ok()
     }
 
-    /// Whether something that was sent is still here: smoltcp asks for one neighbour a second, and until that answers.
+    /// Whether a datagram is still queued because ARP has not resolved the peer (smoltcp asks once a second).
     pub(crate) fn waits(&self, net: &mut Net<'_>) -> bool {
         net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp).send_queue() > 0
     }
 
-    /// Shows the next datagram from the peer, and the port it is from, to `read`. Those of other hosts are dropped.
+    /// Passes the next datagram from the peer, with its source port, to `read`. Datagrams from other hosts are dropped.
     pub(crate) fn receive<T>(&self, net: &mut Net<'_>, read: impl FnOnce(u16, &[u8]) -> T) -> Option<T> {
         let socket = net.sockets().1.get_mut::<udp::Socket<'_>>(self.udp);
         while let Ok((payload, from)) = socket.recv() {
@@ -72,7 +73,7 @@ impl Conversation {
         None
     }
 
-    /// Whether the peer has answered that nobody listens on the port that was sent to.
+    /// Whether the peer has answered "port unreachable".
     pub(crate) fn refused(&self, net: &mut Net<'_>) -> bool {
         let socket = net.sockets().1.get_mut::<icmp::Socket<'_>>(self.errors);
         while let Ok((error, from)) = socket.recv() {
@@ -83,7 +84,7 @@ impl Conversation {
         false
     }
 
-    /// Ends it, once what was sent last has left.
+    /// Ends the conversation, after the last datagram has left.
     pub(crate) fn close(self, net: &mut Net<'_>) {
         // One round of the poll loop sends it.
         let now = net.now();

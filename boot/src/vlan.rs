@@ -1,5 +1,5 @@
-//! One VLAN under everything (IEEE 802.1Q): frames get its tag on their way out, and lose it on their way in. Without one,
-//! they lose what only says how urgent they are.
+//! One VLAN under everything (IEEE 802.1Q): sent frames get its tag, received frames lose it. Without a VLAN, a received
+//! frame loses a tag that carries only a priority.
 
 use alloc::vec::Vec;
 
@@ -17,12 +17,12 @@ const ADDRESSES: usize = 12;
 pub struct Tag {
     /// 1 to 4094.
     pub id: u16,
-    /// 0 to 7: how urgent its frames are.
+    /// The priority of its frames, 0 to 7.
     pub priority: u8,
 }
 
-/// The frame without its tag when it is of the VLAN `tag`; none for all other frames. Without a VLAN, a frame without a tag
-/// or with one of VLAN 0, which is no VLAN: such a tag carries a priority only.
+/// Removes the tag of VLAN `tag` from a frame; `None` when the frame belongs to another VLAN. Without a VLAN, takes frames that
+/// have no tag or the tag of VLAN 0, which is no VLAN but a priority (D-111).
 pub(crate) fn untagged<'a>(frame: &'a [u8], tag: Option<Tag>, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     let tagged = frame
         .split_at_checked(ADDRESSES)
@@ -41,7 +41,7 @@ pub(crate) fn untagged<'a>(frame: &'a [u8], tag: Option<Tag>, scratch: &'a mut V
     Some(scratch)
 }
 
-/// Leave to send a frame, with a tag when there is a VLAN.
+/// The right to send one frame; it gets the VLAN's tag when there is a VLAN.
 pub(crate) struct Tagging<T> {
     pub(crate) token: T,
     pub(crate) tag: Option<Tag>,
@@ -64,7 +64,7 @@ impl<T: TxToken> TxToken for Tagging<T> {
     }
 }
 
-/// Makes room behind the addresses of the frame, whose last four bytes are free, and puts the tag there.
+/// Inserts the tag behind the two addresses; the frame's last four bytes must be free.
 fn insert(buffer: &mut [u8], tag: Tag) {
     let end = buffer.len().saturating_sub(LEN);
     if end < ADDRESSES {

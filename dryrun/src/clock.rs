@@ -19,12 +19,12 @@ const REST: Duration = Duration::from_millis(200);
 /// The node's clock.
 pub(crate) struct Clock {
     start: time::Instant,
-    /// What was jumped over, in microseconds.
+    /// The time that was skipped, in microseconds.
     skipped: Cell<i64>,
     gateway: Rc<RefCell<Gateway>>,
     bell: Bell,
     shared: Rc<Shared>,
-    /// When the node has waited enough.
+    /// The boot counts as stuck from this time on.
     limit: Instant,
     told: Sender<Told>,
 }
@@ -49,12 +49,12 @@ impl Clock {
         }
     }
 
-    /// Whether what the node waits for can still come from outside.
+    /// Whether somebody outside can still send what the node waits for.
     fn is_real(&self, gateway: &Gateway) -> bool {
         gateway.is_asking() || (self.shared.asking.get() && gateway.is_connected())
     }
 
-    /// Ends the boot, which does not know it: the process is about to end.
+    /// Holds the node for ever. The boot cannot be told to stop, and the process is about to end (D-81).
     fn stop(&self) -> ! {
         let _ = self.told.send(Told::End(Decision::Fail {
             step: "time",

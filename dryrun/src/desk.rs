@@ -14,25 +14,25 @@ use smoltcp::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::trace::{self, Decision, Item, Told};
 
-/// Between two keys, so that each is one: the menu takes what comes without a pause for noise.
+/// The pause between two keys: the menu takes keys without a pause for noise (D-28).
 const BETWEEN_KEYS: Duration = Duration::from_millis(50);
-/// A file that is longer cannot be a script or a menu.
+/// The longest script or menu in bytes.
 const LONGEST_SCRIPT: u64 = 1 << 20;
 
-/// What the parts of the machine share.
+/// The state that several parts of the machine use.
 #[derive(Default)]
 pub(crate) struct Shared {
-    /// Whether a request waits for its answer.
+    /// Whether a request is unanswered.
     pub(crate) asking: Cell<bool>,
     keys: RefCell<VecDeque<(Instant, u8)>>,
-    /// What is typed next by name or label.
+    /// The choices that are still to be made, by name or label.
     choices: RefCell<Vec<String>>,
-    /// Every menu's items so far.
+    /// The items of every menu so far.
     offered: RefCell<Vec<String>>,
 }
 
 impl Shared {
-    /// Someone who will choose these.
+    /// A person who will make these choices.
     pub(crate) fn new(choices: Vec<String>) -> Self {
         Self {
             choices: RefCell::new(choices),
@@ -40,7 +40,7 @@ impl Shared {
         }
     }
 
-    /// Why what was to be chosen was not; none when it all was.
+    /// Why a choice was not made; `None` when all were.
     pub(crate) fn left_over(&self) -> Option<String> {
         let choices = self.choices.borrow();
         let first = choices.first()?;
@@ -52,24 +52,24 @@ impl Shared {
     }
 }
 
-/// Hears the boot.
+/// Listens to the boot.
 pub(crate) struct Listener {
     pub(crate) shared: Rc<Shared>,
     pub(crate) clock: Rc<Clock>,
     pub(crate) told: Sender<Told>,
-    /// Whether only the beginnings of payloads are fetched.
+    /// Whether only the first bytes of payloads are fetched (`--head`).
     pub(crate) heads: bool,
-    /// The URL of the file whose rest is left out.
+    /// The file of which only the first bytes are fetched.
     pub(crate) partial: Option<String>,
-    /// Whether any was.
+    /// Whether any file was cut short.
     pub(crate) any_partial: bool,
-    /// The entry of the menu that the operator wants.
+    /// The entry that the operator wants.
     pub(crate) wanted: Option<usize>,
 }
 
 impl Listener {
     fn tell(&self, told: Told) {
-        // When nobody listens any more, the process is about to end.
+        // A closed channel means that the process is about to end.
         let _ = self.told.send(told);
     }
 
@@ -105,7 +105,7 @@ impl Listener {
         }
     }
 
-    /// Shows a menu, and types what leads to what is to be chosen.
+    /// Reports a menu, and types the keys that lead to the next choice.
     fn menu(&mut self, menu: &Menu) {
         self.tell(Told::Shown(described(menu)));
         let lines = menu.pages.iter().flat_map(|page| &page.lines);
@@ -130,7 +130,7 @@ impl Listener {
         }) {
             choices.remove(at);
             keys = way;
-            // A submenu is only on the way: what is chosen in it comes next, or nothing is.
+            // A submenu makes no choice yet: the choice is made in it, or not at all.
             let submenu = menu
                 .entries
                 .get(entry)
@@ -182,7 +182,7 @@ impl Listener {
                 "this firmware has no driver for a local disk: a node shows the menu again, or fails".into(),
             ));
         }
-        // The menu would be shown again, or the boot fail: what it asks for is told.
+        // A node would now show the menu again, or fail. The outcome here is what the menu asks for.
         if local {
             self.tell(Told::End(match self.shared.left_over() {
                 Some(reason) => Decision::Fail {
@@ -195,12 +195,12 @@ impl Listener {
     }
 }
 
-/// A URL as the trace has it: all of it, but for the password.
+/// A URL for the trace: whole, but without its password.
 fn whole(url: &Url) -> String {
     format!("{url:#}")
 }
 
-/// A menu as the trace has it: what its first page shows.
+/// A menu for the trace: its first page.
 fn described(menu: &Menu) -> trace::Menu {
     let page = menu.pages.get(menu.start);
     let lines = page.map_or(&[][..], |page| &page.lines);
@@ -225,9 +225,9 @@ fn described(menu: &Menu) -> trace::Menu {
     }
 }
 
-/// The keys that lead to `entry`, page by page; none when no page shows it.
+/// The keys that lead to `entry`, page by page; `None` when no page shows it.
 fn keys_to(menu: &Menu, entry: usize) -> Option<Vec<&'static str>> {
-    // How each page that was reached is reached: from which one, and through which of its entries.
+    // For each page found so far: the page before it, and the entry that leads from there.
     let mut reached: Vec<(usize, Option<(usize, usize)>)> = vec![(menu.start, None)];
     let mut at = 0;
     let last = loop {
@@ -249,7 +249,7 @@ fn keys_to(menu: &Menu, entry: usize) -> Option<Vec<&'static str>> {
     while let Some(from) = steps.last().and_then(|(at, _)| reached.get(*at)?.1) {
         steps.push(from);
     }
-    // Shows a menu that hides, and does nothing to Syslinux's that does not; a script's never hides.
+    // This key shows a hidden menu, and does nothing to a visible one of Syslinux's; a script's menu is never hidden.
     let hides = menu.display != boot::menu::Display::Shown;
     let mut keys = if hides { vec!["m"] } else { Vec::new() };
     for (at, entry) in steps.into_iter().rev() {
@@ -300,9 +300,9 @@ impl Platform for Listener {
     }
 }
 
-/// Whether a file that begins so is gzip of an arm64 `Image`: what it needs is only known once it is unpacked.
+/// Whether a file with these first bytes is gzip of an arm64 `Image`: only unpacking it tells how much memory it needs.
 fn is_packed_kernel(first: &[u8]) -> bool {
-    // A gzip member without optional fields; with a name, that is skipped.
+    // A gzip member without optional fields, except for a name, which is skipped.
     let Some([0x1f, 0x8b, 8, flags]) = first.first_chunk::<4>() else {
         return false;
     };
@@ -323,7 +323,7 @@ fn is_packed_kernel(first: &[u8]) -> bool {
     unpacked.get(56..60) == Some(b"ARM\x64")
 }
 
-/// The serial terminal: what it shows is told otherwise, and what is typed is typed for [`Shared::choices`].
+/// The serial terminal: output is dropped, because the trace tells it; input is what [`Shared::choices`] asks for.
 pub(crate) struct Terminal {
     pub(crate) shared: Rc<Shared>,
     pub(crate) clock: Rc<Clock>,

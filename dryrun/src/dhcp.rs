@@ -1,32 +1,32 @@
-//! The gateway's DHCP server (RFC 2131): one lease, for whoever asks.
+//! The gateway's DHCP server (RFC 2131): it has one lease, and gives it to anybody who asks.
 
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 /// Where the options begin.
 const FIXED: usize = 240;
-/// BOOTP's shortest message, which some clients insist on.
+/// BOOTP's shortest message; some clients drop shorter ones.
 const SHORTEST: usize = 300;
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 
-/// What the node is told.
+/// What the server tells the node.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
     /// The node's address and the subnet's prefix length.
     pub(crate) address: Ipv4Cidr,
-    /// The gateway's.
+    /// The gateway's address.
     pub(crate) server: Ipv4Address,
     /// `siaddr`.
     pub(crate) next_server: Ipv4Address,
-    /// Options by number, of which the first counts; mask, router and name server are added when they are not among them.
+    /// Options by number; of two with one number the first counts. Mask, router and name server are added where they are missing.
     pub(crate) options: Vec<(u8, Vec<u8>)>,
 }
 
 impl Lease {
-    /// The answer to a client's message, when it deserves one.
+    /// Answers a client's message; `None` when there is nothing to answer.
     pub(crate) fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
         let options = message.get(FIXED..)?;
         if message.first() != Some(&1) || message.get(236..FIXED)? != COOKIE {

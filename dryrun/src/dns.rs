@@ -4,10 +4,10 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 
 use smoltcp::wire::Ipv4Address;
 
-/// As many as fit into a datagram and into anybody's patience.
+/// The most addresses in an answer: they fit into a datagram, and a node tries no more.
 const MOST_ADDRESSES: usize = 8;
 
-/// The name that a query asks for, and the question's bytes.
+/// The name in a query, and the bytes of its question.
 pub(crate) fn question(query: &[u8]) -> Option<(String, &[u8])> {
     let question = query.get(12..)?;
     let mut labels: Vec<String> = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn addresses(name: &str) -> Vec<Ipv4Address> {
     addresses.take(MOST_ADDRESSES).collect()
 }
 
-/// The answer to `query`; none of a name is that there is no such name.
+/// Answers `query`; without addresses, NXDOMAIN.
 pub(crate) fn answer(query: &[u8], question: &[u8], addresses: &[Ipv4Address]) -> Vec<u8> {
     let code = if addresses.is_empty() { 3 } else { 0 };
     let mut reply = query.get(..2).unwrap_or_default().to_vec();

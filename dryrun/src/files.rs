@@ -1,4 +1,4 @@
-//! A local directory as a boot server has it: what is found in it, and its web server, on a loopback port that only the
+//! A local directory as a boot server: which file a path names, and a web server for it on a loopback port that only the
 //! gateway uses.
 
 use std::fs::File;
@@ -11,10 +11,10 @@ use smoltcp::wire::Ipv4Address;
 
 use crate::tftp;
 
-/// Bytes of a request's head.
+/// The longest head of a request, in bytes.
 const LONGEST_HEAD: u64 = 16 * 1024;
 
-/// What a directory is served by, and at which address. There is nobody behind the port of one that it is not served by.
+/// The protocols that serve a directory, and their address. A connection to any other port there is refused.
 pub(crate) struct Site {
     pub(crate) address: Ipv4Address,
     pub(crate) web: Option<SocketAddr>,
@@ -25,7 +25,7 @@ pub(crate) struct Site {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     Absent,
-    /// It is out of the directory, or may not be read.
+    /// The path leads out of the directory, or the file may not be read.
     Refused,
 }
 
@@ -55,7 +55,7 @@ fn serve(root: PathBuf) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// The path of `name` in a URL.
+/// `name` as the path of a URL.
 pub(crate) fn encoded(name: &str) -> String {
     let mut text = String::from("/");
     for byte in name.bytes() {
@@ -100,7 +100,7 @@ fn answer(mut stream: &TcpStream, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The file of that path below `root`, an absolute path without links in it. What a link leads to must be below it, too.
+/// Opens the file at this path below `root`, an absolute path without links. The target of a link must be below `root`, too.
 pub(crate) fn found(root: &Path, path: &str) -> Result<File, Missing> {
     let path = Path::new(path.trim_start_matches('/'));
     if path.components().any(|part| part == Component::ParentDir) {
@@ -110,7 +110,7 @@ pub(crate) fn found(root: &Path, path: &str) -> Result<File, Missing> {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Missing::Absent,
         _ => Missing::Refused,
     };
-    // Of what is behind a link that leads out, nothing is told: neither that it is there nor that it is not.
+    // A link that leads out is refused alike whether its target exists or not.
     let nearest = path
         .ancestors()
         .find_map(|part| root.join(part).canonicalize().ok());

@@ -20,14 +20,14 @@ pub(crate) struct Datagram {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A frame of the node, as far as the gateway tells frames apart.
+/// The kinds of frames from the node that the gateway tells apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Somebody's hardware address is asked for: the answer to that.
+    /// An ARP request, with the answer to it.
     Arp {
-        /// Whose it is.
+        /// The address that is asked for.
         target: Ipv4Address,
-        /// The frame that claims it.
+        /// The frame that answers.
         reply: Vec<u8>,
     },
     Udp(Datagram),
@@ -38,7 +38,7 @@ pub(crate) enum Frame {
     Other,
 }
 
-/// What `bytes` is.
+/// Sorts a frame.
 pub(crate) fn parse(bytes: &[u8]) -> Frame {
     read(bytes).unwrap_or(Frame::Other)
 }
@@ -104,7 +104,7 @@ fn arp(payload: &[u8]) -> Option<Frame> {
     })
 }
 
-/// An Ethernet header, and room behind it.
+/// An Ethernet header, with `room` zero bytes behind it.
 fn ethernet(to: EthernetAddress, ethertype: EthernetProtocol, room: usize) -> Vec<u8> {
     let head = EthernetRepr {
         src_addr: GATEWAY_MAC,

@@ -1,7 +1,7 @@
 //! The other end of the virtual wire: a router in this process that turns the node's packets into ordinary sockets.
 //!
-//! It answers ARP for every address, is DHCP and name server itself, and the server of a local directory; it passes on every
-//! other TCP connection and datagram: only when the real server has accepted does the node hear that it was accepted.
+//! It answers ARP for every address, and is DHCP server, name server and the server of a local directory itself. It passes
+//! every other TCP connection and datagram on; a connection is accepted only after the real server has accepted it (D-81).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,18 +26,18 @@ use crate::tftp;
 /// Buffers of the gateway's end of a connection.
 const FROM_NODE: usize = 64 * 1024;
 const TO_NODE: usize = 256 * 1024;
-/// Connections, and ports for datagrams, at a time.
+/// The most connections, and the most UDP ports, at a time.
 const MOST_FLOWS: usize = 64;
-/// Whom multicast DNS asks (RFC 6762): the gateway answers for all of the link, with what the host's resolver knows.
+/// The group of multicast DNS (RFC 6762): the gateway answers for the whole link, with what the host's resolver knows.
 const MDNS: Place = (Ipv4Address::new(224, 0, 0, 251), 5353);
-/// How long an answer to a datagram is waited for in real time.
+/// How long the clock stays real after a datagram, so that an answer can come.
 const DATAGRAM_PATIENCE: RealDuration = RealDuration::from_secs(3);
 /// Ethernet, like the board's.
 const LONGEST_FRAME: usize = 1514;
 
 /// A connection of the node.
 struct Flow {
-    /// The node's port, and where it leads.
+    /// The node's port, and the server's address and port.
     key: (u16, Place),
     state: State,
 }
@@ -48,9 +48,9 @@ enum State {
     Open {
         handle: SocketHandle,
         connection: Connection,
-        /// What came and is not yet the node's.
+        /// Bytes from the server that the node has not taken yet.
         arrived: VecDeque<u8>,
-        /// What the node sent and no thread has taken yet.
+        /// Bytes from the node that no thread has taken yet.
         leaving: Option<Vec<u8>>,
         /// How the server's side ended.
         end: Option<Came>,
@@ -79,7 +79,7 @@ pub(crate) struct Gateway {
     flows: Vec<Flow>,
     questions: Vec<Question>,
     datagrams: BTreeMap<u16, Port>,
-    /// Until when an answer to a datagram is waited for.
+    /// The clock stays real until then, so that a datagram can be answered.
     patience: Option<time::Instant>,
     to_node: VecDeque<Vec<u8>>,
 }
@@ -113,7 +113,7 @@ impl Gateway {
         }
     }
 
-    /// Rings when something came from outside.
+    /// The bell that rings when something comes from outside.
     pub(crate) fn bell(&self) -> Bell {
         self.bell.clone()
     }
@@ -123,18 +123,18 @@ impl Gateway {
         !self.to_node.is_empty()
     }
 
-    /// Whether a request can still be answered by somebody outside.
+    /// Whether somebody outside can still answer a request.
     pub(crate) fn is_connected(&self) -> bool {
         !self.flows.is_empty() || !self.datagrams.is_empty()
     }
 
-    /// Whether an answer is on its way that is no request's: to a question for a name, or to a datagram.
+    /// Whether a name is being looked up, or a datagram may still be answered.
     pub(crate) fn is_asking(&self) -> bool {
         let waits = |until| time::Instant::now() < until;
         !self.questions.is_empty() || self.patience.is_some_and(waits)
     }
 
-    /// When the stack wants to be looked at again.
+    /// When the stack must be polled again.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Instant> {
         self.interface.poll_at(now, &self.sockets)
     }
@@ -155,14 +155,14 @@ impl Gateway {
                         self.to_node
                             .extend(answer.map(|answer| frames::emit(self.node, &answer)));
                     }
-                    // The stack answers that nobody listens.
+                    // No socket listens, so the stack answers with a reset.
                     Some(None) => self.wire.inbox.push_back(frame),
                     None => self.datagram(datagram),
                 }
             }
             Frame::Syn(port, to) => self.connect((port, to), frame),
             Frame::Stack => self.wire.inbox.push_back(frame),
-            // A ping would be answered by us, in the name of whoever was asked.
+            // The stack would answer a ping in the name of any host.
             Frame::Arp { .. } | Frame::Other => {}
         }
     }
@@ -238,7 +238,7 @@ impl Gateway {
         }
     }
 
-    /// Moves everything that can move, in both directions.
+    /// Moves all bytes that can move, in both directions.
     pub(crate) fn pump(&mut self, now: Instant) {
         self.answer();
         loop {
@@ -269,7 +269,7 @@ impl Gateway {
             .retain(|question| match question.answer.try_recv() {
                 Ok(addresses) => {
                     let group = question.to == MDNS;
-                    // Nobody has a name that the resolver does not know: nobody of the group answers.
+                    // The resolver does not know the name, so no host of the group answers.
                     if group && addresses.is_empty() {
                         return false;
                     }
@@ -286,7 +286,7 @@ impl Gateway {
         let node = self.lease.address.address();
         for (port, (_, incoming)) in &self.datagrams {
             for (from, payload) in incoming.try_iter() {
-                // Longer ones came in fragments, which the node does not put together.
+                // A longer datagram would need fragments, which the node does not put together.
                 if payload.len() <= LONGEST_FRAME - 42 {
                     answers.push(Datagram {
                         from,
@@ -301,7 +301,7 @@ impl Gateway {
         self.to_node.extend(frames);
     }
 
-    /// Lets the node know how connecting ended.
+    /// Tells the node how connecting ended.
     fn settle_connections(&mut self, now: Instant) {
         for flow in &mut self.flows {
             let State::Connecting(frame, result) = &mut flow.state else {

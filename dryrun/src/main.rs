@@ -1,7 +1,7 @@
 //! What would a node boot? The firmware's own `boot` against real servers: nothing starts but the downloads.
 //!
-//! `node` is the machine, `gateway` the other end of its virtual wire, `clock` its time, `desk` the person at it,
-//! `trace` what is told of all that.
+//! `node` is the machine, `gateway` the other end of its virtual wire, `clock` its time, `desk` the person who sits there, and
+//! `trace` the report.
 
 mod clock;
 mod desk;
@@ -26,7 +26,7 @@ use std::time::Instant;
 use options::{HELP, Options};
 use trace::{Decision, Told};
 
-/// The exit status of a command line that cannot be obeyed.
+/// The exit status for a command line that makes no sense.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -60,17 +60,17 @@ fn main() -> ExitCode {
     });
     let (told, hears) = mpsc::channel();
     listen_to_warnings(told.clone());
-    // It ends with the process: what is to be known may be known before it has done.
+    // The thread is not joined: the outcome may be known before the boot ends, and the process ends the thread.
     thread::spawn(move || node::boot(options, told));
     let decision = run.follow(&hears);
     run.show(&Told::End(decision.clone()));
     ExitCode::from(decision.code())
 }
 
-/// What is known of the run so far.
+/// The state of the report.
 struct Run {
     json: bool,
-    /// How many requests are left.
+    /// How many more requests are allowed.
     requests: usize,
     limit: Instant,
     /// The menu that is open.
@@ -79,12 +79,12 @@ struct Run {
     picked: bool,
     /// The last error.
     error: Option<String>,
-    /// What boots, once that is known.
+    /// What would boot, once that is known.
     boot: Option<Decision>,
 }
 
 impl Run {
-    /// Shows what happens until something is decided.
+    /// Reports events until the outcome is known.
     fn follow(&mut self, hears: &Receiver<Told>) -> Decision {
         loop {
             let left = self.limit.saturating_duration_since(Instant::now());
@@ -113,7 +113,7 @@ impl Run {
                 Told::Asking => self.requests -= 1,
                 Told::Error(error) => self.error = Some(error.clone()),
                 Told::Shown(menu) => {
-                    // A person may choose again when an entry cannot boot; the operator meant this one.
+                    // A person could choose again when an entry cannot boot, but the operator asked for this one.
                     if let Some(error) = self.error.take().filter(|_| self.picked) {
                         let (step, reason) = ["fetch", "verify", "load", "menu"]
                             .into_iter()
@@ -141,7 +141,7 @@ impl Run {
                     });
                 }
                 Told::End(decision) => {
-                    // A menu that nobody answered is worth showing all the more.
+                    // The menu that is still open is one that nobody answered: the report shows it.
                     if let Some(menu) = self.menu.take() {
                         self.show(&Told::Menu(menu));
                     }
@@ -165,14 +165,14 @@ impl Run {
     fn show(&self, told: &Told) {
         let text = if self.json { told.json() } else { told.text() };
         if let Some(text) = text {
-            // Whoever reads may have seen enough: the exit status still tells.
+            // The reader may have closed the pipe; the exit status still counts.
             let _ = std::io::stdout().write_all(text.as_bytes());
             let _ = std::io::stdout().flush();
         }
     }
 }
 
-/// Makes notes of the warnings that the firmware would print.
+/// Turns the firmware's warnings into notes of the report.
 fn listen_to_warnings(told: Sender<Told>) {
     struct Warnings(Mutex<Sender<Told>>);
     impl log::Log for Warnings {

@@ -20,7 +20,7 @@ use crate::trace::{Decision, Told};
 
 /// Free memory begins above page 0, as on the board.
 const BASE: u64 = 0x1000;
-/// What Bramble takes of the top of the first bank.
+/// The memory that Bramble takes at the top of the first bank, in bytes.
 const HOME: u64 = 16 << 20;
 
 /// A model: what `--board` calls it, its name, what its device tree calls it and its SoC, a revision code that was made,
@@ -122,14 +122,14 @@ const fn model(
 }
 
 impl Model {
-    /// The one with a revision code.
+    /// The model with this revision code.
     pub(crate) fn of(revision: u32) -> Option<&'static Self> {
         let kind = |revision: u32| revision >> 4 & 0xff;
         MODELS.iter().find(|model| kind(model.revision) == kind(revision))
     }
 
-    /// The UART on the pins of the header: the console's in the board's own tree, else the one that the firmware puts there
-    /// when it is asked for one, which is not the one with Bluetooth.
+    /// The UART on the header's pins: the console of the board's own tree; else the one that `enable_uart=1` puts there, because
+    /// Bluetooth does not use it.
     fn uart(&self, stdout: Option<&str>) -> Uart {
         match (stdout, self.key) {
             (Some(path), _) if path.ends_with("serial@7e201000") => Uart::Pl011,
@@ -151,7 +151,7 @@ impl Entropy for Random {
     }
 }
 
-/// Boots once, and tells everything.
+/// Boots once, and reports everything.
 pub(crate) fn boot(options: Options, told: Sender<Told>) {
     let decision = attempt(options, &told);
     let _ = told.send(Told::End(decision));
@@ -185,7 +185,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         options.patience,
         told.clone(),
     ));
-    // Untouched pages cost nothing.
+    // The system gives a page only when it is touched.
     let len = usize::try_from(free.end.saturating_sub(free.start)).unwrap_or(0);
     let mut memory = vec![0; len];
     let Some(memory) = Region::new(free.start, &mut memory) else {
@@ -228,7 +228,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         };
     }
     match result {
-        // What boots was told before.
+        // [`Event::Boot`] has reported it.
         Ok(_) => Decision::Boot {
             kernel: String::new(),
             initrds: Vec::new(),
@@ -239,7 +239,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
     }
 }
 
-/// What a boot that failed, or led elsewhere, comes to.
+/// The outcome of a boot that failed, or did not lead to a kernel.
 fn decision(error: &boot::Error) -> Decision {
     let step = match error {
         boot::Error::Reset => return Decision::Reset,
@@ -266,8 +266,8 @@ fn decision(error: &boot::Error) -> Decision {
     }
 }
 
-/// What a board with this tree has free: the largest piece of its first bank, as far as Bramble looks, without the first
-/// page, its own place at the top, and what the firmware reserves.
+/// The free memory of a board with this tree: the largest piece of its first bank without page 0, Bramble's place at the top, and
+/// the firmware's reservations.
 fn free_memory(tree: &Tree<'_>) -> Range<u64> {
     let bank = tree.memory().next().unwrap_or_default();
     let end = bank.end.min(1 << 30);
@@ -276,7 +276,7 @@ fn free_memory(tree: &Tree<'_>) -> Range<u64> {
     place::payload_region(bank.start..end, &kept)
 }
 
-/// A device tree with what the firmware's always has; of the board's devices there is nothing in it.
+/// A device tree with what the firmware always writes, but without the board's devices.
 fn device_tree(model: &Model, mac: EthernetAddress, serial: u64, memory: usize) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     property(&mut tree.root, "#address-cells", 1_u32);

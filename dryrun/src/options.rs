@@ -53,7 +53,7 @@ const CARRIED: [(&str, u8, Type); 10] = [
 /// The boot file.
 const FILENAME: u8 = 67;
 
-/// What is to be tried, and how.
+/// The command line, read.
 pub(crate) struct Options {
     pub(crate) model: &'static Model,
     pub(crate) mac: EthernetAddress,
@@ -62,9 +62,9 @@ pub(crate) struct Options {
     /// The board's own device tree.
     pub(crate) dtb: Option<Vec<u8>>,
     pub(crate) lease: Lease,
-    /// `bramble.url`, when DHCP was told to name another boot file.
+    /// `bramble.url`, if DHCP names another boot file.
     pub(crate) url: Option<String>,
-    /// The tree, or a local file's directory.
+    /// The directory to serve: the tree, or a local file's directory.
     pub(crate) site: Option<Site>,
     pub(crate) presets: Vec<(String, String)>,
     pub(crate) choices: Vec<String>,
@@ -75,18 +75,18 @@ pub(crate) struct Options {
     pub(crate) requests: usize,
 }
 
-/// What DHCP says beside the address.
+/// The DHCP options beside the address.
 #[derive(Default)]
 struct Said {
     next_server: Option<Ipv4Address>,
     options: Vec<(u8, Vec<u8>)>,
 }
 
-/// What a source comes to.
+/// A source, resolved.
 type Located = (Option<String>, Option<PathBuf>, Option<Ipv4Address>);
 
 impl Options {
-    /// Reads the command line; none when only help was wanted.
+    /// Reads the command line; `None` when it only asked for help.
     pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
         use lexopt::prelude::*;
         let (mut model, mut mac, mut serial) = (None, None, None);
@@ -216,7 +216,7 @@ impl Options {
     }
 }
 
-/// What a board's device tree says of it.
+/// The board's facts from its device tree.
 struct Own {
     model: Option<&'static Model>,
     serial: Option<u64>,
@@ -269,8 +269,8 @@ fn located(source: &str, server: Ipv4Address) -> Result<Located> {
     Ok((Some(url), Some(root), None))
 }
 
-/// What is served of a tree whose menu is in `directory`, and where that is in it. Names in a menu are relative to what is
-/// above its `pxelinux.cfg/`, so that is served; of a link the place where it was named.
+/// The directory to serve for a menu in `directory`, and the menu's place in it. Names in a menu are relative to the directory
+/// above `pxelinux.cfg/`, so that one is served. A link counts where it was named.
 fn served(directory: &Path) -> Result<(PathBuf, String)> {
     const MENUS: &str = "pxelinux.cfg";
     let is_menus = |path: &Path| path.file_name().is_some_and(|name| name == MENUS);
@@ -287,7 +287,7 @@ fn served(directory: &Path) -> Result<(PathBuf, String)> {
 }
 
 impl Said {
-    /// Whether DHCP says it; else scripts do.
+    /// Whether DHCP carries the setting; otherwise scripts get it.
     fn takes(&mut self, text: &str, value: &str) -> Result<bool> {
         let (name, kind) = match text.split_once(':') {
             Some((name, kind)) => {

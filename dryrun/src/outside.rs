@@ -1,4 +1,4 @@
-//! The world outside of the virtual wire: a thread for each thing that is waited for, and a bell that says something came.
+//! The world outside of the virtual wire: a thread for each thing that the node waits for, and a bell that rings when it comes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -12,15 +12,15 @@ use smoltcp::wire::Ipv4Address;
 use crate::dns;
 use crate::frames::Place;
 
-/// How long a server may take to accept: as long as the node waits.
+/// The time limit for connecting: as long as the node waits.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes read at once, and how many such pieces wait for the node: the server feels it when the node is slow.
+/// Bytes for one read, and how many reads are kept. When the node is slow, reading stops, and the server slows down.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 4;
 /// The longest datagram.
 const DATAGRAM: usize = 65_536;
 
-/// Rung when something came.
+/// A bell that rings when something comes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bell(Arc<(Mutex<bool>, Condvar)>);
 
@@ -33,7 +33,7 @@ impl Bell {
         condition.notify_all();
     }
 
-    /// Waits until it rings, at most so long.
+    /// Waits until it rings, for `at_most`.
     pub(crate) fn wait(&self, at_most: Duration) {
         let (rung, condition) = &*self.0;
         if let Ok(guard) = rung.lock()
@@ -50,11 +50,11 @@ pub(crate) enum Connected {
     Open(Connection),
     /// A reset came.
     Refused,
-    /// Nothing, or only a router's word.
+    /// No answer, or only a router's error.
     Unreachable,
 }
 
-/// What came over a connection.
+/// What a connection brought.
 #[derive(Debug)]
 pub(crate) enum Came {
     Bytes(Vec<u8>),
@@ -67,7 +67,7 @@ pub(crate) enum Came {
 pub(crate) struct Connection {
     stream: TcpStream,
     pub(crate) incoming: Receiver<Came>,
-    /// Dropped when the node has no more to say.
+    /// Dropped when the node sends no more.
     pub(crate) outgoing: Option<SyncSender<Vec<u8>>>,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Connection {
     }
 }
 
-/// A port for datagrams, and what came to it from whom.
+/// A UDP port, and the datagrams that came to it, each with its sender.
 pub(crate) type Port = (UdpSocket, Receiver<(Place, Vec<u8>)>);
 
 /// Connects to `place`.
@@ -148,7 +148,7 @@ pub(crate) fn resolve(name: String, bell: &Bell) -> Receiver<Vec<Ipv4Address>> {
     result
 }
 
-/// A port for datagrams, which may come from anybody: a TFTP server answers from another port than it was asked at.
+/// A UDP port that takes datagrams from anybody: a TFTP server answers from another port than the one that was asked.
 pub(crate) fn udp(bell: &Bell) -> std::io::Result<Port> {
     let socket = UdpSocket::bind((Ipv4Address::UNSPECIFIED, 0))?;
     let reader = socket.try_clone()?;
@@ -161,7 +161,7 @@ pub(crate) fn udp(bell: &Bell) -> std::io::Result<Port> {
 fn listen(socket: &UdpSocket, came: &Sender<(Place, Vec<u8>)>, bell: &Bell) {
     let mut buffer = vec![0; DATAGRAM];
     let mut failures = 0;
-    // An error is a word about an earlier datagram (a closed port), but a socket may also be broken.
+    // An error may only mean that an earlier datagram met a closed port, but the socket may also be broken.
     while failures < 16 {
         match socket.recv_from(&mut buffer) {
             Ok((len, SocketAddr::V4(from))) => {

@@ -1,5 +1,5 @@
-//! A TFTP server (RFC 1350; options of RFC 2347, 2348 and 2349) for one node that reads one file at a time, on a wire that
-//! loses nothing: it repeats nothing.
+//! A TFTP server (RFC 1350; options of RFC 2347, 2348 and 2349) for one node that reads one file at a time. The wire loses
+//! nothing, so the server repeats nothing.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use crate::files::{self, Missing};
 use crate::frames::Datagram;
 
-/// Where reads are asked for.
+/// The port for requests.
 const PORT: u16 = 69;
-/// The block size without options, the smallest (RFC 2348), and what a frame holds.
+/// The block size without options, the smallest (RFC 2348), and the largest that fits into a frame.
 const PLAIN_BLOCK: usize = 512;
 const LEAST_BLOCK: usize = 8;
 const LONGEST_BLOCK: usize = 1468;
@@ -34,17 +34,17 @@ pub(crate) struct Server {
 
 /// One read.
 struct Transfer {
-    /// The node's port, and so ours.
+    /// The port of the conversation: the node's, and also ours.
     port: u16,
     file: File,
     block: usize,
-    /// The last block that was sent; 0 stands for the answer to options.
+    /// The number of the last block that was sent; 0 is the answer to options.
     number: u16,
-    /// Whether there is another one.
+    /// Whether another block follows.
     more: bool,
 }
 
-/// Whether a datagram is for a server like this: its end of a conversation has the number of the node's.
+/// Whether a datagram is for this server: a request, or one whose destination port equals its source port.
 pub(crate) fn is_for(datagram: &Datagram) -> bool {
     datagram.to.1 == PORT || datagram.to.1 == datagram.from.1
 }
@@ -55,7 +55,7 @@ impl Server {
         Self { root, transfer: None }
     }
 
-    /// The answer to a datagram that is for it.
+    /// Answers a datagram that is for this server.
     pub(crate) fn hear(&mut self, datagram: &Datagram) -> Option<Datagram> {
         let (opcode, rest) = word(&datagram.payload)?;
         let payload = match (datagram.to.1, opcode) {
@@ -71,7 +71,7 @@ impl Server {
                 }
                 transfer.block()
             }
-            // An error: the node has heard enough.
+            // An error packet ends the read.
             _ => {
                 self.transfer = None;
                 return None;
@@ -84,7 +84,7 @@ impl Server {
         })
     }
 
-    /// Begins a read, in place of one that the node has left: its first packet.
+    /// Begins a read, which replaces the last one, and returns its first packet.
     fn open(&mut self, port: u16, request: &[u8]) -> Result<Vec<u8>, (u16, String)> {
         let texts: Vec<_> = request
             .split(|byte| *byte == 0)

@@ -1,4 +1,4 @@
-//! What is told of a dry run, for a person or as JSON; docs/src/dryrun.md describes both.
+//! The report of a dry run, for a person or as JSON; docs/src/dryrun.md describes both.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub(crate) struct Item {
     pub(crate) name: String,
     pub(crate) label: String,
-    /// A heading, or room.
+    /// A heading, or an empty line.
     pub(crate) gap: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Told {
         reason: String,
         expected: bool,
     },
-    /// Only a sign of life: [`Told::Request`] follows.
+    /// A request has begun, a sign of life; [`Told::Request`] follows.
     Asking,
     Request {
         method: String,
@@ -59,10 +59,10 @@ pub(crate) enum Told {
     Print(String),
     /// A menu is shown.
     Shown(Menu),
-    /// And this was chosen.
+    /// The choice in that menu.
     Menu(Menu),
     Note(String),
-    /// What the firmware calls an error; what it leads to is told for itself.
+    /// A line that the firmware logs as an error; its consequence is an event of its own.
     Error(String),
     /// What would boot.
     Boot {
@@ -155,7 +155,7 @@ impl Decision {
 }
 
 impl Told {
-    /// One line of JSON; none where JSON has nothing to say.
+    /// The event as one line of JSON; `None` for events that only people need.
     pub(crate) fn json(&self) -> Option<String> {
         let value = match self {
             Self::Asking | Self::Shown(_) | Self::Error(_) | Self::Boot { .. } => return None,
@@ -305,7 +305,7 @@ impl Told {
     }
 }
 
-/// `text` without what would move a terminal's cursor.
+/// `text` without control characters and sequences.
 fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();

@@ -1,8 +1,7 @@
 //! A line that a person types: keys in, text for the terminal out, and nothing else. GNU Readline's keys, the usual part.
 //!
-//! What is written moves the cursor with BS and by writing over what stands there, never by control sequences, so that
-//! the line is right on a dumb terminal too. It stays in its row: a longer line scrolls sideways, with `<` and `>` where
-//! more of it is.
+//! The editor moves the cursor with BS and by writing over text, never by control sequences, so the line is right on a dumb
+//! terminal too (D-72). It stays in its row: a longer line scrolls sideways, and `<` and `>` mark hidden text.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -11,9 +10,9 @@ use alloc::vec::Vec;
 use super::keys::Key;
 use super::shown;
 
-/// Lines that a prompt remembers.
+/// How many lines a prompt remembers.
 const MAX_HISTORY: usize = 32;
-/// The narrowest field that has room for a character between `<`, `>` and the cursor.
+/// The narrowest field, in columns: it fits one character between `<`, `>` and the cursor.
 const MIN_ROOM: usize = 6;
 
 /// Whether what is typed is shown.
@@ -25,16 +24,16 @@ pub(crate) enum Echo {
     Secret,
 }
 
-/// The line, and what of it the terminal shows.
+/// The line, and the part of it that the terminal shows.
 #[derive(Debug)]
 pub(crate) struct Editor {
     text: Vec<char>,
-    /// The character that the cursor is on.
+    /// The index of the character under the cursor.
     cursor: usize,
     echo: Echo,
-    /// The most bytes of text that can be typed.
+    /// The longest text in bytes.
     limit: usize,
-    /// Columns that the field has, the last of them only for the cursor.
+    /// The field's width in columns; the last column is for the cursor only.
     room: usize,
     /// The first character in view.
     first: usize,
@@ -66,12 +65,12 @@ impl Editor {
         self.text.iter().collect()
     }
 
-    /// The line as others may see it.
+    /// The line as bystanders may see it: a password as stars.
     pub(crate) fn shown(&self) -> String {
         self.text.iter().map(|c| self.glyph(*c)).collect()
     }
 
-    /// Another line in its place, with the cursor behind it.
+    /// Replaces the line, and puts the cursor behind it.
     pub(crate) fn replace(&mut self, text: &str) {
         self.text = text.chars().collect();
         self.cursor = self.text.len();
@@ -92,7 +91,7 @@ impl Editor {
         }
     }
 
-    /// Edits.
+    /// Acts on a key.
     pub(crate) fn key(&mut self, key: Key) {
         let end = self.text.len();
         let back = self.cursor.saturating_sub(1);
@@ -117,7 +116,7 @@ impl Editor {
         }
     }
 
-    /// Bytes of the text.
+    /// The length of the text in bytes.
     fn len(&self) -> usize {
         self.text.iter().map(|c| c.len_utf8()).sum()
     }
@@ -137,7 +136,7 @@ impl Editor {
         space.map_or(0, |space| space.saturating_add(1))
     }
 
-    /// Nothing of it is on the terminal: the cursor is where the field, of `room` columns, begins.
+    /// Forgets what was drawn: the terminal's cursor is where the field, now of `room` columns, begins.
     pub(crate) fn moved(&mut self, room: usize) {
         self.room = room.max(MIN_ROOM);
         self.drawn.clear();
@@ -149,7 +148,7 @@ impl Editor {
         self.at
     }
 
-    /// Writes what the terminal does not show yet, and moves its cursor where it belongs.
+    /// Draws what has changed, and moves the terminal's cursor into place.
     pub(crate) fn paint(&mut self, out: &mut String) {
         self.scroll();
         let view = self.view();
@@ -191,7 +190,7 @@ impl Editor {
         }
     }
 
-    /// What the field shows: one column less than it has, for the cursor.
+    /// The text in view: one column less than the field, because the cursor needs one.
     fn view(&self) -> Vec<char> {
         let width = self.room.saturating_sub(1);
         let mut view: Vec<char> = self

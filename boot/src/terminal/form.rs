@@ -18,16 +18,16 @@ const MARK: usize = 2;
 pub(crate) struct Line {
     pub(crate) label: String,
     pub(crate) field: Option<Editor>,
-    /// The number of the key that leads here.
+    /// The shortcut: the number of the key that leads to this line.
     pub(crate) key: Option<u32>,
 }
 
 /// What a person wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// What was typed is to be stored.
+    /// Store what was typed.
     Submit,
-    /// Nothing is.
+    /// Store nothing.
     Leave,
 }
 
@@ -36,12 +36,12 @@ pub(crate) enum Wish {
 pub(crate) struct Form {
     title: String,
     lines: Vec<Line>,
-    /// The line that is typed in.
+    /// The index of the line that takes keys.
     current: usize,
     /// The first line in view.
     top: usize,
     size: Size,
-    /// What was refused, and why.
+    /// Why the last text was refused.
     refused: Option<(usize, String)>,
 }
 
@@ -193,7 +193,7 @@ impl Form {
         self.place_cursor(out);
     }
 
-    /// Leaves the form's last row behind.
+    /// Moves the cursor below the form.
     pub(crate) fn close(&self, out: &mut String) {
         let last = self.size.rows;
         put(out, format_args!("\x1b[{last};1H\r\n"));

@@ -1,7 +1,7 @@
 //! Keys, told from noise by the silence around them (ECMA-48, with what xterm, VT220 and the Linux console send).
 //!
-//! What arrives without a pause is one burst. It counts only when all of it is keys, and whoever reads it may demand more:
-//! that all of them do something where they were pressed (D-28).
+//! Bytes that arrive without a pause are one burst. A burst counts only when every byte belongs to a key; a reader may also
+//! demand that every key does something in its place (D-28).
 
 use alloc::vec::Vec;
 use core::mem;
@@ -10,7 +10,7 @@ use smoltcp::time::{Duration, Instant};
 
 use super::{Size, is_plain};
 
-/// The silence after which what arrived is looked at.
+/// A burst ends after this silence.
 pub(crate) const SILENCE: Duration = Duration::from_millis(20);
 
 /// A key, or a terminal's answer.
@@ -37,7 +37,7 @@ pub(crate) enum Key {
     End,
     /// F1 to F12.
     Function(u8),
-    /// No key: where the cursor is, which tells how big the terminal is. Nobody need be there.
+    /// Not a key but the terminal's answer to a size question; it is no sign of a person.
     Size(Size),
 }
 
@@ -47,7 +47,7 @@ impl Key {
     /// Ctrl-L.
     pub(crate) const REDRAW: Self = Self::Control(0x0c);
 
-    /// The number that a script knows it by.
+    /// The key's number in scripts.
     pub(crate) fn code(self) -> Option<u32> {
         Some(match self {
             Self::Character(c) => c.into(),
@@ -61,17 +61,17 @@ impl Key {
     }
 }
 
-/// What arrived since the last silence.
+/// The bytes since the last silence.
 #[derive(Debug)]
 pub(crate) struct Burst {
-    /// One byte more than `limit` when it was longer, whatever its length.
+    /// At most `limit` bytes and one more, which says that the burst was too long.
     bytes: Vec<u8>,
     limit: usize,
     last: Instant,
 }
 
 impl Burst {
-    /// Nothing yet; more than `limit` bytes without a pause are not keys.
+    /// An empty burst; more than `limit` bytes without a pause are not keys.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -80,12 +80,12 @@ impl Burst {
         }
     }
 
-    /// Whether something waits for silence.
+    /// Whether bytes wait for the silence that ends them.
     pub(crate) fn waits(&self) -> bool {
         !self.bytes.is_empty()
     }
 
-    /// Another limit.
+    /// Sets another limit.
     pub(crate) fn limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -97,7 +97,7 @@ impl Burst {
         self.last = now;
     }
 
-    /// The keys of the burst, once the line is silent; none when it was no keys, or too long.
+    /// The keys of the burst, once the line is silent; empty when it held anything but keys, or was too long.
     pub(crate) fn take(&mut self, now: Instant) -> Vec<Key> {
         if self.bytes.is_empty() || now < self.last + SILENCE {
             return Vec::new();
@@ -110,7 +110,7 @@ impl Burst {
     }
 }
 
-/// The keys that `bytes` are, when they are nothing else.
+/// `bytes` as keys; `None` when any byte belongs to no key.
 pub(crate) fn keys(mut bytes: &[u8]) -> Option<Vec<Key>> {
     let mut keys = Vec::new();
     while !bytes.is_empty() {

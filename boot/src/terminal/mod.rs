@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use core::mem;
 
-/// Asks the terminal how big it is and leaves the cursor where it was: the answer, a [`keys::Key::Size`], tells the
-/// place that a cursor sent beyond the last row and column has reached.
+/// Asks the terminal for its size, and leaves the cursor where it was. It sends the cursor far beyond the last row and column
+/// and asks for its position; the answer is a [`keys::Key::Size`].
 pub(crate) const ASK_SIZE: &str = "\x1b7\x1b[999;999H\x1b[6n\x1b8";
 
 /// How big a terminal is, in characters.
@@ -29,7 +29,7 @@ impl Size {
         columns: 80,
     };
 
-    /// What a terminal answered, as far as it makes sense: noise can look like an answer.
+    /// The size that a terminal answered, kept within bounds, because noise can look like an answer.
     pub(crate) fn told(rows: usize, columns: usize) -> Self {
         Self {
             rows: rows.clamp(12, 100),
@@ -38,7 +38,7 @@ impl Size {
     }
 }
 
-/// Whether a character may reach the terminal: it is printable, one column wide, and changes nothing around it.
+/// Whether a character may be written to the terminal: printable, one column wide, no effect on its neighbours.
 pub(crate) fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}')
 }
@@ -92,8 +92,7 @@ pub(crate) fn in_columns(names: &[&str], columns: usize) -> String {
     text
 }
 
-/// A sign that so many lines are out of view, `indent` columns from the left where `columns` have room for that; nothing
-/// when none are.
+/// The sign for `count` lines out of view, `indent` columns from the left if `columns` has room; empty when `count` is 0.
 pub(crate) fn more(count: usize, place: &str, indent: usize, columns: usize) -> String {
     if count == 0 {
         return String::new();

@@ -5,14 +5,14 @@ use alloc::string::String;
 
 use smoltcp::time::{Duration, Instant};
 
-/// A download shorter than this says nothing, and one that has begun to speak does not speak more often.
+/// The first report of a download comes after this time, and no two reports are closer together.
 const FIRST: Duration = Duration::from_millis(500);
-/// The longest that a person waits for news.
+/// A report is never put off for longer than this.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The most columns of the line.
 const WIDTH: usize = 60;
 
-/// A download that goes on.
+/// The progress of one download.
 #[derive(Debug)]
 pub(crate) struct Progress {
     started: Instant,
@@ -30,8 +30,8 @@ impl Progress {
         }
     }
 
-    /// Draws the line anew when it is time to, and takes it away when everything is there. The cursor stays at its
-    /// beginning, so that whatever is written next is written over it.
+    /// Redraws the line when a report is due, and removes it when the download is complete. The cursor stays at the line's
+    /// beginning, so the next output overwrites it (D-73).
     pub(crate) fn arrived(&mut self, done: u64, total: Option<u64>, now: Instant, out: &mut String) {
         if total.is_some_and(|total| done >= total) {
             self.end(out);
@@ -48,7 +48,7 @@ impl Progress {
         self.width = line.len();
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(crate) fn end(&mut self, out: &mut String) {
         if self.width > 0 {
             out.push_str(&format!("\r{:width$}\r", "", width = self.width));
@@ -57,7 +57,7 @@ impl Progress {
     }
 }
 
-/// What is known: how much, of how much, how fast, how much longer.
+/// The report: bytes so far, of how many, speed, time left.
 fn line(done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let millis = elapsed.total_millis().max(1);
     let rate = done.saturating_mul(1000).checked_div(millis).unwrap_or(0);
