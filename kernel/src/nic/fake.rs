@@ -10,6 +10,10 @@ use crate::nic::mii::tests::FakePhy;
 use crate::usb::peripheral::{Faults, Function, Reply};
 
 const PACKET: usize = 512;
+/// For how many reads of its register each lasts: a lite reset, the PHY's reset, an access to the PHY.
+const RESET_READS: u32 = 3;
+const PHY_RESET_READS: u32 = 20;
+const MII_READS: u32 = 2;
 
 /// Which chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,10 @@ pub(super) struct Wire {
     pub(super) refused: Range<u32>,
     /// Lite resets.
     pub(super) resets: u32,
+    /// For so many more reads the lite reset, the PHY's reset and an access to the PHY last.
+    resetting: u32,
+    phy_resetting: u32,
+    mii_busy: u32,
     /// Bursts that were sent, and their length.
     pub(super) bursts: Vec<usize>,
     /// It holds frames and does not send them, until its lite reset.
@@ -50,6 +58,13 @@ pub(super) struct Wire {
 }
 
 pub(super) struct Chip(pub(super) Rc<RefCell<Wire>>);
+
+/// MII_ADDR; register and bit of the lite reset; register and bit of the PHY's reset.
+struct Parts {
+    mii: u16,
+    reset: (u16, u32),
+    phy_reset: (u16, u32),
+}
 
 impl Wire {
     pub(super) fn new(model: Model) -> Rc<RefCell<Self>> {
@@ -74,6 +89,9 @@ impl Wire {
             writes: 0,
             refused: 0..0,
             resets: 0,
+            resetting: 0,
+            phy_resetting: 0,
+            mii_busy: 0,
             bursts: Vec::new(),
             wedged: false,
             leaving: VecDeque::new(),
@@ -112,6 +130,7 @@ impl Wire {
     fn lite_reset(&mut self) {
         self.resets += 1;
         self.registers = BTreeMap::from([(0, self.register(0))]);
+        self.mii_busy = 0;
         self.forget();
     }
 
@@ -122,33 +141,80 @@ impl Wire {
     }
 
     fn write(&mut self, register: u16, value: u32) {
-        let (mii, reset, reset_bit) = match self.model {
-            Model::CdcEcm => return,
-            Model::Lan9514 => (0x114, 0x14, 3),
-            Model::Lan78xx => (0x120, 0x10, 1),
-        };
-        if register == reset && value >> reset_bit & 1 != 0 {
+        let Some(parts) = self.parts() else { return };
+        if self.resetting > 0 {
+            return self.nonsense.push(format!("{register:#x} written in a reset"));
+        }
+        if (register, value & parts.reset.1) == parts.reset {
+            self.resetting = RESET_READS;
             return self.lite_reset();
+        }
+        if (register, value & parts.phy_reset.1) == parts.phy_reset {
+            self.phy_resetting = PHY_RESET_READS;
         }
         let mut value = value;
         match (self.model, register) {
-            (Model::Lan9514, 0x20) => value &= !0x10, // the PHY's reset is over
+            (Model::Lan9514, 0x20) => value &= !0x10,
             (Model::Lan78xx, 0x14) => value = value & !0x10 | 0x80,
             (Model::Lan78xx, 0x104 | 0x108) => value = value & !2 | (!value & 1) << 1,
             (Model::Lan78xx, 0xc0 | 0xc4) => value = value & !(1 << 20) | (!value >> 31) << 20,
             _ => {}
         }
+        if [parts.mii, parts.mii + 4].contains(&register) {
+            // The chips' erratum and the PHY's patience: the bus must be left alone until it is free.
+            if self.mii_busy > 0 || self.phy_resetting > 0 {
+                return self
+                    .nonsense
+                    .push("the PHY's bus was touched while it was busy".into());
+            }
+        }
         self.registers.insert(register, value);
-        if register == mii {
+        if register == parts.mii {
             let (phy, number) = ((value >> 11 & 31) as u8, (value >> 6 & 31) as u8);
             if value & 2 != 0 {
-                let data = self.register(mii + 4) as u16;
+                let data = self.register(parts.mii + 4) as u16;
                 self.phy.write(phy, number, data);
             } else {
                 let data = self.phy.read(phy, number);
-                self.registers.insert(mii + 4, data.into());
+                self.registers.insert(parts.mii + 4, data.into());
             }
-            self.registers.insert(mii, value & !1);
+            self.registers.insert(parts.mii, value & !1);
+            self.mii_busy = MII_READS;
+        }
+    }
+
+    /// Where the chip's parts are.
+    fn parts(&self) -> Option<Parts> {
+        let (mii, reset, phy_reset) = match self.model {
+            Model::CdcEcm => return None,
+            Model::Lan9514 => (0x114, (0x14, 1 << 3), (0x20, 1 << 4)),
+            Model::Lan78xx => (0x120, (0x10, 1 << 1), (0x14, 1 << 4)),
+        };
+        Some(Parts {
+            mii,
+            reset,
+            phy_reset,
+        })
+    }
+
+    /// What a part that is not done yet makes of its register.
+    fn unfinished(&mut self, register: u16, value: u32) -> u32 {
+        let Some(parts) = self.parts() else { return value };
+        let mut lasts = |part: fn(&mut Self) -> &mut u32| {
+            let left = part(self);
+            let lasts = *left > 0;
+            *left = left.saturating_sub(1);
+            lasts
+        };
+        if register == parts.reset.0 && lasts(|wire| &mut wire.resetting) {
+            value | parts.reset.1
+        } else if register == parts.phy_reset.0 && lasts(|wire| &mut wire.phy_resetting) {
+            // The LAN78xx's "ready" is off as long.
+            (value | parts.phy_reset.1) & !0x80
+        } else if register == parts.mii && lasts(|wire| &mut wire.mii_busy) {
+            value | 1
+        } else {
+            value
         }
     }
 
@@ -159,6 +225,7 @@ impl Wire {
             (Model::Lan78xx, 0xc0) if self.open().0 => self.register(register) | waiting,
             _ => self.register(register),
         };
+        let value = self.unfinished(register, value);
         let wrong = self.misread_in == Some(0);
         self.misread_in = self.misread_in.and_then(|reads| reads.checked_sub(1));
         if wrong { !value } else { value }
@@ -344,6 +411,7 @@ impl Function for Chip {
             wire.forget();
         } else {
             wire.lite_reset();
+            (wire.resetting, wire.phy_resetting) = (0, 0);
         }
     }
 }

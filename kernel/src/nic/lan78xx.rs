@@ -179,7 +179,7 @@ impl Lan78xx {
     /// Resets the chip and its PHY, and lets frames flow as soon as there is a link.
     pub(super) fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
         let mut registers = registers(usb, found.device);
-        let id = registers.read(ID_REV)?;
+        let id = registers.steady(ID_REV)?;
         if id >> 16 != CHIP {
             return Err(Error::OtherChip(id));
         }

@@ -135,7 +135,8 @@ impl Registers<'_> {
         self.write(register, value & !clear | set)
     }
 
-    /// Waits until `mask` of a register reads `value`.
+    /// Waits until `mask` of a register reads `value` twice in a row: a wait that one wrong read ends leaves a part of the chip
+    /// in its reset, where it does not answer.
     pub(super) fn until(
         &mut self,
         register: u16,
@@ -143,10 +144,11 @@ impl Registers<'_> {
         what: &'static str,
     ) -> Result<(), Error> {
         let clock = self.usb.clock();
+        let mut reads = || Ok(self.read(register)? & mask == value);
         clock
-            .poll(PATIENCE, || match self.read(register) {
-                Ok(read) if read & mask == value => Some(Ok(())),
-                Ok(_) => None,
+            .poll(PATIENCE, || match reads().and_then(|once| Ok(once && reads()?)) {
+                Ok(true) => Some(Ok(())),
+                Ok(false) => None,
                 Err(error) => Some(Err(error)),
             })
             .unwrap_or(Err(Error::Stuck(what)))

@@ -522,11 +522,10 @@ mod tests {
     impl Rig {
         /// With a link, when there is a partner.
         fn new(model: Model, partner: Option<(u16, u16)>) -> Self {
-            Self::on(Fake::plugged(), model, partner)
+            Self::on(Fake::plugged(), Wire::new(model), partner)
         }
 
-        fn on((mut fake, usb): (Fake, Dwc2), model: Model, partner: Option<(u16, u16)>) -> Self {
-            let wire = Wire::new(model);
+        fn on((mut fake, usb): (Fake, Dwc2), wire: Rc<RefCell<Wire>>, partner: Option<(u16, u16)>) -> Self {
             if let Some((anlpar, gbsr)) = partner {
                 wire.borrow_mut().phy.plug(anlpar, gbsr);
             }
@@ -656,7 +655,7 @@ mod tests {
         for model in MODELS {
             let core = Fake::plugged();
             core.0.count_to(0); // 2047 bytes, 15 packets: three packets at high speed
-            let mut rig = Rig::on(core, model, Some((ALL, 0x3800)));
+            let mut rig = Rig::on(core, Wire::new(model), Some((ALL, 0x3800)));
             rig.device.borrow_mut().faults = Faults::new(3, 400);
             let frames: Vec<_> = (60..=FRAME as u32).map(|n| numbered(n, n as usize)).collect();
             rig.arrive(frames.clone());
@@ -834,6 +833,32 @@ mod tests {
                 };
                 present.restarts = 0;
             }
+        }
+    }
+
+    #[test]
+    fn no_wait_for_a_reset_or_the_phy_ends_with_one_wrong_read() {
+        for model in [Model::Lan9514, Model::Lan78xx] {
+            let started = |misread_in: Option<u32>| {
+                let wire = Wire::new(model);
+                wire.borrow_mut().misread_in = misread_in;
+                let rig = Rig::on(Fake::plugged(), wire, Some((ALL, 0x3800)));
+                let wire = rig.wire.borrow();
+                assert_eq!(
+                    wire.nonsense,
+                    Vec::<String>::new(),
+                    "{model:?}: read {misread_in:?}"
+                );
+                (wire.resets, wire.misread_in)
+            };
+            let (resets, _) = started(None);
+            let mut reads = 0;
+            // Until a start has so few reads that none of them is wrong.
+            while let (again, None) = started(Some(reads)) {
+                assert_eq!(again, resets, "{model:?}: read {reads}: the search began anew");
+                reads += 1;
+            }
+            assert!(reads > 100, "{model:?}: {reads} reads");
         }
     }
 
