@@ -109,7 +109,7 @@ pub enum Reason {
     Resolve(resolve::Error),
     /// The host cannot be reached at this address.
     Connect(Ipv4Address, ConnectError),
-    /// The connection ended before the answer began, or a minute passed before its head was complete.
+    /// The connection ended before the answer began, or its head was not complete within `ANSWER_TIMEOUT`.
     NoAnswer(Lost),
     /// The answer's head cannot be used.
     Head(HeadError),

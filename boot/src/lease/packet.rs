@@ -58,11 +58,12 @@ const PARAMETERS: [u8; 28] = [
 ];
 
 /// What is said in option 175: our version where iPXE has its own (sub-option 235), in front, where servers can match on
-/// it; then what iPXE on arm64 EFI says, less what we lack (HTTPS, TFTP): HTTP, DNS, EFI, menus.
-const FEATURES: [u8; 17] = {
+/// it; then what iPXE on arm64 EFI says, less what we lack (HTTPS): HTTP, TFTP, DNS, EFI, VLANs, menus. Servers ask for some of
+/// them before they name a script: without all of those a client is sent an iPXE of theirs.
+const FEATURES: [u8; 23] = {
     let [major, minor, patch] = VERSION;
     [
-        0xeb, 3, major, minor, patch, 0x13, 1, 1, 0x17, 1, 1, 0x24, 1, 1, 0x27, 1, 1,
+        0xeb, 3, major, minor, patch, 0x13, 1, 1, 0x15, 1, 1, 0x17, 1, 1, 0x24, 1, 1, 0x26, 1, 1, 0x27, 1, 1,
     ]
 };
 const VERSION: [u8; 3] = [
@@ -444,9 +445,9 @@ pub(super) mod tests {
         golden.extend(b"PXEClient:Arch:00011:UNDI:003010");
         golden.extend([97, 17, 0]);
         golden.extend(b"RPi401\xc0\x00\x32\xec\xfc\x3c\xda\x06\xff\xe0");
-        golden.extend(b"\x4d\x04iPXE\xaf\x11\xeb\x03");
+        golden.extend(b"\x4d\x04iPXE\xaf\x17\xeb\x03");
         golden.extend(VERSION);
-        golden.extend(b"\x13\x01\x01\x17\x01\x01\x24\x01\x01\x27\x01\x01\x37\x1c");
+        golden.extend(b"\x13\x01\x01\x15\x01\x01\x17\x01\x01\x24\x01\x01\x26\x01\x01\x27\x01\x01\x37\x1c");
         golden.extend([1, 121, 3, 6, 7, 12, 15, 17, 26, 42, 43, 60, 66, 67, 119]);
         golden.extend([
             128, 129, 130, 131, 132, 133, 134, 135, 150, 175, 203, 209, 210, 255,

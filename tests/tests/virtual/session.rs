@@ -393,6 +393,12 @@ fn discover_says_who_is_asking_and_for_what() {
             [&[0xeb, 3], &*version].concat(),
             "our version comes first"
         );
+        // HTTP, TFTP, DNS, EFI, VLANs, menus: what Bramble has of iPXE's features, by its numbers, each as one byte of 1.
+        let has: Vec<u8> = [0x13, 0x15, 0x17, 0x24, 0x26, 0x27]
+            .into_iter()
+            .flat_map(|feature| [feature, 1, 1])
+            .collect();
+        assert_eq!(option(175)[5..], has);
         assert_eq!((option(97).len(), option(97).first()), (17, Some(&0)));
         assert!(u16::from_be_bytes(option(57).try_into().unwrap()) >= 576);
         for wanted in [1, 3, 6, 15, 43, 66, 67, 121, 175, 209, 210] {
