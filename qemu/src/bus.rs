@@ -1,5 +1,5 @@
-//! A machine without processors, whose registers and memory a test reads and writes by itself (QEMU's qtest protocol: a
-//! command and its answer, a line each; docs/devel/testing/qtest in QEMU's source).
+//! A machine without processors: a test reads and writes its registers and memory (QEMU's qtest protocol: a command and its
+//! answer, a line each; docs/devel/testing/qtest in QEMU's source).
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,17 +12,17 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::machine::{self, Directory, MONITOR, Process};
 use crate::{Board, Monitor, Net};
 
-/// The longest answer that is taken, and how long it may take.
+/// The longest answer in bytes, and the time limit for it.
 const LONGEST: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The protocol's socket in a run's directory.
 const QTEST: &str = "qtest";
 
-/// What QEMU has to say, there too.
+/// QEMU's error output, in the same directory.
 const ERRORS: &str = "stderr";
 
-/// A machine's bus, and its NIC on a network. Its time stands still but for [`Bus::pass`].
+/// A machine's bus, with its NIC on a network. Guest time advances only by [`Bus::pass`].
 #[derive(Debug)]
 pub struct Bus {
     _process: Process,
@@ -32,7 +32,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// The board with these properties of its NIC's model.
+    /// Starts `board` without processors; `properties` are set on the model of its NIC.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Bus {
             nic: board.nic_path(),
             directory,
         };
-        // It connects before it looks at most of its arguments.
+        // QEMU connects before it checks most of its arguments.
         bus.ask("endianness")?;
         Ok(bus)
     }
@@ -77,12 +77,12 @@ impl Bus {
         word.with_context(|| format!("bus: no word at {address:#x}: {answer}"))
     }
 
-    /// Writes it.
+    /// Writes the word at `address`.
     pub fn write(&mut self, address: u64, value: u32) -> Result<()> {
         self.ask(&format!("writel {address:#x} {value:#x}")).map(drop)
     }
 
-    /// So many bytes from `address` on.
+    /// Reads `len` bytes from `address` on.
     pub fn memory(&mut self, address: u64, length: usize) -> Result<Vec<u8>> {
         let answer = self.ask(&format!("read {address:#x} {length:#x}"))?;
         let digits = answer.strip_prefix("0x").unwrap_or(&answer);
@@ -101,7 +101,7 @@ impl Bus {
             .map(drop)
     }
 
-    /// Lets so much of the machine's time pass.
+    /// Advances guest time.
     pub fn pass(&mut self, time: Duration) -> Result<()> {
         self.ask(&format!("clock_step {}", time.as_nanos())).map(drop)
     }
@@ -111,7 +111,7 @@ impl Bus {
         Monitor::connect(&self.directory.path().join(MONITOR))?.number(self.nic, property)
     }
 
-    /// What follows `OK` in the answer.
+    /// Sends a command and returns the text behind `OK` in the answer.
     fn ask(&mut self, command: &str) -> Result<String> {
         self.stream
             .get_mut()

@@ -51,11 +51,11 @@ pub struct Match {
 /// How [`Console::wait`] ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waited {
-    /// There it is.
+    /// The text appeared.
     Found(Match),
     /// The machine ended, so it will never come.
     Ended,
-    /// Not within the caller's patience.
+    /// The text did not appear in time.
     NotYet,
 }
 
@@ -73,7 +73,7 @@ impl Console {
         })
     }
 
-    /// A line that nothing is connected to.
+    /// A line without a machine.
     pub(crate) fn unconnected() -> Result<Self> {
         let (near, _) = UnixStream::pair().context("console: socket")?;
         Self::new(near)
@@ -104,7 +104,7 @@ impl Console {
         self.output.lock().bytes.clone()
     }
 
-    /// What was printed until now is not looked at any more.
+    /// Skips everything printed so far.
     pub fn skip(&mut self) {
         self.seen = self.output.lock().text.len();
     }
@@ -184,7 +184,7 @@ pub fn line_regex(pattern: &str) -> Result<Regex> {
 
 fn collect(mut reader: UnixStream, output: &Output) {
     let mut buffer = [0; 4096];
-    // A character that the buffer's end cut in two.
+    // The buffer's end cut a character in two.
     let mut rest = Vec::new();
     loop {
         let count = match reader.read(&mut buffer) {
@@ -212,7 +212,7 @@ fn collect(mut reader: UnixStream, output: &Output) {
     output.grown.notify_all();
 }
 
-/// How much of `bytes` can be decoded now: all but a character, or an end of line, whose end has yet to arrive.
+/// How many of `bytes` can be decoded now: a character or an end of line that is incomplete has to wait.
 fn complete(bytes: &[u8]) -> usize {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {

@@ -54,7 +54,7 @@ impl Debugger {
             .set_read_timeout(Some(Duration::from_secs(30)))
             .context("debugger: socket")?;
         let mut debugger = Self { stream };
-        // QEMU lets registers be changed one by one only after somebody has asked what they are.
+        // QEMU accepts writes to single registers only after it was asked for their description.
         debugger.ask("qXfer:features:read:target.xml:0,10")?;
         Ok(debugger)
     }
@@ -94,7 +94,7 @@ impl Debugger {
             .context("debugger: send")?;
         loop {
             let answer = self.packet()?;
-            // QEMU tells that the machine has stopped when it has; nobody asked.
+            // QEMU also reports by itself that the machine has stopped.
             if !answer.starts_with('T') {
                 return Ok(answer);
             }

@@ -32,10 +32,10 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("plugins/executed.c", "contrib/plugins"),
 ];
 
-/// What wires them in, below `qemu/`.
+/// The patch that adds them to QEMU's build, below `qemu/`.
 pub const PATCH: &str = "models/qemu-10.0.patch";
 
-/// What `configure` is told: nothing that a Pi does not have. `bramble` is the list of devices in the patch.
+/// The arguments of `configure`: only what a Pi has. `bramble` is the list of devices in the patch.
 pub const CONFIGURE: [&str; 13] = [
     "--target-list=aarch64-softmmu",
     "--without-default-features",
@@ -48,7 +48,7 @@ pub const CONFIGURE: [&str; 13] = [
     "--enable-fdt=system",
     "--disable-docs",
     "--disable-debug-info",
-    // Not even for what PYTHON has to bring.
+    // PYTHON must bring its packages; nothing is downloaded for it either.
     "--disable-download",
     "--disable-install-blobs",
 ];
@@ -59,7 +59,7 @@ pub const PYTHON: [&str; 2] = [
     "pycotap==1.3.1 --hash=sha256:1c3a25b3ff89e48f4e00f1f71dbbc1642b4f65c65d416524d07e73492fff25ea",
 ];
 
-/// What is built, below the build's directory, and installed under its file name.
+/// The programs that are built, below the build's directory; each is installed under its file name.
 pub const BUILT: [&str; 3] = [
     PROGRAM,
     "tests/tcg/plugins/libinsn.so",
@@ -79,7 +79,7 @@ pub fn sources() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where `cargo xtask qemu` leaves our emulator: a directory of the cache that changes with all that it is made of.
+/// The directory of the cache for our emulator; its name is a hash of everything the emulator is built from (D-53).
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ pub fn directory() -> Result<PathBuf> {
     Ok(cache()?.join(format!("qemu-{:016x}", hash.0)))
 }
 
-/// FNV-1a, 64 bits: tells our own files apart, and need not withstand anybody.
+/// FNV-1a, 64 bits: it tells our own files apart, and no attacker is expected.
 struct Fnv(u64);
 
 impl Fnv {
@@ -145,7 +145,7 @@ pub(crate) fn counter() -> Result<PathBuf> {
     built(COUNTER)
 }
 
-/// The plugin that tells where they were executed.
+/// The plugin that counts how often each instruction was executed.
 pub(crate) fn profiler() -> Result<PathBuf> {
     built(PROFILER)
 }
@@ -176,13 +176,13 @@ pub(crate) fn has_machine(program: &Path, machine: &str) -> Result<bool> {
         .any(|line| line.split_whitespace().next() == Some(machine)))
 }
 
-/// Whether `program` has this device, which may be one that only a board can hold: a list would leave those out.
+/// Whether `program` has this device. QEMU's list leaves out devices that only a board can hold, so its help is asked for.
 pub(crate) fn has_device(program: &Path, device: &str) -> Result<bool> {
     let options = ask(program, "-device", &format!("{device},help"))?;
     Ok(options.contains(device))
 }
 
-/// What `program` prints when asked for help. Only an answer is remembered: set-up may install QEMU later.
+/// The help text of `program`. Only a text is cached, because set-up may install QEMU later.
 fn ask(program: &Path, option: &str, value: &str) -> Result<String> {
     static ANSWERS: Mutex<Option<HashMap<[String; 3], String>>> = Mutex::new(None);
     let question = [program.display().to_string(), option.to_owned(), value.to_owned()];

@@ -36,7 +36,7 @@ impl Uart {
     }
 }
 
-/// What the firmware knows of one particular board and writes into the device tree.
+/// The facts of one board that the firmware writes into the device tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Firmware {
     /// The SoC's serial number.
@@ -82,7 +82,7 @@ impl Firmware {
         Ok(tree.to_dtb())
     }
 
-    /// A device tree for when no stock one is at hand: enough for a boot loader and for a payload that reads it.
+    /// A minimal device tree, used without a stock one: enough for a boot loader and for the built-in payload.
     pub fn minimal(&self, board: Board) -> Result<Vec<u8>> {
         let mut tree = DeviceTree::new();
         let root = &mut tree.root;
@@ -281,7 +281,7 @@ mod tests {
             ..Firmware::default()
         };
         let blob = firmware.minimal(Board::UsbNet3b).unwrap();
-        // Twice: a patched tree can be patched.
+        // A patched tree can be patched again.
         let blob = firmware.patch(&blob, Board::UsbNet3b).unwrap();
         let tree = Fdt::new(&blob).unwrap();
         let text = |node: &str, name: &str| {

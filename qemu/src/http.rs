@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// What a path answers: a status, headers, a body, and what goes wrong with them.
+/// The answer of a path: a status, headers, a body, and the faults to inject.
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: u16,
@@ -170,7 +170,7 @@ impl Answer {
 /// Answers by the whole request.
 type Choice = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
 
-/// Who answers where no path does.
+/// Answers requests that no path answers.
 struct Otherwise(Arc<Choice>);
 
 impl fmt::Debug for Otherwise {
@@ -272,7 +272,7 @@ impl Server {
         self.shared.lock().answers.insert(path.to_owned(), answers);
     }
 
-    /// Gives the paths without an answer of their own what `answer` says, where it says something.
+    /// Asks `answer` for the paths without an answer of their own.
     pub fn otherwise(&self, answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) {
         self.shared.lock().otherwise = Some(Otherwise(Arc::new(answer)));
     }
@@ -299,7 +299,7 @@ impl Drop for Server {
         let mut state = self.shared.lock();
         state.stopped = true;
         for connection in state.connections.drain(..) {
-            // It may have closed already.
+            // The client may have closed the connection already.
             let _ = connection.shutdown(Shutdown::Both);
         }
         drop(state);

@@ -35,7 +35,7 @@ impl Ipxe {
         Ok(cache()?.join(LAYOUT))
     }
 
-    /// What `cargo xtask setup` left, where there is a QEMU to run it.
+    /// iPXE as `cargo xtask setup` left it, if there is a QEMU to run it.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What it printed so far, and what QEMU complained about.
+    /// The console so far, and QEMU's error output.
     pub fn text(&self) -> String {
         let read = |name| fs::read(self.directory.path().join(name)).unwrap_or_default();
         let (console, complaints) = (read(CONSOLE), read("stderr"));

@@ -557,23 +557,23 @@ impl Qemu {
         profile::executed(&self.counted()?).context("qemu: instructions: no profile yet")
     }
 
-    /// What the plugins wrote.
+    /// The plugins' output.
     fn counted(&self) -> Result<String> {
         fs::read_to_string(self.directory.0.join(INSTRUCTIONS)).context("qemu: instructions were not counted")
     }
 
-    /// What QEMU itself complained about so far.
+    /// QEMU's own error output so far.
     pub fn complaints(&self) -> String {
         fs::read_to_string(self.directory.0.join("stderr")).unwrap_or_default()
     }
 }
 
-/// A program that ends with this.
+/// A process that is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts it with nothing to read, what it complains about in `errors`.
+    /// Starts it without input; its error output goes to `errors`.
     pub(crate) fn start(command: &mut Command, errors: &Path) -> Result<Self> {
         command
             .stdin(Stdio::null())
@@ -587,7 +587,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both calls fail only when the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -13,7 +13,7 @@ use crate::Board;
 /// The system timer's counter below the peripherals: low word, then high word.
 const SYSTEM_TIMER_CLO: u64 = 0x3004;
 
-/// The longest line that is taken.
+/// The longest line in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// A connection to one machine's monitor, which takes one at a time.
@@ -47,7 +47,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Lets the USB NIC vanish from its port, or come back, where its model allows that.
+    /// Unplugs the USB NIC from its port, or plugs it in again; its model must allow that.
     pub fn set_attached(&mut self, there: bool) -> Result<()> {
         let arguments =
             format!(r#"{{"path": "/machine/peripheral/nic", "property": "attached", "value": {there}}}"#);
@@ -64,7 +64,7 @@ impl Monitor {
             .with_context(|| format!("monitor: {path} {property}: {value}"))
     }
 
-    /// Changes such a property, where its device allows it while it runs.
+    /// Changes such a property; the device must allow that while it runs.
     pub fn set_number(&mut self, path: &str, property: &str, value: u64) -> Result<()> {
         let arguments = format!(r#"{{"path": "{path}", "property": "{property}", "value": {value}}}"#);
         self.ask("qom-set", &arguments)?;
@@ -95,13 +95,13 @@ impl Monitor {
         Ok(Duration::from_secs((hours * 60 + minutes) * 60 + seconds))
     }
 
-    /// Holds the machine.
+    /// Pauses the machine.
     pub fn stop(&mut self) -> Result<()> {
         self.ask("stop", "{}")?;
         Ok(())
     }
 
-    /// Lets it go on.
+    /// Resumes the machine.
     pub fn go_on(&mut self) -> Result<()> {
         self.ask("cont", "{}")?;
         Ok(())
@@ -138,7 +138,7 @@ impl Monitor {
         }
     }
 
-    /// Ends QEMU, which writes what its plugins have to say.
+    /// Ends QEMU, so that its plugins write their results.
     pub fn quit(mut self) -> Result<()> {
         self.ask("quit", "{}")?;
         Ok(())
@@ -161,7 +161,7 @@ impl Monitor {
         }
     }
 
-    /// The next line that is no event: those are told to whoever is connected, even before the greeting.
+    /// The next line that is no event. QEMU sends events to every client, even before the greeting.
     fn message(&mut self) -> Result<String> {
         loop {
             let line = self.line()?;

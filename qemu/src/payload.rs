@@ -1,4 +1,4 @@
-//! What comes from Debian: its arm64 kernel as it is, an initrd with busybox and an init that reports, and U-Boot.
+//! The demo's files from Debian: its arm64 kernel as it is, an initrd with busybox and an init that reports, and U-Boot.
 //!
 //! `cargo xtask setup` fills a directory outside the checkout with what comes from Debian; this module knows that
 //! directory's layout and writes the initrd from it.
@@ -37,7 +37,7 @@ pub const DEVICE_TREES: [&str; 4] = [
     "bcm2837-rpi-3-b.dtb",
 ];
 
-/// What Linux's init prints when all went well; the built-in payload ends with the other.
+/// The line that Linux's init prints when all went well, and the built-in payload's last line.
 pub const HELLO: &str = "^hello: (user space|built-in payload)$";
 
 /// The unpacked parts of the demo.

@@ -20,11 +20,11 @@ use crate::monitor::Monitor;
 /// The emulator.
 const PROGRAM: &str = "qemu-system-i386";
 
-/// Where Debian's packages `pxelinux` and `syslinux-common` have what a node fetches.
+/// The files of Debian's packages `pxelinux` and `syslinux-common` that a node fetches.
 const PXELINUX: &str = "/usr/lib/PXELINUX/pxelinux.0";
 const MODULES: &str = "/usr/lib/syslinux/modules/bios";
 
-/// What of it is served: the rest of what a menu may name stays absent, and is seen as what the menu chose.
+/// The files that are served. Any other file is absent, so a request for it shows what the menu chose.
 const SERVED: [&str; 5] = [
     "ldlinux.c32",
     "libcom32.c32",
@@ -33,42 +33,42 @@ const SERVED: [&str; 5] = [
     "vesamenu.c32",
 ];
 
-/// The boot file, and where the menu is looked for.
+/// The boot file, and the directory of the search for a menu.
 const BOOT_FILE: &str = "pxelinux.0";
 const SEARCHED: &str = "pxelinux.cfg/";
 /// The last place of that search, where the menu is.
 pub const MENU: &str = "pxelinux.cfg/default";
 
-/// How files of menus end, which are nothing to boot: those that are absent are passed over.
+/// Endings of files that are part of a menu: a request for an absent one is no choice.
 const MENUS: &str = ".cfg";
 
-/// What SeaBIOS says when PXELINUX has gone and left the machine to its disks, of which there is none.
+/// SeaBIOS's line when PXELINUX has left and the machine boots from its disks, of which there are none.
 const NO_DISK: &str = "No bootable device";
 
-/// What follows within this time is the consequence of what failed, not of a clock: no menu may have a shorter one.
+/// A request within this time after a failed one is its consequence (ONERROR); every menu's clock must be longer.
 const AT_ONCE: Duration = Duration::from_millis(1900);
 
-/// How often QEMU is looked at.
+/// The pause between two looks at QEMU.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long all may take on a busy host.
+/// The time limit for one menu, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Debian's Syslinux, and a PC for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syslinux(());
 
-/// What became of a menu.
+/// The outcome of a menu.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The absent files that it asked for, as it named them: the first, and what followed at once.
     pub files: Vec<String>,
-    /// Whether it left the machine to the disk.
+    /// Whether the machine booted from its disk.
     pub local: bool,
 }
 
 impl Syslinux {
-    /// What `cargo xtask setup` installed.
+    /// Syslinux as `cargo xtask setup` installed it.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl Running {
             "-object",
             &format!("filter-dump,id=dump,netdev=net0,file={}", path("pcap")),
         ]);
-        // SeaBIOS writes its log there.
+        // SeaBIOS's log.
         command.args(["-debugcon", &format!("file:{}", path("bios"))]);
         command.args(["-global", "isa-debugcon.iobase=0x402"]);
         command.args(["-qmp", &format!("unix:{},server,nowait", path(MONITOR))]);
@@ -200,7 +200,7 @@ impl Running {
         }
     }
 
-    /// What was asked for by TFTP so far, and when.
+    /// The files requested by TFTP so far, each with its time.
     fn requests(&self) -> Result<Vec<(Duration, String)>> {
         let pcap = self.directory.path().join("pcap");
         if fs::metadata(&pcap).map_or(0, |file| file.len()) == 0 {
@@ -217,7 +217,7 @@ impl Running {
     /// Guest time since reset, to the second.
     fn guest_time(&mut self) -> Result<Duration> {
         if self.monitor.is_none() {
-            // QEMU makes its socket when it comes to it.
+            // QEMU creates its socket some time after its start.
             self.monitor = Monitor::connect(&self.directory.path().join(MONITOR)).ok();
         }
         self.monitor

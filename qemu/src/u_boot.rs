@@ -28,7 +28,7 @@ impl UBoot {
         Ok(Self { qemu, patience })
     }
 
-    /// Types a command at the prompt and gives what of its answer matches.
+    /// Types a command at the prompt and returns the part of its answer that matches.
     pub fn ask(&mut self, command: &str, answer: &str) -> Result<Match> {
         let patience = self.patience;
         let console = self.qemu.console();
@@ -44,7 +44,7 @@ impl UBoot {
     /// When there is none in time, or no network device that U-Boot has a driver for.
     pub fn lease(&mut self) -> Result<Match> {
         self.ask("setenv autoload no", "")?;
-        // With what follows the address, so that none is taken that has arrived in part.
+        // The pattern includes the text behind the address, so that an address that has arrived only in part does not match.
         let answer = self.ask(
             "dhcp",
             r"DHCP client bound to address ([0-9.]+) \(|No ethernet found",

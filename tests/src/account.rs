@@ -1,4 +1,4 @@
-//! Whose work is this thread doing, `boot`'s or the rig's? A counting allocator asks.
+//! Tells a counting allocator whether this thread runs `boot`'s code or the rig's.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static IN_BOOT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether what runs on this thread now is `boot`'s own code.
+/// Whether this thread runs `boot`'s own code now.
 pub fn in_boot() -> bool {
     IN_BOOT.try_with(Cell::get).unwrap_or(false)
 }

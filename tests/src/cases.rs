@@ -22,22 +22,22 @@ use std::path::Path;
 
 use crate::payload;
 
-/// One script, what it finds, and what is expected of it.
+/// One script, its servers and its person, and its expected trace.
 #[derive(Debug, Clone, Default)]
 pub struct Case {
-    /// What it shows; no other case of its file has the same.
+    /// The title, which is unique in its file.
     pub title: String,
     /// The lines of the script.
     pub script: Vec<String>,
     /// The server's files by path: their lines.
     pub files: BTreeMap<String, Vec<String>>,
-    /// Paths that are answered with a status.
+    /// Paths with a status as their answer.
     pub status: BTreeMap<String, u16>,
-    /// Paths that are answered with a redirect, and where to.
+    /// Paths with a redirect as their answer, and its target.
     pub redirects: BTreeMap<String, String>,
-    /// What is chosen in each menu.
+    /// The choice in each menu.
     pub choices: VecDeque<String>,
-    /// What is typed, and when: milliseconds.
+    /// The bytes that are typed, each with its time in milliseconds.
     pub keys: VecDeque<(i64, u8)>,
     /// Whether there is no DHCP server.
     pub no_lease: bool,
@@ -45,7 +45,7 @@ pub struct Case {
     pub no_link: bool,
     /// Whether the trace has each command.
     pub commands: bool,
-    /// What is expected.
+    /// The expected trace.
     pub trace: Vec<String>,
 }
 

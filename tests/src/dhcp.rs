@@ -105,11 +105,11 @@ type Tamper = Box<dyn FnMut(&mut Vec<u8>)>;
 pub struct Dhcp {
     /// Addresses to offer; a declined one is dropped from the front.
     pub pool: Vec<Ipv4Address>,
-    /// Nothing before this moment is answered.
+    /// The server answers nothing before this time.
     pub silent_until: Instant,
-    /// And nothing at all while this is set.
+    /// The server answers nothing while this is set.
     pub silent: bool,
-    /// How long an answer takes.
+    /// The delay of each answer.
     pub delay: Duration,
     /// Option 51.
     pub lease: Duration,
@@ -119,17 +119,17 @@ pub struct Dhcp {
     pub options: Vec<(u8, Vec<u8>)>,
     /// The `file` field, or option 67 when the field is overloaded or too small.
     pub file: String,
-    /// The same for clients of a user class (option 77); none: they are not answered.
+    /// The boot file for clients of a user class (option 77); `None` leaves them without an answer.
     pub classes: Vec<(String, Option<String>)>,
     /// `siaddr`.
     pub next_server: Ipv4Address,
     /// Which fields carry options.
     pub overload: Overload,
-    /// How many REQUESTs to refuse.
+    /// How many REQUESTs to answer with NAK.
     pub naks: u32,
     /// Changes an answer's bytes before they leave.
     pub tamper: Option<Tamper>,
-    /// What clients have sent.
+    /// The clients' messages.
     pub log: Vec<Message>,
 }
 
@@ -327,7 +327,7 @@ fn finish(mut bytes: Vec<u8>, options: Vec<(u8, Vec<u8>)>) -> Vec<u8> {
     bytes
 }
 
-/// Where RFC 2131, 4.1 sends an answer.
+/// The destination of an answer (RFC 2131 §4.1).
 fn address_reply(
     server: Ipv4Address,
     message: &Message,

@@ -7,7 +7,7 @@ use smoltcp::wire::Ipv4Address;
 
 use crate::station::{Datagram, Service};
 
-/// What a name answers.
+/// The answer for a name.
 pub enum Answer {
     /// Addresses.
     A(Vec<Ipv4Address>),

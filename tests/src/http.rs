@@ -13,11 +13,11 @@ use crate::lan::Host;
 use crate::station::mac_of;
 
 const PORT: u16 = 80;
-/// The version of everything that has one.
+/// The entity tag of every reply that has one.
 const TAG: &str = "ETag: \"v1\"";
 const CONNECTIONS: usize = 4;
 const SEND_BUFFER: usize = 64 * 1024;
-/// What of an Ethernet frame's 1500 bytes the headers of IP and TCP leave.
+/// The payload of a full TCP segment: 1500 bytes less the headers of IP and TCP.
 const LONGEST_SEGMENT: usize = 1460;
 /// The bytes of one segment of each length.
 const EACH_LENGTH_ONCE: usize = LONGEST_SEGMENT * (LONGEST_SEGMENT + 1) / 2;
@@ -37,7 +37,7 @@ enum End {
     Silence,
 }
 
-/// One answer, and everything that goes wrong with it.
+/// One answer, with the faults to inject.
 #[derive(Debug, Clone)]
 pub struct Reply {
     status: String,
@@ -152,13 +152,13 @@ impl Reply {
         self
     }
 
-    /// Has an entity tag, and sends the rest to who asks for it by that.
+    /// Has an entity tag, and answers a range request that names it.
     pub fn ranges(mut self) -> Self {
         self.ranges = true;
         self.header(TAG)
     }
 
-    /// What of this answers a request with such a head.
+    /// This reply as the answer to a request with this head.
     fn asked(mut self, head: &str) -> Self {
         let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
         let from = field("Range: bytes=").and_then(|range| range.trim_end_matches('-').parse::<usize>().ok());
@@ -177,7 +177,7 @@ impl Reply {
         self
     }
 
-    /// Thinks before it answers.
+    /// Waits before it answers.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -235,7 +235,7 @@ struct Sending {
     position: usize,
     end: End,
     pace: Option<(usize, Duration)>,
-    /// Each turn of the pace is a byte longer than the one before, up to a segment's most.
+    /// Each segment is a byte longer than the one before, up to the longest.
     ramp: bool,
     budget: usize,
     resume: Instant,
@@ -263,7 +263,7 @@ struct Connection {
     closing: bool,
 }
 
-/// A request as it came.
+/// A request as received.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// When its last byte came.
@@ -272,11 +272,11 @@ pub struct Request {
     pub path: String,
     /// The whole head.
     pub head: String,
-    /// What followed it.
+    /// The body.
     pub body: String,
 }
 
-/// What answers a request with such a head before any route does.
+/// Answers a request with this head before the routes are looked at.
 type Guard = Box<dyn FnMut(&str) -> Option<Reply>>;
 
 /// The server.
@@ -287,15 +287,15 @@ pub struct Http {
     sockets: SocketSet<'static>,
     connections: Vec<Connection>,
     routes: BTreeMap<String, VecDeque<Reply>>,
-    /// What it answers to HEAD, body and all, where that is not what it answers to GET.
+    /// The answers to HEAD, body included, for paths whose answer to GET differs.
     pub heads: BTreeMap<String, Reply>,
-    /// Who else decides.
+    /// Decides before the routes.
     pub guard: Option<Guard>,
     /// Requests in order.
     pub log: Vec<Request>,
-    /// From when to when it is not there: its connections are reset, and nobody listens.
+    /// The time in which the server is down: connections are reset, and the port is closed.
     pub away: Option<(Instant, Instant)>,
-    /// When it last looked at everything.
+    /// The time of the last poll.
     polled: Instant,
 }
 
@@ -349,12 +349,12 @@ impl Http {
         server
     }
 
-    /// What `path` answers: each reply once, the last for ever; HEAD takes none away. Other paths are 404.
+    /// Sets the replies of `path`: each is used once, the last for ever; HEAD uses none up. Other paths answer 404.
     pub fn route(&mut self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.routes.insert(path.into(), replies.into_iter().collect());
     }
 
-    /// The paths asked for, in order, but for those of which only the head was.
+    /// The paths requested, in order, without HEAD requests.
     pub fn paths(&self) -> Vec<String> {
         let whole = self
             .log
@@ -464,7 +464,7 @@ fn push(now: Instant, socket: &mut tcp::Socket<'_>, connection: &mut Connection)
         }
         sending.budget = *bytes;
     }
-    // Else a short segment would wait to leave in one with more.
+    // Otherwise Nagle's algorithm would join short segments.
     socket.set_nagle_enabled(!sending.ramp);
     if sending.ramp && sending.position < EACH_LENGTH_ONCE && socket.send_queue() > 0 {
         return false;
@@ -487,7 +487,7 @@ fn push(now: Instant, socket: &mut tcp::Socket<'_>, connection: &mut Connection)
         match sending.end {
             End::KeepOpen => {}
             End::Close => connection.closing = true,
-            // A reset throws the send buffer away: let what was meant to arrive leave first.
+            // A reset discards the send buffer, so the bytes that must arrive leave first.
             End::Reset if socket.send_queue() > 0 => return moved,
             End::Reset => socket.abort(),
             End::Silence => connection.silent = true,

@@ -29,10 +29,10 @@ const MOST_LOOKS: u64 = 1_000_000;
 const SNAP: usize = 640;
 const MOST_FRAMES: usize = 200_000;
 
-/// What one direction of the node's link does to frames.
+/// The impairments of one direction of the node's link.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
-    /// How long every frame takes.
+    /// The delay of every frame.
     pub latency: Duration,
     /// The share of frames that vanish.
     pub loss: f64,
@@ -114,7 +114,7 @@ struct World {
     looks: u64,
 }
 
-/// What a session unwinds with that ran for longer than anybody wanted to see.
+/// The panic payload of a session that ran longer than its test wanted to see.
 #[derive(Debug)]
 pub struct GivenUp;
 
@@ -165,8 +165,8 @@ impl Lan {
         self.0.borrow_mut().limit = Instant::ZERO + limit;
     }
 
-    /// A node that rests rests for so long, if no frame comes, as one would that is slow to wake: most of a session in
-    /// which a clock runs is short rests.
+    /// From here on each rest lasts this long unless a frame comes, as on a node that is slow to wake. It saves time in sessions
+    /// with a running clock, which otherwise consist of short rests.
     pub fn rest_long(&self, least: Duration) {
         self.0.borrow_mut().least_rest = least;
     }
@@ -198,7 +198,7 @@ impl Lan {
         world.actions.insert(key, Box::new(action));
     }
 
-    /// What has crossed the node's link so far, before loss.
+    /// The frames on the node's link so far, lost ones included.
     pub fn frames(&self) -> Vec<Frame> {
         self.0.borrow().capture.clone()
     }
@@ -226,7 +226,7 @@ impl Lan {
         self.0.borrow().kicks
     }
 
-    /// What `Platform::kick_watchdog` comes to.
+    /// The node kicks its watchdog.
     pub fn kick(&self) {
         let mut world = self.0.borrow_mut();
         world.kicks += 1;
@@ -364,7 +364,7 @@ impl World {
             self.kicked
         );
         if self.given_up.is_some_and(|at| to > at) {
-            // Nothing went wrong: no message.
+            // The session did not fail, so nothing is printed.
             std::panic::resume_unwind(Box::new(GivenUp));
         }
         assert!(
@@ -435,7 +435,7 @@ pub struct Nic {
 /// A frame that has arrived.
 pub struct RxToken(Vec<u8>);
 
-/// Leave to send one.
+/// The right to send one frame.
 pub struct TxToken(Lan);
 
 impl Device for Nic {

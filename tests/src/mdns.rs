@@ -6,18 +6,18 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address};
 use crate::dns::{parse_question, reply_with};
 use crate::station::{Datagram, Service};
 
-/// What spoils an answer.
+/// Spoils an answer.
 pub type Spoil = fn(&mut Datagram);
 
 /// A responder.
 pub struct Mdns {
     name: String,
     address: Ipv4Address,
-    /// Questions that it does not hear.
+    /// How many questions go unanswered first.
     pub deaf: u32,
-    /// Answers with the address of nobody that come before the good one, each spoilt.
+    /// Spoilt answers, with a wrong address, that come before the good one.
     pub bad: Vec<Spoil>,
-    /// When it was asked for anything.
+    /// The times of all questions.
     pub asked: Vec<Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! Menus to decide on: those of `tests/menus/decisions.txt`, and by the million what authors write and what they do not
-//! mean to write, from a seed.
+//! Menus to decide on: those of `tests/menus/decisions.txt`, and generated ones, each from a seed, with what authors write and
+//! with what they write by mistake.
 
 use std::ops::Range;
 
@@ -12,13 +12,13 @@ pub const MENU: &str = "menu";
 /// Files that a menu may include, show or lead to.
 const OTHERS: [&str; 3] = ["one.cfg", "two.cfg", "three.cfg"];
 
-/// Names of labels; few, so that some are named twice, and some by nobody.
+/// Names of labels; few, so that some are used twice, and some only referred to.
 const NAMES: [&str; 10] = ["a", "a", "b", "b", "c", "c", "A", "linux", "b c", "rescue "];
 
 /// A menu that a person wrote, and what Syslinux does with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// What it shows.
+    /// The title.
     pub title: String,
     /// The decision, as [`crate::syslinux::Decision`] is printed.
     pub boots: String,
@@ -126,7 +126,7 @@ impl Writer {
         self.text.push_str(end);
     }
 
-    /// What names a label, a file or nothing that is there.
+    /// A name of a label, of a file, or of nothing that exists.
     fn target(&mut self) -> String {
         let name = self.one(&NAMES);
         match self.random.below(12) {
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    /// Whose menu it is, and its clock; gives whether a module shows it.
+    /// Writes who reads the menu, and its clock; returns whether a module shows it.
     fn head(&mut self) -> bool {
         let module = self.one(&[
             "menu.c32",
@@ -277,7 +277,7 @@ impl Writer {
         }
     }
 
-    /// Labels and what stands between them; `deep` submenus may be open at a time.
+    /// Writes labels and the lines between them; at most `deep` submenus are open at a time.
     fn body(&mut self, deep: usize, others: &[&str]) {
         if self.random.chance(0.1) {
             self.comment();

@@ -5,13 +5,13 @@ use crate::random::Random;
 /// One change, applicable to any bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
-    /// Only the first so many bytes remain.
+    /// Cut to this length.
     Cut(usize),
-    /// The byte at a position is changed by these bits (never zero).
+    /// The bits to flip (never 0) in the byte at a position.
     Flip(usize, u8),
-    /// Up to eight bytes changed, a span repeated or removed: whatever the seed says.
+    /// By the seed: up to eight bytes changed, or a span repeated or removed.
     Scramble(u64),
-    /// Other bytes altogether, of any length up to twice the golden one's.
+    /// Random bytes instead, up to twice as long as the golden ones.
     Replace(u64),
 }
 
@@ -31,7 +31,7 @@ impl Mutation {
         (0..len).flat_map(|at| [1, 2, 4, 8, 16, 32, 64, 128, 255].map(move |bits| Self::Flip(at, bits)))
     }
 
-    /// So many random ones.
+    /// This many random changes.
     pub fn random(count: u64) -> impl Iterator<Item = Self> {
         (0..count).flat_map(|seed| [Self::Scramble(seed), Self::Replace(seed)])
     }

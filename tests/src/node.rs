@@ -31,11 +31,11 @@ pub struct Node {
     pub memory: Vec<u8>,
     /// The UART on the header's pins.
     pub uart: Option<boot::Uart>,
-    /// What the firmware hands over.
+    /// The device tree from the firmware.
     pub device_tree: Option<Vec<u8>>,
     /// Keys typed, each at a moment of virtual time.
     pub keys: Vec<(Duration, Vec<u8>)>,
-    /// What the terminal has shown.
+    /// The bytes written to the terminal.
     pub screen: Rc<RefCell<Vec<u8>>>,
     /// Whether the random number generator works.
     pub entropy_works: bool,
@@ -53,7 +53,7 @@ impl Node {
         Self::with_memory(64 << 20)
     }
 
-    /// So many bytes of RAM.
+    /// Sets the RAM's size in bytes.
     pub fn with_memory(bytes: usize) -> Self {
         Self {
             memory: vec![0; bytes],
@@ -101,13 +101,13 @@ impl Node {
         as_boot(|| boot::run(machine, settings))
     }
 
-    /// What lies at `address`, to the end of memory.
+    /// The memory from `address` to its end.
     pub fn at(&self, address: u64) -> &[u8] {
         let offset = address.checked_sub(BASE).expect("an address in the region");
         &self.memory[offset as usize..]
     }
 
-    /// What the terminal has shown, as text.
+    /// The terminal's output as text.
     pub fn screen(&self) -> String {
         String::from_utf8_lossy(&self.screen.borrow()).into_owned()
     }

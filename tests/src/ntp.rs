@@ -10,22 +10,22 @@ const EPOCH: u64 = 2_208_988_800;
 
 /// A server.
 pub struct Ntp {
-    /// What it takes the time for, in seconds since 1970.
+    /// The time that it tells, in seconds since 1970.
     pub seconds: u64,
-    /// How far it is from a clock; 0 with a reason is a kiss of death.
+    /// The stratum; 0 with a reason is a kiss-o'-death.
     pub stratum: u8,
-    /// That reason.
+    /// The reason of a kiss-o'-death.
     pub kiss: [u8; 4],
-    /// Whether it repeats the question's stamp, as it must.
+    /// Whether it copies the question's timestamp, as it must.
     pub echoes: bool,
-    /// Questions that it does not hear.
+    /// How many questions go unanswered first.
     pub deaf: u32,
-    /// Questions that came.
+    /// How many questions came.
     pub asked: u32,
 }
 
 impl Ntp {
-    /// A good one.
+    /// A correct server.
     pub fn new(seconds: u64) -> Self {
         Self {
             seconds,

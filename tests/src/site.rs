@@ -71,7 +71,7 @@ impl Site {
         site
     }
 
-    /// What a path of the web server answers: each reply once, the last for ever.
+    /// Sets the replies of a path of the web server: each is used once, the last for ever.
     pub fn route(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.http.borrow_mut().route(path, replies);
     }
@@ -81,7 +81,7 @@ impl Site {
         self.boot_with(&Settings::default())
     }
 
-    /// Boots with at most so many attempts.
+    /// Boots with at most `attempts` attempts.
     pub fn boot_attempts(&mut self, attempts: u32) -> Result<Handoff, Error> {
         self.boot_with(&Settings {
             attempts: Some(attempts),
@@ -195,7 +195,7 @@ impl Site {
     }
 }
 
-/// What the kernel would find.
+/// The memory as the kernel finds it.
 pub struct Loaded {
     /// `/chosen/bootargs`.
     pub bootargs: String,

@@ -23,11 +23,11 @@ pub struct Datagram {
     pub source: (Ipv4Address, u16),
     /// The receiver.
     pub destination: (Ipv4Address, u16),
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
-/// What a station does with datagrams: answers, each after a delay.
+/// A service over UDP: it answers datagrams, each after a delay.
 pub trait Service {
     /// Takes one; the station's own address is `address`.
     fn datagram(
@@ -37,18 +37,18 @@ pub trait Service {
         datagram: &Datagram,
     ) -> Vec<(Duration, Datagram)>;
 
-    /// Does what is due now without a datagram.
+    /// Sends what is due now without a request.
     fn due(&mut self, _now: Instant) -> Vec<Datagram> {
         Vec::new()
     }
 
-    /// When that is next.
+    /// When the next such sending is due.
     fn next(&self) -> Option<Instant> {
         None
     }
 }
 
-/// Nothing but ARP: the stranger who already has an address.
+/// No service, only ARP: a stranger who already has the address.
 impl Service for () {
     fn datagram(&mut self, _: Instant, _: Ipv4Address, _: &Datagram) -> Vec<(Duration, Datagram)> {
         Vec::new()

@@ -10,16 +10,16 @@ use std::fmt;
 /// The files that a server has, by name.
 pub type Files = BTreeMap<String, String>;
 
-/// Menus lead to each other at most so often, and files include each other at most so deep.
+/// How many menus may follow each other, and how deep files may include each other.
 const DEEPEST: usize = 16;
 
-/// Modules that are there.
+/// The modules that exist.
 const MODULES: [&str; 2] = ["menu.c32", "vesamenu.c32"];
 
 /// Endings of programs that are not Linux kernels.
 const ENDINGS: [&str; 6] = [".c32", ".img", ".bss", ".bin", ".bs", ".0"];
 
-/// What boots, or is tried.
+/// Something that boots, or fails to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// A file, with what it would be for.
@@ -28,7 +28,7 @@ pub enum Start {
     Disk,
 }
 
-/// What a file is for.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A kernel.
@@ -39,14 +39,14 @@ pub enum Kind {
     Program,
 }
 
-/// What becomes of a menu when nobody presses a key.
+/// The outcome of a menu when nobody presses a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What is tried; nothing when a person is waited for.
+    /// The first thing that is run; `None` when the menu waits for a person.
     pub first: Option<Start>,
-    /// What is tried when that failed at once, and when that did.
+    /// What is run when that fails, and so on.
     pub then: Vec<Start>,
-    /// Whether that was settled by the one who ran it, and nobody else's ONERROR counts.
+    /// Whether the reader that ran it has handled its failure, so that no other ONERROR counts.
     settled: bool,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// The rules, each of which can be broken: a comparison that does not notice has not seen it.
+/// The rules. Each can be broken, so that a test can show that the comparison notices (D-97).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Rule {
@@ -132,19 +132,19 @@ impl Rule {
     ];
 }
 
-/// Where a menu is read, and what is known there.
+/// The surroundings of a menu.
 #[derive(Debug, Clone, Copy)]
 pub struct World<'f> {
-    /// What the server has.
+    /// The server's files.
     pub files: &'f Files,
-    /// Whether the machine is a PC. Elsewhere what only a PC can run fails like a kernel that is absent, and ONERROR
-    /// follows; on a PC a module that is absent leads to the prompt.
+    /// Whether the machine is a PC. On other machines a PC's program fails like an absent kernel, and ONERROR follows; on a PC an
+    /// absent module leads to the prompt.
     pub is_pc: bool,
     /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a lone label is the default of
     /// a menu that names none, a label's whole name, blanks and all, is found first, a directory's name needs no slash at
     /// its end, and a menu of one entry without a TIMEOUT has the time of the menu whose clock led to it.
     pub declared: bool,
-    /// The rule that is broken.
+    /// The rule to break.
     pub broken: Option<Rule>,
 }
 
@@ -159,7 +159,7 @@ pub fn decide(files: &Files, name: &str) -> Decision {
     world.decide(name)
 }
 
-/// How a reader reads.
+/// The programs that read a menu's text, each in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
     Core,
@@ -180,9 +180,9 @@ enum Does {
 
 #[derive(Debug, Clone, Default)]
 struct Entry {
-    /// What it is found by.
+    /// The name that finds the label.
     name: Option<String>,
-    /// All that stands behind LABEL.
+    /// The whole text behind LABEL.
     whole: String,
     page: Option<usize>,
     index: usize,
@@ -219,7 +219,7 @@ struct Label {
     elsewhere: Option<Does>,
 }
 
-/// What files said.
+/// The content of a menu's files.
 #[derive(Debug, Clone)]
 struct Read<'w> {
     reader: Reader,
@@ -244,11 +244,11 @@ struct Read<'w> {
     depth: usize,
 }
 
-/// How a menu came to be read.
+/// How a menu was reached.
 #[derive(Debug, Clone, Copy, Default)]
 struct Way<'w> {
     depth: usize,
-    /// What names are relative to.
+    /// The directory that names are relative to.
     directory: &'w str,
     /// The time of the menu whose clock led here.
     time: Option<i64>,
@@ -316,7 +316,7 @@ const KINDS: [&str; 11] = [
 ];
 
 impl World<'_> {
-    /// What becomes of the menu of this name.
+    /// The outcome of the menu with this name.
     pub fn decide(&self, name: &str) -> Decision {
         self.core(name, Way::default())
     }
@@ -366,7 +366,7 @@ impl World<'_> {
                 }
             }
         }
-        // With one entry there is nothing else that the clock could mean.
+        // With one entry the clock can mean no other.
         let choices = read.entries.iter().filter(|entry| !entry.disabled).count();
         if self.declared && choices == 1 && read.total <= 0 {
             read.timeout = read.timeout.or(way.time);
@@ -671,7 +671,7 @@ impl World<'_> {
         {
             return decision;
         }
-        // What follows is the prompt.
+        // The core shows its prompt next.
         let timeout = read.timeout.filter(|timeout| *timeout > 0);
         if timeout.is_none() && read.total <= 0 {
             return nothing;
@@ -690,7 +690,7 @@ impl World<'_> {
                 let arguments = trimmed(first_word(line).1);
                 self.execute(&format!("{runs} {arguments}"), name, way)
             }
-            // Nothing that was written for it.
+            // The label runs nothing.
             Some(_) => return None,
             None if !read.implicit => None,
             None => {
@@ -855,7 +855,7 @@ impl World<'_> {
             Some(line) => match self.spelled_out(&read, line) {
                 Some(line) => Some(line),
                 None if read.shift_key => None,
-                // Nothing that anybody wrote.
+                // The label runs nothing, and Syslinux asks for a file that no line of the menu names.
                 None => return waits,
             },
             None => None,
@@ -900,7 +900,7 @@ impl World<'_> {
         self.files.contains_key(&format!("{}{name}", way.directory))
     }
 
-    /// Whether what was tried gives way to ONERROR.
+    /// Whether ONERROR follows when this fails.
     fn fails(&self, decision: &Decision) -> bool {
         let fails = match &decision.first {
             Some(Start::File(_, Kind::Module) | Start::Disk) => !self.is_pc,
@@ -911,7 +911,7 @@ impl World<'_> {
     }
 }
 
-/// What is tried when `first` fails, behind that.
+/// Adds what is run when `first` fails.
 fn followed(first: Option<Decision>, then: Option<Decision>) -> Option<Decision> {
     let Some(mut first) = first else {
         return then;

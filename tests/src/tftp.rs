@@ -7,12 +7,12 @@ use smoltcp::wire::Ipv4Address;
 
 use crate::station::{Datagram, Service};
 
-/// How long an answer takes.
+/// The delay of each answer.
 const DELAY: Duration = Duration::from_micros(100);
 
-/// A server; without files it knows none, and by default it is a good one.
+/// A server. It has no files at first, and behaves well by default.
 pub struct Tftp {
-    /// What it has, by name as requested.
+    /// The files, by name as requested.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Whether it knows options at all.
     pub options: bool,
@@ -24,21 +24,21 @@ pub struct Tftp {
     pub block: usize,
     /// The largest window; 0 when it does not know that option.
     pub window: u16,
-    /// What it says of sizes, when that is not the truth.
+    /// The size that it claims, if that is not the file's.
     pub size: Option<u64>,
-    /// What follows block 65535.
+    /// The block number after 65535.
     pub after_last: u16,
     /// The pause after which it repeats what was not acknowledged.
     pub repeats: Option<Duration>,
-    /// Whether an acknowledgement that comes again is answered again.
+    /// Whether it answers a repeated acknowledgement again.
     pub answers_again: bool,
     /// Whether it sends each block twice.
     pub stutters: bool,
-    /// Whether somebody on another port sends blocks of his own before each of ours.
+    /// Whether another port sends false blocks before each of ours.
     pub stranger: bool,
-    /// The block instead of which it sends this error.
+    /// A block number, and the error that is sent instead of that block.
     pub fails: Option<(u64, u16, &'static str)>,
-    /// The block from which on it is silent.
+    /// The block number from which on the server is silent.
     pub falls_silent: Option<u64>,
     /// Requests: the file and its options.
     pub log: Vec<String>,
@@ -51,14 +51,14 @@ pub struct Tftp {
 }
 
 struct Conversation {
-    /// The client's side of it, and ours.
+    /// The client's address and port, and our port.
     to: Datagram,
     file: Vec<u8>,
     block: usize,
     window: u64,
-    /// Blocks that the client has; none before it has acknowledged our options.
+    /// How many blocks the client has acknowledged; 0 until it acknowledges our options.
     acknowledged: u64,
-    /// Our answer to the options, as long as that is not acknowledged.
+    /// Our answer to the options, until it is acknowledged.
     greeting: Option<Vec<u8>>,
     repeat_at: Option<Instant>,
 }
@@ -70,7 +70,7 @@ impl Default for Tftp {
 }
 
 impl Tftp {
-    /// One without files.
+    /// A server without files.
     pub fn new() -> Self {
         Self {
             files: BTreeMap::new(),
@@ -171,7 +171,7 @@ impl Tftp {
         self.send(now, index)
     }
 
-    /// What the client does not have yet, up to a window of it.
+    /// The blocks that the client lacks, up to a window of them.
     fn send(&mut self, now: Instant, index: usize) -> Vec<Datagram> {
         let conversation = &mut self.conversations[index];
         conversation.repeat_at = self.repeats.map(|pause| now + pause);
@@ -243,7 +243,7 @@ impl Tftp {
     }
 }
 
-/// A block's number in a packet: 16 bits, and what follows 65535 is a matter of taste.
+/// A block's number in a packet: 16 bits; servers differ in what follows 65535.
 fn wire_number(block: u64, after_last: u16) -> u16 {
     match block {
         0..=0xffff => block as u16,

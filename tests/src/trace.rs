@@ -12,7 +12,7 @@ use crate::account::as_rig;
 pub struct Line {
     /// When it was logged, in virtual time.
     pub at: Instant,
-    /// How bad it is.
+    /// The level.
     pub level: log::Level,
     /// `step: fact`.
     pub text: String,
@@ -62,7 +62,7 @@ pub(crate) fn set_now(now: Instant) {
     NOW.set(now);
 }
 
-/// What the session on this thread has logged so far.
+/// The log of the session on this thread so far.
 pub fn lines() -> Vec<Line> {
     LINES.with_borrow(Clone::clone)
 }

@@ -8,10 +8,10 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::lan::Host;
 
-/// Longer than any frame that QEMU sends.
+/// Room for a frame: more than QEMU ever sends.
 const LONGEST: usize = 64 * 1024;
 
-/// How long the wire waits for a frame before it looks at what else there is to do.
+/// The wait for a frame before the hosts get a turn.
 const REST: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// This end of the wire; QEMU's is on another port of the loopback.
@@ -29,7 +29,7 @@ impl Wire {
     pub fn new() -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_read_timeout(Some(REST))?;
-        // QEMU binds its own port; nobody else asks for a free one so soon after it was let go.
+        // QEMU binds its own port. No other program is likely to get the freed port in the meantime.
         let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         Ok(Self { socket, peer })
     }
@@ -43,7 +43,7 @@ impl Wire {
         Ok((self.socket.local_addr()?, self.peer))
     }
 
-    /// Sends one frame. One that is lost is what networks have.
+    /// Sends one frame. A lost frame is no error: networks lose frames.
     pub fn send(&self, frame: &[u8]) {
         drop(self.socket.send_to(frame, self.peer));
     }
@@ -63,8 +63,7 @@ impl Wire {
         None
     }
 
-    /// Lets `hosts` live on the wire until `stop`. Each frame of theirs goes through `send`, which decides what leaves in
-    /// its place.
+    /// Runs `hosts` on the wire until `stop`. Each of their frames goes through `send`, which may drop, change or add frames.
     pub fn serve(
         &self,
         hosts: &mut [&mut dyn Host],
@@ -84,7 +83,7 @@ impl Wire {
                 }
             }
             for host in hosts.iter_mut() {
-                // A lost frame is what networks have: QEMU may not be there yet, or busy.
+                // A lost frame is no error: QEMU may not have started yet, or may be busy.
                 host.poll(now, &mut |frame| {
                     send(frame, &mut |frame| self.send(frame));
                 });

@@ -25,9 +25,9 @@ use crate::Mac;
 use crate::net::{NEVER, Random};
 
 const SERVER_PORT: u16 = 67;
-/// Where PXE boot services listen.
+/// The port of PXE boot services.
 const PXE_PORT: u16 = 4011;
-/// REQUESTs before the offer is thought dead: 15 s in all.
+/// How many REQUESTs are sent for an offer before it is given up, in 15 s.
 const REQUESTS: u32 = 4;
 /// ARP probes, and how long an answer to each may take. RFC 5227 takes seconds, which every boot would pay.
 const PROBES: u32 = 2;
@@ -48,61 +48,61 @@ pub(crate) struct Client {
     random: Random,
     state: State,
     xid: u32,
-    /// When we began to want what we now ask for; `secs` counts from here. Set by the first message.
+    /// When the current exchange began: the header's `secs` counts from here. Set by the first message.
     since: Option<Instant>,
     /// DISCOVERs since the last lease.
     discovers: u32,
-    /// The address we had, to ask for it again.
+    /// The last address, which the next DISCOVER requests (option 50).
     wish: Option<Ipv4Address>,
-    /// The last server that did not grant what it had offered, until another or it does.
+    /// The last server that refused what it had offered. Cleared when any server grants a lease.
     shunned: Option<Ipv4Address>,
-    /// Whether nothing is wanted but an address.
+    /// Whether only an address matters: `bramble.url` says what boots (D-105).
     hasty: bool,
-    /// A frame that is to be sent.
+    /// The next frame to send.
     outbox: Option<Vec<u8>>,
-    /// The configuration changed since it was last looked at.
+    /// Whether the configuration has changed since the last look.
     changed: bool,
-    /// While nobody offers anything.
+    /// Says so when nobody offers anything for long.
     silence: Silence,
-    /// Packets that were wrong.
+    /// How many malformed packets were dropped.
     refused: u32,
 }
 
 #[derive(Debug)]
 enum State {
-    /// DISCOVERs go out, offers come in.
+    /// Sends DISCOVERs and gathers offers.
     Selecting { offers: Offers, next: Instant },
-    /// REQUESTs go out for the chosen offer.
+    /// Sends REQUESTs for the chosen offer.
     Requesting {
         choice: Choice,
         tries: u32,
         next: Instant,
     },
-    /// The granted address is probed for another owner.
+    /// Probes the granted address for another owner (RFC 5227).
     Probing {
         held: Held,
         proxy: Option<Proxy>,
         probes: u32,
         next: Instant,
     },
-    /// The address is ours, a PXE boot service is asked what to boot.
+    /// Asks a PXE boot service what to boot; the address is already in use.
     Asking {
         held: Held,
         service: Service,
         tries: u32,
         next: Instant,
     },
-    /// All is known; `next` is the next renewal.
+    /// Holds a lease; `next` is the time of the next renewal.
     Bound { held: Held, next: Instant },
 }
 
-/// What a server granted.
+/// A server's grant.
 #[derive(Debug, Clone)]
 struct Held {
     lease: Lease,
     /// Next hop to the server.
     mac: EthernetAddress,
-    /// T1, T2, end; `None`: for ever.
+    /// T1, T2 and the end of the lease; `None` for an infinite lease.
     renewal: Option<[Instant; 3]>,
 }
 
@@ -188,7 +188,7 @@ impl Client {
         self.select(now);
     }
 
-    /// Whether nothing is wanted but an address, from the next question on.
+    /// From the next DISCOVER on, asks for an address alone, or not.
     pub(crate) fn hasten(&mut self, hasty: bool) {
         self.hasty = hasty;
         if self.discovers == 0
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// Another user class, from the next message on.
+    /// Sends another user class from the next message on.
     pub(crate) fn call_itself(&mut self, class: &str) {
         self.identity.user_class = class.into();
     }
@@ -234,7 +234,7 @@ impl Client {
         }
     }
 
-    /// Looks at a received frame. Returns whether it was DHCP's alone.
+    /// Looks at a received frame. `true` when it concerned DHCP alone, so the stack need not see it.
     pub(crate) fn hear(&mut self, now: Instant, frame: &[u8]) -> bool {
         self.silence.hears();
         match Heard::read(frame, self.identity.mac, &self.checksums) {
@@ -244,7 +244,7 @@ impl Client {
                     Err(Refusal::NotOurs) => self.silence.passes(),
                     Err(refusal) => {
                         self.refused = self.refused.saturating_add(1);
-                        // A stream of bad packets must not become a stream of lines.
+                        // Only some of many bad packets are logged.
                         if self.refused.is_power_of_two() {
                             warn!(
                                 "lease: packet {} from {} refused: {}",
@@ -355,7 +355,7 @@ impl Client {
                     self.ask_again(now);
                     return;
                 }
-                // Half of what is left of the phase, at least a minute, at most to its end.
+                // Half of the time left in this phase, at least a minute, at most to its end (RFC 2131 §4.4.5).
                 let phase_end = if now < t2 { t2 } else { end };
                 *next = (now + ((phase_end - now) / 2).max(RENEWAL_WAIT)).min(phase_end);
                 let granting = Peer {
@@ -364,7 +364,7 @@ impl Client {
                 };
                 let server = if now < t2 { granting } else { Peer::ALL };
                 let address = held.address();
-                // In our own name: no address requested, no server named (RFC 2131 §4.3.2).
+                // A renewal names neither a requested address nor a server (RFC 2131 §4.3.2).
                 let request = Request {
                     ciaddr: address,
                     ..self.message(now)
@@ -415,7 +415,7 @@ impl Client {
                     self.bind(held);
                     return Ok(());
                 }
-                // No boot file, but its menu, from which it wants to be asked for an item.
+                // The offer has a boot menu instead of a boot file: the service is asked for an item of it.
                 let item = reply.first_boot_item().filter(|_| service.item.is_none());
                 service.item = Some(item.ok_or(Refusal::Nothing)?);
                 (*tries, *next) = (0, now);
@@ -429,7 +429,7 @@ impl Client {
                 }
                 let mut renewed = Held::new(grant, now, from.mac);
                 if !names_boot(&renewed.lease) {
-                    // It came from a proxy, which nobody asks again.
+                    // A proxy has no lease to renew, so nobody asks it again.
                     grant::keep_boot(&mut renewed.lease, &held.lease);
                 }
                 self.bind(renewed);
@@ -471,7 +471,7 @@ impl Client {
         self.broadcast(&decline);
     }
 
-    /// Starts to look for offers at `next`. Late answers to what was asked before no longer count.
+    /// Starts over with a DISCOVER at `next`, under a new transaction, so that late answers no longer count.
     fn select(&mut self, next: Instant) {
         self.changed |= self.configuration().is_some();
         self.outbox = None;
@@ -482,7 +482,7 @@ impl Client {
         };
     }
 
-    /// Nobody else has the address: it is ours.
+    /// The probes found no other owner: the address is in use from here on.
     fn own(&mut self, now: Instant, mut held: Held, proxy: Option<Proxy>) {
         match proxy {
             Some(Proxy { boot, service }) if !names_boot(&boot) => {
@@ -502,7 +502,7 @@ impl Client {
         }
     }
 
-    /// All is known; what is asked from here on is asked anew.
+    /// The lease is complete; a renewal is a new transaction.
     fn bind(&mut self, held: Held) {
         if self.lease() != Some(&held.lease) {
             info!("lease: {}", held.lease);
@@ -532,7 +532,7 @@ impl Client {
         self.broadcast(&discover);
     }
 
-    /// A REQUEST with nothing in it yet.
+    /// A REQUEST without options.
     fn message(&mut self, now: Instant) -> Request {
         let since = *self.since.get_or_insert(now);
         Request {
@@ -547,7 +547,7 @@ impl Client {
         }
     }
 
-    /// Sends to all servers, from no address.
+    /// Broadcasts from 0.0.0.0.
     fn broadcast(&mut self, request: &Request) {
         self.unicast(Ipv4Address::UNSPECIFIED, Peer::ALL, SERVER_PORT, request);
     }

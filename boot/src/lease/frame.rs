@@ -9,7 +9,7 @@ use smoltcp::wire::{
     IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
 };
 
-/// Where DHCP servers send replies to.
+/// The client's port, which servers send replies to.
 const CLIENT_PORT: u16 = 68;
 
 /// One end of a packet.
@@ -27,7 +27,7 @@ impl Peer {
     };
 }
 
-/// What a frame means to the DHCP client.
+/// A frame, as far as it concerns the DHCP client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
     /// A datagram for port 68.
@@ -37,7 +37,7 @@ pub(super) enum Heard<'a> {
 }
 
 impl<'a> Heard<'a> {
-    /// Reads `frame`; `None` when it is for somebody else, broken, or nothing to DHCP.
+    /// Reads `frame`; `None` when it is for another host, malformed, or neither DHCP nor ARP.
     pub(super) fn read(
         frame: &'a [u8],
         own: EthernetAddress,
@@ -63,7 +63,7 @@ impl<'a> Heard<'a> {
             }
             EthernetProtocol::Ipv4 => {
                 let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
-                // Asked first, because nearly every frame is a segment of a download.
+                // This comes first because nearly every frame is a segment of a download.
                 if packet.next_header() != IpProtocol::Udp {
                     return None;
                 }

@@ -12,13 +12,13 @@ use super::{Lease, Route};
 
 /// The longest text that is taken from a message.
 const LONGEST_TEXT: usize = 1024;
-/// As many addresses as one list may have.
+/// How many addresses of a list are taken.
 const MOST_ADDRESSES: usize = 4;
-/// As many routes as the stack has room for beside the default route.
+/// How many routes are taken: as many as fit into the stack beside the default route.
 const MOST_ROUTES: usize = 15;
-/// For servers that name no lease time although they must.
+/// The lease time in seconds when a server sends none, although it must.
 const DEFAULT_LEASE_TIME: u32 = 3600;
-/// The prefix length for servers that send no usable subnet mask: almost every small network's.
+/// The prefix length when a server sends no usable subnet mask; nearly all small networks have it.
 const DEFAULT_PREFIX: u8 = 24;
 
 /// An address, and for how long.
@@ -77,7 +77,7 @@ pub(super) fn read(reply: &Reply, source: Ipv4Address) -> Result<Grant, Refusal>
     })
 }
 
-/// What a message says about booting, without an address: all that a proxy says.
+/// The boot part of a message, without an address: all that a proxy sends.
 pub(super) fn boot_part(reply: &Reply, source: Ipv4Address) -> Result<Lease, Refusal> {
     let server = server(reply, source)?;
     let tftp_server_name = reply
@@ -110,7 +110,7 @@ pub(super) fn boot_part(reply: &Reply, source: Ipv4Address) -> Result<Lease, Ref
     })
 }
 
-/// Who sent a message: option 54, else the IP header's word.
+/// The server that sent a message: option 54, else the IP header's source.
 pub(super) fn server(reply: &Reply, source: Ipv4Address) -> Result<Ipv4Address, Refusal> {
     let server = reply.address(tag::SERVER).unwrap_or(source);
     if is_host(server) {
@@ -191,13 +191,13 @@ pub(super) fn is_host(ip: Ipv4Address) -> bool {
     !matches!(first, 0 | 127 | 224..)
 }
 
-/// The same, and neither the first nor the last address of its subnet.
+/// Whether a host of this subnet can have the address: it is also neither the subnet's first nor its last.
 fn is_host_in(cidr: Ipv4Cidr) -> bool {
     let ends = |ip| ip == cidr.network().address() || Some(ip) == cidr.broadcast();
     is_host(cidr.address()) && (cidr.prefix_len() > 30 || !ends(cidr.address()))
 }
 
-/// The length of a mask that is ones, then zeros, and not empty.
+/// The prefix length of a mask; `None` unless it is ones, then zeros, with at least one one.
 fn prefix_len(mask: Ipv4Address) -> Option<u8> {
     let bits = mask.to_bits();
     let ones = bits.leading_ones();
@@ -206,7 +206,7 @@ fn prefix_len(mask: Ipv4Address) -> Option<u8> {
         .flatten()
 }
 
-/// The first addresses of a list that hosts can have; none from a list of odd length.
+/// The first addresses of a list that hosts can have; empty when the list's length is no multiple of four.
 fn addresses(reply: &Reply, tag: u8) -> Vec<Ipv4Address> {
     let (list, []) = reply.option(tag).unwrap_or_default().as_chunks::<4>() else {
         return Vec::new();

@@ -79,9 +79,9 @@ impl fmt::Display for Uuid {
 /// A route of option 121.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// Where to.
+    /// The destination.
     pub destination: Ipv4Cidr,
-    /// Through whom; 0.0.0.0 means on this link.
+    /// The router; 0.0.0.0 means that the destination is on this link.
     pub router: Ipv4Address,
 }
 
@@ -196,10 +196,10 @@ impl Default for Lease {
     }
 }
 
-/// What a script has set of the interface's configuration, over what DHCP says.
+/// The interface's configuration as scripts set it; each value hides DHCP's (D-74).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fixed {
-    /// Our address and the subnet's prefix length. DHCP is left alone with it.
+    /// Our address and the subnet's prefix length. While it is set, the DHCP client neither sends nor listens.
     pub address: Option<Ipv4Cidr>,
     /// The default router.
     pub router: Option<Ipv4Address>,
@@ -210,10 +210,10 @@ pub struct Fixed {
 }
 
 impl Fixed {
-    /// What holds when DHCP has granted `lease`; nothing when neither gives an address.
+    /// The configuration that is in force with DHCP's `lease` below it; `None` when neither has an address.
     pub fn over(&self, lease: Option<&Lease>) -> Option<Lease> {
         let mut lease = match self.address {
-            // Routes are those of another subnet, perhaps.
+            // DHCP's routes may belong to another subnet.
             Some(address) => Lease {
                 address,
                 router: None,

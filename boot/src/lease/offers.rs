@@ -19,7 +19,7 @@ use super::grant::{Grant, names_boot};
 
 /// How long offers are gathered.
 const GATHERING: Duration = Duration::from_secs(2);
-/// As many offers of a kind as are kept.
+/// How many offers of each kind are kept.
 const MOST: usize = 8;
 /// iPXE's sub-option: do not wait for a proxy.
 const NO_PXEDHCP: u8 = 0xb0;
@@ -48,16 +48,16 @@ pub(super) struct Proxy {
     pub(super) service: Service,
 }
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) offer: Offer,
-    /// Only when the offer itself names nothing to boot.
+    /// The proxy's offer, used only when the address offer names nothing to boot.
     pub(super) proxy: Option<Proxy>,
 }
 
 impl Choice {
-    /// Whose offer it is.
+    /// The server that made the offer.
     pub(super) fn server(&self) -> Ipv4Address {
         self.offer.grant.lease.server
     }
@@ -66,7 +66,7 @@ impl Choice {
 /// The offers so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    /// A server that did not grant what it had offered: the last choice.
+    /// A server that refused what it had offered: the last choice.
     shunned: Option<Ipv4Address>,
     /// Whether nothing is wanted but an address.
     hasty: bool,
@@ -76,7 +76,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// None yet, and `shunned` as the last choice; `hasty` when nothing is wanted but an address.
+    /// No offers yet; `shunned` is the last choice, and `hasty` takes the first address (D-105).
     pub(super) fn new(shunned: Option<Ipv4Address>, hasty: bool) -> Self {
         Self {
             shunned,
@@ -117,7 +117,7 @@ impl Offers {
         self.hurry(now);
     }
 
-    /// Nothing better can come once there is an address and a proxy that names a boot file.
+    /// Whether the wait is over: there is an address, and a proxy that names a boot file.
     fn hurry(&mut self, now: Instant) {
         let usable = self.addresses.iter().any(|o| !self.is_shunned(o));
         if usable && self.proxies.iter().any(|p| names_boot(&p.boot)) {
@@ -133,17 +133,17 @@ impl Offers {
         self.decide_at = Some(self.decide_at.map_or(time, |t| t.min(time)));
     }
 
-    /// When there will be enough to decide; `None` without an address offer.
+    /// When the wait for more offers ends; `None` without an address offer.
     pub(super) fn decide_at(&self) -> Option<Instant> {
         self.decide_at
     }
 
-    /// The decision, when it is time for it.
+    /// The decision, once the wait is over.
     pub(super) fn decide(&self, now: Instant) -> Option<Choice> {
         if self.decide_at? > now {
             return None;
         }
-        // The first of the best.
+        // Of equally good offers the first.
         let rank = |o: &&Offer| (self.is_shunned(o), !names_boot(&o.grant.lease));
         let offer = self.addresses.iter().min_by_key(rank)?.clone();
         if self.hasty || names_boot(&offer.grant.lease) {

@@ -51,7 +51,7 @@ pub(super) mod tag {
     pub(crate) const PATH_PREFIX: u8 = 210;
 }
 
-/// What we ask for: iPXE's list, PXELINUX's 209 and 210, and 150; 121 stands before 3 because RFC 3442 demands it.
+/// The options that we request: iPXE's list, PXELINUX's 209 and 210, and 150; 121 is before 3 because RFC 3442 demands it.
 const PARAMETERS: [u8; 28] = [
     1, 121, 3, 6, 7, 12, 15, 17, 26, 42, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 150,
     175, 203, 209, 210,
@@ -183,7 +183,7 @@ fn option(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
 /// Why a packet is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// For another client, or an answer to a question we no longer ask: everyday traffic.
+    /// For another client, or for an older transaction of ours: everyday traffic, not worth a line.
     NotOurs,
     /// Shorter than the fixed part.
     Short,
@@ -219,7 +219,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A message from a server. Its values are what the server sent: nothing but their extent is checked.
+/// A message from a server. Only the lengths of its fields and options are checked, not their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) kind: Kind,
@@ -291,7 +291,7 @@ impl Reply {
             .map(|(_, v)| v.as_slice())
     }
 
-    /// All of it, as scripts may look into it.
+    /// A copy of the message for scripts.
     pub(super) fn everything(&self) -> super::Options {
         let mut list = self.options.clone();
         for (tag, field) in [(tag::TFTP_SERVER, &self.sname), (tag::BOOT_FILE, &self.file)] {
@@ -354,12 +354,12 @@ pub(super) fn sub_option(mut bytes: &[u8], tag: u8) -> Option<&[u8]> {
     }
 }
 
-/// Options in order of first appearance, repeated ones joined (RFC 3396). A packet bounds their number and length.
+/// Options in order of first appearance, repeated ones joined (RFC 3396). The packet's size bounds their number and length.
 #[derive(Default)]
 struct Options(Vec<(u8, Vec<u8>)>);
 
 impl Options {
-    /// Adds a field's options. The end option may be missing, because servers do forget it.
+    /// Adds a field's options. Some servers forget the end option, so it may be missing.
     fn read(&mut self, mut field: &[u8]) -> Result<(), Refusal> {
         loop {
             field = match *field {

@@ -3,13 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// As many domains as count; resolvers have long had six.
+/// How many domains are used: six, as resolvers long did.
 const MOST: usize = 6;
 /// The longest name and the longest label (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// The domains of a list as option 119 holds it, then `domain`, each once.
+/// The domains of option 119's `list`, then `domain`; each once.
 pub(crate) fn domains(list: Option<&[u8]>, domain: Option<&str>) -> Vec<String> {
     let listed = list.map(|list| {
         names(list).unwrap_or_else(|| {
@@ -26,7 +26,7 @@ pub(crate) fn domains(list: Option<&[u8]>, domain: Option<&str>) -> Vec<String> 
     domains
 }
 
-/// The first names of a list; none when any part of it is not what it should be, because half of a list is another one.
+/// The first names of a list; `None` when any part of it is malformed, because half of a list is another list (D-110).
 fn names(list: &[u8]) -> Option<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     let mut rest = list;
@@ -35,7 +35,7 @@ fn names(list: &[u8]) -> Option<Vec<String>> {
         let (name, after) = name(list, start)?;
         rest = after;
         let known = names.iter().any(|other| other.eq_ignore_ascii_case(&name));
-        // The root is a name too, and no domain to search.
+        // The root is a valid name, but no domain to search.
         if names.len() < MOST && !name.is_empty() && !known {
             names.push(name);
         }
@@ -43,8 +43,8 @@ fn names(list: &[u8]) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The name at `start`, and what follows it. Its end may be written as a place before it where the same end stands: each
-/// jump leads further back than the one before, so this ends.
+/// The name at `start`, and the bytes behind it. A compression pointer must lead further back than the one before, so that
+/// reading ends.
 fn name(list: &[u8], start: usize) -> Option<(String, &[u8])> {
     let mut name = String::new();
     let mut after = None;

@@ -1,4 +1,4 @@
-//! What an operator reads while no DHCP server answers: soon, before any driver doubts its chip, and again each minute.
+//! The line that an operator reads while no DHCP server answers: after five seconds, then each minute (D-112).
 
 use core::fmt;
 
@@ -8,45 +8,45 @@ use smoltcp::wire::EthernetAddress;
 use crate::Mac;
 use crate::net::NEVER;
 
-/// How long nobody may answer until that is told. A driver that doubts its chip for the same reason does it later.
+/// The time until the first line. A driver restarts a chip that hears nothing, but only later than this.
 pub const TOLD_AFTER: Duration = Duration::from_secs(5);
-/// How long until it is told again.
+/// The time between two lines.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Since when nobody answers, and what else was heard.
+/// How long nobody has answered, and what else came in.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// When it was first asked, and when to tell.
+    /// When DHCP first asked, and when the next line is due.
     times: Option<(Instant, Instant)>,
     asked: u32,
     frames: u32,
-    /// DHCP for other nodes among them.
+    /// How many of them were DHCP messages for other nodes.
     pub(super) others: u32,
 }
 
 impl Silence {
-    /// A question goes out.
+    /// DHCP sent a message.
     pub(super) fn asks(&mut self, now: Instant) {
         self.times.get_or_insert((now, now + TOLD_AFTER));
         self.asked = self.asked.saturating_add(1);
     }
 
-    /// A frame came in.
+    /// A frame was received.
     pub(super) fn hears(&mut self) {
         self.frames = self.frames.saturating_add(1);
     }
 
-    /// It was DHCP, and not for us.
+    /// The frame was DHCP for another node.
     pub(super) fn passes(&mut self) {
         self.others = self.others.saturating_add(1);
     }
 
-    /// When there is something to tell.
+    /// When the next line is due.
     pub(super) fn due(&self) -> Instant {
         self.times.map_or(NEVER, |(_, next)| next)
     }
 
-    /// What to tell, when it is time.
+    /// The line, when it is due.
     pub(super) fn line(&mut self, now: Instant, mac: EthernetAddress) -> Option<Line> {
         let (since, next) = self.times.as_mut()?;
         if now < *next {
