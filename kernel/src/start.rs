@@ -17,12 +17,13 @@ use kernel::console::Console;
 use kernel::dma::Arena;
 use kernel::genet::{self, Genet};
 use kernel::mailbox::{ClockId, Mailbox};
-use kernel::nic::{Nic, UsbError, UsbNic};
+use kernel::nic::Nic;
 use kernel::pm::Pm;
 use kernel::rng::Rng;
 use kernel::soc::Soc;
 use kernel::uart::{self, Kind, Uart};
 use kernel::usb::Dwc2;
+use kernel::usbnet::{self, UsbNic};
 use kernel::{cpu, log};
 
 use crate::entry::{self, Home};
@@ -306,7 +307,7 @@ enum NoNic {
     NotEmulated,
     Genet(genet::Error),
     NoPower,
-    Usb(UsbError),
+    Usb(usbnet::Error),
 }
 
 impl fmt::Display for NoNic {

@@ -1,6 +1,6 @@
 //! Whose word counts for TCP's checksum of a received frame: GENET's where it gives one, else a sum in software.
 
-use crate::nic::checksum;
+use crate::ether::checksum;
 
 /// Whether descriptors' checksum bit can be believed.
 ///

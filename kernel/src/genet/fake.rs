@@ -14,7 +14,7 @@ use super::{Error, Genet};
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::tests::arena;
-use crate::nic::mii::tests::FakePhy;
+use crate::ether::mii::tests::FakePhy;
 
 /// Bytes of the registers, and of the memory that the engines can reach.
 const REGISTERS: usize = 0x1_0000;

@@ -6,7 +6,7 @@ use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use super::engine;
 use super::registers::*;
 use crate::clock::Clock;
-use crate::nic::mii::{Link, Speed};
+use crate::ether::mii::{Link, Speed};
 
 /// The UniMAC stops between frames: the longest takes 1.2 ms at 10 Mb/s.
 const LAST_FRAME_US: u32 = 2_000;

@@ -7,7 +7,7 @@ use smoltcp::time::Duration;
 
 use super::registers::Registers;
 use crate::clock::Clock;
-use crate::nic::mii::{self, Mdio};
+use crate::ether::mii::{self, Mdio};
 
 const START_BUSY: u32 = 1 << 29;
 const READ_FAIL: u32 = 1 << 28;

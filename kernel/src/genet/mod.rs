@@ -15,14 +15,14 @@ use boot::load::place::Address;
 use boot::{Clock as _, info, warn};
 use embedded_hal::delay::DelayNs;
 use safe_mmio::{UniqueMmioPointer, field};
-use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
+use smoltcp::phy;
 use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
-use crate::nic::RxToken;
-use crate::nic::mii::{Change, Link, Phy};
+use crate::ether::mii::{Change, Link, Phy};
+use crate::ether::{DRAIN_PATIENCE, RxToken};
 
 mod checksum;
 mod engine;
@@ -42,10 +42,6 @@ use ring::{BUFFER, OutOfStep, PAD, RxRing, SHORTEST, TX_BUFFERS, TxRing};
 
 /// Where the BCM2711 has it.
 pub const ADDRESS: usize = 0xfd58_0000;
-/// Longest frame with its header, without a VLAN tag or frame check sequence.
-const FRAME: usize = 1514;
-/// For the frames that still wait at the end: a full ring takes 31 ms at 10 Mb/s.
-const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 /// A frame that has not left for so long, over a link, never will: seen on boards as "receives but does not send".
 const STUCK: Duration = Duration::from_secs(1);
 /// The PHY of a Pi 4B, where no device tree says more.
@@ -360,15 +356,6 @@ impl Genet {
             registers: &mut self.registers,
             to: &mut self.transmitter,
         })
-    }
-
-    /// What smoltcp may expect: TCP's checksum of received frames is verified here.
-    pub(crate) fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        capabilities.checksum.tcp = Checksum::Tx;
-        capabilities
     }
 
     /// Lets the last frames leave, then ends all traffic: no write to memory happens after this. Linux finds a PHY with a link,

@@ -9,9 +9,9 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::usb::descriptor::{self, DeviceDescriptor};
-use crate::usb::dwc2::{CONTROL_BUFFER, Dwc2, Error};
+use crate::usb::dwc2::{CONTROL_BUFFER, Dwc2};
 use crate::usb::pipe::Setup;
-use crate::usb::transfer::{Device, Speed};
+use crate::usb::transfer::{Device, Error, Speed};
 
 /// Hubs in a row, the root port's not counted (USB 2.0 §4.1.1).
 const MAX_DEPTH: u8 = 5;

@@ -1,6 +1,5 @@
 //! DWC2 USB host controller, polled, buffer DMA (Synopsys core 2.80a; facts of EDK2 DwUsbHostDxe and Linux dwc2).
 
-use core::fmt;
 use core::ptr::NonNull;
 
 use safe_mmio::fields::{ReadPure, ReadPureWrite};
@@ -11,7 +10,7 @@ use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
 use crate::soc::{Soc, offset};
-use crate::usb::transfer::{HCINT_HALTED, Limits, Speed, Transfer};
+use crate::usb::transfer::{Error, HCINT_HALTED, Limits, Speed, Transfer};
 
 #[repr(C)]
 pub(super) struct Registers {
@@ -112,51 +111,6 @@ const EMULATED_PATIENCE: Duration = Duration::from_secs(2);
 const RESET_RECOVERY_MS: u32 = 100;
 /// Largest control data stage; descriptors are shorter.
 pub(crate) const CONTROL_BUFFER: usize = 1024;
-
-/// Why a transfer or the controller failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
-    /// No Synopsys core behind the registers; what was read instead.
-    NotDwc2(u32),
-    /// The core did not do in time what it was told: reset, enter host mode, stop a channel.
-    CoreStuck,
-    /// Nothing is plugged in.
-    NotConnected,
-    /// A device is plugged in but its port does not come up.
-    PortNotEnabled,
-    /// No DMA memory left.
-    NoMemory,
-    /// The device refused the request.
-    Stall,
-    /// The device sent more than was asked for.
-    Babble,
-    /// No valid answer on the wire.
-    Transaction,
-    /// The controller could not reach memory.
-    Bus,
-    /// No answer in time.
-    TimedOut,
-    /// The request is longer than the driver's buffer.
-    TooLong,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotDwc2(id) => write!(f, "no DWC2 core (GSNPSID {id:#010x})"),
-            Self::CoreStuck => f.write_str("the controller is stuck"),
-            Self::NotConnected => f.write_str("nothing is connected"),
-            Self::PortNotEnabled => f.write_str("the port does not come up"),
-            Self::NoMemory => f.write_str("no DMA memory left"),
-            Self::Stall => f.write_str("the device refused (stall)"),
-            Self::Babble => f.write_str("the device sent too much (babble)"),
-            Self::Transaction => f.write_str("no valid answer on the wire"),
-            Self::Bus => f.write_str("DMA failed (AHB error)"),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::TooLong => f.write_str("the transfer is longer than the driver's buffer"),
-        }
-    }
-}
 
 /// A channel of the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,4 +11,5 @@ pub(crate) mod peripheral;
 pub(crate) mod pipe;
 pub(crate) mod transfer;
 
-pub use dwc2::{Dwc2, Error};
+pub use dwc2::Dwc2;
+pub use transfer::Error;

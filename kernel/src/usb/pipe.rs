@@ -3,8 +3,10 @@
 use smoltcp::time::Duration;
 
 use crate::dma::Buffer;
-use crate::usb::dwc2::{CONTROL_BUFFER, Channel, Dwc2, Error};
-use crate::usb::transfer::{DATA0, DATA1, Device, Endpoint, Kind, Pid, SETUP, Step, Transfer, next_pid};
+use crate::usb::dwc2::{CONTROL_BUFFER, Channel, Dwc2};
+use crate::usb::transfer::{
+    DATA0, DATA1, Device, Endpoint, Error, Kind, Pid, SETUP, Step, Transfer, next_pid,
+};
 
 /// Longest control transfer; the devices Bramble knows answer within milliseconds.
 const CONTROL_PATIENCE: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! One transfer in the words of a host channel: HCCHAR, HCTSIZ, HCINT, and where it goes on after an error (Synopsys
 //! databook's rules, as EDK2 DwUsbHostDxe and Linux dwc2 apply them).
 
-use crate::usb::dwc2::Error;
+use core::fmt;
 
 /// Tries of one transaction that gets no answer at all (USB 2.0 §8.5: three).
 const TRIES: u32 = 3;
@@ -27,6 +27,51 @@ const HCINT_BABBLE: u32 = 1 << 8;
 /// NAK, ACK, NYET: the device has answered something.
 const HCINT_SIGN_OF_LIFE: u32 = 1 << 4 | 1 << 5 | 1 << 6;
 
+/// Why a transfer or the controller failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// No Synopsys core behind the registers; what was read instead.
+    NotDwc2(u32),
+    /// The core did not do in time what it was told: reset, enter host mode, stop a channel.
+    CoreStuck,
+    /// Nothing is plugged in.
+    NotConnected,
+    /// A device is plugged in but its port does not come up.
+    PortNotEnabled,
+    /// No DMA memory left.
+    NoMemory,
+    /// The device refused the request.
+    Stall,
+    /// The device sent more than was asked for.
+    Babble,
+    /// No valid answer on the wire.
+    Transaction,
+    /// The controller could not reach memory.
+    Bus,
+    /// No answer in time.
+    TimedOut,
+    /// The request is longer than the driver's buffer.
+    TooLong,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDwc2(id) => write!(f, "no DWC2 core (GSNPSID {id:#010x})"),
+            Self::CoreStuck => f.write_str("the controller is stuck"),
+            Self::NotConnected => f.write_str("nothing is connected"),
+            Self::PortNotEnabled => f.write_str("the port does not come up"),
+            Self::NoMemory => f.write_str("no DMA memory left"),
+            Self::Stall => f.write_str("the device refused (stall)"),
+            Self::Babble => f.write_str("the device sent too much (babble)"),
+            Self::Transaction => f.write_str("no valid answer on the wire"),
+            Self::Bus => f.write_str("DMA failed (AHB error)"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::TooLong => f.write_str("the transfer is longer than the driver's buffer"),
+        }
+    }
+}
+
 /// Speed of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speed {
@@ -38,8 +83,8 @@ pub(crate) enum Speed {
     Low,
 }
 
-impl core::fmt::Display for Speed {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::High => "high speed",
             Self::Full => "full speed",

@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 
 use crate::print::Uart;
 
-#[path = "../../../kernel/src/nic/checksum.rs"]
+#[path = "../../../kernel/src/ether/checksum.rs"]
 mod checksum;
 
 // Rust's own copies become calls of this `memcpy` too, and it needs the MMU: what runs without copies nothing large.

@@ -149,8 +149,8 @@ fn is_copy(name: &str) -> bool {
 }
 
 fn is_checksum(name: &str) -> bool {
-    // smoltcp::wire::ip::checksum::data and kernel::nic::checksum, in either of Rust's manglings.
-    name.contains("8checksum4data") || name.contains("3nic8checksum")
+    // smoltcp::wire::ip::checksum::data and kernel::ether::checksum, in either of Rust's manglings.
+    name.contains("8checksum4data") || name.contains("5ether8checksum")
 }
 
 /// The path in a mangled name (`_ZN`, a length and a part each, a hash last), or the name as it is.

@@ -3,21 +3,9 @@
 use smoltcp::phy::{self, DeviceCapabilities};
 use smoltcp::time::Instant;
 
-mod burst;
-mod cdc_ecm;
-pub(crate) mod checksum;
-#[cfg(test)]
-mod fake;
-mod lan78xx;
-mod lan9514;
-pub(crate) mod mii;
-mod registers;
-mod usb;
-
+use crate::ether::{self, RxToken};
 use crate::genet::{self, Genet};
-
-pub use registers::Error as UsbError;
-pub use usb::UsbNic;
+use crate::usbnet::{self, UsbNic};
 
 /// A network interface, chosen at run time.
 #[allow(clippy::large_enum_variant, reason = "there is one in a boot")]
@@ -72,26 +60,14 @@ impl phy::Device for Nic {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        match self {
-            Self::Usb(nic) => nic.capabilities(),
-            Self::Genet(nic) => nic.capabilities(),
-        }
-    }
-}
-
-/// A frame where it landed: in a USB transfer, or in GENET's ring.
-pub struct RxToken<'a>(pub(crate) &'a [u8]);
-
-impl phy::RxToken for RxToken<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
+        ether::capabilities()
     }
 }
 
 /// A place for one frame.
 pub enum TxToken<'a> {
     /// In a USB transfer.
-    Usb(burst::TxToken<'a>),
+    Usb(usbnet::TxToken<'a>),
     /// In GENET's ring.
     Genet(genet::TxToken<'a>),
 }

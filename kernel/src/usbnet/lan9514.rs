@@ -2,12 +2,12 @@
 
 use smoltcp::time::Instant;
 
-use crate::nic::burst::{BURST, Framing, HEADER, Piece};
-use crate::nic::mii::{self, Change, Link, Mdio, Phy};
-use crate::nic::registers::{Error, Registers, address_words};
+use crate::ether::mii::{self, Change, Link, Mdio, Phy};
 use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
+use crate::usbnet::burst::{BURST, Framing, HEADER, Piece};
+use crate::usbnet::registers::{Error, Registers, address_words};
 
 const ID_REV: u16 = 0x00;
 const INT_STS: u16 = 0x08;

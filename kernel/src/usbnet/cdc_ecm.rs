@@ -1,10 +1,11 @@
 //! CDC Ethernet (USB CDC ECM 1.2): one frame a transfer, without a header, ended by a short or empty packet.
 
-use crate::nic::burst::{Framing, Piece};
-use crate::nic::registers::Error;
-use crate::usb::dwc2::{self, Dwc2};
+use crate::usb;
+use crate::usb::dwc2::Dwc2;
 use crate::usb::pipe::Setup;
 use crate::usb::transfer::Device;
+use crate::usbnet::burst::{Framing, Piece};
+use crate::usbnet::registers::Error;
 
 /// Room for one frame in whole packets of either speed. Above 1536 bytes QEMU hands a frame over in one piece.
 const TRANSFER: usize = 2048;
@@ -62,7 +63,7 @@ impl CdcEcm {
             };
             match usb.control_out(self.device, setup, &[]) {
                 // An interface with one setting need not know the request (USB 2.0 §9.4.10).
-                Err(dwc2::Error::Stall) if alternate == 0 => {}
+                Err(usb::Error::Stall) if alternate == 0 => {}
                 other => other?,
             }
         }
@@ -80,7 +81,7 @@ impl CdcEcm {
         };
         match usb.control_out(self.device, setup, &[]) {
             // Optional for devices (ECM 1.2 §6.2): one that refuses passes everything.
-            Ok(()) | Err(dwc2::Error::Stall) => Ok(()),
+            Ok(()) | Err(usb::Error::Stall) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -94,7 +95,7 @@ impl CdcEcm {
             index: 0,
         };
         match usb.control_in(self.device, setup, 2) {
-            Ok(_) | Err(dwc2::Error::Stall) => Ok(()),
+            Ok(_) | Err(usb::Error::Stall) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

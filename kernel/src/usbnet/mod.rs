@@ -6,20 +6,30 @@
 //! belongs to a device, so none is lost with it.
 
 use boot::{info, warn};
-use smoltcp::phy::{Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dma::Arena;
-use crate::nic::RxToken;
-use crate::nic::burst::{Dropped, FRAME, Framing, Receiver, Transmitter, TxToken};
-use crate::nic::cdc_ecm::{self, CdcEcm};
-use crate::nic::lan78xx::{self, Lan78xx};
-use crate::nic::lan9514::{self, Lan9514};
-use crate::nic::registers::Error;
+use crate::ether::{DRAIN_PATIENCE, RxToken};
+use crate::usb;
 use crate::usb::bus::{self, Found, Kind};
-use crate::usb::dwc2::{self, Channel, Dwc2};
+use crate::usb::dwc2::{Channel, Dwc2};
 use crate::usb::pipe::Pipe;
+
+mod burst;
+mod cdc_ecm;
+#[cfg(test)]
+mod fake;
+mod lan78xx;
+mod lan9514;
+mod registers;
+
+pub use burst::TxToken;
+use burst::{Dropped, Framing, Receiver, Transmitter};
+use cdc_ecm::CdcEcm;
+use lan78xx::Lan78xx;
+use lan9514::Lan9514;
+pub use registers::Error;
 
 /// Between two looks at the link. A look is three control transfers, a millisecond.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -41,8 +51,6 @@ const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 /// When the last try of the first search begins, at the latest. With the twelve seconds that it may take it ends before the
 /// watchdog's sixteen do.
 const START_PATIENCE: Duration = Duration::from_secs(2);
-/// How long the last frames may take to leave before the NIC is stopped.
-const DRAIN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// The chip behind the endpoints.
 enum Chip {
@@ -104,8 +112,8 @@ impl UsbNic {
             clock,
             mac,
             own_mac: None,
-            receiver: Receiver::new(arena).ok_or(dwc2::Error::NoMemory)?,
-            transmitter: Transmitter::new(arena).ok_or(dwc2::Error::NoMemory)?,
+            receiver: Receiver::new(arena).ok_or(usb::Error::NoMemory)?,
+            transmitter: Transmitter::new(arena).ok_or(usb::Error::NoMemory)?,
             state: State::Gone {
                 search_at: now,
                 pause: SEARCH_PAUSE.0,
@@ -119,7 +127,7 @@ impl UsbNic {
             match nic.find() {
                 Ok(present) => nic.state = State::Present(present),
                 // Nothing there is nothing to try again; anything else is, as long as the watchdog allows.
-                Err(error @ (Error::NothingKnown | Error::Usb(dwc2::Error::NotConnected))) => {
+                Err(error @ (Error::NothingKnown | Error::Usb(usb::Error::NotConnected))) => {
                     return Err(error);
                 }
                 Err(error) if boot::Clock::now(&clock) > now + START_PATIENCE => return Err(error),
@@ -199,16 +207,6 @@ impl UsbNic {
         })
     }
 
-    /// What smoltcp may expect.
-    pub(crate) fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        // On their way in the receiver has checked these.
-        capabilities.checksum.tcp = Checksum::Tx;
-        capabilities
-    }
-
     /// The MAC address that a device says it has whose address is not set by its driver.
     pub(crate) fn own_mac(&self) -> Option<[u8; 6]> {
         self.own_mac
@@ -237,7 +235,7 @@ impl UsbNic {
             return;
         };
         if !self.usb.connected() {
-            return self.lose(Error::Usb(dwc2::Error::NotConnected), now);
+            return self.lose(Error::Usb(usb::Error::NotConnected), now);
         }
         present.quiet += 1;
         let looked = present.chip.look(&mut self.usb, now);
@@ -500,10 +498,11 @@ mod tests {
 
     use super::*;
     use crate::cpu;
-    use crate::nic::burst::BURST;
-    use crate::nic::fake::{self, Model, Wire};
+    use crate::ether::FRAME;
     use crate::usb::fake::Fake;
     use crate::usb::peripheral::{Faults, Peripheral};
+    use crate::usbnet::burst::BURST;
+    use crate::usbnet::fake::{self, Model, Wire};
 
     const MAC: [u8; 6] = [0xb8, 0x27, 0xeb, 1, 2, 3];
     const MODELS: [Model; 3] = [Model::CdcEcm, Model::Lan9514, Model::Lan78xx];

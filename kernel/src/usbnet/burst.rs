@@ -9,12 +9,11 @@ use smoltcp::phy;
 use smoltcp::time::{Duration, Instant};
 
 use crate::dma::{Arena, Buffer};
-use crate::nic::checksum;
-use crate::usb::dwc2::{Channel, Dwc2, Error};
+use crate::ether::{FRAME, checksum};
+use crate::usb::dwc2::{Channel, Dwc2};
 use crate::usb::pipe::Pipe;
+use crate::usb::transfer::Error;
 
-/// Longest frame with its header, without a VLAN tag or frame check sequence.
-pub(super) const FRAME: usize = 1514;
 /// Frame check sequence.
 pub(super) const FCS: usize = 4;
 /// Shortest and longest frame that arrives, with its frame check sequence: a bare header, and one with a VLAN tag.

@@ -5,8 +5,9 @@ use core::fmt;
 
 use smoltcp::time::Duration;
 
-use crate::nic::mii::{self, Mdio};
-use crate::usb::dwc2::{self, Dwc2};
+use crate::ether::mii::{self, Mdio};
+use crate::usb;
+use crate::usb::dwc2::Dwc2;
 use crate::usb::pipe::Setup;
 use crate::usb::transfer::Device;
 
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// The bus or the device failed.
-    Usb(dwc2::Error),
+    Usb(usb::Error),
     /// For so many seconds nothing came in, although frames were sent.
     Deaf(u64),
     /// The chip did not do in time what this says.
@@ -30,8 +31,8 @@ pub enum Error {
     NothingKnown,
 }
 
-impl From<dwc2::Error> for Error {
-    fn from(error: dwc2::Error) -> Self {
+impl From<usb::Error> for Error {
+    fn from(error: usb::Error) -> Self {
         Self::Usb(error)
     }
 }
@@ -68,11 +69,11 @@ pub(super) struct Registers<'u> {
 const TRIES: usize = 3;
 
 /// Registers take the same access twice without harm.
-fn again<T>(mut access: impl FnMut() -> Result<T, dwc2::Error>) -> Result<T, Error> {
-    let mut end = Err(dwc2::Error::Transaction);
+fn again<T>(mut access: impl FnMut() -> Result<T, usb::Error>) -> Result<T, Error> {
+    let mut end = Err(usb::Error::Transaction);
     for _ in 0..TRIES {
         end = access();
-        if !matches!(end, Err(dwc2::Error::Stall | dwc2::Error::Transaction)) {
+        if !matches!(end, Err(usb::Error::Stall | usb::Error::Transaction)) {
             break;
         }
     }
@@ -98,7 +99,7 @@ impl Registers<'_> {
         };
         again(|| {
             let bytes = self.usb.control_in(self.device, setup, 4)?;
-            let bytes = bytes.try_into().map_err(|_| dwc2::Error::Transaction)?;
+            let bytes = bytes.try_into().map_err(|_| usb::Error::Transaction)?;
             Ok(u32::from_le_bytes(bytes))
         })
     }

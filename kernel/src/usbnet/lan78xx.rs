@@ -3,12 +3,13 @@
 use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
-use crate::nic::burst::{BURST, FCS, FRAME, Framing, HEADER, Piece};
-use crate::nic::mii::{self, Change, Link, Mdio, Phy, Speed};
-use crate::nic::registers::{Error, Registers, address_words};
+use crate::ether::FRAME;
+use crate::ether::mii::{self, Change, Link, Mdio, Phy, Speed};
 use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
+use crate::usbnet::burst::{BURST, FCS, Framing, HEADER, Piece};
+use crate::usbnet::registers::{Error, Registers, address_words};
 
 const ID_REV: u16 = 0x000;
 const INT_STS: u16 = 0x00c;

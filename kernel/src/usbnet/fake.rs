@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::nic::mii::tests::FakePhy;
+use crate::ether::mii::tests::FakePhy;
 use crate::usb::peripheral::{Faults, Function, Reply};
 
 const PACKET: usize = 512;
