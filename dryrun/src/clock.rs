@@ -8,9 +8,9 @@ use std::time;
 
 use smoltcp::time::{Duration, Instant};
 
-use crate::desk::Shared;
 use crate::gateway::Gateway;
 use crate::outside::Bell;
+use crate::shared::Shared;
 use crate::trace::{Decision, Told};
 
 /// The longest rest in real time between two looks.

@@ -1,7 +1,5 @@
 //! The person at the desk: hears what happens, tells it, and types what `--choose` asks for.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
@@ -9,48 +7,16 @@ use std::sync::mpsc::Sender;
 use boot::menu::{Action, Chosen, Menu};
 use boot::url::Url;
 use boot::{Clock as _, Event, Exchange, Platform};
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Duration;
 
 use crate::clock::Clock;
+use crate::shared::Shared;
 use crate::trace::{self, Decision, Item, Told};
 
 /// The pause between two keys: the menu takes keys without a pause for noise (D-28).
 const BETWEEN_KEYS: Duration = Duration::from_millis(50);
 /// The longest script or menu in bytes.
 const LONGEST_SCRIPT: u64 = 1 << 20;
-
-/// The state that several parts of the machine use.
-#[derive(Default)]
-pub(crate) struct Shared {
-    /// Whether a request is unanswered.
-    pub(crate) asking: Cell<bool>,
-    keys: RefCell<VecDeque<(Instant, u8)>>,
-    /// The choices that are still to be made, by name or label.
-    choices: RefCell<Vec<String>>,
-    /// The items of every menu so far.
-    offered: RefCell<Vec<String>>,
-}
-
-impl Shared {
-    /// A person who will make these choices.
-    pub(crate) fn new(choices: Vec<String>) -> Self {
-        Self {
-            choices: RefCell::new(choices),
-            ..Self::default()
-        }
-    }
-
-    /// Why a choice was not made; `None` when all were.
-    pub(crate) fn left_over(&self) -> Option<String> {
-        let choices = self.choices.borrow();
-        let first = choices.first()?;
-        let offered = self.offered.borrow();
-        Some(match offered.is_empty() {
-            true => format!("no menu was shown that could have \"{first}\""),
-            false => format!("no menu had \"{first}\"; there were {}", offered.join(", ")),
-        })
-    }
-}
 
 /// Listens to the boot.
 pub(crate) struct Listener {

@@ -18,9 +18,9 @@ use smoltcp::wire::{EthernetAddress, IpCidr, Ipv4Address};
 
 use crate::dhcp::Lease;
 use crate::dns;
-use crate::files::Site;
 use crate::frames::{self, Datagram, Frame, GATEWAY_MAC, Place};
 use crate::outside::{self, Bell, Came, Connected, Connection, Port};
+use crate::site::Site;
 use crate::tftp;
 
 /// Buffers of the gateway's end of a connection.

@@ -1,7 +1,7 @@
 //! What would a node boot? The firmware's own `boot` against real servers: nothing starts but the downloads.
 //!
-//! `node` is the machine, `gateway` the other end of its virtual wire, `clock` its time, `desk` the person who sits there, and
-//! `trace` the report.
+//! `node` is the machine, `model` which one it may be, `gateway` the other end of its virtual wire, `site` a boot server there,
+//! `clock` its time, `desk` the person who sits there, and `trace` the report.
 
 mod clock;
 mod desk;
@@ -10,11 +10,15 @@ mod dns;
 mod files;
 mod frames;
 mod gateway;
+mod model;
 mod node;
 mod options;
 mod outside;
+mod shared;
+mod site;
 mod tftp;
 mod trace;
+mod web;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -11,8 +11,9 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
 use crate::dhcp::Lease;
 use crate::dns;
-use crate::files::{self, Site};
-use crate::node::{MODELS, Model};
+use crate::model::{MODELS, Model};
+use crate::site::Site;
+use crate::web;
 
 pub(crate) const HELP: &str = "\
 bramble-dryrun URL-or-file   what would a node boot? Asks real servers, boots nothing
@@ -265,7 +266,7 @@ fn located(source: &str, server: Ipv4Address) -> Result<Located> {
         bail!("{source}: moved while it was read");
     };
     let (root, below) = served(directory).with_context(|| format!("{source}: serving its directory"))?;
-    let url = format!("http://{server}{below}{}", files::encoded(name));
+    let url = format!("http://{server}{below}{}", web::encoded(name));
     Ok((Some(url), Some(root), None))
 }
 
@@ -283,7 +284,7 @@ fn served(directory: &Path) -> Result<(PathBuf, String)> {
         return Ok((directory, String::new()));
     }
     let above = directory.parent().filter(|above| !above.as_os_str().is_empty());
-    Ok((above.unwrap_or(Path::new(".")).to_owned(), files::encoded(MENUS)))
+    Ok((above.unwrap_or(Path::new(".")).to_owned(), web::encoded(MENUS)))
 }
 
 impl Said {
