@@ -1,7 +1,6 @@
 //! entry → cpu → board → nic ║ lease → menu → fetch → verify → load → handoff ║ jump
 //!
-//! The middle of that line: everything between a working NIC and a kernel in memory, without a single
-//! address of hardware in it. It runs on the board and, for tests, on a workstation in virtual time.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 // Everything here reads bytes off the wire: no input may end in a panic, and a panic on a node is a reset.

@@ -1,4 +1,6 @@
 //! What the fuzz targets share: a heap that knows its peak, and PXELINUX text out of a menu.
+//!
+#![doc = include_str!("../README.md")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,7 +1,6 @@
 //! The drivers, and what else of kernel8.img a workstation can run: no address of the image's own, no entry, no jump.
 //!
-//! The binary beside it (`main.rs`) is the image: it is the only caller on a board. On a workstation the tests and the fuzz
-//! targets are, with devices made of ordinary memory.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(target_os = "none", no_std)]
 
 extern crate alloc;

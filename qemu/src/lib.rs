@@ -1,25 +1,6 @@
 //! The emulated machines: starts QEMU on an image, feeds it a network, reads its console.
 //!
-//! A test or a command builds a [`Machine`], starts it, and talks to the [`Qemu`] that it gets:
-//!
-//! ```no_run
-//! use std::time::Duration;
-//! use qemu::{Board, Machine, Net, http::{Answer, Server}};
-//!
-//! # fn main() -> anyhow::Result<()> {
-//! let server = Server::start()?;
-//! server.put("/menu", Answer::ok("DEFAULT linux\nLABEL linux\n  KERNEL /linux\n"));
-//! let mut machine = Machine::new(Board::UsbNet3b, "target/kernel8.img")
-//!     .net(Net::user().boot_file(server.url("/menu")))
-//!     .start()?;
-//! machine.console().expect("^fetch: .*/linux", Duration::from_secs(60))?;
-//! assert_eq!(server.requests()[0].target, "/menu");
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Dropping a [`Qemu`] ends the emulator and removes its files. Nothing here needs root, except a tap device or a
-//! network namespace that the caller made.
+#![doc = include_str!("../README.md")]
 
 mod board;
 mod bus;

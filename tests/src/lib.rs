@@ -1,16 +1,6 @@
 //! Sessions in virtual time: a simulated LAN, its servers, and a machine on it; the same servers on a wire to QEMU.
 //!
-//! ```
-//! use tests::{Dhcp, Http, Lan, Node, Reply, payload};
-//!
-//! let lan = Lan::new(1);
-//! lan.serve([192, 168, 7, 1], Dhcp::new().boot_file("http://192.168.7.2/menu"));
-//! let http = lan.attach(Http::new([192, 168, 7, 2]));
-//! http.borrow_mut().route("/menu", [Reply::ok("DEFAULT a\nLABEL a\nLINUX Image\n")]);
-//! http.borrow_mut().route("/Image", [Reply::ok(payload::image(10_000))]);
-//! let handoff = Node::new().boot(&lan, &boot::Settings::default());
-//! # let _ = handoff;
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod account;
 pub mod cases;

@@ -1,4 +1,6 @@
 //! What a person types: `cargo xtask setup | image | boot | test | bench | soak | campaign | qemu`.
+//!
+#![doc = include_str!("../README.md")]
 
 mod apt;
 mod bench;
