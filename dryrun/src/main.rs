@@ -1,7 +1,6 @@
 //! What would a node boot? The firmware's own `boot` against real servers: nothing starts but the downloads.
 //!
-//! `node` is the machine, `model` which one it may be, `gateway` the other end of its virtual wire, `site` a boot server there,
-//! `clock` its time, `desk` the person who sits there, and `trace` the report.
+#![doc = include_str!("../README.md")]
 
 mod clock;
 mod desk;
