@@ -6,10 +6,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{execute, output};
+use crate::program::{execute, output};
 
 /// Debian's mirror for whoever has none configured.
 const MIRROR: &str = "http://deb.debian.org/debian";
+
+/// The keys that sign Debian's releases.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// An apt of our own below one directory: its sources, lists and archives; proxies are the system's.
 pub(crate) struct Apt {

@@ -15,9 +15,10 @@ use qemu::http::{Answer, Server};
 use qemu::payload::HELLO;
 use qemu::{Board, Firmware, Machine, Net, Payload, Qemu};
 
+use crate::builtin;
 use crate::image::{self, Profile};
+use crate::program::output;
 use crate::setup::{self, Goal};
-use crate::{builtin, output};
 
 /// The exit status of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::elf::Elf;
+use crate::program::{cargo, execute};
 use crate::rust_target::TARGET;
-use crate::{cargo, execute};
 
 /// Leaves `target/payload.img` and gives its path.
 pub(crate) fn build() -> Result<PathBuf> {

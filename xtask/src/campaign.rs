@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cargo;
+use crate::program::cargo;
 use crate::setup::{self, Goal};
+use crate::test;
 
 /// A test that takes the number of its menus from a variable.
 struct Campaign {
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         .args(["--package", "tests", "--test", campaign.binary])
         .args(["--", "--exact", "--nocapture", campaign.test])
         .env(campaign.variable, format!("{from}..{end}"));
-    let tally = crate::test::tests(&mut command)?;
+    let tally = test::tests(&mut command)?;
     // A test that was skipped has compared nothing.
     ensure!(
         tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),

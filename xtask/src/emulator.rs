@@ -2,34 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use qemu::emulator::{self, BUILT, CONFIGURE, PATCH, PYTHON, SERIES, SOURCES};
 
-use crate::apt::Apt;
-use crate::payload::KEYRING;
-use crate::setup::{self, Outcome, on_path};
+use crate::apt::{Apt, KEYRING};
+use crate::program::on_path;
+use crate::step::Outcome;
 
 /// Debian's releases that have the series, the newest first.
 const RELEASES: [&str; 2] = ["trixie", "bookworm-backports"];
-
-/// `cargo xtask qemu`: the last line of standard output is the emulator's path.
-pub(crate) fn run(arguments: &mut lexopt::Parser, typed_in: &Path) -> Result<ExitCode> {
-    use lexopt::prelude::*;
-    let mut source = None;
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("source") => source = Some(typed_in.join(arguments.value()?)),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let report = setup::emulator(source.as_deref());
-    if report.missing.is_empty() {
-        println!("{}", emulator::installed()?.join(BUILT[0]).display());
-    }
-    Ok(report.exit_code())
-}
 
 /// Makes sure that [`emulator::installed`] finds it, built from `source` where one is given.
 pub(crate) fn ensure(source: Option<&Path>) -> Result<Outcome> {

@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::on_path;
-use crate::{cargo, output};
+use crate::program::{cargo, execute, on_path, output};
 
 /// Each target, and the longest input that it is given: enough for every rule, little enough for a million.
 const TARGETS: [(&str, usize); 8] = [
@@ -54,7 +53,7 @@ pub(crate) fn run() -> Result<Outcome> {
     build.args(["build", "--quiet", "--release", "--target", &host, "--target-dir"]);
     build.arg("fuzz/target").args(manifest);
     // With a target named, build scripts and macros stay without instrumentation.
-    crate::execute(
+    execute(
         build
             .env("RUSTFLAGS", FLAGS)
             .env_remove("CARGO_ENCODED_RUSTFLAGS"),

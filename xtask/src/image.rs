@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::elf::{Elf, Section};
+use crate::program::{cargo, execute};
 use crate::rust_target::TARGET;
-use crate::{cargo, execute, setup};
+use crate::setup;
 
 /// Bytes that the release image may have.
 const BUDGET: usize = 700 * 1024;

@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use qemu::ipxe::Ipxe;
 
-use crate::apt::{self, Apt};
-use crate::payload::KEYRING;
-use crate::setup::{Outcome, made_whole, on_path};
+use crate::apt::{self, Apt, KEYRING};
+use crate::program::{on_path, output};
+use crate::step::{Outcome, made_whole};
 
 /// The first release whose package has an iPXE for arm64.
 const RELEASE: &str = "trixie";
@@ -47,7 +47,7 @@ fn make(directory: &Path) -> Result<String> {
         let from = unpacked.join(from);
         fs::copy(&from, &to).with_context(|| from.display().to_string())?;
     }
-    let version = crate::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"))?;
+    let version = output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"))?;
     let version = version.trim().to_owned();
     fs::write(directory.join("version"), &version)?;
     fs::remove_dir_all(&work)?;

@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | campaign | qemu`.
+//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | campaign | qemu | dryrun`.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -14,15 +14,19 @@ mod image;
 mod ipxe;
 mod overlays;
 mod payload;
+mod program;
 mod rust_target;
 mod setup;
 mod soak;
+mod step;
 mod test;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+
+use crate::program::{cargo, execute, root};
 
 const HELP: &str = "\
 cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi 3
@@ -94,7 +98,7 @@ fn run() -> Result<ExitCode> {
             nothing_more(&mut arguments)?;
             Ok(setup::run(setup::Goal::Test).exit_code())
         }
-        "qemu" => emulator::run(&mut arguments, &typed_in),
+        "qemu" => qemu(&mut arguments, &typed_in),
         "dryrun" => dryrun(&mut arguments, &typed_in),
         "test" => {
             nothing_more(&mut arguments)?;
@@ -105,6 +109,28 @@ fn run() -> Result<ExitCode> {
         "bench" => bench::run(&bench::Options::parse(&mut arguments)?),
         unknown => bail!("xtask: no command {unknown}\n\n{HELP}"),
     }
+}
+
+/// `cargo xtask qemu`: the last line of standard output is the emulator's path.
+fn qemu(arguments: &mut lexopt::Parser, typed_in: &Path) -> Result<ExitCode> {
+    use lexopt::prelude::*;
+    let mut source = None;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("source") => source = Some(typed_in.join(arguments.value()?)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let report = setup::emulator(source.as_deref());
+    if report.missing.is_empty() {
+        println!(
+            "{}",
+            qemu::emulator::installed()?
+                .join(qemu::emulator::BUILT[0])
+                .display()
+        );
+    }
+    Ok(report.exit_code())
 }
 
 /// Runs the host program, where the person typed: its output and its exit status are ours.
@@ -128,46 +154,4 @@ fn nothing_more(arguments: &mut lexopt::Parser) -> Result<()> {
         Some(other) => Err(other.unexpected().into()),
         None => Ok(()),
     }
-}
-
-/// The checkout's root, which holds this package.
-fn root() -> Result<PathBuf> {
-    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    package.parent().map(PathBuf::from).context("xtask: no checkout")
-}
-
-/// The cargo that runs us.
-fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Those that cargo set for this package would confuse the ones that it builds next.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&*name);
-        }
-    }
-    command
-}
-
-/// Runs `command` and gives its standard output; its standard error goes to ours.
-fn output(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .with_context(|| name.clone())?;
-    if !output.status.success() {
-        bail!("{name}: {}", output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Runs `command` with our own standard output and error.
-fn execute(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| name.clone())?;
-    if !status.success() {
-        bail!("{name}: {status}");
-    }
-    Ok(())
 }

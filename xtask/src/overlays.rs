@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use qemu::payload::LABELLED_TREES;
 
-use crate::apt::{self, Apt};
-use crate::payload::{KEYRING, copy, walk};
-use crate::setup::{Outcome, made_whole, on_path};
+use crate::apt::{self, Apt, KEYRING};
+use crate::payload::{copy, walk};
+use crate::program::on_path;
+use crate::step::{Outcome, made_whole};
 
 /// The first release whose trees have labels.
 const KERNEL: &str = "trixie";

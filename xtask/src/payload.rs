@@ -8,14 +8,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use qemu::payload::{DEVICE_TREES, NIC_MODULES, POWER_MODULES, Payload, RANDOM_MODULES, load_order};
 
-use crate::apt::{self, Apt};
-use crate::setup::{Outcome, made_whole, on_path};
+use crate::apt::{self, Apt, KEYRING};
+use crate::program::{on_path, output};
+use crate::step::{Outcome, made_whole};
 
 /// The release that the payload comes from, whatever the system's: one kernel for everybody's tests.
 const RELEASE: &str = "bookworm";
-
-/// The keys that sign it.
-pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Makes sure that [`Payload::find`] finds it.
 pub(crate) fn ensure() -> Result<Outcome> {
@@ -83,7 +81,7 @@ fn make(directory: &Path) -> Result<String> {
             fs::write(directory.join(format!("modules/{module}.ko")), read(&module)?)?;
         }
     }
-    let version = crate::output(Command::new("dpkg-deb").arg("-f").arg(&kernel).arg("Version"))?;
+    let version = output(Command::new("dpkg-deb").arg("-f").arg(&kernel).arg("Version"))?;
     let version = format!("{name} {}", version.trim());
     fs::write(directory.join("version"), &version)?;
     fs::remove_dir_all(&work)?;

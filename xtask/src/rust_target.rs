@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::apt;
-use crate::setup::{Outcome, on_path};
-use crate::{cargo, execute, output};
+use crate::program::{cargo, execute, on_path, output};
+use crate::step::Outcome;
 
 /// The target of boot and kernel.
 pub(crate) const TARGET: &str = "aarch64-unknown-none";

@@ -1,12 +1,14 @@
 //! Set-up: Debian packages, the Rust target, the demo payload, our own emulator. Each step looks first, and says what it did.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, emulator, execute, ipxe, overlays, payload, rust_target};
+use crate::apt::KEYRING;
+use crate::program::{cargo, execute, is_root, on_path};
+use crate::step::Outcome;
+use crate::{emulator, ipxe, overlays, payload, rust_target};
 
 /// What the set-up is for; each needs all that the ones before it need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,35 +25,6 @@ pub(crate) enum Goal {
 
 /// The step without which no firmware can be built.
 pub(crate) const RUST_TARGET: &str = "rust target";
-
-/// What a step found or did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Nothing to do.
-    Present(String),
-    /// Done now.
-    Done(String),
-}
-
-/// Lets `make` fill a directory beside `directory`, and gives it that name when it is whole. `is_there` tells whether somebody
-/// else was quicker.
-pub(crate) fn made_whole(
-    directory: &Path,
-    make: impl FnOnce(&Path) -> Result<String>,
-    is_there: impl FnOnce() -> bool,
-) -> Result<Outcome> {
-    let partial = directory.with_extension(format!("partial-{}", std::process::id()));
-    let made = make(&partial).and_then(|version| {
-        let renamed = fs::rename(&partial, directory);
-        if !is_there() {
-            renamed.with_context(|| directory.display().to_string())?;
-        }
-        Ok(Outcome::Done(format!("{version} in {}", directory.display())))
-    });
-    // Gone when it was renamed.
-    let _ = fs::remove_dir_all(&partial);
-    made
-}
 
 /// What is still missing after the set-up, a line for each.
 #[derive(Debug, Default)]
@@ -189,7 +162,7 @@ const PACKAGES: &[Package] = &[
     // Signs the demo payload's archive.
     Package {
         name: "debian-archive-keyring",
-        proof: payload::KEYRING,
+        proof: KEYRING,
         goal: Goal::Boot,
     },
     Package {
@@ -330,14 +303,6 @@ impl Package {
     }
 }
 
-/// Whether a program of this name is on the PATH or where root's PATH has more.
-pub(crate) fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|directory| directory.join(program).is_file())
-}
-
 fn install(packages: &[&Package]) -> Result<()> {
     let names: Vec<&str> = packages.iter().map(|package| package.name).collect();
     let list = names.join(" ");
@@ -392,11 +357,6 @@ fn install(packages: &[&Package]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether we may do everything.
-pub(crate) fn is_root() -> Result<bool> {
-    Ok(crate::output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
 #[cfg(test)]

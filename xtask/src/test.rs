@@ -7,9 +7,10 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result};
 
 use crate::image::{self, Profile};
+use crate::program::{cargo, execute};
 use crate::rust_target::TARGET;
 use crate::setup::{self, Goal};
-use crate::{builtin, cargo, execute, fuzz};
+use crate::{builtin, fuzz};
 
 /// Passed, failed and skipped checks, the latter two with what a person wants to know of them.
 #[derive(Debug, Default, PartialEq, Eq)]

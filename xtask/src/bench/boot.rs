@@ -12,7 +12,7 @@ use qemu::http::{Answer, Server};
 use qemu::payload::HELLO;
 use qemu::{Board, Firmware, Machine, Net, Payload, capture};
 
-use super::{PATIENCE, noise, number, scratch, verdict};
+use super::trial::{PATIENCE, noise, number, scratch, verdict};
 use crate::image::{self, Profile};
 use crate::setup::{self, Goal};
 use crate::{boot, builtin};

@@ -13,7 +13,7 @@ use qemu::profile::Instruction;
 use qemu::{Board, Entry, Machine, Net, Payload};
 
 use super::functions::{Functions, differences};
-use super::{PATIENCE, verdict};
+use super::trial::{PATIENCE, verdict};
 use crate::image::{self, Profile};
 use crate::setup::{self, Goal};
 

@@ -5,16 +5,12 @@ mod functions;
 mod menu;
 mod net;
 mod table;
+mod trial;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use qemu::Board;
-use qemu::console::Match;
-
-/// For each line that is waited for; a slow host and counted instructions take their time.
-const PATIENCE: Duration = Duration::from_secs(900);
 
 /// `cargo xtask bench`'s words.
 pub(crate) enum Options {
@@ -64,35 +60,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Options::Net(options) => net::run(options)?,
     };
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "ok" } else { "MISSED" }
-}
-
-/// The number in a group of what the console said.
-fn number(found: &Match, group: usize) -> Result<u64> {
-    let digits = found.groups.get(group).context("bench: no such group")?;
-    digits.parse().with_context(|| format!("bench: {}", found.text))
-}
-
-/// A file's or directory's name that no other process takes.
-fn scratch(extension: &str) -> std::path::PathBuf {
-    std::env::temp_dir().join(format!("bramble-bench-{}.{extension}", std::process::id()))
-}
-
-/// Bytes that do not compress and are the same in every run (Marsaglia's xorshift64).
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 #[cfg(test)]

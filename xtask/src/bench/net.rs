@@ -17,7 +17,7 @@ use qemu::{Board, Entry, Firmware, Machine, Net, Payload, Qemu, UBoot};
 
 use super::functions::{Functions, Profile, differences};
 use super::table::{self, Demands, Figures, Parts, Port, slope};
-use super::{PATIENCE, noise, number, scratch};
+use super::trial::{PATIENCE, noise, number, scratch};
 use crate::image::{self, Image};
 use crate::setup::{self, Goal};
 use crate::{boot, builtin};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::verdict;
+use super::trial::verdict;
 
 /// GENET: at most so many instructions for each byte.
 const MOST: f64 = 8.0;
