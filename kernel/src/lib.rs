@@ -6,6 +6,8 @@
 extern crate alloc;
 
 pub mod board;
+#[cfg(test)]
+mod cache;
 pub mod clock;
 pub mod console;
 pub mod cpu;

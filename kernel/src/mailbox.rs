@@ -209,20 +209,34 @@ mod tests {
 
     /// A mailbox whose VideoCore turns the tag's words into `answer`, or stays silent.
     fn with_firmware(answer: Option<impl Fn(&mut [u32]) + 'static>) -> Mailbox {
-        let mut arena = crate::dma::tests::arena(256);
-        let mut message = arena.buffer(WORDS * 4).unwrap();
-        let words = message.bytes_mut().as_mut_ptr().cast::<u32>();
+        let (mut arena, memory) = crate::dma::tests::arena(256);
+        let message = arena.buffer(WORDS * 4).unwrap();
         let registers = Box::leak(vec![0_u32; size_of::<Registers>() / 4].into_boxed_slice());
         let registers = NonNull::from(registers).cast::<u32>();
         let register = move |offset: usize| registers.as_ptr().wrapping_add(offset / 4);
         let expected = message.bus_address() | PROPERTY;
         cpu::plug(move || {
-            // SAFETY: both blocks are leaked, and the driver only waits meanwhile.
+            // SAFETY: the block is leaked, and the driver only waits meanwhile.
             unsafe {
                 let request = register(0x20).replace(0);
                 register(0x18).write_volatile(EMPTY);
                 if let (true, Some(answer)) = (request == expected, &answer) {
-                    answer(std::slice::from_raw_parts_mut(words, WORDS));
+                    let at = memory.behind_alias(request & !0xf);
+                    let message = memory.read(at, WORDS * 4);
+                    let mut words: Vec<_> = message
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|word| u32::from_le_bytes(*word))
+                        .collect();
+                    answer(&mut words);
+                    memory.write(
+                        at,
+                        &words
+                            .iter()
+                            .flat_map(|word| word.to_le_bytes())
+                            .collect::<Vec<_>>(),
+                    );
                     register(0x00).write_volatile(request);
                     register(0x18).write_volatile(0);
                 }

@@ -11,6 +11,7 @@ use safe_mmio::UniqueMmioPointer;
 
 use super::registers::*;
 use super::{Error, Genet};
+use crate::cache::Memory;
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::tests::arena;
@@ -53,7 +54,8 @@ pub(super) struct Arriving {
 /// The chip.
 pub(super) struct Chip {
     registers: NonNull<u32>,
-    memory: usize,
+    /// What the engines reach, once the driver has it.
+    memory: Option<Memory>,
     pub(super) phy: FakePhy,
     /// Every n-th MDIO access fails; 0 for none.
     pub(super) mdio_fails: u32,
@@ -85,7 +87,7 @@ impl Fake {
         let registers = NonNull::from(registers).cast::<u32>();
         let mut chip = Chip {
             registers,
-            memory: 0,
+            memory: None,
             phy: FakePhy::gigabit(address),
             mdio_fails: 0,
             mdio_accesses: 0,
@@ -135,8 +137,8 @@ impl Fake {
 
     /// The same with a device tree that has this address for the PHY.
     pub(super) fn start_with(&self, phy: Option<u8>) -> Result<Genet, Error> {
-        let mut arena = arena(MEMORY);
-        self.chip().memory = arena.buffer(64).unwrap().bytes_mut().as_ptr().addr();
+        let (mut arena, memory) = arena(MEMORY);
+        self.chip().memory = Some(memory);
         let registers = self.chip().registers.cast::<Registers>();
         // SAFETY: leaked and as large as the block; the chip looks at it only while the driver waits.
         let registers = unsafe { UniqueMmioPointer::new(registers) };
@@ -166,13 +168,6 @@ impl Chip {
         unsafe { self.registers.add(offset / 4).write_volatile(value) }
     }
 
-    /// The memory behind a physical address.
-    fn at(&self, address: u64, len: usize) -> *mut u8 {
-        let offset = usize::try_from(address).unwrap().wrapping_sub(self.memory);
-        assert!(offset + len <= MEMORY, "{address:x}: outside the arena");
-        std::ptr::with_exposed_provenance_mut(self.memory + offset)
-    }
-
     fn descriptor(&self, base: usize, index: u16) -> (u32, u64) {
         let at = base + 12 * usize::from(index as u8);
         let address = u64::from(self.read(at + 4)) | u64::from(self.read(at + 8)) << 32;
@@ -193,7 +188,7 @@ impl Chip {
             self.write(UMAC_MAC0 + 4, 0);
             self.wedged = false;
         }
-        if self.memory != 0 && (self.read(RDMA + CTRL) | self.read(TDMA + CTRL)) & DMA_ENABLE == 0 {
+        if self.memory.is_some() && (self.read(RDMA + CTRL) | self.read(TDMA + CTRL)) & DMA_ENABLE == 0 {
             self.taken_over = true;
             self.buffers.clear();
         }
@@ -243,6 +238,9 @@ impl Chip {
         }
         if self.buffers.is_empty() {
             self.buffers = (0..=255).map(|index| self.descriptor(RDMA, index).1).collect();
+            for address in &self.buffers {
+                self.memory.as_ref().unwrap().assert_reaches(*address, 2048);
+            }
             let mut sorted = self.buffers.clone();
             sorted.sort_unstable();
             assert!(
@@ -267,10 +265,8 @@ impl Chip {
             }
             let (_, address) = self.descriptor(RDMA, self.producer);
             assert_eq!(address, self.buffers[usize::from(self.producer as u8)], "moved");
-            let to = self.at(address, 2048);
             let bytes = &frame.bytes[..frame.bytes.len().min(2046)];
-            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
-            unsafe { to.add(2).copy_from(bytes.as_ptr(), bytes.len()) };
+            self.memory.as_ref().unwrap().write(address + 2, bytes);
             let len = frame.len.unwrap_or(bytes.len() as u32 + 2);
             let at = RDMA + 12 * usize::from(self.producer as u8);
             self.write(at, len << 16 | frame.status);
@@ -292,9 +288,7 @@ impl Chip {
             let len = (status >> 16) as usize;
             assert_eq!(status & 0xffff, 0x7fc0, "whole, with a check sequence, no tag");
             assert!((60..=1514).contains(&len));
-            let from = self.at(address, len);
-            // SAFETY: as above.
-            let bytes = unsafe { std::slice::from_raw_parts(from, len) }.to_vec();
+            let bytes = self.memory.as_ref().unwrap().read(address, len);
             if in_order {
                 self.sent.push(bytes);
             }

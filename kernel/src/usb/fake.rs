@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::dwc2::Dwc2;
 use super::peripheral::{End, Peripheral};
+use crate::cache::Memory;
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::Arena;
@@ -74,7 +75,7 @@ impl Transfer {
 
 struct Core {
     registers: NonNull<u32>,
-    memory: usize,
+    memory: Memory,
     script: VecDeque<(usize, Answer)>,
     seen: Vec<Transfer>,
     /// OUT packets that will have gone through when a silent channel is stopped; `None` while it is idle.
@@ -98,8 +99,7 @@ impl Fake {
     pub(crate) fn plugged() -> (Self, Dwc2) {
         let registers = Box::leak(vec![0_u32; REGISTERS / 4].into_boxed_slice());
         let registers = NonNull::from(registers).cast::<u32>();
-        let mut arena = arena(MEMORY);
-        let memory = arena.buffer(64).unwrap().bytes_mut().as_ptr().addr();
+        let (mut arena, memory) = arena(MEMORY);
         let core = Rc::new(RefCell::new(Core {
             registers,
             memory,
@@ -173,12 +173,13 @@ impl Core {
         unsafe { self.registers.add(offset / 4).write_volatile(value) }
     }
 
-    /// The memory behind a bus address, which is the low 30 bits of a real one.
-    fn at(&self, bus: u32, len: usize) -> *mut u8 {
+    /// The address of so many bytes behind a channel's bus address.
+    fn data(&self, base: usize, len: usize) -> u64 {
+        let bus = self.read(base + 0x14);
         assert_eq!((bus >> 30, bus % 4), (3, 0), "the uncached alias, whole words");
-        let offset = (bus.wrapping_sub(self.memory as u32) & 0x3fff_ffff) as usize;
-        assert!(offset + len <= MEMORY, "{bus:x}: outside the arena");
-        std::ptr::with_exposed_provenance_mut(self.memory + offset)
+        let address = self.memory.behind_alias(bus);
+        self.memory.assert_reaches(address, len);
+        address
     }
 
     fn step(&mut self) {
@@ -239,9 +240,7 @@ impl Core {
         let sent = if input {
             Vec::new()
         } else {
-            let from = self.at(self.read(base + 0x14), bytes);
-            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
-            unsafe { std::slice::from_raw_parts(from, bytes) }.to_vec()
+            self.memory.read(self.data(base, bytes), bytes)
         };
         self.seen.push(Transfer {
             channel,
@@ -294,9 +293,8 @@ impl Core {
             let toggle = hctsiz >> 29 & 3 == 2;
             let dma = self.read(base + 0x14);
             let len = max.min(bytes);
-            let data = self.at(dma, len);
-            // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
-            let out = unsafe { std::slice::from_raw_parts(data, if input { 0 } else { len }) }.to_vec();
+            let data = self.data(base, len);
+            let out = self.memory.read(data, if input { 0 } else { len });
             let moved = match hcchar >> 18 & 3 {
                 0 => device.control(hctsiz >> 29 & 3 == 3, input, &out, max).map(Some),
                 _ if input => device.bulk_in(endpoint, toggle),
@@ -306,8 +304,7 @@ impl Core {
                 Ok(None) => {}
                 Ok(Some(packet)) => {
                     assert!(packet.len() <= len, "more than was asked for is babble");
-                    // SAFETY: as above.
-                    unsafe { data.copy_from(packet.as_ptr(), packet.len()) };
+                    self.memory.write(data, &packet);
                     let count = if input { packet.len() } else { len };
                     let left = (hctsiz >> 19 & 0x3ff) - 1;
                     let pid = if toggle { 0 } else { 2 };
@@ -326,9 +323,7 @@ impl Core {
     fn receive(&mut self, base: usize, data: &[u8]) -> u32 {
         let room = (self.read(base + 0x10) & 0x7_ffff) as usize;
         assert!(data.len() <= room, "more than was asked for is babble");
-        let to = self.at(self.read(base + 0x14), room);
-        // SAFETY: `at` keeps it inside the leaked arena, and the driver waits.
-        unsafe { to.copy_from(data.as_ptr(), data.len()) };
+        self.memory.write(self.data(base, room), data);
         (data.len() as u32).div_ceil(self.read(base) & 0x7ff)
     }
 

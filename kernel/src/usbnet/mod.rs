@@ -497,12 +497,12 @@ mod tests {
     use smoltcp::phy::{RxToken as _, TxToken as _};
 
     use super::*;
-    use crate::cpu;
     use crate::ether::FRAME;
     use crate::usb::fake::Fake;
     use crate::usb::peripheral::{Faults, Peripheral};
     use crate::usbnet::burst::BURST;
     use crate::usbnet::fake::{self, Model, Wire};
+    use crate::{cache, cpu};
 
     const MAC: [u8; 6] = [0xb8, 0x27, 0xeb, 1, 2, 3];
     const MODELS: [Model; 3] = [Model::CdcEcm, Model::Lan9514, Model::Lan78xx];
@@ -633,6 +633,18 @@ mod tests {
             if model != Model::CdcEcm {
                 assert!(bursts.len() < frames.len() / 10, "{} bursts", bursts.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_burst_costs_cache_maintenance_of_what_came_and_no_more() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            rig.arrive((0..200).map(|n| numbered(n, 1000)));
+            let before = cache::cleaned();
+            assert_eq!(rig.run(1000).len(), 200, "{model:?}");
+            let came: usize = rig.wire.borrow().bursts.iter().sum();
+            assert_eq!(cache::cleaned() - before, came, "{model:?}");
         }
     }
 
