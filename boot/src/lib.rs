@@ -1,4 +1,4 @@
-//! entry → cpu → board → nic ║ lease → menu → fetch → verify → load → handoff ║ jump
+//! entry → cpu → board → nic ║ lease → find → plan → fetch → verify → load → handoff ║ jump
 //!
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
@@ -20,30 +20,41 @@ extern crate alloc;
 #[macro_use]
 mod log;
 
-mod backoff;
-mod error;
-mod event;
-mod machine;
-mod mdns;
+// The ground, and what every step needs.
+mod bootargs;
+mod hal;
 mod memory;
+mod random;
 mod settings;
 mod terminal;
-mod udp;
+mod text;
+pub mod url;
 
-pub mod fetch;
-pub mod lease;
-pub mod load;
-pub mod menu;
+// The network.
+mod mdns;
 pub mod net;
 pub mod ntp;
 pub mod ping;
 pub mod resolve;
-pub mod script;
-pub mod url;
-pub mod verify;
+mod udp;
 pub mod vlan;
 
+// The line.
+pub mod fetch;
+mod find;
 mod handoff;
+pub mod lease;
+pub mod load;
+pub mod menu;
+pub mod plan;
+pub mod script;
+pub mod verify;
+
+// What goes through it.
+mod backoff;
+mod error;
+mod event;
+mod machine;
 mod session;
 
 #[doc(hidden)]
@@ -51,8 +62,10 @@ mod session;
 pub use ::log as log_text;
 pub use error::Error;
 pub use event::{Boot, Event, Exchange};
+pub use hal::{Board, Clock, Console, Entropy, Mac, Platform, Uart};
 pub use handoff::Handoff;
-pub use machine::{Board, Clock, Console, Entropy, Mac, Machine, Platform, Uart};
-pub use memory::Region;
+pub use machine::Machine;
+pub use memory::{Address, Region};
+pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;

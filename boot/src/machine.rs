@@ -1,14 +1,8 @@
-//! What a boot needs of the outside world: a struct of parts, so that fields borrow apart.
+//! Everything that a boot may touch: a struct of parts, so that fields borrow apart.
 
-use core::convert::Infallible;
-use core::fmt;
-
+use crate::hal::{Board, Clock, Console, Entropy, Platform};
+use crate::memory::Region;
 use crate::net::Port;
-use smoltcp::time::Instant;
-use smoltcp::wire::EthernetAddress;
-
-use crate::url::Url;
-use crate::{Event, Region};
 
 /// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
 pub struct Machine<'m> {
@@ -26,92 +20,4 @@ pub struct Machine<'m> {
     pub board: &'m Board<'m>,
     /// What only hardware can do.
     pub platform: &'m mut dyn Platform,
-}
-
-/// Monotonic time.
-pub trait Clock {
-    /// Time since reset.
-    fn now(&self) -> Instant;
-    /// Rests until `deadline` at the latest. It may return early, and must when a frame may have arrived.
-    fn idle_until(&self, deadline: Instant);
-}
-
-/// A serial terminal whose reads never block (`ReadReady` tells) and whose writes never fail.
-pub trait Console:
-    embedded_io::Read<Error = Infallible> + embedded_io::ReadReady + embedded_io::Write
-{
-}
-
-impl<T> Console for T where
-    T: embedded_io::Read<Error = Infallible> + embedded_io::ReadReady + embedded_io::Write + ?Sized
-{
-}
-
-/// True random bytes, for ports, sequence numbers, back-off and the seeds given to Linux.
-pub trait Entropy {
-    /// Fills `bytes`; `false` when the generator failed (the bytes are then predictable).
-    fn fill(&mut self, bytes: &mut [u8]) -> bool;
-}
-
-/// What only hardware can do.
-pub trait Platform {
-    /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
-    /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.
-    fn kick_watchdog(&mut self);
-
-    /// Hears what happens, in order. A board does not listen.
-    fn event(&mut self, _event: &Event<'_>) {}
-
-    /// Whether the rest of a download of `len` bytes is wanted that begins with `first`, about 4 KiB. A board wants it; a
-    /// dry run may know enough. What is left out counts as downloaded, and what is in memory in its place as its bytes.
-    fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
-        true
-    }
-}
-
-/// A MAC address as people write it, `b8:27:eb:01:02:03` (smoltcp prints dashes).
-pub struct Mac(pub EthernetAddress);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EthernetAddress([a, b, c, d, e, g]) = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-/// What the board is: facts gathered once, before the network is up.
-#[derive(Debug, Clone)]
-pub struct Board<'m> {
-    /// The name a person knows it by, for example `Raspberry Pi 3 Model B`.
-    pub model: &'m str,
-    /// The revision code (new style), as in `/proc/cpuinfo`.
-    pub revision: u32,
-    /// The SoC's serial number; its low half names the TFTP directory of the Pi's own firmware.
-    pub serial: u64,
-    /// The MAC address that identifies the node everywhere.
-    pub mac: EthernetAddress,
-    /// The UART on GPIO 14 and 15; none when nothing is routed there.
-    pub uart: Option<Uart>,
-    /// The flattened device tree that the firmware passed, at most 2 MiB; unchecked bytes.
-    pub device_tree: Option<&'m [u8]>,
-}
-
-/// The UARTs that can be on GPIO 14 and 15, the pins 8 and 10 of the header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Uart {
-    /// The PL011, at 7e201000 on the bus.
-    Pl011,
-    /// The mini-UART, at 7e215040.
-    Mini,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mac_is_printed_with_colons() {
-        let mac = EthernetAddress([0xb8, 0x27, 0xeb, 0x01, 0x02, 0x0f]);
-        assert_eq!(std::format!("{}", Mac(mac)), "b8:27:eb:01:02:0f");
-    }
 }

@@ -1,5 +1,6 @@
 //! Physical memory that can only be divided, never shared: two payloads cannot overlap.
 
+use core::fmt;
 use core::ops::Range;
 
 /// A piece of RAM that knows its physical address.
@@ -71,6 +72,16 @@ impl<'m> Region<'m> {
         let start = self.base.checked_next_multiple_of(align)?;
         let skip = usize::try_from(start.checked_sub(self.base)?).ok()?;
         self.split_at(skip).map(|(_, rest)| rest)
+    }
+}
+
+/// An address as people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(pub u64);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
     }
 }
 

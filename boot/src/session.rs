@@ -8,14 +8,18 @@ use smoltcp::wire::Ipv4Address;
 
 use crate::backoff::backoff;
 use crate::fetch::{self, Fetcher, Method, Reason, Request, Response};
+use crate::find::{Found, class_wanted, find, is_for_us};
 use crate::lease::{Fixed, Identity, Lease};
-use crate::load::{self, Seeds};
-use crate::menu::{self, Chosen, DeviceTree, Found, Menu, Next, Payload, Unsupported};
+use crate::load;
+use crate::menu::{self, Chosen, Menu, Next, Unsupported};
 use crate::net::Net;
+use crate::plan::{DeviceTree, Plan};
+use crate::random::Seeds;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
 use crate::settings::Current;
 use crate::terminal::progress::Progress;
+use crate::terminal::{POLL, write};
 use crate::url::Url;
 use crate::vlan::Tag;
 use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
@@ -99,9 +103,9 @@ fn attempt(
 ) -> Result<Handoff, Error> {
     net.hasten(settings.now.url.is_some());
     let lease = net.lease();
-    let mut found = menu::find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut());
+    let mut found = find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut());
     if let Err(error) = &found
-        && let Some(class) = menu::class_wanted(&settings.now, &lease)
+        && let Some(class) = class_wanted(&settings.now, &lease)
     {
         warn!("{}", error);
         info!("lease: asking once more, with user class {}", class);
@@ -109,8 +113,8 @@ fn attempt(
         net.ask_as(Some(class));
         let deadline = net.now() + SECOND_QUESTION;
         let other = net.wait(deadline, |net| net.lease_now().cloned());
-        if let Some(other) = other.filter(menu::is_for_us) {
-            found = menu::find(net, fetcher, &other, board, &settings.now, memory.bytes_mut());
+        if let Some(other) = other.filter(is_for_us) {
+            found = find(net, fetcher, &other, board, &settings.now, memory.bytes_mut());
         }
     }
     let found = found?;
@@ -217,7 +221,7 @@ fn boot(
     net: &mut Net<'_>,
     fetcher: &mut Fetcher,
     console: &mut dyn Console,
-    payload: &Payload,
+    payload: &Plan,
     memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
@@ -266,7 +270,7 @@ fn boot(
 fn look_ahead<'p>(
     net: &mut Net<'_>,
     fetcher: &mut Fetcher,
-    payload: &'p Payload,
+    payload: &'p Plan,
     memory: usize,
 ) -> Result<Vec<&'p Url>, fetch::Error> {
     let tree = match &payload.device_tree {
@@ -318,7 +322,7 @@ fn download(
         let now = clock.now();
         if cfg!(not(feature = "defmt")) {
             progress.arrived(done, total, now, &mut output);
-            menu::write(console, &mut output);
+            write(console, &mut output);
         } else if now >= next {
             next = now + PROGRESS;
             // Without a length the server has not said how much will come.
@@ -331,7 +335,7 @@ fn download(
         }
     });
     progress.end(&mut output);
-    menu::write(console, &mut output);
+    write(console, &mut output);
     result
 }
 
@@ -353,7 +357,7 @@ impl World for Live<'_, '_, '_> {
     fn key(&mut self, deadline: Instant) -> Option<u8> {
         loop {
             let console = &mut *self.console;
-            let until = deadline.min(self.net.now() + menu::POLL);
+            let until = deadline.min(self.net.now() + POLL);
             let key = self.net.wait(until, |_| {
                 let mut byte = [0];
                 let ready = console.read_ready() == Ok(true) && console.read(&mut byte) == Ok(1);
@@ -380,7 +384,7 @@ impl World for Live<'_, '_, '_> {
             }
         }
         if !output.is_empty() {
-            menu::write(self.console, &mut output);
+            write(self.console, &mut output);
         }
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
-use crate::load::bootargs;
+use crate::bootargs;
 
 /// The settings of one boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

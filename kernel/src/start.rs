@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::{fmt, slice};
 
+use boot::Address;
 use boot::load::device_tree::Tree;
-use boot::load::place::{self, Address};
+use boot::load::place;
 use boot::{Board, Clock as _, Mac, Machine, Region, Settings, error, info, warn};
 use smoltcp::time::Duration;
 use smoltcp::wire::EthernetAddress;

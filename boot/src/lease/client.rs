@@ -17,12 +17,13 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
 use super::frame::{self, Heard, Peer};
 use super::grant::{self, Grant, names_boot};
+use super::identity::Identity;
+use super::model::Lease;
 use super::offers::{Choice, Offer, Offers, Proxy, Service};
 use super::packet::{Ask, Kind, Refusal, Reply, Request};
 use super::silence::Silence;
-use super::{Identity, Lease};
-use crate::Mac;
-use crate::net::{NEVER, Random};
+use crate::hal::{Mac, NEVER};
+use crate::random::Random;
 
 const SERVER_PORT: u16 = 67;
 /// The port of PXE boot services.
@@ -637,7 +638,7 @@ pub(super) mod tests {
     }
 
     fn value(payload: &[u8], tag: u8) -> Option<&[u8]> {
-        super::super::packet::sub_option(&payload[240..], tag)
+        super::super::model::sub_option(&payload[240..], tag)
     }
 
     /// The UDP payload of a frame that was sent, with its destination and port.

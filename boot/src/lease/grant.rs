@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
+use super::model::{Lease, Route};
 use super::packet::{Refusal, Reply, address, tag};
 use super::search::domains;
-use super::{Lease, Route};
 
 /// The longest text that is taken from a message.
 const LONGEST_TEXT: usize = 1024;

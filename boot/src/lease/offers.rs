@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
-use super::Lease;
 use super::frame::Peer;
 use super::grant::{Grant, names_boot};
+use super::model::Lease;
 
 /// How long offers are gathered.
 const GATHERING: Duration = Duration::from_secs(2);

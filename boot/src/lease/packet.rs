@@ -5,7 +5,8 @@ use core::fmt;
 
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
-use super::Identity;
+use super::identity::Identity;
+use super::model::{Options as Everything, sub_option};
 
 /// Length of the fixed part, magic cookie included.
 const FIXED: usize = 240;
@@ -292,7 +293,7 @@ impl Reply {
     }
 
     /// A copy of the message for scripts.
-    pub(super) fn everything(&self) -> super::Options {
+    pub(super) fn everything(&self) -> Everything {
         let mut list = self.options.clone();
         for (tag, field) in [(tag::TFTP_SERVER, &self.sname), (tag::BOOT_FILE, &self.file)] {
             let name = field.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -301,7 +302,7 @@ impl Reply {
                 list.push((tag, name.to_vec()));
             }
         }
-        super::Options {
+        Everything {
             yiaddr: self.yiaddr,
             siaddr: self.siaddr,
             list,
@@ -335,23 +336,6 @@ impl Reply {
 /// The address in exactly four bytes.
 pub(super) fn address(bytes: &[u8]) -> Option<Ipv4Address> {
     Some(Ipv4Address::from(<[u8; 4]>::try_from(bytes).ok()?))
-}
-
-/// The value of sub-option `tag` in an encapsulation: tag, length, value, ended by 255; 0 is padding.
-pub(super) fn sub_option(mut bytes: &[u8], tag: u8) -> Option<&[u8]> {
-    loop {
-        bytes = match *bytes {
-            [0, ref after @ ..] => after,
-            [255, ..] | [] | [_] => return None,
-            [found, len, ref after @ ..] => {
-                let (value, after) = after.split_at_checked(usize::from(len))?;
-                if found == tag {
-                    return Some(value);
-                }
-                after
-            }
-        };
-    }
 }
 
 /// Options in order of first appearance, repeated ones joined (RFC 3396). The packet's size bounds their number and length.

@@ -5,8 +5,7 @@ use core::fmt;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
-use crate::Mac;
-use crate::net::NEVER;
+use crate::hal::{Mac, NEVER};
 
 /// The time until the first line. A driver restarts a chip that hears nothing, but only later than this.
 pub const TOLD_AFTER: Duration = Duration::from_secs(5);

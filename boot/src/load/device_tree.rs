@@ -464,7 +464,7 @@ impl Cells {
             if self.address == 1 && u32::try_from(bank.end.saturating_sub(1)).is_err() {
                 warn!(
                     "load: the device tree has no room for the address of memory at {}",
-                    super::place::Address(bank.start)
+                    crate::memory::Address(bank.start)
                 );
                 continue;
             }

@@ -17,8 +17,9 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
 use super::device_tree::{self, Tree, property, strings, text};
+use super::gzip;
 use super::overlay::MAX_OVERLAYS;
-use super::{gzip, visible};
+use crate::text::ascii;
 
 /// Hashes of a part; real images have one or two.
 const MAX_HASHES: usize = 4;
@@ -261,7 +262,7 @@ fn names<'a>(node: &FdtNode<'a>, name: &str) -> impl Iterator<Item = &'a str> + 
 
 /// A name as an error shows it.
 fn shown(name: &str) -> String {
-    visible(name.get(..64).unwrap_or(name))
+    ascii(name.get(..64).unwrap_or(name))
 }
 
 /// A file that was proven to be a device tree.

@@ -7,13 +7,14 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use dtoolkit::memreserve::MemoryReservation;
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-use dtoolkit::{Node, Property, ToPropertyValue};
+use dtoolkit::model::{DeviceTree, DeviceTreeNode};
+use dtoolkit::{Node, Property};
 
-use super::Seeds;
-use super::device_tree::{Cells, ETHERNET, Error, Tree, is_memory, text};
+use super::device_tree::{Cells, ETHERNET, Error, Tree, is_memory};
+use super::edit::{alias, child, find, set};
 use super::overlay::{self, Overlay};
-use crate::Board;
+use crate::hal::Board;
+use crate::random::Seeds;
 
 /// What this boot adds to the tree.
 pub(super) struct Boot<'a> {
@@ -231,31 +232,6 @@ fn copy_memory(root: &mut DeviceTreeNode, firmware: &Tree<'_>) {
     let memory = child(root, &format!("memory@{:x}", first.start));
     set(memory, "device_type", "memory");
     set(memory, "reg", reg);
-}
-
-pub(super) fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
-    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
-}
-
-/// The child of that name, made when it is missing. Like Linux's reader it takes the first one whose name is the
-/// same without a unit address, so that what is written here is what will be read.
-pub(super) fn child<'n>(node: &'n mut DeviceTreeNode, name: &str) -> &'n mut DeviceTreeNode {
-    let name = (*node).child(name).map_or(name, |child| child.name()).to_owned();
-    node.add_child_mut(DeviceTreeNode::new_unchecked(name))
-}
-
-/// The node at a path whose unit addresses may be left out.
-pub(super) fn find<'n>(root: &'n mut DeviceTreeNode, path: &str) -> Option<&'n mut DeviceTreeNode> {
-    let mut node = root;
-    for component in path.split('/').filter(|name| !name.is_empty()) {
-        let name = (*node).child(component)?.name().to_owned();
-        node = node.child_mut(&name)?;
-    }
-    Some(node)
-}
-
-pub(super) fn alias(root: &DeviceTreeNode, name: &str) -> Option<String> {
-    text(root.child("aliases")?.property(name)?.value()).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::device_tree::Tree;
+use super::error::Error;
 use super::fit::{self, Contents};
 use super::uimage::{self, Kind};
-use super::{Error, gzip, image, visible, zboot};
-use crate::Region;
+use super::{gzip, image, zboot};
+use crate::memory::Region;
+use crate::text::ascii;
 use crate::url::Url;
 
 /// A kernel in its place.
@@ -58,7 +60,7 @@ pub(super) fn open(
     match configuration {
         Some(name) => Err(Error::NoFit {
             url: url.clone(),
-            configuration: visible(name),
+            configuration: ascii(name),
         }),
         None => Ok(None),
     }

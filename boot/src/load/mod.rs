@@ -6,7 +6,6 @@
 //! where it came to lie.
 
 pub mod arrange;
-pub mod bootargs;
 pub mod device_tree;
 pub mod fit;
 pub mod foreign;
@@ -15,192 +14,64 @@ pub mod image;
 pub mod overlay;
 pub mod pe;
 pub mod place;
-pub mod plan;
 pub mod uimage;
 pub mod zboot;
 
+mod edit;
+mod error;
 mod fixups;
 mod kernel;
+pub mod layout;
 mod uart;
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 use core::ops::Range;
 
+use crate::bootargs;
 use crate::fetch::{Get, Response};
-use crate::menu::{DeviceTree, Payload};
+use crate::hal::Board;
+use crate::handoff::Handoff;
+use crate::memory::{Address, Region};
+use crate::plan::{DeviceTree, Plan};
+use crate::random::Seeds;
+use crate::text::ascii;
 use crate::url::Url;
 use crate::verify::{Expected, Fetched, Verified, verify};
-use crate::{Board, Handoff, Region};
 use device_tree::Tree;
+pub use error::Error;
 use kernel::{Bundle, Kernel};
+use layout::Layout;
 use overlay::MAX_OVERLAYS;
-use place::Address;
-use plan::Plan;
 use uimage::Kind;
 
-/// Random bytes for Linux's `/chosen`.
-#[derive(Debug, Clone, Default)]
-pub struct Seeds {
-    /// `kaslr-seed`; zero when there is no entropy.
-    pub kaslr: u64,
-    /// `rng-seed`; none when there is no entropy.
-    pub rng: Option<[u8; 64]>,
-}
-
-impl Seeds {
-    /// Draws both from the hardware generator, or leaves them out when it failed.
-    pub fn draw(entropy: &mut dyn crate::Entropy) -> Self {
-        let (mut kaslr, mut rng) = ([0; 8], [0; 64]);
-        if entropy.fill(&mut kaslr) && entropy.fill(&mut rng) {
-            Self {
-                kaslr: u64::from_le_bytes(kaslr),
-                rng: Some(rng),
-            }
-        } else {
-            Self::default()
-        }
-    }
-}
-
-/// Why a payload cannot be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    /// The kernel's file is not one that can run.
-    Image {
-        /// Where it came from.
-        url: Url,
-        /// Why it cannot.
-        why: image::Error,
-    },
-    /// The kernel's file cannot be unpacked.
-    Gzip {
-        /// Where it came from.
-        url: Url,
-        /// Why it cannot.
-        why: gzip::Error,
-    },
-    /// A FIT image cannot be used.
-    Fit {
-        /// Where it came from.
-        url: Url,
-        /// Why it cannot.
-        why: Box<fit::Error>,
-    },
-    /// The entry names a configuration of a FIT image, and this is none.
-    NoFit {
-        /// Where it came from.
-        url: Url,
-        /// The configuration's name.
-        configuration: String,
-    },
-    /// U-Boot's wrapper around a file cannot be taken off.
-    Uimage {
-        /// What is in it.
-        kind: Kind,
-        /// Where it came from.
-        url: Url,
-        /// Why it cannot.
-        why: uimage::Error,
-    },
-    /// The kernel inside an EFI program cannot be had.
-    Zboot {
-        /// Where it came from.
-        url: Url,
-        /// Why it cannot.
-        why: zboot::Error,
-    },
-    /// The kernel takes more memory than there is.
-    KernelTooBig {
-        /// Where it came from.
-        url: Url,
-        /// Bytes from the 2 MiB boundary to its end.
-        needed: u64,
-        /// Bytes that are free there.
-        free: u64,
-    },
-    /// The device tree cannot be used.
-    DeviceTree {
-        /// Where it came from; none for the firmware's.
-        url: Option<Url>,
-        /// Why it cannot.
-        why: device_tree::Error,
-    },
-    /// Neither the entry nor the firmware brought a device tree.
-    NoDeviceTree,
-    /// The command line cannot be handed on.
-    CommandLine(bootargs::Error),
-    /// Memory ends where something should begin.
-    NoMemory {
-        /// What was to be placed.
-        what: Expected,
-        /// How many bytes were free.
-        free: u64,
-    },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Image { url, why } => write!(f, "load: kernel {url}: {why}"),
-            Self::Gzip { url, why } => write!(f, "load: kernel {url}: {why}"),
-            Self::Zboot { url, why } => write!(f, "load: kernel {url}: {why}"),
-            Self::Fit { url, why } => write!(f, "load: {url}: {why}"),
-            Self::NoFit { url, configuration } => write!(
-                f,
-                "load: kernel {url} is no FIT image; it has no configuration \"{configuration}\""
-            ),
-            Self::Uimage { kind, url, why } => write!(f, "load: {kind} {url}: {why}"),
-            Self::KernelTooBig { url, needed, free } => {
-                write!(
-                    f,
-                    "load: kernel {url} needs {needed} bytes of memory; {free} are free"
-                )
-            }
-            Self::DeviceTree { url: Some(url), why } => write!(f, "load: device tree {url} {why}"),
-            Self::DeviceTree { url: None, why } => write!(f, "load: the firmware's device tree {why}"),
-            Self::NoDeviceTree => {
-                f.write_str("load: no device tree: the firmware passed none and the entry names none (FDT)")
-            }
-            Self::CommandLine(why) => write!(f, "load: {why}"),
-            Self::NoMemory { what, free } => {
-                write!(f, "load: no place for {what}: only {free} bytes are free")
-            }
-        }
-    }
-}
-
-impl core::error::Error for Error {}
-
-/// Fetches and places everything that `payload` names.
+/// Fetches and places everything that `plan` names.
 pub fn load(
-    payload: &Payload,
+    plan: &Plan,
     mut memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
     get: &mut Get<'_>,
 ) -> Result<Handoff, crate::Error> {
-    bootargs::check(&payload.command_line).map_err(Error::CommandLine)?;
+    bootargs::check(&plan.command_line).map_err(Error::CommandLine)?;
     // What is small, and says where all else may not lie.
     let mut aside = Aside::new(&mut memory);
-    let device_tree = match &payload.device_tree {
-        DeviceTree::Served(url) if *url != payload.kernel => {
+    let device_tree = match &plan.device_tree {
+        DeviceTree::Served(url) if *url != plan.kernel => {
             Some(aside.fetch(url, get)?.map_err(crate::Error::Verify)?)
         }
         DeviceTree::FirstOf(urls) => first_of(urls, &mut aside, get)?,
         DeviceTree::Served(_) | DeviceTree::Firmware => None,
     };
-    let overlays = load_overlays(&payload.overlays, &mut aside, get)?;
+    let overlays = load_overlays(&plan.overlays, &mut aside, get)?;
     let top = aside.top;
     let (range, no_room) = (memory.range(), no_memory(Expected::Kernel, &memory));
     let (below, _) = memory.reborrow().split_at(top).ok_or(no_room.clone())?;
     let room = place::kernel_room(below).ok_or(no_room.clone())?;
     let at = memory_offset(&range, room.range().start);
-    let (url, _, len) = fetch(&payload.kernel, room, Expected::Kernel, get)?.into_parts();
-    let plan = {
+    let (url, _, len) = fetch(&plan.kernel, room, Expected::Kernel, get)?.into_parts();
+    let layout = {
         let (low, high) = memory.bytes_mut().split_at_mut_checked(top).unwrap_or_default();
         let (files, scratch) = low
             .split_at_mut_checked(at.saturating_add(len))
@@ -212,18 +83,18 @@ pub fn load(
             bytes.and_then(|bytes| bytes.get(..set.len)).unwrap_or_default()
         };
         let overlays: Vec<(&Url, &[u8])> = overlays.iter().map(|set| (&set.url, bytes(set))).collect();
-        let given = plan::Given {
+        let given = layout::Given {
             kernel: (&url, kernel),
-            configuration: payload.configuration.as_deref(),
-            device_tree: match &payload.device_tree {
-                DeviceTree::Served(named) if *named == payload.kernel => Some((&url, kernel)),
+            configuration: plan.configuration.as_deref(),
+            device_tree: match &plan.device_tree {
+                DeviceTree::Served(named) if *named == plan.kernel => Some((&url, kernel)),
                 _ => device_tree.as_ref().map(|set| (&set.url, bytes(set))),
             },
             overlays: &overlays,
         };
-        Plan::new(&given, scratch, range.clone(), board)?
+        Layout::new(&given, scratch, range.clone(), board)?
     };
-    let window = plan.window.clone();
+    let window = layout.window.clone();
     let (first, end) = (
         memory_offset(&range, window.start),
         memory_offset(&range, window.end),
@@ -234,20 +105,20 @@ pub fn load(
         what: Expected::Kernel,
         free: window.end.saturating_sub(window.start),
     };
-    let command_line = plan.command_line(&payload.command_line, board)?;
-    let excuse = plan.excuse();
+    let command_line = layout.command_line(&plan.command_line, board)?;
+    let excuse = layout.excuse();
     if start.checked_add(len).is_none_or(|last| last > end) {
         return Err(excuse(no_room).into());
     }
     memory.bytes_mut().copy_within(at..at.saturating_add(len), start);
     let (below, _) = memory.split_at(end).ok_or(no_room.clone())?;
     let (_, room) = below.split_at(start).ok_or(no_room)?;
-    let Plan { tree, contents, .. } = plan;
+    let Layout { tree, contents, .. } = layout;
     let is_fit = contents.is_some();
     let kernel = kernel::place(url, room, len, contents).map_err(&excuse)?;
     let (slot, free) = slot(kernel.free).map_err(&excuse)?;
-    let is_apart = |url: &&Url| !is_fit || **url != payload.kernel;
-    let (initrd, free) = load_initrds(payload.initrds.iter().filter(is_apart), free, get)?;
+    let is_apart = |url: &&Url| !is_fit || **url != plan.kernel;
+    let (initrd, free) = load_initrds(plan.initrds.iter().filter(is_apart), free, get)?;
     let ramdisk = kernel.bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| initrd.is_none()) {
         Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
@@ -275,7 +146,7 @@ pub struct Files<'m> {
 /// Places what is already there, as planned, for a kernel with that command line.
 pub fn start(
     files: Files<'_>,
-    plan: Plan,
+    layout: Layout,
     command_line: String,
     seeds: &Seeds,
 ) -> Result<Handoff, crate::Error> {
@@ -290,8 +161,8 @@ pub fn start(
         }
     }
     let (url, room, len) = verify(files.kernel, Expected::Kernel)?.into_parts();
-    let excuse = plan.excuse();
-    let placed = kernel::place(url, room, len, plan.contents).map_err(&excuse)?;
+    let excuse = layout.excuse();
+    let placed = kernel::place(url, room, len, layout.contents).map_err(&excuse)?;
     let Kernel { placed, free, bundle } = placed;
     let (slot, free) = slot(free).map_err(&excuse)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
@@ -299,7 +170,7 @@ pub fn start(
         Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
         None => files.initrd,
     };
-    finish(plan.tree, placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
+    finish(layout.tree, placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
 }
 
 /// The device tree's slot, and the memory behind it.
@@ -329,7 +200,7 @@ fn finish(
         free: place::BLOCK,
     })?;
     // It may hold bytes of a damaged device tree.
-    info!("load: command line \"{}\"", visible(&command_line));
+    info!("load: command line \"{}\"", ascii(&command_line));
     let mut written = vec![kernel.clone(), device_tree.clone()];
     written.extend(boot.initrd.clone());
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
@@ -340,7 +211,7 @@ fn finish(
         for name in place::without_room(&tree, &written) {
             warn!(
                 "load: the device tree asks for memory for {}, and what boots leaves no room for it",
-                visible(name)
+                ascii(name)
             );
         }
     }
@@ -397,13 +268,6 @@ fn write(bytes: &[u8], mut room: Region<'_>) -> Option<Range<u64>> {
     room.bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
     let (placed, _) = room.split_at(bytes.len())?;
     Some(placed.range())
-}
-
-/// Text that a server may have chosen, for a line that people read: a terminal would obey control characters.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
-        .collect()
 }
 
 fn no_memory(what: Expected, free: &Region<'_>) -> Error {
@@ -563,8 +427,8 @@ mod tests {
         Url::parse(&format!("http://boot{path}")).unwrap()
     }
 
-    fn payload(initrds: &[&str], device_tree: Option<&str>) -> Payload {
-        Payload {
+    fn payload(initrds: &[&str], device_tree: Option<&str>) -> Plan {
+        Plan {
             kernel: url("/kernel"),
             configuration: None,
             initrds: initrds.iter().map(|path| url(path)).collect(),
@@ -575,11 +439,7 @@ mod tests {
     }
 
     /// Loads, checks what must hold of every handoff, and returns it with the memory.
-    fn run(
-        server: &Server,
-        payload: &Payload,
-        firmware: Option<&[u8]>,
-    ) -> Result<(Handoff, Vec<u8>), String> {
+    fn run(server: &Server, payload: &Plan, firmware: Option<&[u8]>) -> Result<(Handoff, Vec<u8>), String> {
         let mut bytes = vec![0xa5; MEMORY];
         let board = Board {
             model: "test",
@@ -769,7 +629,7 @@ mod tests {
         ]);
         for tree in [None, Some("/dtb")] {
             let mut payload = payload(&["/initrd"], tree);
-            let last = |payload: &Payload| {
+            let last = |payload: &Plan| {
                 let (handoff, bytes) = run(&server, payload, Some(&firmware())).unwrap();
                 assert_eq!(at(&bytes, handoff.written[2].start, 100), [4; 100]);
                 chosen(&handoff, &bytes, "marker")
@@ -791,7 +651,7 @@ mod tests {
     #[test]
     fn the_first_candidate_that_is_there_is_the_device_tree_and_without_any_it_is_the_firmwares() {
         let mut served = device_tree::tests::firmware();
-        fixups::set(served.find_node_mut("/chosen").unwrap(), "marker", "served");
+        edit::set(served.find_node_mut("/chosen").unwrap(), "marker", "served");
         let server = Server(vec![
             ("/kernel", image::tests::golden(0, 0x30_0000)),
             ("/page", b"<html>".to_vec()),
@@ -951,7 +811,7 @@ mod tests {
         );
         for name in ["/images/tree", "/images/addition"] {
             let node = image.find_node_mut(name).unwrap();
-            fixups::set(node, "compression", if packed { "gzip" } else { "none" });
+            edit::set(node, "compression", if packed { "gzip" } else { "none" });
         }
         image.to_dtb()
     }

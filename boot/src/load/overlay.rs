@@ -15,8 +15,8 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode};
 use dtoolkit::{Node, Property};
 
 use super::device_tree::{self, DEPTH_LIMIT, HEAP_LIMIT, Tree, text};
-use super::fixups::{alias, child, find, set};
-use super::visible;
+use super::edit::{alias, child, find, set};
+use crate::text::ascii;
 
 /// Overlays of one boot.
 pub const MAX_OVERLAYS: usize = 16;
@@ -177,9 +177,9 @@ fn apply(base: &mut DeviceTreeNode, overlay: &Overlay<'_>, room: &mut usize) -> 
     let symbols = overlay.remove_child(SYMBOLS);
     let mut targets: Vec<(&str, String)> = Vec::new();
     for (fragment, addition) in additions(&overlay) {
-        let path = target(base, fragment).ok_or_else(|| Error::Target(visible(fragment.name())))?;
+        let path = target(base, fragment).ok_or_else(|| Error::Target(ascii(fragment.name())))?;
         let depth = path.split('/').filter(|name| !name.is_empty()).count();
-        let node = find(base, &path).ok_or_else(|| Error::Target(visible(fragment.name())))?;
+        let node = find(base, &path).ok_or_else(|| Error::Target(ascii(fragment.name())))?;
         merge(node, addition, depth)?;
         targets.push((fragment.name(), path));
     }
@@ -208,7 +208,7 @@ fn twins(whose: &str, name: &str) {
     warn!(
         "load: {} has two nodes {} side by side, which are taken for one",
         whose,
-        visible(name)
+        ascii(name)
     );
 }
 
@@ -330,11 +330,11 @@ fn edit(
         let name = Property::name(&offsets);
         for offset in offsets.value().as_chunks::<4>().0 {
             replace(node, name, u32::from_be_bytes(*offset) as usize, new)
-                .ok_or_else(|| Error::Reference(visible(name)))?;
+                .ok_or_else(|| Error::Reference(ascii(name)))?;
         }
     }
     for local in local.children() {
-        let wrong = || Error::Reference(visible(local.name()));
+        let wrong = || Error::Reference(ascii(local.name()));
         edit(node.child_mut(local.name()).ok_or_else(wrong)?, local, new)?;
     }
     Ok(())
@@ -348,14 +348,14 @@ fn resolve(
 ) -> Result<(), Error> {
     for places in fixups.properties() {
         let label = Property::name(&places);
-        let wrong = || Error::Reference(visible(label));
+        let wrong = || Error::Reference(ascii(label));
         let symbols = (*base).child(SYMBOLS).ok_or(Error::NoSymbols)?;
         let path = symbols
             .property(label)
             .and_then(|path| text(path.value()).map(ToOwned::to_owned));
         let phandle = path
             .and_then(|path| phandle(find(base, &path)?))
-            .ok_or_else(|| Error::Symbol(visible(label)))?;
+            .ok_or_else(|| Error::Symbol(ascii(label)))?;
         let places = places.value().strip_suffix(b"\0").ok_or_else(wrong)?;
         for place in places.split(|byte| *byte == 0) {
             let place = core::str::from_utf8(place).map_err(|_| wrong())?;

@@ -8,7 +8,8 @@ use alloc::string::{String, ToString as _};
 use core::fmt;
 
 use super::foreign::{self, bytes_at};
-use super::{gzip, image, visible, zboot};
+use super::{gzip, image, zboot};
+use crate::text::ascii;
 
 const ARM64: u16 = 0xaa64;
 static MACHINES: &[(u16, &str)] = &[
@@ -199,7 +200,7 @@ impl<'a> Headers<'a> {
             _ if self.section("mods").is_some() => "GRUB",
             _ => linked,
         };
-        visible(&name.chars().take(SHOWN).collect::<String>())
+        ascii(&name.chars().take(SHOWN).collect::<String>())
     }
 
     /// The file's name when it was linked, which is beside its debugging information.

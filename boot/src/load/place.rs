@@ -5,26 +5,15 @@
 //! what it placed, so no two of them can overlap.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::ops::Range;
 
 use super::device_tree::{Tree, Wanted};
-use crate::Region;
+use crate::memory::Region;
 
 /// Kernels start at a multiple of this, and the device tree lies inside one such block.
 pub const BLOCK: u64 = 2 << 20;
 /// Initrds start at a multiple of this. Linux takes zeros between cpio archives.
 pub const PAGE: u64 = 4096;
-
-/// An address as people read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address(pub u64);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
 
 /// The largest part of `bank` that touches none of the `kept` ranges; the lowest of equals, empty when there is none.
 pub fn payload_region(bank: Range<u64>, kept: &[Range<u64>]) -> Range<u64> {

@@ -9,7 +9,7 @@ use alloc::string::String;
 use dtoolkit::{Node, Property};
 
 use super::device_tree::{Tree, text};
-use crate::Uart;
+use crate::hal::Uart;
 
 /// How many ports the driver of the mini-UART has where the command line does not say; what Debian's is built with.
 const USUAL_PORTS: u32 = 4;
@@ -71,7 +71,7 @@ mod tests {
         tree.root.add_child(node("soc", &[], uarts.into()));
         let mut list = node("aliases", &[], vec![]);
         for (name, path) in aliases {
-            super::super::fixups::set(&mut list, name, *path);
+            super::super::edit::set(&mut list, name, *path);
         }
         tree.root.add_child(list);
         tree.to_dtb()

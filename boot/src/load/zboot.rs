@@ -8,7 +8,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::device_tree::text;
-use super::visible;
+use crate::text::ascii;
 
 /// `zimg` at byte 4 of an EFI program.
 const MAGIC: &[u8] = b"zimg";
@@ -61,7 +61,7 @@ pub fn contents(file: &[u8]) -> Result<Range<usize>, Error> {
     };
     let name = header.get(24..56).and_then(text).unwrap_or_default();
     if name != "gzip" {
-        return Err(Error::Compression(visible(name)));
+        return Err(Error::Compression(ascii(name)));
     }
     let end = word(8).saturating_add(word(12));
     if end > file.len() {

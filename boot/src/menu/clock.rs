@@ -6,9 +6,8 @@
 
 use alloc::vec::Vec;
 
-use super::Display;
-use super::keywords::word;
-use super::pxelinux::is_menu_module;
+use super::keywords::{is_menu_module, word};
+use super::model::Display;
 
 /// Who reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::bounds::MAX_ENTRIES;
 use super::clock::{Line, Runs, Timing};
-use super::pxelinux::{MAX_ENTRIES, is_menu_module};
-use super::{Action, Boot, Bound, Editing, Entry, Key, Load, Password, Texts, Unsupported};
+use super::error::{Bound, Unsupported};
+use super::model::{Action, Boot, Editing, Entry, Key, Load, Texts};
+use super::password::Password;
 
 /// Messages kept; later ones are skipped.
 pub(super) const MAX_MESSAGES: usize = 32;
@@ -867,6 +869,14 @@ fn key(name: &str) -> Option<Key> {
             }
         }
     }
+}
+
+/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
+pub(super) fn is_menu_module(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
+        .iter()
+        .any(|known| file.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
 //! The model behind every menu language: entries, the pages that show them, and what keys and the clock may do.
 
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
+use super::error::Unsupported;
 use super::password::Password;
-use super::payload::{Payload, payload};
-use super::{Error, Unsupported, screen};
-use crate::Board;
-use crate::lease::Lease;
+use crate::terminal::shortened;
 use crate::url::Url;
 
 /// How long a person whose choice failed has at least for another.
@@ -19,15 +16,6 @@ const ATTENDED: Duration = Duration::from_secs(60);
 
 /// How long keys can hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
-
-/// Where a pick leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// To something that boots.
-    Boot(Box<Payload>),
-    /// To another menu.
-    Menu(Load),
-}
 
 /// A menu, whatever language it was written in. It has at least one entry and at least one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,7 +264,7 @@ pub struct Load {
 impl Load {
     /// The same, with what DEFAULT and its like say behind the label: more files for a menu module, for CONFIG the
     /// directory, if APPEND names none.
-    fn with(&self, arguments: &str) -> Self {
+    pub(super) fn with(&self, arguments: &str) -> Self {
         let mut load = self.clone();
         let mut words = arguments.split_ascii_whitespace().map(String::from);
         if self.asks {
@@ -418,25 +406,7 @@ impl Menu {
     /// The entry of a pick, as a person may read it.
     pub(super) fn shown(&self, pick: &Pick) -> String {
         let entry = self.entries.get(pick.entry);
-        entry.map_or(String::new(), |entry| screen::printable(entry.shown()))
-    }
-
-    /// Where a pick leads.
-    pub fn leads(&self, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result<Next, Error> {
-        let entry = self.entries.get(pick.entry);
-        match entry.map(|entry| &entry.action) {
-            Some(Action::Boot(boot)) => {
-                payload(self, pick, boot, lease, board).map(|payload| Next::Boot(Box::new(payload)))
-            }
-            Some(Action::Load(load)) => Ok(Next::Menu(load.with(&pick.arguments))),
-            Some(Action::Local(_)) => Err(Error::Unsupported(self.shown(pick), Unsupported::LocalBoot)),
-            Some(Action::Unsupported(why)) => Err(Error::Unsupported(self.shown(pick), why.clone())),
-            Some(Action::Quit) => Err(Error::Left),
-            // A person sees pages and texts on the screen; scripts ask elsewhere.
-            Some(Action::Page(_) | Action::Text(_) | Action::Answer | Action::Gap) | None => {
-                Err(Error::Unsupported(self.shown(pick), Unsupported::Nothing))
-            }
-        }
+        entry.map_or(String::new(), |entry| shortened(entry.shown()))
     }
 
     /// What is tried when `failed` did: ONERROR, with the command line that failed behind its own, as on Syslinux's command line.
@@ -500,6 +470,17 @@ impl Menu {
     pub fn lets_edit(&self, typed: &str) -> bool {
         self.editing == Editing::Allowed && self.master.as_ref().is_none_or(|master| master.is(typed))
     }
+}
+
+/// How a script's menu ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    /// With this entry.
+    Entry(usize),
+    /// A person left it.
+    Left,
+    /// Nobody was there.
+    Unattended,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From an entry to what it boots: names become URLs, `${…}` becomes what U-Boot would know, SYSAPPEND becomes words.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -7,41 +8,16 @@ use core::fmt::{self, Write as _};
 
 use smoltcp::wire::Ipv4Address;
 
-use super::{Boot, Error, Menu, Pick, find, screen, trees};
-use crate::lease::{Lease, Uuid};
-use crate::url::{self, Url};
-use crate::{Board, Mac};
-
-/// The most initial ramdisks, or device tree overlays, that one entry may name.
-pub(super) const MAX_FILES: usize = 32;
-
-/// What an entry boots: everything resolved, nothing left to expand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// The kernel, or a FIT image.
-    pub kernel: Url,
-    /// Which configuration of a FIT image; none is its default.
-    pub configuration: Option<String>,
-    /// Initial ramdisks in order; they are concatenated.
-    pub initrds: Vec<Url>,
-    /// Where the device tree comes from.
-    pub device_tree: DeviceTree,
-    /// Device tree overlays, to be applied in order.
-    pub overlays: Vec<Url>,
-    /// The entry's command line, SYSAPPEND already in it; the firmware's bootargs not yet.
-    pub command_line: String,
-}
-
-/// Where a device tree comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceTree {
-    /// The firmware passed it (or a FIT image holds one).
-    Firmware,
-    /// The server has it.
-    Served(Url),
-    /// The server may have it: the first of these that is there, else the firmware's.
-    FirstOf(Vec<Url>),
-}
+use super::bounds::MAX_FILES;
+use super::error::{Error, Unsupported};
+use super::model::{Action, Boot, Load, Menu, Pick};
+use super::names::resolve;
+use super::trees;
+use crate::hal::{Board, Mac};
+use crate::lease::{Lease, Uuid, hardware_address};
+use crate::plan::{DeviceTree, Plan};
+use crate::terminal::shortened;
+use crate::url::Url;
 
 /// What `pick` boots.
 pub(super) fn payload(
@@ -50,7 +26,7 @@ pub(super) fn payload(
     boot: &Boot,
     lease: &Lease,
     board: &Board<'_>,
-) -> Result<Payload, Error> {
+) -> Result<Plan, Error> {
     let edited = pick.line.as_deref().map(|line| boot.edited(line));
     let boot = edited.as_ref().unwrap_or(boot);
     let shown = || menu.shown(pick);
@@ -132,7 +108,7 @@ pub(super) fn payload(
             }
         }
     };
-    Ok(Payload {
+    Ok(Plan {
         kernel: url(kernel)?,
         configuration,
         initrds: initrds.map(url).collect::<Result<_, _>>()?,
@@ -208,7 +184,7 @@ fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> Expanded {
         out.push_str(before);
         let value = variable(name, lease, board);
         if value.as_ref().is_none_or(Option::is_none) {
-            missing.get_or_insert_with(|| screen::printable(name));
+            missing.get_or_insert_with(|| shortened(name));
         }
         match value {
             Some(value) => out.push_str(&value.unwrap_or_default()),
@@ -250,41 +226,6 @@ fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<Option<Strin
     })
 }
 
-/// The URL of a name in a menu, by PXELINUX's rules carried over to HTTP:
-///
-/// - `http://host/path` is itself, and without a host on the server of the menu;
-/// - `::path` is `path` from the server's root;
-/// - `host::path` is `path` from the root of another server;
-/// - `/path` is `path` from the server's root (as in U-Boot and RFC 3986), with any number of slashes: a template whose
-///   prefix is `/` writes two, which RFC 3986 would take for a host;
-/// - anything else is relative to `base`.
-pub(super) fn resolve(base: &Url, name: &str) -> Result<Url, url::Error> {
-    let rooted = |path: &str| format!("/{}", path.trim_start_matches('/'));
-    match name.split_once(':') {
-        Some((scheme @ ("http" | "tftp"), rest)) if rest.starts_with("///") => {
-            Url::parse(&format!("{scheme}://{}{}", base.host(), rooted(rest)))
-        }
-        Some(("", path)) if path.starts_with(':') => base.join(&rooted(path.trim_start_matches(':'))),
-        Some((host, path)) if path.starts_with(':') && !host.contains(['/', ':']) => {
-            Url::on(base.scheme(), host, &rooted(path.trim_start_matches(':')))
-        }
-        _ if name.starts_with("//") => base.join(&rooted(name)),
-        _ => base.join(name),
-    }
-}
-
-/// What the names in the menu at `url` are relative to: its directory, or, when that is a `pxelinux.cfg/`, the
-/// directory above, where PXELINUX itself would be.
-pub(super) fn base_of(url: &Url) -> Url {
-    let in_search_path = url
-        .path()
-        .rsplit_once('/')
-        .is_some_and(|(directory, _)| directory.ends_with("/pxelinux.cfg"));
-    // A shorter URL of the same host cannot fail to parse.
-    url.join(if in_search_path { "../" } else { "./" })
-        .unwrap_or_else(|_| url.clone())
-}
-
 /// The arguments that SYSAPPEND asks for, in the order of its bits. Bits for facts that a Pi does not have are ignored.
 fn system_arguments(bits: u32, lease: &Lease, board: &Board<'_>) -> String {
     let mut arguments = String::new();
@@ -305,7 +246,7 @@ fn system_arguments(bits: u32, lease: &Lease, board: &Board<'_>) -> String {
             lease.address.netmask()
         ),
     );
-    add(0x2, format_args!("BOOTIF={}", find::hardware_address(board)));
+    add(0x2, format_args!("BOOTIF={}", hardware_address(board)));
     add(0x4, format_args!("SYSUUID={}", Uuid::of(board)));
     add(0x10, format_args!("SYSVENDOR=Raspberry_Pi"));
     let graphic = |c: char| if c.is_ascii_graphic() { c } else { '_' };
@@ -326,17 +267,48 @@ fn system_arguments(bits: u32, lease: &Lease, board: &Board<'_>) -> String {
     arguments
 }
 
+/// Where a pick leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// To something that boots.
+    Boot(Box<Plan>),
+    /// To another menu.
+    Menu(Load),
+}
+
+impl Menu {
+    /// Where a pick leads.
+    pub fn leads(&self, pick: &Pick, lease: &Lease, board: &Board<'_>) -> Result<Next, Error> {
+        let entry = self.entries.get(pick.entry);
+        match entry.map(|entry| &entry.action) {
+            Some(Action::Boot(boot)) => {
+                payload(self, pick, boot, lease, board).map(|payload| Next::Boot(Box::new(payload)))
+            }
+            Some(Action::Load(load)) => Ok(Next::Menu(load.with(&pick.arguments))),
+            Some(Action::Local(_)) => Err(Error::Unsupported(self.shown(pick), Unsupported::LocalBoot)),
+            Some(Action::Unsupported(why)) => Err(Error::Unsupported(self.shown(pick), why.clone())),
+            Some(Action::Quit) => Err(Error::Left),
+            // A person sees pages and texts on the screen; scripts ask elsewhere.
+            Some(Action::Page(_) | Action::Text(_) | Action::Answer | Action::Gap) | None => {
+                Err(Error::Unsupported(self.shown(pick), Unsupported::Nothing))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{board, lease};
-    use super::super::{Action, Entry, Manners, Next, Unsupported};
+    use super::super::model::{Entry, Manners};
+    use super::super::names::base_of;
     use super::*;
+    use crate::hal::tests::board;
+    use crate::lease::tests::lease;
 
     fn boot() -> Boot {
         Boot::of("Image")
     }
 
-    fn payload_of(boot: Boot, arguments: &str) -> Result<Payload, Error> {
+    fn payload_of(boot: Boot, arguments: &str) -> Result<Plan, Error> {
         let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").unwrap();
         let base = base_of(&url);
         let entry = Entry::new("a\x07b", Action::Boot(boot));
@@ -352,59 +324,6 @@ mod tests {
         match menu.leads(&pick, &lease(), &board())? {
             Next::Boot(payload) => Ok(*payload),
             other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn names_resolve_by_the_documented_rules() {
-        let base = Url::parse("http://192.0.2.1:8080/pi/").unwrap();
-        for (name, url) in [
-            ("Image", "http://192.0.2.1:8080/pi/Image"),
-            ("../debian/Image", "http://192.0.2.1:8080/debian/Image"),
-            ("/srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("::srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("::/srv/Image", "http://192.0.2.1:8080/srv/Image"),
-            ("192.0.2.7::srv/Image", "http://192.0.2.7/srv/Image"),
-            ("//images//k", "http://192.0.2.1:8080/images//k"),
-            ("///images/k", "http://192.0.2.1:8080/images/k"),
-            ("//", "http://192.0.2.1:8080/"),
-            ("::///k", "http://192.0.2.1:8080/k"),
-            ("192.0.2.7:://srv/Image", "http://192.0.2.7/srv/Image"),
-            ("http:///k", "http://192.0.2.1/k"),
-            ("tftp:////a/k", "tftp://192.0.2.1/a/k"),
-            ("../../../k", "http://192.0.2.1:8080/k"),
-            ("images\\k", "http://192.0.2.1:8080/pi/images%5Ck"),
-            ("http://mirror.example/a?b=c::d", "http://mirror.example/a?b=c::d"),
-            (
-                "boot/cfg-b8:27:eb::1",
-                "http://192.0.2.1:8080/pi/boot/cfg-b8:27:eb::1",
-            ),
-        ] {
-            assert_eq!(resolve(&base, name).unwrap().to_string(), url, "{name}");
-        }
-        // A trailing `::` is no server, and what a scheme hides is no path.
-        assert!(resolve(&base, "a b::x").is_err());
-        assert!(matches!(resolve(&base, "https:///b"), Err(url::Error::Scheme(_))));
-        assert!(matches!(
-            resolve(&base, "https://a/b"),
-            Err(url::Error::Scheme(_))
-        ));
-    }
-
-    #[test]
-    fn the_base_is_the_directory_or_the_parent_of_the_search_path() {
-        for (menu, base) in [
-            ("http://a/pi/pxelinux.cfg/01-00-11-22-33-44-55", "http://a/pi/"),
-            ("http://a/pxelinux.cfg/default", "http://a/"),
-            (
-                "http://a/boot/extlinux/extlinux.conf?mac=1/2",
-                "http://a/boot/extlinux/",
-            ),
-            ("http://a/menu", "http://a/"),
-            ("http://a", "http://a/"),
-            ("http://a/notpxelinux.cfg/default", "http://a/notpxelinux.cfg/"),
-        ] {
-            assert_eq!(base_of(&Url::parse(menu).unwrap()).to_string(), base, "{menu}");
         }
     }
 

@@ -10,35 +10,22 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
+use super::bounds::{MAX_DEPTH, MAX_INCLUDES, MAX_LINE, MAX_REQUESTS, MAX_TEXT};
 use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
-use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files, word};
-use super::model::LONGEST;
-use super::payload::{base_of, resolve};
-use super::{
-    Action, Bound, Content, Display, Entry, Fault, Load, Manners, Menu, Page, Pick, Unsupported, screen,
-};
+use super::error::{Bound, Content, Fault, Unsupported};
+use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, is_menu_module, menu_of_files, word};
+use super::model::{Action, Display, Entry, LONGEST, Load, Manners, Menu, Page, Pick};
+use super::names::{base_of, resolve};
 use crate::fetch::{Get, Response};
+use crate::terminal::shortened;
 use crate::url::Url;
-
-/// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
-pub(super) const MAX_TEXT: usize = 256 * 1024;
-/// Bytes of a line.
-pub(super) const MAX_LINE: usize = 16 * 1024;
-/// Entries of a menu.
-pub(super) const MAX_ENTRIES: usize = 1024;
-/// INCLUDE inside INCLUDE, as in Syslinux and U-Boot.
-pub(super) const MAX_DEPTH: usize = 16;
-/// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent.
-pub(super) const MAX_INCLUDES: usize = 512;
-/// The same with those that were not there: each is a request, if no more.
-pub(super) const MAX_REQUESTS: usize = 2048;
 
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
 
 /// Parses the menu that `response` left at the start of `scratch`, fetching what it INCLUDEs into the rest. Names in
 /// it are relative to `base`, or else to where it came from.
-pub(super) fn parse(
+pub(crate) fn parse(
     response: &Response,
     base: Option<&Url>,
     scratch: &mut [u8],
@@ -275,7 +262,7 @@ impl Reader {
                 "menu: {} lines of {} skipped, the first is: {}",
                 parser.skipped,
                 url,
-                screen::printable(&parser.first_skipped)
+                shortened(&parser.first_skipped)
             );
         }
         finish(parser, url.clone(), base, asks).ok_or_else(|| Fault::NoEntries(url.clone()))
@@ -523,22 +510,16 @@ fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize
     marked.or_else(|| lines.iter().position(can_be)).unwrap_or(0)
 }
 
-/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
-pub(super) fn is_menu_module(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name);
-    ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
-        .iter()
-        .any(|known| file.eq_ignore_ascii_case(known))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::bounds::MAX_ENTRIES;
     use alloc::collections::BTreeMap;
 
-    use super::super::tests::{board, lease};
     use super::super::{Boot, Editing, Key, Next, Unsupported};
     use super::*;
     use crate::fetch;
+    use crate::hal::tests::board;
+    use crate::lease::tests::lease;
 
     const URL: &str = "http://192.0.2.1/pi/pxelinux.cfg/default";
 

@@ -17,11 +17,11 @@ use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::model::{Key as Named, Page};
-use super::{Action, Display, Editing, Entry, Manners, Menu, Pick};
+use super::bounds::UNATTENDED;
+use super::model::{Action, Display, Editing, Entry, Key as Named, Manners, Menu, Page, Pick};
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
-use crate::terminal::{self, ASK_SIZE, Size, put};
+use crate::terminal::{self, ASK_SIZE, Size, put, shortened};
 
 /// How long a key holds the countdown at least.
 const PER_KEY: Duration = Duration::from_secs(60);
@@ -46,11 +46,6 @@ const AROUND: usize = 8;
 const MAX_HELP: usize = 6;
 /// Columns before a label.
 const BEFORE: usize = 6;
-/// Characters of a line elsewhere.
-const WIDTH: usize = 70;
-
-/// How long a menu without a timeout waits for a person, whatever keys come: a node must come back.
-pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How a menu ended, or what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +143,7 @@ impl<'m> Screen<'m> {
             deadline: wait.filter(|_| boots).map(|wait| (now + wait).min(latest)),
             held: false,
             latest,
-            abandoned: now + menu.manners.hold().map_or(LONGEST, |hold| hold.unattended),
+            abandoned: now + menu.manners.hold().map_or(UNATTENDED, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
@@ -166,7 +161,7 @@ impl<'m> Screen<'m> {
             screen.ask_size(now, out);
         }
         for message in &menu.messages {
-            put(out, format_args!("{}\r\n", printable(message)));
+            put(out, format_args!("{}\r\n", shortened(message)));
         }
         screen
     }
@@ -452,7 +447,7 @@ impl<'m> Screen<'m> {
             return;
         }
         let prompt = match &self.menu.texts.password {
-            Some(text) => format!("{} ", printable(text)),
+            Some(text) => format!("{} ", shortened(text)),
             None => self.password_prompt(&purpose),
         };
         self.converse(purpose, &prompt, "", Echo::Secret, out);
@@ -583,9 +578,9 @@ impl<'m> Screen<'m> {
 
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
     fn attended(&mut self, now: Instant) {
-        let longest = self.latest + LONGEST;
+        let longest = self.latest + UNATTENDED;
         let hold = self.menu.manners.hold();
-        self.abandoned = (now + hold.map_or(LONGEST, |hold| hold.unattended)).min(longest);
+        self.abandoned = (now + hold.map_or(UNATTENDED, |hold| hold.unattended)).min(longest);
         let before = self.deadline;
         self.deadline = match hold.and_then(|hold| hold.after_key) {
             Some(after_key) => Some((now + after_key).min(longest)),
@@ -858,11 +853,6 @@ fn in_row(row: usize, out: &mut String, write: impl FnOnce(&mut String)) {
     put(out, format_args!("\x1b[K\x1b8"));
 }
 
-/// `text` as a line of the log may hold it: printable ASCII and Latin letters, `?` for the rest, at most 70 characters.
-pub(super) fn printable(text: &str) -> String {
-    terminal::printable(text, WIDTH)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Action, Boot, Entry, Password};
@@ -1116,7 +1106,7 @@ mod tests {
     #[test]
     fn labels_reach_the_terminal_printable_and_cut() {
         let label = format!("F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d} {}", "x".repeat(200));
-        assert!(printable(&label).starts_with("F\u{fc}r ?[2J??31m? xxx"));
+        assert!(shortened(&label).starts_with("F\u{fc}r ?[2J??31m? xxx"));
         let mut menu = menu(vec![entry(&label, None)], Display::Shown, Some(86_400));
         (menu.pages[0].title, menu.on_timeout) = (Some(label.clone()), Some(Pick::plain(0)));
         menu.messages = vec![label];

@@ -8,10 +8,12 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
+use crate::Event;
+use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
+use crate::random::Random;
 use crate::url::Url;
 use crate::vlan::Tag;
-use crate::{Clock, Entropy, Event, Platform};
 
 mod port;
 
@@ -22,9 +24,6 @@ const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
 const NO_ROOM_REST: Duration = Duration::from_millis(1);
-
-/// The time after all others: `wait` without a deadline.
-pub const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 
 /// The network as the steps see it: sockets over a NIC, and a lease that stays valid while anything waits.
 pub struct Net<'m> {
@@ -58,7 +57,7 @@ impl<'m> Net<'m> {
         entropy: &mut dyn Entropy,
         identity: Identity,
     ) -> Self {
-        let mut random = Random::seeded(entropy, &identity, clock.now());
+        let mut random = Random::seeded(entropy, identity.mac, clock.now());
         let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
         config.random_seed = random.next_u64();
         let iface = nic.interface(config, None, clock.now());
@@ -290,52 +289,6 @@ impl<'m> Net<'m> {
     }
 }
 
-/// Numbers that nodes do not share: ports, sequence numbers, jitter. Not for secrets. SplitMix64 (Steele et al. 2014).
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// From true randomness, mixed with what tells nodes and boots apart when the generator failed.
-    fn seeded(entropy: &mut dyn Entropy, identity: &Identity, now: Instant) -> Self {
-        let mut seed = [0; 8];
-        if !entropy.fill(&mut seed) {
-            warn!("net: no entropy; ports and jitter follow from the MAC address and the time");
-        }
-        let [a, b, c, d, e, f] = identity.mac.0;
-        let node = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        Self(u64::from_le_bytes(seed) ^ node ^ now.total_micros().cast_unsigned().rotate_left(32))
-    }
-
-    /// A generator of its own.
-    pub(crate) fn fork(&mut self) -> Self {
-        Self(self.next_u64())
-    }
-
-    /// A known one.
-    #[cfg(test)]
-    pub(crate) fn fixed(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn next_u32(&mut self) -> u32 {
-        // The high half is the better one.
-        (self.next_u64() >> 32) as u32
-    }
-
-    /// A number below `bound`; 0 when that is 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64().checked_rem(bound).unwrap_or(0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
@@ -534,7 +487,7 @@ mod tests {
     #[test]
     fn a_server_on_the_wire_gives_a_lease_that_configures_the_interface() {
         let mut wire = Wire {
-            lan: crate::lease::test_server(),
+            lan: crate::lease::tests::server(),
             arriving: VecDeque::new(),
         };
         let (clock, mut dog) = (Virtual::default(), Dog::default());
@@ -557,16 +510,5 @@ mod tests {
         assert!(net.iface.ip_addrs().is_empty());
         assert_eq!(net.lease(), lease);
         assert!(net.now() < Instant::from_secs(1801));
-    }
-
-    #[test]
-    fn random_numbers_differ_between_nodes_even_without_entropy() {
-        let mut other = identity();
-        other.mac.0[5] ^= 1;
-        let draw = |identity: &Identity| Random::seeded(&mut Dice(false), identity, Instant::ZERO).next_u64();
-        assert_ne!(draw(&identity()), draw(&other));
-        let mut random = Random::fixed(1);
-        assert!((0..1000).all(|_| random.below(10) < 10));
-        assert_eq!(random.below(0), 0);
     }
 }

@@ -21,9 +21,10 @@ use super::{Interpreter, Outcome, Step, cpio};
 use crate::fetch::{Method, Request};
 use crate::load::arrange::{Piece, arrange};
 use crate::load::device_tree::SIZE_LIMIT;
+use crate::load::layout::{self, Layout};
 use crate::load::place::PAGE;
-use crate::load::plan::{self, Plan};
 use crate::load::{fit, gzip};
+use crate::text::plain;
 use crate::url::{self, Url};
 use crate::verify::{self, Expected, Fetched};
 use crate::{Boot, Event, Region, load};
@@ -420,13 +421,7 @@ impl Interpreter<'_, '_> {
                 && matches!(image.content, Content::Data { .. })
         };
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
-        let file = |image: &super::images::Image| {
-            image
-                .arguments
-                .as_deref()
-                .and_then(cpio::name)
-                .map(super::visible)
-        };
+        let file = |image: &super::images::Image| image.arguments.as_deref().and_then(cpio::name).map(plain);
         let mut files: Vec<Id> = self
             .images
             .iter()
@@ -446,11 +441,11 @@ impl Interpreter<'_, '_> {
                 );
             }
         }
-        info!("script: booting {} {}", image.url, super::visible(&command_line));
+        info!("script: booting {} {}", image.url, plain(&command_line));
         let (board, seeds) = (self.board, self.seeds);
-        let plan = self.plan(id, device_tree);
-        let planned = plan.as_ref().ok();
-        let line = planned.map(|plan| plan.command_line(&command_line, board));
+        let layout = self.layout(id, device_tree);
+        let planned = layout.as_ref().ok();
+        let line = planned.map(|layout| layout.command_line(&command_line, board));
         let url = |id: &Id| self.images.get(*id).map(|image| &image.url);
         let initrds = files.iter().filter(|id| Some(**id) != device_tree);
         self.world.event(&Event::Boot(&Boot {
@@ -462,15 +457,15 @@ impl Interpreter<'_, '_> {
             },
             device_tree: device_tree.as_ref().and_then(url),
         }));
-        let plan = plan?;
+        let layout = layout?;
         let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
-        let line = line.unwrap_or_else(|| plan.command_line(&command_line, board));
+        let line = line.unwrap_or_else(|| layout.command_line(&command_line, board));
         let line = line.map_err(|error| refused(&error))?;
-        self.arrange(id, &files, &plan.window)?;
+        self.arrange(id, &files, &layout.window)?;
         let loaded = self
-            .files(id, &files, device_tree, &plan.window)
+            .files(id, &files, device_tree, &layout.window)
             .ok_or_else(no_image)?;
-        load::start(loaded, plan, line, seeds)
+        load::start(loaded, layout, line, seeds)
             .map(Outcome::Boot)
             .map_err(|error| {
                 // It may have been unpacked over itself.
@@ -480,7 +475,7 @@ impl Interpreter<'_, '_> {
     }
 
     /// What the kernel's file and the device tree come to, before anything moves.
-    fn plan(&mut self, id: Id, device_tree: Option<Id>) -> Result<Plan, Failure> {
+    fn layout(&mut self, id: Id, device_tree: Option<Id>) -> Result<Layout, Failure> {
         let memory = self.images.memory().range();
         let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
         let file = |id: Id| Some((&self.images.get(id)?.url, self.images.bytes(id)));
@@ -489,7 +484,7 @@ impl Interpreter<'_, '_> {
         if let Some((url, bytes)) = tree {
             verify::check(url, bytes, Expected::DeviceTree).map_err(|error| refused(&error))?;
         }
-        let given = plan::Given {
+        let given = layout::Given {
             kernel,
             configuration: self
                 .images
@@ -500,7 +495,7 @@ impl Interpreter<'_, '_> {
         };
         let packed = if fit::is_fit(kernel.1) { SIZE_LIMIT } else { 0 };
         let mut scratch = vec![0; packed];
-        Plan::new(&given, &mut scratch, memory, self.board).map_err(|error| refused(&error))
+        Layout::new(&given, &mut scratch, memory, self.board).map_err(|error| refused(&error))
     }
 
     /// Moves the kernel and `files` to where they are wanted, and writes the archive headers of those that have some.
@@ -631,7 +626,7 @@ impl Interpreter<'_, '_> {
 /// The archive headers for a file of `len` bytes with that command line, which names it.
 fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
     cpio::headers(arguments, len).map_err(|why| {
-        let name = super::visible(cpio::name(arguments).unwrap_or_default());
+        let name = plain(cpio::name(arguments).unwrap_or_default());
         Failure::new(
             Errno::VALUE,
             format!("no file in the initial ramdisk can be called \"{name}\": {why}"),

@@ -32,10 +32,11 @@ use smoltcp::wire::Ipv4Address;
 
 use crate::fetch::{self, Request, Response};
 use crate::lease::{Fixed, Lease};
-use crate::load::Seeds;
 use crate::menu::{Chosen, Menu};
 use crate::ntp;
+use crate::random::Seeds;
 use crate::resolve;
+use crate::text::plain;
 use crate::url::Url;
 use crate::vlan::Tag;
 use crate::{Board, Event, Handoff, Region, terminal};
@@ -121,7 +122,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(failure) => write!(f, "script: {}", visible(&failure.reason)),
+            Self::Failed(failure) => write!(f, "script: {}", plain(&failure.reason)),
             Self::Ended(url) => {
                 write!(
                     f,
@@ -130,13 +131,6 @@ impl fmt::Display for Error {
             }
         }
     }
-}
-
-/// `text` as a log line may hold it: control characters become `?`.
-fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
 }
 
 /// Where commands come from.
@@ -522,7 +516,7 @@ impl Interpreter<'_, '_> {
             .map(|start| (self.world.now() - start).total_millis());
         let mut line = None;
         if let Err(failure) = &result {
-            let told = |failure: &Failure| visible(&at_line(frame, failure.clone()).reason);
+            let told = |failure: &Failure| plain(&at_line(frame, failure.clone()).reason);
             match &frame.source {
                 Source::Person(_) => line = Some(format!("{}\n", told(failure))),
                 Source::Script(..) if frame.pending.is_some() && !failure.expected => {

@@ -11,6 +11,10 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use core::mem;
 
+use smoltcp::time::Duration;
+
+use crate::hal::Console;
+
 /// Asks the terminal for its size, and leaves the cursor where it was. It sends the cursor far beyond the last row and column
 /// and asks for its position; the answer is a [`keys::Key::Size`].
 pub(crate) const ASK_SIZE: &str = "\x1b7\x1b[999;999H\x1b[6n\x1b8";
@@ -46,6 +50,11 @@ pub(crate) fn is_plain(c: char) -> bool {
 /// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most.
 pub(crate) fn printable(text: &str, columns: usize) -> String {
     text.chars().take(columns).map(shown).collect()
+}
+
+/// `text` as a line holds a name: in 70 columns at most.
+pub(crate) fn shortened(text: &str) -> String {
+    printable(text, 70)
 }
 
 /// `text` in lines of `columns` at most, broken between words; only a word that is longer than a line is broken itself.
@@ -248,6 +257,33 @@ pub(crate) mod screen {
             lines
         }
     }
+}
+
+/// How long the console is left alone while a menu waits; the network is polled meanwhile.
+pub(crate) const POLL: Duration = Duration::from_millis(10);
+
+/// Hands over what the console has now; a bounded amount, for a line that never falls silent.
+pub(crate) fn read(console: &mut dyn Console, mut take: impl FnMut(u8)) {
+    for _ in 0..64 {
+        let Ok(ready) = console.read_ready();
+        let mut byte = [0];
+        if !ready || console.read(&mut byte) != Ok(1) {
+            return;
+        }
+        let [byte] = byte;
+        take(byte);
+    }
+}
+
+pub(crate) fn write(console: &mut dyn Console, output: &mut String) {
+    let mut rest = output.as_bytes();
+    while let Ok(written @ 1..) = console.write(rest) {
+        rest = rest.get(written..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+    }
+    output.clear();
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use core::ptr::NonNull;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use boot::load::place::Address;
+use boot::Address;
 use boot::{Clock as _, info, warn};
 use embedded_hal::delay::DelayNs;
 use safe_mmio::{UniqueMmioPointer, field};

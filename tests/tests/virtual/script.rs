@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
+use boot::Seeds;
 use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Fixed, Lease, Options};
-use boot::load::Seeds;
 use boot::menu::{Action, Chosen, Menu};
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};

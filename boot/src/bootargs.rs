@@ -10,8 +10,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::text::ascii;
+
 /// `COMMAND_LINE_SIZE` of arm64 Linux: bytes of a command line with its NUL.
-pub const LIMIT: usize = 2048;
+pub(crate) const LIMIT: usize = 2048;
 
 /// What only the firmware knows: facts of the board, of its memory split and of its displays. A name that ends
 /// in a dot stands for all parameters of that module.
@@ -49,7 +51,7 @@ impl fmt::Display for Error {
 }
 
 /// Whether Linux could take the entry's command line.
-pub fn check(entry: &str) -> Result<(), Error> {
+pub(crate) fn check(entry: &str) -> Result<(), Error> {
     let len = entry.trim().len().saturating_add(1);
     if entry.as_bytes().contains(&0) {
         Err(Error::Nul)
@@ -61,7 +63,7 @@ pub fn check(entry: &str) -> Result<(), Error> {
 }
 
 /// Merges the entry's command line with the firmware's by the policy above. What has no room is left out with a warning.
-pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
+pub(crate) fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
     check(entry)?;
     let set: Vec<&str> = arguments(entry).map(name).collect();
     let mut free = LIMIT.saturating_sub(entry.trim().len()).saturating_sub(1);
@@ -74,7 +76,7 @@ pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
         if needed > free {
             warn!(
                 "load: the firmware's {} has no room on the command line, of which Linux takes {} bytes; it is left out",
-                super::visible(argument),
+                ascii(argument),
                 LIMIT
             );
         } else if !argument.contains('\0') {
@@ -108,7 +110,7 @@ pub fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
 
 /// The line with Linux's names in place of the firmware's for UARTs, in `console=serial0,115200` and its like. `port` knows
 /// them, and may not know one: then that argument stays.
-pub fn with_ports(line: &str, port: &mut dyn FnMut(&str) -> Option<String>) -> String {
+pub(crate) fn with_ports(line: &str, port: &mut dyn FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(line.len());
     let mut ended = false;
     let mut quoted = false;
@@ -149,7 +151,7 @@ fn rewritten(argument: &str, port: &mut dyn FnMut(&str) -> Option<String>) -> Op
 }
 
 /// The value of the last argument of that name.
-pub fn value<'l>(line: &'l str, wanted: &str) -> Option<&'l str> {
+pub(crate) fn value<'l>(line: &'l str, wanted: &str) -> Option<&'l str> {
     arguments(line)
         .take_while(|argument| *argument != "--")
         .filter_map(|argument| argument.split_once('='))
@@ -166,7 +168,7 @@ fn push(line: &mut String, argument: &str) {
 }
 
 /// The arguments of a command line: blanks separate them except between double quotes.
-pub fn arguments(line: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn arguments(line: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     line.split(move |c: char| {
         quoted ^= c == '"';

@@ -10,28 +10,54 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use smoltcp::wire::EthernetAddress;
-
-use super::{Content, Error, Fault, Found, pxelinux};
-use crate::fetch::Get;
-use crate::lease::{Lease, Uuid};
+use crate::fetch::{Fetcher, Get};
+use crate::hal::Board;
+use crate::lease::{Lease, Uuid, hardware_address};
+use crate::menu::{self, Content, Error, Fault, Menu};
+use crate::net::Net;
 use crate::script::{
     self, Script,
     line::{MAX_SCRIPT, is_script},
 };
+use crate::settings::Settings;
 use crate::url::{self, Scheme, Url};
-use crate::{Board, Settings};
 
 /// Bytes of a script or a menu.
-const MAX_TEXT: usize = if MAX_SCRIPT > pxelinux::MAX_TEXT {
+const MAX_TEXT: usize = if MAX_SCRIPT > menu::MAX_TEXT {
     MAX_SCRIPT
 } else {
-    pxelinux::MAX_TEXT
+    menu::MAX_TEXT
 };
+
+/// What was found where a menu can be.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// A menu.
+    Menu(Box<Menu>),
+    /// A script for iPXE, not yet run.
+    Script(Script),
+}
+
+/// Finds, fetches and parses the menu, or a script in its place. `scratch` holds the text while it is parsed.
+pub(crate) fn find(
+    net: &mut Net<'_>,
+    fetcher: &mut Fetcher,
+    lease: &Lease,
+    board: &Board<'_>,
+    settings: &Settings,
+    scratch: &mut [u8],
+) -> Result<Found, Error> {
+    let places = places(settings, lease, board);
+    let named = is_named(settings, lease);
+    let since = net.now();
+    first(&places, named, scratch, &mut |url, into| {
+        menu::in_time(net, fetcher, url, into, since)
+    })
+}
 
 /// How it is known which server has a place, and by which protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+enum By {
     /// A URL says so.
     Url,
     /// DHCP gave a path: it may be on the web server of that host, port 80.
@@ -42,17 +68,17 @@ pub(super) enum By {
 
 /// One source of menus: names that are tried in order until one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+struct Place {
     /// What named it.
-    pub(super) source: &'static str,
+    source: &'static str,
     /// What to fetch.
-    pub(super) urls: Vec<Result<Url, url::Error>>,
+    urls: Vec<Result<Url, url::Error>>,
     /// What names in the menu are relative to, when that is not told by where it is.
-    pub(super) base: Option<Url>,
+    base: Option<Url>,
     /// How its server is known.
-    pub(super) by: By,
+    by: By,
     /// Whether a setting or DHCP names the file itself; else its names are those that a search asks for.
-    pub(super) named: bool,
+    named: bool,
 }
 
 /// A URL and how its server is known.
@@ -89,7 +115,7 @@ impl Place {
 ///
 /// `bramble.url`, when set, is the only one: it holds whatever DHCP says. A URL that ends in `/` is a directory with a
 /// search path. Boot files that are programs for other clients are not fetched, but their directory is searched.
-pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
+fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
     if let Some(setting) = &settings.url {
         return match Url::parse(&script::expand(setting, board, settings, lease)) {
             Ok(url) if url.target().ends_with('/') => {
@@ -194,7 +220,7 @@ pub(super) fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> V
 }
 
 /// Whether a setting or DHCP says what to boot, be it for this node or another; a server alone is no word about that.
-pub(super) fn is_named(settings: &Settings, lease: &Lease) -> bool {
+fn is_named(settings: &Settings, lease: &Lease) -> bool {
     let said = [
         &settings.url,
         &lease.boot_file,
@@ -288,12 +314,7 @@ impl Outcome {
 ///
 /// An absent file leads to the next name and the next place, trouble ends the search: see [`next`]. Of a server that
 /// nobody answers for, nothing else is asked by the same protocol.
-pub(super) fn first(
-    places: &[Place],
-    named: bool,
-    scratch: &mut [u8],
-    get: &mut Get<'_>,
-) -> Result<Found, Error> {
+fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
     // What is told when there is nothing anywhere: that a named file is absent, else that the last name is, else that
     // nobody answered.
@@ -413,7 +434,7 @@ fn menu_at(
             text: text.to_vec(),
         }));
     }
-    pxelinux::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
+    menu::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
 }
 
 /// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file.
@@ -459,12 +480,6 @@ fn search_path(lease: &Lease, board: &Board<'_>) -> Vec<String> {
     ];
     names.extend(defaults.map(String::from));
     names.iter().map(|name| format!("pxelinux.cfg/{name}")).collect()
-}
-
-/// The MAC address as PXELINUX writes it: ARP type 1, lower case, dashes.
-pub(super) fn hardware_address(board: &Board<'_>) -> String {
-    let EthernetAddress([a, b, c, d, e, f]) = board.mac;
-    format!("01-{a:02x}-{b:02x}-{c:02x}-{d:02x}-{e:02x}-{f:02x}")
 }
 
 /// Whether a boot file is a URL rather than a path on the TFTP server.
@@ -552,9 +567,10 @@ fn names_a_menu(path: &str) -> bool {
 mod tests {
     use smoltcp::wire::Ipv4Address;
 
-    use super::super::tests::{board, lease};
     use super::*;
     use crate::fetch;
+    use crate::hal::tests::board;
+    use crate::lease::tests::lease;
 
     const SEARCH_PATH: [&str; 14] = [
         "pxelinux.cfg/52506934-3031-c000-32ec-fc3cda06ffe0",

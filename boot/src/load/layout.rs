@@ -8,10 +8,13 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::device_tree::{self, Tree};
+use super::error::Error;
 use super::fit::Contents;
 use super::overlay::Overlay;
-use super::{Error, bootargs, fixups, kernel, place, uart, visible};
-use crate::Board;
+use super::{fixups, kernel, place, uart};
+use crate::bootargs;
+use crate::hal::Board;
+use crate::text::ascii;
 use crate::url::Url;
 
 /// The files that decide, each beside where it came from.
@@ -28,7 +31,7 @@ pub struct Given<'a> {
 
 /// What they come to.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Layout {
     /// The device tree for Linux, without what only the boot itself can say.
     pub(super) tree: Vec<u8>,
     /// What is in the kernel's FIT image.
@@ -41,7 +44,7 @@ pub struct Plan {
     crowded: bool,
 }
 
-impl Plan {
+impl Layout {
     /// Plans a boot in `memory`. What is packed is unpacked into `scratch`.
     pub fn new(
         given: &Given<'_>,
@@ -210,7 +213,7 @@ fn listed(tree: &Tree<'_>) -> String {
         if !list.is_empty() {
             list.push_str(" or ");
         }
-        list.push_str(&visible(name));
+        list.push_str(&ascii(name));
     }
     list
 }

@@ -1,0 +1,26 @@
+//! How much of everything a menu may have.
+
+use smoltcp::time::Duration;
+
+/// Menus that lead to each other in one attempt.
+pub(crate) const MAX_MENUS: usize = 32;
+/// Time for all files of a menu, and for the search for it.
+pub(crate) const MAX_READING: Duration = Duration::from_secs(30 * 60);
+/// Bytes of a text file that is shown.
+pub(crate) const MAX_TEXT_FILE: usize = 16 * 1024;
+/// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
+pub(crate) const MAX_TEXT: usize = 256 * 1024;
+/// Bytes of a line.
+pub(crate) const MAX_LINE: usize = 16 * 1024;
+/// Entries of a menu.
+pub(crate) const MAX_ENTRIES: usize = 1024;
+/// INCLUDE inside INCLUDE, as in Syslinux and U-Boot.
+pub(crate) const MAX_DEPTH: usize = 16;
+/// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent.
+pub(crate) const MAX_INCLUDES: usize = 512;
+/// The same with those that were not there: each is a request, if no more.
+pub(crate) const MAX_REQUESTS: usize = 2048;
+/// The most initial ramdisks, or device tree overlays, that one entry may name.
+pub(crate) const MAX_FILES: usize = 32;
+/// How long a menu without a timeout waits for a person, whatever keys come: a node must come back.
+pub(crate) const UNATTENDED: Duration = Duration::from_secs(3600);

@@ -1,0 +1,34 @@
+//! What boots: every part by its URL, its command line, its device tree. Menus and scripts end in one.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::url::Url;
+
+/// What an entry boots: everything resolved, nothing left to expand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The kernel, or a FIT image.
+    pub kernel: Url,
+    /// Which configuration of a FIT image; none is its default.
+    pub configuration: Option<String>,
+    /// Initial ramdisks in order; they are concatenated.
+    pub initrds: Vec<Url>,
+    /// Where the device tree comes from.
+    pub device_tree: DeviceTree,
+    /// Device tree overlays, to be applied in order.
+    pub overlays: Vec<Url>,
+    /// The entry's command line, SYSAPPEND already in it; the firmware's bootargs not yet.
+    pub command_line: String,
+}
+
+/// Where a device tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceTree {
+    /// The firmware passed it (or a FIT image holds one).
+    Firmware,
+    /// The server has it.
+    Served(Url),
+    /// The server may have it: the first of these that is there, else the firmware's.
+    FirstOf(Vec<Url>),
+}
