@@ -3,7 +3,7 @@
 //! A call site is a format string literal that begins with its step and has only `{}` holes, and arguments that
 //! are `Display`: `info!("lease: {} from {}", address, server)`. Both encodings can carry exactly that.
 
-/// Something that a person watching a boot wants to know.
+/// A fact that a person who watches a boot wants to know.
 #[macro_export]
 macro_rules! info {
     ($format:literal $(, $argument:expr)* $(,)?) => { $crate::log_at!(info, $format $(, $argument)*) };

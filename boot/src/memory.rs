@@ -17,7 +17,7 @@ impl<'m> Region<'m> {
         Some(Self { base, bytes })
     }
 
-    /// The physical addresses it covers.
+    /// Its physical addresses.
     pub fn range(&self) -> Range<u64> {
         // `new` proved that the sum fits; saturation only satisfies the lint.
         self.base..self.base.saturating_add(self.bytes.len() as u64)
@@ -28,7 +28,7 @@ impl<'m> Region<'m> {
         self.bytes.len()
     }
 
-    /// Whether it holds no byte.
+    /// Whether its size is 0.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -43,7 +43,7 @@ impl<'m> Region<'m> {
         self.bytes
     }
 
-    /// The same memory, borrowed for less long.
+    /// The same memory, borrowed for a shorter time.
     pub fn reborrow(&mut self) -> Region<'_> {
         Region {
             base: self.base,
@@ -67,7 +67,7 @@ impl<'m> Region<'m> {
         ))
     }
 
-    /// What is left from the first multiple of `align` (a power of two) on; `None` when nothing is.
+    /// The part from the first multiple of `align` (a power of two) on; `None` when nothing is left.
     pub fn align_to(self, align: u64) -> Option<Region<'m>> {
         let start = self.base.checked_next_multiple_of(align)?;
         let skip = usize::try_from(start.checked_sub(self.base)?).ok()?;

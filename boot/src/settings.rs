@@ -1,4 +1,4 @@
-//! What an operator may set: `bramble.*` on the firmware's cmdline.txt, the same names everywhere.
+//! The operator's settings: `bramble.*` on the firmware's cmdline.txt, under the same names everywhere.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::bootargs;
 pub struct Settings {
     /// `bramble.url=`: the menu to fetch, whatever DHCP says.
     pub url: Option<String>,
-    /// `bramble.attempts=`: reset the board after so many failed attempts; none means never give up.
+    /// `bramble.attempts=`: reset the board after this number of failed attempts; `None` means never.
     pub attempts: Option<u32>,
     /// `bramble.platform=`: what scripts see as `${platform}`; `efi` when not set.
     pub platform: Option<String>,
@@ -28,8 +28,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the firmware's `/chosen/bootargs`. Of a repeated setting the last one counts; what is not understood
-    /// leaves the default and a line in the log.
+    /// Reads the firmware's `/chosen/bootargs`. Of a repeated setting the last one counts. A value that makes no sense leaves the
+    /// default, with a line in the log.
     pub fn from_bootargs(arguments: &str) -> Self {
         let mut settings = Self::default();
         for argument in bootargs::arguments(arguments) {
@@ -42,7 +42,7 @@ impl Settings {
         settings
     }
 
-    /// Sets `bramble.name`. What is not understood changes nothing but the log.
+    /// Sets `bramble.name`. A name or a value that makes no sense changes nothing, with a line in the log.
     fn set(&mut self, name: &str, value: &str) {
         match name {
             "url" if !value.is_empty() => self.url = Some(value.into()),
@@ -67,16 +67,16 @@ impl Settings {
     }
 }
 
-/// The settings that the board came with, and what scripts have made of them since.
+/// The settings from the command line, with the changes that scripts have made.
 #[derive(Debug)]
 pub(crate) struct Current<'s> {
     came_with: &'s Settings,
-    /// What counts now.
+    /// The settings in force.
     pub(crate) now: Settings,
 }
 
 impl<'s> Current<'s> {
-    /// As the board came.
+    /// The settings from the command line.
     pub(crate) fn new(came_with: &'s Settings) -> Self {
         Self {
             came_with,
@@ -84,8 +84,8 @@ impl<'s> Current<'s> {
         }
     }
 
-    /// Sets `bramble.name` as a script does: for this boot, from the next attempt on. Nothing brings back what the board
-    /// came with. What servers were told when the node asked them cannot be unsaid.
+    /// Sets `bramble.name` for a script: from the next attempt to the next reset. An empty value restores the command line's.
+    /// Options already sent in DHCP cannot be changed in this boot.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         let (now, came_with) = (&mut self.now, self.came_with);
         match (name, value) {
@@ -104,10 +104,10 @@ impl<'s> Current<'s> {
 /// The longest time for a menu without one, in seconds.
 const MAX_MENU_TIMEOUT: u64 = 86_400;
 
-/// Bytes of a name that servers are told.
+/// The longest value that is sent to servers, in bytes.
 const MAX_WORD: usize = 64;
 
-/// Whether servers can be told `value`: printable ASCII without blanks, not too long.
+/// Whether `value` can be sent to servers: printable ASCII without blanks, not too long.
 fn is_word(value: &str) -> bool {
     (1..=MAX_WORD).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic())
 }

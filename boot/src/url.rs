@@ -6,19 +6,19 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The longest URL, as given and as sent, in bytes. Web servers take a request line of so much; signed links of object stores
-/// with a session's token are half as long.
+/// The longest URL, as given and as sent, in bytes. Web servers take request lines of this length; signed links of object
+/// stores with a session's token are half as long.
 pub const MAX_LEN: usize = 8192;
 
-/// The longest path that a line for people shows whole; of a longer one its beginning and its end.
+/// The longest path that a line for people shows whole. Of a longer one it shows the beginning and the end.
 const MAX_SHOWN_TARGET: usize = 512;
 const SHOWN_FIRST: usize = 384;
 const SHOWN_LAST: usize = 64;
 
-/// How much of a refused text an error repeats, in characters.
+/// The longest part of a refused text that an error repeats, in characters.
 const MAX_SHOWN: usize = 160;
 
-/// How what a URL names is fetched.
+/// The protocol of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// HTTP over TCP; port 80 unless written.
@@ -34,7 +34,7 @@ impl Scheme {
             .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
     }
 
-    /// As URLs write it.
+    /// The scheme's name in URLs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -101,7 +101,7 @@ impl Url {
         Self::on(Scheme::Http, host, path)
     }
 
-    /// The same for any scheme.
+    /// As [`Self::http`], with any scheme.
     pub fn on(scheme: Scheme, host: impl fmt::Display, path: &str) -> Result<Self, Error> {
         let slash = if path.starts_with('/') { "" } else { "/" };
         Self::parse(&format!("{}://{host}{slash}{path}", scheme.name()))
@@ -123,7 +123,7 @@ impl Url {
         self.relative(reference)
     }
 
-    /// The same for those to whom `//host/path` is a path on this server, as to iPXE.
+    /// As [`Self::join`], but `//host/path` is a path on this server, as in iPXE.
     pub fn join_path(&self, reference: &str) -> Result<Self, Error> {
         let reference = checked(reference)?;
         if split_scheme(reference).is_some() {
@@ -150,7 +150,7 @@ impl Url {
         joined.bounded()
     }
 
-    /// How it is fetched.
+    /// The protocol.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
@@ -195,13 +195,13 @@ impl Url {
         Some(credentials)
     }
 
-    /// All of it, the password too: for scripts, not for a person's eyes.
+    /// The whole URL with its password: for scripts, never for a line that people read.
     #[cfg(not(fuzzing))]
     pub(crate) fn whole(&self) -> String {
         self.written()
     }
 
-    /// The same, for the fuzz targets.
+    /// The whole URL with its password, for the fuzz targets.
     #[cfg(fuzzing)]
     #[doc(hidden)]
     pub fn whole(&self) -> String {
@@ -451,7 +451,7 @@ pub(crate) fn without_userinfo(text: &str) -> String {
     }
 }
 
-/// What an error repeats of a refused text: user information hidden, control characters visible, short.
+/// A refused text for an error: shortened, user information hidden, control characters visible.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in without_userinfo(text).chars().take(MAX_SHOWN) {

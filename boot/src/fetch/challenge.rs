@@ -1,4 +1,4 @@
-//! What a server wants before it answers (`WWW-Authenticate`, RFC 9110 §11.6.1): its schemes, each with what it comes with.
+//! A server's challenge (`WWW-Authenticate`, RFC 9110 §11.6.1): the schemes that it accepts, each with its parameters.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,11 +7,11 @@ use core::fmt;
 use super::digest::Digest;
 use super::login::Login;
 
-/// How much of a name or a realm a line repeats, in characters.
+/// The longest part of a name or a realm that a line repeats, in characters.
 const MAX_TEXT: usize = 64;
-/// How many schemes are looked at …
+/// The most schemes that are read …
 const MAX_OFFERS: usize = 8;
-/// … and how many parameters of each.
+/// … and the most parameters of each.
 const MAX_PARAMETERS: usize = 16;
 
 /// An answer of 401.
@@ -32,7 +32,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// The first value of that name.
+    /// The value of the first parameter with this name.
     pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
         let mut found = self.parameters.iter();
         let found = found.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
@@ -43,7 +43,7 @@ impl Offer {
         self.scheme.eq_ignore_ascii_case(scheme)
     }
 
-    /// How we would show who asks; an error for what cannot be done.
+    /// How this scheme would be answered; an error when it cannot be.
     fn login(&self, cnonce: &str) -> Result<Login, String> {
         if self.is("basic") {
             return Ok(Login::Basic);
@@ -56,7 +56,7 @@ impl Offer {
 }
 
 impl Challenge {
-    /// Reads the field's values; none when they name no scheme.
+    /// Reads the field's values; `None` when they name no scheme.
     pub(super) fn parse<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let mut offers = Vec::new();
         for element in values.flat_map(elements) {
@@ -68,22 +68,22 @@ impl Challenge {
         (!offers.is_empty()).then_some(Self { offers, tried })
     }
 
-    /// The strongest of what is offered and can be done: the server's order does not count, and the password goes out in
-    /// clear text only where nothing else is wanted.
+    /// The strongest scheme that can be answered. The server's order does not count, and the password goes out in clear text only
+    /// when the server accepts nothing else (D-127).
     pub(super) fn login(&self, cnonce: &str) -> Option<Login> {
         let logins = self
             .offers
             .iter()
             .rev()
             .filter_map(|offer| offer.login(cnonce).ok());
-        // The last of the strongest, so the server's first.
+        // `max_by_key` takes the last of equals; in reverse order that is the server's first.
         logins.max_by_key(|login| match login {
             Login::Basic => None,
             Login::Digest(digest) => Some(digest.hash),
         })
     }
 
-    /// Whether only the nonce was not the right one.
+    /// Whether the last answer failed only because its nonce was stale.
     pub(super) fn is_stale(&self) -> bool {
         let mut stale = self.offers.iter().filter_map(|offer| offer.get("stale"));
         stale.any(|stale| stale.eq_ignore_ascii_case(b"true"))
@@ -121,7 +121,7 @@ impl fmt::Display for Challenge {
     }
 }
 
-/// Takes one element of the list in: `scheme`, `scheme name=value`, or one more `name=value`. None when that is too much.
+/// Reads one element of the list: `scheme`, `scheme name=value`, or one more `name=value`. `None` when there are too many.
 fn take(element: &[u8], offers: &mut Vec<Offer>) -> Option<()> {
     let end = element
         .iter()
@@ -146,7 +146,7 @@ fn take(element: &[u8], offers: &mut Vec<Offer>) -> Option<()> {
     Some(())
 }
 
-/// What a token or a quoted string means (RFC 9110 §5.6.4).
+/// The value of a token or a quoted string (RFC 9110 §5.6.4).
 fn unquoted(value: &[u8]) -> Vec<u8> {
     let Some(inside) = value.strip_prefix(b"\"") else {
         return value.to_vec();
@@ -163,7 +163,7 @@ fn unquoted(value: &[u8]) -> Vec<u8> {
     meant
 }
 
-/// The parts between commas; those inside of quotes separate nothing.
+/// The parts between commas. A comma inside of quotes separates nothing.
 fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value

@@ -1,4 +1,4 @@
-//! Digest authentication (RFC 7616, and RFC 2069 for servers of that age): who knows the password shows it without saying it.
+//! Digest authentication (RFC 7616, and RFC 2069 for servers of that age): proves the knowledge of a password without sending it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -13,7 +13,7 @@ use super::request::Method;
 /// The longest realm, nonce and opaque value that is sent back, in bytes.
 const MAX_VALUE: usize = 1024;
 
-/// How the server names it, and whether the session's nonces are in the secret.
+/// The name on the wire, and whether it is a `-sess` variant, whose secret includes the nonces.
 const ALGORITHMS: [(&str, Hash, bool); 4] = [
     ("MD5", Hash::Md5, false),
     ("MD5-sess", Hash::Md5, true),
@@ -21,7 +21,7 @@ const ALGORITHMS: [(&str, Hash, bool); 4] = [
     ("SHA-256-sess", Hash::Sha256, true),
 ];
 
-/// The weaker first.
+/// In the order of strength, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Hash {
     Md5,
@@ -29,7 +29,7 @@ pub(super) enum Hash {
 }
 
 impl Hash {
-    /// Of the parts with colons between them, in hexadecimal.
+    /// The hash of the parts, joined by colons, in hexadecimal.
     fn of(self, parts: &[&[u8]]) -> String {
         let text = parts.join(&b':');
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -40,11 +40,11 @@ impl Hash {
     }
 }
 
-/// What a server wants to have hashed, and how often we have answered. No password is in it.
+/// A server's Digest challenge, and how often it was answered. It holds no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) hash: Hash,
-    /// As the server named it, if it did.
+    /// The algorithm's name as the server wrote it, if it did.
     algorithm: Option<&'static str>,
     session: bool,
     realm: Vec<u8>,
@@ -52,13 +52,13 @@ pub(super) struct Digest {
     opaque: Option<Vec<u8>>,
     /// Whether answers are counted (`qop=auth`); in RFC 2069 they are not.
     counted: bool,
-    /// Our own part of each answer, unquotable.
+    /// The client's nonce. It has no character that needs quoting.
     cnonce: String,
     count: u32,
 }
 
 impl Digest {
-    /// What `offer` asks for; an error names what of it cannot be done.
+    /// Reads an offer; the error names the part that is not supported.
     pub(super) fn offered(offer: &Offer, cnonce: String) -> Result<Self, String> {
         let text = |name| offer.get(name).map(|value| String::from_utf8_lossy(value));
         let named = text("algorithm");
@@ -100,7 +100,7 @@ impl Digest {
         })
     }
 
-    /// The value of `Authorization` for the next request. In `target` is nothing to quote.
+    /// The value of `Authorization` for the next request. `target` must hold no character that needs quoting.
     pub(super) fn answer(&mut self, user: &[u8], password: &[u8], method: Method, target: &str) -> Vec<u8> {
         self.count = self.count.saturating_add(1);
         let count = format!("{:08x}", self.count);

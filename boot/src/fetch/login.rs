@@ -1,4 +1,4 @@
-//! Who asks: the user and the password of a URL, shown to its server as that wants it, and not before it says so
+//! Logins: a URL's user and password go to its server in the form that the server asks for, and not before it asks
 //! (RFC 9110 §11.6).
 
 use alloc::format;
@@ -13,19 +13,19 @@ use super::{Fetcher, Reason};
 use crate::net::Net;
 use crate::url::Url;
 
-/// How many servers are remembered with what they want. Of one forgotten, each file costs a request more.
+/// How many servers' challenges are remembered. A file of a forgotten server costs one more request.
 const MAX_LOGINS: usize = 8;
 
-/// What a server wants.
+/// The form of login that a server asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Login {
-    /// Both in clear text (RFC 7617).
+    /// User and password in clear text (RFC 7617).
     Basic,
     Digest(Digest),
 }
 
 impl Login {
-    /// The value of `Authorization`; none for a user that it cannot carry.
+    /// The value of `Authorization`; `None` for a user name that the form cannot carry.
     fn answer(&mut self, credentials: &[u8], request: &Request<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Basic => Some(format!("Basic {}", base64(credentials)).into_bytes()),
@@ -50,8 +50,8 @@ impl fmt::Display for Login {
 }
 
 impl Fetcher {
-    /// Sends `request` and reads the answer's head; a 401 is answered once by what it asks for, and once more when the
-    /// server calls its nonce stale. What was asked for before is sent at once, and may be out of date.
+    /// Sends `request` and reads the answer's head. A 401 is answered once in the form that it asks for, and once more when the
+    /// server calls its nonce stale. A remembered form is used in the first request already, and may be out of date.
     pub(super) fn ask_as_wanted(
         &mut self,
         net: &mut Net<'_>,
@@ -62,7 +62,7 @@ impl Fetcher {
         let Some(credentials) = url.credentials() else {
             return self.ask(net, request, rest, None);
         };
-        // Whether what this very file's 401 asked for was sent, and whether a nonce was replaced.
+        // Whether this file's own 401 was answered, and whether a stale nonce was replaced.
         let (mut told, mut renewed) = (false, false);
         loop {
             let known = self.logins.iter_mut().find(|(known, _)| serves(known, url));
@@ -79,12 +79,12 @@ impl Fetcher {
                     let cnonce = format!("{:08x}{:08x}", net.random(), net.random());
                     challenge.login(&cnonce)
                 }
-                // It says nothing of how, and the URL has a password.
+                // The server names no scheme, and the URL has a password.
                 None => Some(Login::Basic),
             };
             let stale = answered && head.challenge.as_ref().is_some_and(Challenge::is_stale);
             let again = !told || stale && !renewed;
-            // The same again would be answered by the same.
+            // The same answer would only bring the same 401.
             let Some(login) = wanted.filter(|login| again && !(basic && *login == Login::Basic)) else {
                 return Ok(head);
             };
@@ -103,8 +103,8 @@ impl Fetcher {
     }
 }
 
-/// Whether what was wanted of one is wanted of the other: the same server, and the same secret, so that what one place in
-/// clear text is not given to another.
+/// Whether a remembered form serves another URL: only with the same server and the same secret, so that a password of one
+/// place never goes out in clear text because another place asked for that.
 fn serves(known: &Url, url: &Url) -> bool {
     known.same_origin(url) && known.credentials() == url.credentials()
 }

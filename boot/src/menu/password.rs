@@ -1,4 +1,4 @@
-//! Passwords of menu entries (Syslinux `doc/menu.txt`): in clear text, or as what a digest made of them.
+//! Passwords of menu entries (Syslinux `doc/menu.txt`): in clear text or hashed.
 
 use alloc::string::String;
 
@@ -8,30 +8,30 @@ use sha1::{Digest as _, Sha1};
 
 use crate::fetch::base64;
 
-/// The most rounds of SHA-crypt, which writes into a password how many there are: about a second on these cores. Without a
-/// number there are 5,000.
+/// The most rounds of SHA-crypt: about a second on these cores. The hashed password says how many rounds it needs; 5,000 when it
+/// does not.
 const MAX_ROUNDS: u32 = 100_000;
-/// The longest password that is tried: a digest's time grows with it.
+/// The longest password that is tried, in bytes: the time of a hash grows with it.
 const MAX_TYPED: usize = 256;
 
-/// What a menu holds of a password.
+/// A password as a menu holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
 impl Password {
-    /// The password in a menu's words: clear text, or a `$` with the number of the digest that it was put through.
+    /// Reads a menu's word: clear text, or a hash that begins with `$` and the number of its method.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// As it stands in the menu, for the fuzz targets.
+    /// The menu's word, for the fuzz targets.
     #[cfg(fuzzing)]
     #[doc(hidden)]
     pub fn written(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is `typed`. An empty one is nobody's, and so is one in a form that is not known here.
+    /// Whether `typed` is the password. Nothing matches an empty password, or a hash in an unknown form.
     pub fn is(&self, typed: &str) -> bool {
         let Some(form) = self.0.strip_prefix('$') else {
             return !self.0.is_empty() && self.0 == typed;
@@ -51,7 +51,7 @@ impl Password {
     }
 }
 
-/// The rounds that SHA-crypt's parameters ask for.
+/// The number of rounds in SHA-crypt's parameters.
 fn rounds(parameters: &str) -> u32 {
     match parameters
         .strip_prefix("rounds=")
@@ -112,7 +112,7 @@ fn is_md5(salt_and_digest: &str, typed: &[u8]) -> bool {
     made == digest
 }
 
-/// The lowest six bits first, so many times.
+/// Writes `digits` digits of six bits, the lowest first.
 fn crypt64(out: &mut String, mut bits: u32, digits: usize) {
     const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     for _ in 0..digits {

@@ -1,4 +1,4 @@
-//! Device trees by board: the names that kernels' build systems give them, for FDTDIR.
+//! Device trees by board, for FDTDIR: the file names that kernels' build systems use.
 
 use alloc::format;
 use alloc::string::String;

@@ -19,7 +19,7 @@ const MAX_ITEMS: usize = 4096;
 /// Menus and forms.
 const MAX_FORMS: usize = 64;
 
-/// A menu, or a form: which it is shows when it is shown.
+/// A menu or a form: `choose` or `present` decides which.
 #[derive(Debug)]
 pub(super) struct Form {
     name: Option<String>,

@@ -119,7 +119,7 @@ impl Interpreter<'_, '_> {
         Ok(())
     }
 
-    /// Reads a line. What is heard of it is the whole line, when it is done.
+    /// Reads a line. Listeners get one event, with the whole line, when it is complete.
     pub(super) fn read_line(&mut self, line: &Line<'_>) -> Result<String, Failure> {
         let mut editor = Editor::new(line.initial, line.echo, MAX_LINE, 0);
         self.prompt_for(line, &mut editor);
