@@ -12,7 +12,12 @@ const NEVER_GIVEN: [u32; 3] = [95, 125, 126];
 /// Files whose text may cite decisions, and whose names are looked for in prose.
 const KINDS: [&str; 10] = ["rs", "S", "c", "h", "ld", "md", "patch", "sh", "toml", "txt"];
 /// Pages outside of `docs/design/` whose file names are the checkout's.
-const GUIDES: [&str; 3] = ["CONTRIBUTING.md", "docs/src/developing.md", "docs/src/limits.md"];
+const GUIDES: [&str; 4] = [
+    "CONTRIBUTING.md",
+    "docs/src/developing.md",
+    "docs/src/life-of-a-byte.md",
+    "docs/src/limits.md",
+];
 /// What is no part of the checkout's text.
 const LEFT_OUT: [&str; 4] = [".git", "target", "artifacts", "corpus"];
 
