@@ -1,4 +1,4 @@
-//! entry → cpu → board → nic ║ lease → menu → fetch → verify → load → handoff ║ jump
+//! entry → cpu → board → nic ║ lease → find → plan → fetch → verify → load → handoff ║ jump
 //!
 //! kernel8.img: the two ends of that line, where addresses are. `entry` moves the image to the top of memory and
 //! turns the MMU on; `board` learns where it is; `nic` brings up a network interface; `boot` does the middle;
