@@ -12,10 +12,11 @@ const NEVER_GIVEN: [u32; 3] = [95, 125, 126];
 /// Files whose text may cite decisions, and whose names are looked for in prose.
 const KINDS: [&str; 10] = ["rs", "S", "c", "h", "ld", "md", "patch", "sh", "toml", "txt"];
 /// Pages outside of `docs/design/` whose file names are the checkout's.
-const GUIDES: [&str; 4] = [
+const GUIDES: [&str; 5] = [
     "CONTRIBUTING.md",
     "docs/src/developing.md",
     "docs/src/life-of-a-byte.md",
+    "docs/src/life-of-a-text.md",
     "docs/src/limits.md",
 ];
 /// What is no part of the checkout's text.
@@ -349,6 +350,20 @@ fn every_file_named_exists() {
         wrong.extend(lacking.map(|place| format!("D-{}: {place} is not there", row.id)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The picture of a boot is drawn in three places, for those who come in by each of them.
+#[test]
+fn the_steps_of_a_boot_are_the_same_wherever_they_are_listed() {
+    let (library, program) = (read("boot/src/lib.rs"), read("kernel/src/main.rs"));
+    let first = library.lines().next().unwrap_or_default();
+    let line = first.strip_prefix("//! ").unwrap_or_default();
+    assert!(line.starts_with("entry → ") && line.ends_with(" jump"), "{first}");
+    assert_eq!(program.lines().next(), Some(first));
+    assert!(
+        read("DESIGN.md").lines().any(|text| text.trim_start() == line),
+        "DESIGN.md draws another picture"
+    );
 }
 
 #[test]
