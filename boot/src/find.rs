@@ -29,7 +29,7 @@ const MAX_TEXT: usize = if MAX_SCRIPT > menu::MAX_TEXT {
     menu::MAX_TEXT
 };
 
-/// What was found where a menu can be.
+/// A text that was found.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
     /// A menu.
@@ -55,7 +55,7 @@ pub(crate) fn find(
     })
 }
 
-/// How it is known which server has a place, and by which protocol.
+/// The reason to ask this server by this protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     /// A URL says so.
@@ -69,13 +69,13 @@ enum By {
 /// One source of menus: names that are tried in order until one is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
-    /// What named it.
+    /// The setting or DHCP option that named it.
     source: &'static str,
-    /// What to fetch.
+    /// The URLs to try, in order.
     urls: Vec<Result<Url, url::Error>>,
-    /// What names in the menu are relative to, when that is not told by where it is.
+    /// The base of names in the menu, if it is not the menu's own place.
     base: Option<Url>,
-    /// How its server is known.
+    /// The reason to ask its server.
     by: By,
     /// Whether a setting or DHCP names the file itself; else its names are those that a search asks for.
     named: bool,
@@ -126,7 +126,7 @@ fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
     }
     let mut places = Vec::new();
     let roots = server_roots(lease);
-    // What a name in DHCP may mean; nothing when it is a path and DHCP names no server at all.
+    // The URLs that a name in DHCP may mean; none for a path when DHCP names no server at all.
     let on_server = |name: &str| -> Vec<Located> {
         if is_url(name) {
             return vec![(Url::parse(name), By::Url)];
@@ -147,7 +147,7 @@ fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
         on_server(boot_file)
     };
     if boot_urls.is_empty() {
-        // Nothing to say about it.
+        // No line in the log.
     } else if is_for_others(boot_file) {
         info!(
             "menu: boot file {} is for other clients, only its directory counts",
@@ -208,7 +208,7 @@ fn places(settings: &Settings, lease: &Lease, board: &Board<'_>) -> Vec<Place> {
             // An unusable URL is worth a line of its own only where nothing else was made of it.
             Err(e) if places.iter().all(|place| !place.urls.contains(&Err(e.clone()))) => {
                 places.push(Place {
-                    // Where a program for others lies says nothing about a menu; a prefix does.
+                    // The directory of a program for other clients does not count as a named place; a prefix does.
                     named: source == "option 210",
                     ..Place::one(source, (Err(e), by))
                 });
@@ -230,16 +230,16 @@ fn is_named(settings: &Settings, lease: &Lease) -> bool {
     said.into_iter().any(Option::is_some)
 }
 
-/// What came of asking for one name.
+/// The outcome of asking for one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// The server says that there is no such file: 404, 410, TFTP's "file not found".
     Absent,
     /// 403 or TFTP's "access violation". Some servers say that of files that are not there, others of those that are.
     Forbidden,
-    /// Nobody is there to ask, or nobody knows where.
+    /// No server answers, or its name has no address.
     Nobody,
-    /// What web servers say that have other business than boot files: a login, HTTPS for everything, a page.
+    /// The server has other business than boot files: it wants a login, sends to HTTPS, or answers with a page.
     Foreign,
     /// Anything else: the file may well be there, and this node's.
     Trouble,
@@ -247,12 +247,12 @@ enum Outcome {
     Unusable,
 }
 
-/// What was heard before in the same search.
+/// The answers so far in the same search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Heard {
-    /// Of another name in this place: that it is not there.
+    /// Another name in this place was absent.
     absence: bool,
-    /// Of another name in this place: that it is forbidden.
+    /// Another name in this place was forbidden.
     refusal: bool,
     /// Anything at all from this server by this protocol.
     server: bool,
@@ -260,7 +260,7 @@ struct Heard {
     web: bool,
 }
 
-/// Where the search goes on.
+/// The next step of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// With the next name.
@@ -273,7 +273,7 @@ enum Next {
     Refused,
 }
 
-/// What follows from an outcome: `docs/src/servers.md` has the same table.
+/// The table of the search: what each outcome leads to. `docs/src/servers.md` has it in prose (D-102).
 ///
 /// The names that follow are more general, and the next servers hold other nodes' menus too; so they are asked only when
 /// this one is known to have nothing for this node.
@@ -316,8 +316,8 @@ impl Outcome {
 /// nobody answers for, nothing else is asked by the same protocol.
 fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
-    // What is told when there is nothing anywhere: that a named file is absent, else that the last name is, else that
-    // nobody answered.
+    // The fault to report when nothing is found anywhere: a named file is absent; else the last name is absent; else nobody
+    // answered.
     let mut missed: Option<Fault> = None;
     let mut absence: Option<Fault> = None;
     let mut silence: Option<Fault> = None;
@@ -376,7 +376,7 @@ fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -
                         index.saturating_add(1) == place.urls.len() && at.saturating_add(1) == places.len();
                     let fault = match next {
                         Next::Refused => refusal.unwrap_or(fault),
-                        // Nobody by either protocol: the web server was asked first.
+                        // Neither protocol got an answer; the web server was asked first, so its fault is reported.
                         _ if outcome == Outcome::Nobody => {
                             silence.filter(|_| place.by == By::Tftp).unwrap_or(fault)
                         }
@@ -404,7 +404,7 @@ fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -
     })
 }
 
-/// What was found, and what named it.
+/// Logs what was found, and what named it.
 fn tell(found: &Found, source: &str) {
     match found {
         Found::Menu(menu) => {

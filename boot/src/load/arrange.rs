@@ -1,8 +1,8 @@
-//! Files that lie anywhere in memory to where a boot needs them: kernel first, the rest behind one another, in order.
+//! Moves files in memory to the places that a boot needs: the kernel first, then the rest in order, without gaps.
 //!
-//! What a script downloads in the usual order already lies so, and nothing moves. Otherwise three passes, each over
-//! memory that only it may touch, need no second copy: everything up to the end, blocks rotated into order, the kernel
-//! down to the start. Where memory has an end that nothing may lie behind, everything moves down to that first.
+//! Downloads in the usual order of a script already lie so, and nothing moves. Otherwise three passes do it without a second
+//! copy: move everything up to the end, rotate blocks into order, move the kernel down to the start. When the boot may use less
+//! memory than the downloads did, everything first moves down below that limit (D-57).
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -12,7 +12,7 @@ use super::place::{BLOCK, PAGE};
 /// A file in memory: offsets into the memory that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Piece {
-    /// Where its first byte is. What begins a page is `front` bytes before it.
+    /// The offset of its first byte. The page boundary is `front` bytes before it.
     pub at: usize,
     /// Its bytes.
     pub len: usize,

@@ -28,7 +28,7 @@ const SHOWN: usize = 8;
 /// Configurations that do not say which board they are for, and whose device trees are asked instead.
 const MAX_ASKED: usize = 64;
 
-/// Where the parts of a configuration are in the file. All of their hashes were right.
+/// A configuration's parts, as ranges of the file. All of their hashes were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     /// The kernel, raw or packed by gzip.
@@ -52,14 +52,14 @@ pub enum Error {
     Configuration(String, String),
     /// No configuration was asked for, none is the default, and none is for this board.
     NoDefault {
-        /// What the board is; empty when nothing says so.
+        /// The board's name; empty when it is unknown.
         board: String,
         /// The names that there are.
         names: String,
     },
     /// This configuration has no device tree for overlays that were asked for with it.
     NoTree(String),
-    /// What was asked for in addition, for its overlays, has none.
+    /// This added configuration (`#name`) has no overlays.
     NoOverlay(String),
     /// This configuration has no kernel.
     NoKernel(String),
@@ -71,9 +71,9 @@ pub enum Error {
         image: String,
         /// The property that says so.
         property: &'static str,
-        /// What it says.
+        /// The value that was found.
         found: String,
-        /// What would do.
+        /// The values that would be accepted.
         wanted: &'static str,
     },
     /// An image without data.
@@ -170,8 +170,7 @@ pub fn is_fit(file: &[u8]) -> bool {
     file.starts_with(&[0xd0, 0x0d, 0xfe, 0xed])
 }
 
-/// What an image must be to take a place in a configuration: its type, its operating system if it has one, and how it
-/// may be packed.
+/// The demands on an image for one place in a configuration: its type, its operating system (if it names one), its packing.
 struct Place {
     kinds: &'static [&'static str],
     kind: &'static str,
@@ -198,7 +197,7 @@ const RAMDISK: Place = Place {
     packed: "",
 };
 
-/// Whether there is what [`open`] would open. No part of it is looked at.
+/// Whether the configuration that [`open`] would open exists. Its images are not looked at.
 pub fn check(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<(), Error> {
     Fit::read(file)?.choose(wanted, board).map(|_| ())
 }
@@ -246,7 +245,7 @@ struct Choice<'a, 'b> {
     base: FdtNode<'a>,
     /// Those whose device trees are overlays for the base's.
     extras: Vec<FdtNode<'a>>,
-    /// What the board is.
+    /// The board's `compatible` names.
     board: Vec<&'b str>,
 }
 
@@ -268,7 +267,7 @@ fn shown(name: &str) -> String {
 /// A file that was proven to be a device tree.
 struct Fit<'a> {
     file: &'a [u8],
-    /// Where data that is not in the tree begins to be counted.
+    /// The offset in the file from which external data is counted.
     end: usize,
     images: FdtNode<'a>,
     configurations: FdtNode<'a>,
@@ -292,7 +291,7 @@ impl<'a> Fit<'a> {
         self.configurations.children().fuse()
     }
 
-    /// What there is, for an error.
+    /// The names that exist, for an error.
     fn have(&self) -> String {
         let mut names: Vec<String> = self.all().take(SHOWN).map(|node| shown(node.name())).collect();
         match self.all().count().saturating_sub(names.len()) {
@@ -345,7 +344,7 @@ impl<'a> Fit<'a> {
             let image = tree.and_then(|name| Some((child(&self.images, name)?, name)));
             let range = image.and_then(|(image, name)| self.data(&image, name).ok());
             let bytes = range.and_then(|range| self.file.get(range));
-            // One that is packed cannot be asked, in U-Boot either.
+            // A packed tree cannot be read here; U-Boot does not read one either.
             let tree = bytes.and_then(|bytes| Tree::check(bytes).ok());
             suits = tree.iter().flat_map(Tree::compatible).collect();
         }
@@ -387,7 +386,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Where the image of that name is; it suits its place, and its hashes are right.
+    /// The range of the named image, after a check of its type and its hashes.
     fn part(&self, name: &str, place: &Place) -> Result<Range<usize>, Error> {
         let image = child(&self.images, name).ok_or_else(|| Error::NoImage(shown(name)))?;
         let check = |property_name, known: &[&str], wanted| {
@@ -414,7 +413,7 @@ impl<'a> Fit<'a> {
         Ok(range)
     }
 
-    /// Where an image's data is: in the tree, or behind it.
+    /// The range of an image's data, in the tree or behind it.
     fn data(&self, image: &FdtNode<'_>, name: &str) -> Result<Range<usize>, Error> {
         let number = |name| {
             let value = property(image, name)?;
@@ -443,7 +442,7 @@ impl<'a> Fit<'a> {
             .ok_or_else(no_data)
     }
 
-    /// Where in the file a part of it is.
+    /// The range of `part` in the file.
     fn place_of(&self, part: &[u8]) -> Option<Range<usize>> {
         let start = part.as_ptr().addr().checked_sub(self.file.as_ptr().addr())?;
         let end = start.checked_add(part.len())?;

@@ -16,7 +16,7 @@ use super::overlay::{self, Overlay};
 use crate::hal::Board;
 use crate::random::Seeds;
 
-/// What this boot adds to the tree.
+/// The facts of this boot that go into the tree.
 pub(super) struct Boot<'a> {
     /// The merged command line.
     pub(super) command_line: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct Boot<'a> {
     pub(super) seeds: &'a Seeds,
 }
 
-/// Where the CPUs that are not booted yet wait, and the addresses that release them.
+/// The page in which the other CPUs wait, with the addresses that release them.
 const SPIN_TABLE: Range<u64> = 0..0x1000;
 
 /// When a value of the firmware's may replace the server's.
@@ -70,7 +70,7 @@ const FROM_FIRMWARE: &[(&str, &[&str], When)] = &[
     // The windows that bus masters have into RAM differ between steppings of the BCM2711: wrong ones corrupt it.
     ("emmc2bus", &["dma-ranges"], When::SameLength),
     ("pcie0", &["dma-ranges"], When::SameLength),
-    // Where the boot loader's settings and key lie in memory.
+    // The place of the boot loader's settings and key in memory.
     ("blconfig", &["reg"], When::SameLength),
     ("blconfig", &["status"], When::Node),
     ("blpubkey", &["reg"], When::SameLength),

@@ -1,4 +1,4 @@
-//! What people serve as a kernel by mistake, or another loader would unpack: its name, and what to do about it.
+//! Files that people serve as a kernel by mistake, or that another loader would unpack: their names, and what to do about them.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -112,7 +112,7 @@ static FORMATS: &[Format] = &[
     format(0, b"QFI\xfb", "a qcow2 disk image", HOLDS),
     format(0x200, b"EFI PART", "a disk image", HOLDS),
 ];
-/// What is looked for when nothing else has a name, because it is so short.
+/// This format is tried last, because its magic is so short.
 static BOOT_SECTOR: Format = format(
     0x1fe,
     b"\x55\xaa",
@@ -129,7 +129,7 @@ const fn format(at: usize, magic: &'static [u8], name: &'static str, advice: &'s
     }
 }
 
-/// What a file is; `None` when that is unknown.
+/// The kind of a file; `None` when it is unknown.
 pub(super) fn named(file: &[u8]) -> Option<Foreign> {
     if file.starts_with(b"\x7fELF") {
         return Some(Foreign::Elf(bytes_at(file, 18).map_or(0, u16::from_le_bytes)));

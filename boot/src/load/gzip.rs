@@ -37,7 +37,7 @@ const MAX_BLOCKS: usize = 1 << 19;
 /// Why a gzip file cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It ends too early.
+    /// The file ends too early.
     Truncated,
     /// A header that RFC 1952 does not know, or whose checksum differs.
     Header,

@@ -9,7 +9,7 @@ use super::pe;
 const MAGIC: &[u8] = b"ARM\x64";
 const MAGIC_AT: usize = 56;
 
-/// What the header says of a kernel.
+/// The header's facts of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
     /// Bytes from a 2 MiB boundary to the first byte of the image; it is entered there.
@@ -21,7 +21,7 @@ pub struct Image {
 /// Why a file is not a kernel that a Pi 3 or 4 can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It ends before its own headers say.
+    /// The file is shorter than its own headers say.
     Truncated {
         /// Bytes that arrived.
         len: u64,

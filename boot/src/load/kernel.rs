@@ -1,7 +1,7 @@
-//! A kernel's file to a kernel that can run: unwrapped, unpacked, at its text offset (Linux `booting.rst`).
+//! Makes a kernel's file a kernel that can run: unwrapped, unpacked, at its text offset (Linux `booting.rst`).
 //!
-//! What is packed moves to the end of memory, once, and is unpacked from there to where the kernel runs. A FIT image
-//! stays there as long as its other parts are needed; the memory that everything else gets ends where it begins.
+//! A packed kernel moves to the end of memory, once, and is unpacked from there to where the kernel runs (D-30). A FIT image
+//! stays there while its other parts are needed, and the memory for everything else ends where it begins (D-68).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

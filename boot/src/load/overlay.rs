@@ -20,24 +20,24 @@ use crate::text::ascii;
 
 /// Overlays of one boot.
 pub const MAX_OVERLAYS: usize = 16;
-/// Bytes of heap that an overlay may take once it is unpacked. The largest of the Pi's, `sx150x`, takes 662 KB.
+/// The most heap that an unpacked overlay may take, in bytes. The largest of the Pi's, `sx150x`, takes 662 KB.
 pub const OVERLAY_HEAP_LIMIT: usize = 1 << 20;
 
-/// Bytes of a property with references in it: it is copied for each of them.
+/// The longest property with references, in bytes: it is copied for each of them.
 const REFERENCES_LIMIT: usize = 8192;
 
 const FIXUPS: &str = "__fixups__";
 const LOCAL_FIXUPS: &str = "__local_fixups__";
 const SYMBOLS: &str = "__symbols__";
 const OVERLAY: &str = "__overlay__";
-/// What a fragment's addition is called until a parameter wakes it, which only the Pi's own loader has.
+/// The name of a dormant fragment's addition. A parameter would wake it, but only the Pi's own loader has parameters.
 const DORMANT: &str = "__dormant__";
 const PHANDLES: [&str; 2] = ["phandle", "linux,phandle"];
 
 /// Why an overlay is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It is no device tree that can be used.
+    /// The file is no usable device tree.
     Tree(device_tree::Error),
     /// No fragment in it has anything to add.
     NoFragment,
@@ -85,7 +85,7 @@ impl fmt::Display for Error {
 /// An overlay, and what to call it.
 #[derive(Debug, Clone, Copy)]
 pub struct Overlay<'a> {
-    /// Where it came from.
+    /// The URL that it came from.
     pub name: &'a str,
     /// Its bytes, unchecked.
     pub bytes: &'a [u8],
@@ -97,7 +97,7 @@ pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
     merged_with(base, overlays, &|_| {})
 }
 
-/// The same with what `prepare` does to the base before.
+/// As [`merged`], but `prepare` changes the base first.
 pub(super) fn merged_with(
     base: &Tree<'_>,
     overlays: &[Overlay<'_>],
@@ -147,12 +147,12 @@ pub(super) fn merged_with(
     }
 }
 
-/// What an overlay came to.
+/// The effect of an overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// Something was merged.
     Some,
-    /// All of it is dormant.
+    /// Nothing was merged: all of its fragments are dormant.
     None,
 }
 
@@ -255,8 +255,8 @@ fn fold(base: &DeviceTreeNode, overlay: &mut DeviceTreeNode) -> Result<Vec<(Stri
     Ok(folded)
 }
 
-/// Where in a later fragment the node is that the first one of these is for, when the base has none of its phandle and no
-/// fragment before will have added it.
+/// The place, in a later fragment, of the node that the first of `names` is for: the base has no node with that phandle, and no
+/// fragment before adds one (D-114).
 fn later_place(base: &DeviceTreeNode, overlay: &DeviceTreeNode, names: &[String]) -> Option<String> {
     let (name, later) = names.split_first()?;
     let wanted = number(overlay.child(name)?.property("target")?.value())?;
@@ -400,8 +400,8 @@ fn find_phandle(node: &DeviceTreeNode, wanted: u32, path: &mut String) -> bool {
     })
 }
 
-/// Where the overlay gives a node a phandle that has one already, because a label stands there, its references become that
-/// one: others would lead nowhere with the new one. The node may be the base's, or another fragment's.
+/// A label in the overlay gives its node a phandle, even if the node has one already. The node keeps the old one, because
+/// other nodes refer to it, and the overlay's references change to it (D-70). The node may be the base's or another fragment's.
 fn keep_phandles(
     base: &mut DeviceTreeNode,
     overlay: &mut DeviceTreeNode,
@@ -500,7 +500,7 @@ fn add_symbols(
     Ok(())
 }
 
-/// Where in the base a path of the overlay leads, once its fragment is merged into its target.
+/// The path in the base of a node of the overlay, once its fragment is merged into its target.
 fn rebased(path: &str, targets: &[(&str, String)]) -> Option<String> {
     let path = path.strip_prefix('/')?;
     let (fragment, path) = path.split_once('/').unwrap_or((path, ""));

@@ -28,7 +28,7 @@ static MACHINES: &[(u16, &str)] = &[
 ];
 /// Sections of a program; EFI loads none with more.
 const MAX_SECTIONS: usize = 96;
-/// Bytes of a section in which a program says what it is, and of what it says.
+/// The bytes of a section that are read for a program's name, and the longest name.
 const PROBE: usize = 512;
 const SHOWN: usize = 40;
 
@@ -36,17 +36,17 @@ const SHOWN: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     machine: u16,
-    /// What it calls itself; empty when it does not.
+    /// The program's name; empty when it has none.
     name: String,
     unified: Option<Unified>,
 }
 
-/// What is in a unified kernel image.
+/// The contents of a unified kernel image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unified {
-    /// In `.linux`.
+    /// The kind of the kernel in `.linux`.
     kernel: String,
-    /// Whether that would boot here as a file of its own.
+    /// Whether that kernel would boot here as a file of its own.
     boots: bool,
     /// The other sections that a boot needs.
     others: String,
@@ -82,7 +82,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// What an EFI program is; `None` when a file is none.
+/// Describes an EFI program; `None` when the file is none.
 pub(super) fn program(file: &[u8]) -> Option<Box<Program>> {
     let headers = Headers::read(file)?;
     let unified = headers.section(".linux").map(|kernel| {
@@ -105,7 +105,7 @@ pub(super) fn program(file: &[u8]) -> Option<Box<Program>> {
     }))
 }
 
-/// What a section is that should hold a kernel, and whether it would boot as a file.
+/// The kind of the file in a section that should hold a kernel, and whether that file would boot.
 fn kernel_in(section: &[u8]) -> (String, bool) {
     if zboot::is_zboot(section) {
         return match zboot::contents(section) {
@@ -159,14 +159,14 @@ impl<'a> Headers<'a> {
         };
         let section = self.sections.iter().find(is_it)?;
         let [used, len, at] = [8, 16, 20].map(|at| u32_at(section, at).unwrap_or_default() as usize);
-        // What a file has behind the bytes that are used is padding.
+        // Bytes of the file behind the used ones are padding.
         let len = if used == 0 { len } else { len.min(used) };
         let rest = self.file.get(at..).unwrap_or_default();
         Some(rest.get(..len).unwrap_or(rest))
     }
 
-    /// What the program calls itself: its line in `.sbat` (a generation, a name, its vendor, a package, a version), what
-    /// systemd's programs say, a section that only one loader has, or the name under which it was linked.
+    /// The program's name: from its line in `.sbat` (a generation, a name, its vendor, a package, a version), from systemd's
+    /// `.sdmagic`, from a section that only one loader has, or the name under which it was linked.
     fn name(&self) -> String {
         let text = |name| {
             let section = self.section(name).unwrap_or_default();
@@ -225,7 +225,7 @@ impl<'a> Headers<'a> {
         core::str::from_utf8(name).ok()?.rsplit(['/', '\\']).next()
     }
 
-    /// Where a data directory says that its data is, and how long.
+    /// The place and the length in a data directory's entry.
     fn directory(&self, number: usize) -> Option<(u32, u32)> {
         // PE32+ has its directories at byte 112 of the optional header, PE32 at 96; their number is before them.
         let start: usize = match u16_at(self.optional, 0)? {
@@ -252,7 +252,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// How long the file of a kernel with an EFI stub must be: the end of its last section's data or of its signature.
+/// The least length of a kernel's file with an EFI stub: the end of its last section's data or of its signature.
 /// `None` when it is no PE file.
 pub(super) fn file_len(file: &[u8]) -> Option<u64> {
     if !file.starts_with(b"MZ") {

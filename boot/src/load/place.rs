@@ -36,7 +36,7 @@ pub fn payload_region(bank: Range<u64>, kept: &[Range<u64>]) -> Range<u64> {
     best
 }
 
-/// What a multiple of Linux's own memory pools are, at least: a pageblock of 4 KiB pages.
+/// Linux's own memory pools are multiples of this at least: a pageblock of 4 KiB pages.
 const POOL: u64 = 4 << 20;
 
 /// The names of what Linux is to find memory for that it would have found without what is `written`, and does not with it.

@@ -1,4 +1,4 @@
-//! What Linux calls a UART: the name that `console=` wants (Linux `serial8250`, `amba-pl011`, `of_alias_get_id`).
+//! Linux's name of a UART, as `console=` wants it (Linux `serial8250`, `amba-pl011`, `of_alias_get_id`).
 //!
 //! The driver gives the letters and the device tree's alias the number. So one UART has several names: the mini-UART is
 //! `ttyS0` with the tree of the Pi's own kernel, whose `serial0` it is, and `ttyS1` with Linux's, where that is the PL011.
@@ -11,7 +11,7 @@ use dtoolkit::{Node, Property};
 use super::device_tree::{Tree, text};
 use crate::hal::Uart;
 
-/// How many ports the driver of the mini-UART has where the command line does not say; what Debian's is built with.
+/// The number of ports of the mini-UART's driver without `8250.nr_uarts=`; Debian's kernel is built with this one.
 const USUAL_PORTS: u32 = 4;
 
 /// The UART that the Pi's firmware calls by this name, when `routed` is the one that it put on GPIO 14 and 15.
@@ -24,7 +24,7 @@ pub(super) fn called(name: &str, routed: Uart) -> Option<Uart> {
     }
 }
 
-/// What Linux calls a UART with this tree, when the command line says `8250.nr_uarts=` so.
+/// Linux's name of a UART with this tree; `nr_uarts` is the value of `8250.nr_uarts=` on the command line.
 pub(super) fn name(uart: Uart, tree: &Tree<'_>, nr_uarts: Option<&str>) -> String {
     let number = number(uart, tree).unwrap_or(0);
     match uart {

@@ -17,7 +17,7 @@ const KERNEL_NOLOAD: u8 = 14;
 const UNCOMPRESSED: u8 = 0;
 const GZIP: u8 = 1;
 
-/// What is wanted of an image.
+/// The kind of image that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A kernel.
@@ -47,7 +47,7 @@ impl fmt::Display for Kind {
 /// Why an image cannot be unwrapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It ends before its header, or where its header says.
+    /// The file is shorter than a header, or than the header says.
     Truncated {
         /// Bytes that arrived.
         len: usize,
@@ -58,7 +58,7 @@ pub enum Error {
     Header,
     /// The file behind the header has another CRC-32 than that says.
     Data,
-    /// It holds something else than what is wanted; the header's number of that.
+    /// The image is of another kind than is wanted; the header's number of it.
     Kind(u8, Kind),
     /// For another architecture; the header's number of it.
     Architecture(u8),
@@ -131,8 +131,8 @@ pub fn is_uimage(file: &[u8]) -> bool {
     file.starts_with(&MAGIC)
 }
 
-/// Where the file is that an image is wrapped around. Bytes behind it are padding. What packs an initial ramdisk is
-/// Linux's to know: U-Boot does not look at that either.
+/// The range of the wrapped file. Bytes behind it are padding. The packing of an initial ramdisk does not matter: Linux knows it,
+/// and U-Boot does not look at it either.
 pub fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
     let truncated = |expected| Error::Truncated {
         len: file.len(),

@@ -48,7 +48,7 @@ pub fn is_zboot(file: &[u8]) -> bool {
     file.starts_with(b"MZ") && file.get(4..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
-/// Where the gzip file is that such a kernel unpacks when EFI runs it.
+/// The range of the gzip file inside, which the kernel would unpack itself under EFI.
 pub fn contents(file: &[u8]) -> Result<Range<usize>, Error> {
     let truncated = |expected| Error::Truncated {
         len: file.len(),
@@ -97,7 +97,7 @@ pub(super) mod tests {
         put(24, name.as_bytes());
         put(56, b"\xcd\x23\x82\x81");
         file.extend(packed);
-        // What follows is the EFI program's own.
+        // The rest belongs to the EFI program.
         file.extend([0xee; 512]);
         file
     }

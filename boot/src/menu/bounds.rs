@@ -1,4 +1,4 @@
-//! How much of everything a menu may have.
+//! The bounds of a menu: sizes, counts and depths.
 
 use smoltcp::time::Duration;
 
@@ -18,9 +18,9 @@ pub(crate) const MAX_ENTRIES: usize = 1024;
 pub(crate) const MAX_DEPTH: usize = 16;
 /// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent.
 pub(crate) const MAX_INCLUDES: usize = 512;
-/// The same with those that were not there: each is a request, if no more.
+/// The most INCLUDEs with absent files counted, too: each costs a request (D-101).
 pub(crate) const MAX_REQUESTS: usize = 2048;
 /// The most initial ramdisks, or device tree overlays, that one entry may name.
 pub(crate) const MAX_FILES: usize = 32;
-/// How long a menu without a timeout waits for a person, whatever keys come: a node must come back.
+/// A menu without a timeout waits this long for a person, whatever keys come: a node must come back (D-89).
 pub(crate) const UNATTENDED: Duration = Duration::from_secs(3600);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::keywords::{is_menu_module, word};
 use super::model::Display;
 
-/// Who reads the text.
+/// The program that reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     /// Syslinux's command line: DEFAULT at once, unless PROMPT says to ask.
@@ -18,23 +18,23 @@ pub(super) enum Reader {
     UBoot,
     /// A menu module.
     Module {
-        /// Whether the text that it reads has a UI line: DEFAULT counts only then.
+        /// Whether the text has a UI line: DEFAULT counts only then.
         default_counts: bool,
     },
     /// A program that is not there: it alone would know.
     Unknown,
 }
 
-/// What becomes of an entry that the clock has come to.
+/// The effect of an entry that the clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runs {
-    /// It is executed, whatever comes of that.
+    /// It is executed, and may fail.
     Command,
-    /// The same, and what comes of it is another menu.
+    /// It is executed, and leads to another menu.
     Menu,
-    /// It opens a submenu, which only a person can.
+    /// It opens a submenu, which only a person can do.
     Opens,
-    /// It is for people in another way: it leaves the menu, or shows a text.
+    /// It leaves the menu or shows a text, which is for people, too.
     Shows,
     /// It opens a submenu that is not there: it cannot be chosen, but MENU DEFAULT can name it.
     Nowhere,
@@ -42,21 +42,21 @@ pub(super) enum Runs {
     Disabled,
 }
 
-/// What a text says of an entry, as far as it decides.
+/// The facts of an entry that matter for the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line<'t> {
-    /// What LABEL says; nothing where DEFAULT and its like cannot find it.
+    /// The name behind LABEL; `None` when DEFAULT and similar keywords cannot find the entry.
     pub(super) name: Option<&'t str>,
-    /// Whether blanks stand behind the name, which a menu module takes for a part of it.
+    /// Whether blanks follow the name: a menu module takes them for a part of it.
     pub(super) padded: bool,
     /// The page that it is on; none when it is hidden.
     pub(super) page: Option<usize>,
-    /// Whether MENU DEFAULT names it.
+    /// Whether it has MENU DEFAULT.
     pub(super) marked: bool,
     pub(super) runs: Runs,
 }
 
-/// What a menu or submenu says for the time that it is shown.
+/// The settings of a menu or submenu that apply while it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Timing<T> {
     /// Tenths of a second, as TIMEOUT says; not positive is none.
@@ -76,7 +76,7 @@ impl Timing<alloc::string::String> {
     }
 }
 
-/// All that decides.
+/// Everything that the decision depends on.
 #[derive(Debug, Clone)]
 pub(super) struct Text<'t> {
     pub(super) reader: Reader,
@@ -98,13 +98,13 @@ pub(super) struct Text<'t> {
     pub(super) hidden: bool,
     /// MENU SHIFTKEY.
     pub(super) shift_key: bool,
-    /// Whether the menu has a title, for which U-Boot asks.
+    /// Whether the menu has a title: U-Boot then asks.
     pub(super) titled: bool,
-    /// Whether it has several entries, and a title or a MENU LABEL: somebody thought of people.
+    /// Whether it has several entries, and a title or a MENU LABEL: its author expected people.
     pub(super) for_people: bool,
 }
 
-/// What is executed.
+/// The entry that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Boots<'t> {
     /// This entry, with these arguments behind its own.
@@ -113,19 +113,19 @@ pub(super) enum Boots<'t> {
     Command(&'t str),
 }
 
-/// What happens without anybody.
+/// The outcome when nobody presses a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decision<'t> {
     /// The page that is shown first.
     pub(super) page: usize,
-    /// What is selected there, and boots when a person presses Enter.
+    /// The entry that is selected, which boots when a person presses Enter.
     pub(super) default: Option<Boots<'t>>,
-    /// What the clock boots; nothing when only a person can choose.
+    /// The pick that the clock boots; `None` when only a person can choose.
     pub(super) clock: Option<Boots<'t>>,
     pub(super) display: Display,
     /// Tenths of a second to wait for a key; none is for ever.
     pub(super) timeout: Option<i64>,
-    /// Whether TIMEOUT is missing where it would count.
+    /// Whether the text lacks a TIMEOUT that would count.
     pub(super) untimed: bool,
     pub(super) on_error: Option<Boots<'t>>,
 }
@@ -190,7 +190,7 @@ impl<'t> Text<'t> {
             // A DEFAULT keeps the prompt away, even one that means nothing here.
             let at_prompt = asks || self.default.is_none();
             return Decision {
-                // What it names and cannot boot is not the default.
+                // An entry that it names but that cannot boot is not the default.
                 clock: if on_timeout.is_some() {
                     clock.filter(|_| at_prompt)
                 } else {
@@ -199,7 +199,7 @@ impl<'t> Text<'t> {
                 ..decision
             };
         }
-        // It would boot at once. A person who gave it a title and some time has that time to choose another one.
+        // The entry would boot at once. But its author gave the menu a title and a time, in which a person can choose another.
         let display = match decision.timeout {
             // Nor does anybody see the menu that names another one.
             _ if default.is_some_and(|boots| self.is_menu(&boots)) => Display::AtOnce,
@@ -259,7 +259,7 @@ impl<'t> Text<'t> {
         decision
     }
 
-    /// What a command means to the reader of this text; none where that is in doubt.
+    /// The entry that a command means to this reader; `None` when that is in doubt.
     pub(super) fn resolve(&self, line: &'t str) -> Option<Boots<'t>> {
         match self.reader {
             Reader::Module { .. } => self.command(line),
@@ -382,12 +382,12 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Whether a menu module finds a label.
+/// The result of a menu module's search for a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     Yes(usize),
     No,
-    /// It does not, but this one was meant: it has blanks in its name or behind it.
+    /// The module does not find this label, but the author meant it: it has blanks in its name or behind it.
     Doubtful(usize),
 }
 

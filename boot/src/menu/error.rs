@@ -22,7 +22,7 @@ pub enum Unsupported {
     NoPage(String),
     /// DEFAULT or its like names no label of this name, and IMPLICIT forbids to take it for a kernel.
     NoLabel(String),
-    /// Nothing that could boot.
+    /// The entry names nothing that could boot.
     Nothing,
 }
 
@@ -48,22 +48,22 @@ pub enum Error {
     NotFound {
         /// Whether a setting or DHCP said what to boot.
         named: bool,
-        /// How many URLs were tried.
+        /// The number of URLs that were tried.
         tried: usize,
         /// The first of them.
         first: String,
         /// The last of them.
         last: String,
-        /// What was wrong: that a named file is absent, else the last absence, else that nobody answers.
+        /// The reason: a named file is absent; else the last absence; else nobody answers.
         fault: Box<Fault>,
     },
-    /// Where a menu may well be, something else than its absence is in the way.
+    /// A place may well have a menu, but something other than its absence prevents reading it.
     Trouble {
         /// Whether a setting or DHCP said what to boot.
         named: bool,
-        /// Whether there are other places, which are not asked in its stead.
+        /// Whether there are more places; they are not asked instead.
         more: bool,
-        /// What is in the way.
+        /// The obstacle.
         fault: Box<Fault>,
     },
     /// The entry (as shown) that was chosen cannot boot here.
@@ -84,22 +84,22 @@ pub enum Error {
     Unattended,
 }
 
-/// What was wrong in one place where a menu could have been.
+/// The fault of one place where a menu could have been.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It was not fetched.
+    /// The download failed.
     Fetch(fetch::Error),
-    /// It has no URL that can be fetched.
+    /// Its URL cannot be fetched.
     Url(url::Error),
-    /// It is something else.
+    /// The file is no menu.
     Content(Url, Content),
-    /// It has no LABEL.
+    /// The file has no LABEL.
     NoEntries(Url),
     /// This line (from 1) of it passes a bound.
     Bound(Url, usize, Bound),
 }
 
-/// What a server sent instead of a menu.
+/// The content that a server sent instead of a menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Almost a script for iPXE: blanks or a byte order mark before the magic, or nothing behind it.

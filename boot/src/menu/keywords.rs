@@ -25,7 +25,7 @@ const MAX_PAGES: usize = 64;
 /// MENU HIDDENKEYs kept.
 const MAX_HIDDEN_KEYS: usize = 16;
 
-/// What these set does not exist on a serial terminal: colours, pictures, fonts, places and sizes.
+/// Keywords that set what a serial terminal lacks: colours, pictures, fonts, places and sizes.
 const LOOKS: [&str; 23] = [
     "color",
     "colour",
@@ -102,7 +102,7 @@ pub(super) enum Insert {
     Text(String),
 }
 
-/// What the lines so far said.
+/// The content of the lines so far.
 pub(super) struct Parser {
     pub(super) labels: Vec<Label>,
     pub(super) pages: Vec<Draft>,
@@ -110,7 +110,7 @@ pub(super) struct Parser {
     pub(super) start: usize,
     /// The pages that are open, the menu itself not among them.
     open: Vec<Open>,
-    /// Whether lines belong to the last label.
+    /// Whether the next lines belong to the last label.
     in_label: bool,
     /// Inside TEXT … ENDTEXT; whether that is help.
     in_text: Option<bool>,
@@ -191,7 +191,7 @@ pub(super) struct Draft {
     entry: Option<usize>,
 }
 
-/// What holds again after MENU END.
+/// The state to restore after MENU END.
 struct Open {
     page: usize,
     append: Rc<str>,
@@ -201,7 +201,7 @@ struct Open {
 
 /// A LABEL and what follows it.
 pub(super) struct Label {
-    /// All but its action.
+    /// The entry without its action.
     entry: Entry,
     kind: Kind,
     /// KERNEL or LINUX with everything after it; none means the label's name.
@@ -210,7 +210,7 @@ pub(super) struct Label {
     sysappend: u32,
     /// The files of INITRD, separated by commas.
     initrds: String,
-    /// What stood behind them, for the command line.
+    /// The words behind INITRD's files, for the command line.
     initrd_words: String,
     device_tree: Option<String>,
     device_trees: Option<String>,
@@ -218,17 +218,17 @@ pub(super) struct Label {
     /// The page it is on.
     page: usize,
     hidden: bool,
-    /// Whether MENU DEFAULT names it.
+    /// Whether it has MENU DEFAULT.
     marked: bool,
-    /// Whether blanks stand behind its name.
+    /// Whether blanks follow its name.
     padded: bool,
 }
 
-/// What a label does.
+/// The effect of a label.
 enum Kind {
-    /// What its file is: KERNEL, or no keyword at all.
+    /// The file's kind is told by its name: KERNEL, or no keyword at all.
     Kernel,
-    /// What only LINUX can say: that the file is a kernel, whatever its name.
+    /// The file is a kernel, whatever its name: LINUX.
     Linux,
     Local(i32),
     /// CONFIG: another menu, in this file.
@@ -804,7 +804,7 @@ fn push_behind(to: &mut String, between: char, text: &str) {
     to.push_str(text);
 }
 
-/// What a menu module does with these arguments: it shows the menu in these files, or else this one.
+/// The effect of a menu module with these arguments: it shows the menu in these files, or else this one.
 pub(super) fn menu_of_files(arguments: [&str; 2]) -> Action {
     let files = arguments.iter().flat_map(|text| text.split_ascii_whitespace());
     let files: Vec<String> = files.map(ToOwned::to_owned).collect();

@@ -11,18 +11,18 @@ use super::password::Password;
 use crate::terminal::shortened;
 use crate::url::Url;
 
-/// How long a person whose choice failed has at least for another.
+/// The least time for another choice after one that failed.
 const ATTENDED: Duration = Duration::from_secs(60);
 
-/// How long keys can hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
+/// The longest that keys hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
 pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
 /// A menu, whatever language it was written in. It has at least one entry and at least one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Menu {
-    /// Where it came from, after redirects.
+    /// Its URL, after redirects.
     pub url: Url,
-    /// What the names in it are relative to.
+    /// The base of the names in it.
     pub base: Url,
     /// Everything that can be booted or shown, in the text's order; what a page shows of it is the page's to say.
     pub entries: Vec<Entry>,
@@ -30,24 +30,24 @@ pub struct Menu {
     pub pages: Vec<Page>,
     /// The page that is shown first: index into [`Menu::pages`].
     pub start: usize,
-    /// What is selected first.
+    /// The entry that is selected first.
     pub default: Pick,
     /// What boots when nobody is asked, or when the time is up; nothing where only a person can choose. A script's menu
     /// has it from what is selected.
     pub on_timeout: Option<Pick>,
-    /// What is tried when an entry that the clock chose fails.
+    /// The pick that boots when an entry that the clock chose fails (ONERROR).
     pub on_error: Option<Pick>,
-    /// Whether that is told what failed.
+    /// Whether ONERROR's pick gets the failed command line as arguments.
     pub tells_on_error: bool,
     /// How long to wait for a key; `None` waits for a person, an hour or so.
     pub timeout: Option<Duration>,
     /// How long the menu can be held in all, whatever keys come; `None` only when [`Menu::timeout`] is, too.
     pub total: Option<Duration>,
-    /// Whether it says nothing of a time, so that the operator's ([`Menu::timed`]) counts.
+    /// Whether the text names no time, so that the operator's ([`Menu::timed`]) counts.
     pub untimed: bool,
-    /// Whether anybody is asked.
+    /// Whether the menu is shown.
     pub display: Display,
-    /// What a person chose in vain, and why: the menu came back.
+    /// The choice of a person that failed, and the reason: the menu is shown again.
     pub failed: Option<(Pick, String)>,
     /// Lines for the person at the console.
     pub messages: Vec<String>,
@@ -55,9 +55,9 @@ pub struct Menu {
     pub texts: Texts,
     /// Text files that F1 to F12 show, references like those of an entry.
     pub function_keys: [Option<String>; 12],
-    /// What else can be picked while the menu is hidden, each by a key.
+    /// Picks that a key makes while the menu is hidden.
     pub hidden_keys: Vec<(Key, Pick)>,
-    /// Who may change a command line before it boots, or type one.
+    /// Who may edit a command line before it boots, or type one.
     pub editing: Editing,
     /// Whether a person may leave the menu.
     pub leaves: bool,
@@ -65,18 +65,18 @@ pub struct Menu {
     pub clears: bool,
     /// The password that opens everything.
     pub master: Option<Password>,
-    /// Whose menu it is.
+    /// The language of the menu, which decides what keys and the clock do.
     pub manners: Manners,
 }
 
 /// A menu or a submenu, as it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// What stands above the entries.
+    /// The title above the entries.
     pub title: Option<String>,
-    /// What is shown, from the top: indexes into [`Menu::entries`].
+    /// The lines from the top: indexes into [`Menu::entries`].
     pub lines: Vec<usize>,
-    /// What is selected when it is opened: index into [`Page::lines`].
+    /// The line that is selected when the page opens: an index into [`Page::lines`].
     pub selected: usize,
     /// The page that Esc leads back to; none for the menu itself.
     pub parent: Option<usize>,
@@ -85,7 +85,7 @@ pub struct Page {
 /// A key that a menu names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// What sends this byte.
+    /// The key that sends this byte.
     Byte(u8),
     /// F1 to F12.
     Function(u8),
@@ -139,7 +139,7 @@ fn counted(text: &str, count: u64) -> String {
     out.replace('#', &count.to_string())
 }
 
-/// What keys and the clock do.
+/// The behaviour of keys and of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manners {
     /// Syslinux's: a hot key selects, the clock boots [`Menu::on_timeout`].
@@ -148,12 +148,12 @@ pub enum Manners {
     Script(Hold),
 }
 
-/// How long a script's menu stays.
+/// The times of a script's menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
     /// The time that starts again with each key; a minute when the script does not say.
     pub after_key: Option<Duration>,
-    /// How long after the last key a menu without any timeout is given up.
+    /// A menu without a timeout is given up this long after the last key.
     pub unattended: Duration,
 }
 
@@ -173,16 +173,16 @@ pub enum Display {
     Shown,
     /// Not shown, but the countdown runs; a documented key shows it.
     Hidden,
-    /// What boots without anybody boots at once, unless a documented key was already pressed.
+    /// The default boots at once, unless a documented key was already pressed.
     AtOnce,
 }
 
 /// Something that can be booted, or a line of a menu.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What the menu's own text calls it.
+    /// Its name in the menu's text.
     pub name: String,
-    /// What the person reads, if not the name. As the server sent it: it may hold anything.
+    /// The text that the person reads, if it is not the name. It comes from the server and may hold anything.
     pub label: Option<String>,
     /// Lines that explain it while it is selected.
     pub help: Vec<String>,
@@ -190,13 +190,13 @@ pub struct Entry {
     pub indent: u8,
     /// The key that selects it: a lower-case ASCII letter or a digit; in a script's menu, any byte.
     pub hot_key: Option<u8>,
-    /// Whether that key also chooses it.
+    /// Whether the hot key also chooses it.
     pub immediate: bool,
-    /// Whether it is shown without being for choice.
+    /// Whether it is shown but cannot be chosen.
     pub disabled: bool,
-    /// What a person must know to choose it.
+    /// The password for choosing it.
     pub password: Option<Password>,
-    /// What choosing it does.
+    /// The effect of choosing it.
     pub action: Action,
 }
 
@@ -216,7 +216,7 @@ impl Entry {
         }
     }
 
-    /// What the person reads.
+    /// The text that the person reads.
     pub fn shown(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
     }
@@ -227,10 +227,10 @@ impl Entry {
     }
 }
 
-/// What choosing an entry does.
+/// The effect of choosing an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// It boots.
+    /// Boots.
     Boot(Boot),
     /// Another page of this menu is shown: index into [`Menu::pages`].
     Page(usize),
@@ -242,11 +242,11 @@ pub enum Action {
     Local(i32),
     /// The menu is left.
     Quit,
-    /// It cannot be done here.
+    /// Cannot be done here.
     Unsupported(Unsupported),
     /// The script that shows the menu goes on with its name.
     Answer,
-    /// It cannot be chosen: a heading, or room between entries.
+    /// Cannot be chosen: a heading, or an empty line.
     Gap,
 }
 
@@ -255,9 +255,9 @@ pub enum Action {
 pub struct Load {
     /// References to its files, which are read as one; `~` is the file that this menu came from.
     pub files: Vec<String>,
-    /// What the names in it are relative to, when not to the same as here.
+    /// The base of the names in it, if it is not this menu's.
     pub directory: Option<String>,
-    /// Whether a person is to be asked, whatever the files say.
+    /// Whether the menu is shown, whatever its files say.
     pub asks: bool,
 }
 
@@ -281,7 +281,7 @@ impl Load {
 pub struct Boot {
     /// The kernel; what follows a `#` is a configuration of a FIT image.
     pub kernel: String,
-    /// What stands after the kernel's name, before what is appended.
+    /// The arguments behind the kernel's name, which come before APPEND's.
     pub arguments: String,
     /// The command line, often shared by all entries. `initrd=` in it counts when `initrds` is empty, and stays in it.
     pub append: Rc<str>,
@@ -298,7 +298,7 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// What a person may edit: the kernel, then its command line, with INITRD as an `initrd=` in it, as in Syslinux.
+    /// The line that a person may edit: the kernel, then its command line, with INITRD as an `initrd=` in it, as in Syslinux.
     pub fn line(&self, arguments: &str) -> String {
         let initrds = match &*self.initrds {
             "" => String::new(),
@@ -314,7 +314,7 @@ impl Boot {
         line
     }
 
-    /// The same with an edited line.
+    /// The entry with an edited line.
     pub fn edited(&self, line: &str) -> Self {
         let (kernel, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         Self {
@@ -346,9 +346,9 @@ impl Boot {
 pub struct Pick {
     /// Index into [`Menu::entries`].
     pub entry: usize,
-    /// What stands after the label in DEFAULT or ONTIMEOUT; usually empty.
+    /// The arguments behind the label in DEFAULT or ONTIMEOUT; usually empty.
     pub arguments: String,
-    /// What a person made of [`Boot::line`]; it takes the place of the entry's kernel, arguments and initrds.
+    /// The person's edit of [`Boot::line`]; it replaces the entry's kernel, arguments and initrds.
     pub line: Option<String>,
 }
 
@@ -479,7 +479,7 @@ pub enum Chosen {
     Entry(usize),
     /// A person left it.
     Left,
-    /// Nobody was there.
+    /// No person was there.
     Unattended,
 }
 
