@@ -17,10 +17,6 @@ pub enum Error {
     Load(load::Error),
     /// A script that failed, or that ended without booting anything.
     Script(script::Error),
-    /// A script asked for a reset of the board.
-    Reset,
-    /// A script asked for the board to be switched off.
-    PowerOff,
 }
 
 impl fmt::Display for Error {
@@ -31,8 +27,6 @@ impl fmt::Display for Error {
             Self::Verify(e) => e.fmt(f),
             Self::Load(e) => e.fmt(f),
             Self::Script(e) => e.fmt(f),
-            Self::Reset => f.write_str("script: reboot"),
-            Self::PowerOff => f.write_str("script: poweroff"),
         }
     }
 }

@@ -6,9 +6,6 @@ use core::fmt;
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use crate::Event;
-use crate::url::Url;
-
 /// The time after all others: a wait without a deadline.
 pub(crate) const NEVER: Instant = Instant::from_micros_const(i64::MAX);
 
@@ -42,15 +39,6 @@ pub trait Platform {
     /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
     /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.
     fn kick_watchdog(&mut self);
-
-    /// Hears what happens, in order. A board does not listen.
-    fn event(&mut self, _event: &Event<'_>) {}
-
-    /// Whether the rest of a download of `len` bytes is wanted that begins with `first`, about 4 KiB. A board wants it; a
-    /// dry run may know enough. What is left out counts as downloaded, and what is in memory in its place as its bytes.
-    fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
-        true
-    }
 }
 
 /// A MAC address as people write it, `b8:27:eb:01:02:03` (smoltcp prints dashes).

@@ -52,20 +52,23 @@ pub mod verify;
 
 // What goes through it.
 mod backoff;
+mod ending;
 mod error;
-mod event;
 mod machine;
+pub mod observe;
+mod policy;
 mod session;
 
 #[doc(hidden)]
 #[cfg(not(feature = "defmt"))]
 pub use ::log as log_text;
+pub use ending::{Cause, Ending};
 pub use error::Error;
-pub use event::{Boot, Event, Exchange};
 pub use hal::{Board, Clock, Console, Entropy, Mac, Platform, Uart};
 pub use handoff::Handoff;
 pub use machine::Machine;
 pub use memory::{Address, Region};
+pub use policy::NO_NIC_PAUSE;
 pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;

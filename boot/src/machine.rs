@@ -3,6 +3,7 @@
 use crate::hal::{Board, Clock, Console, Entropy, Platform};
 use crate::memory::Region;
 use crate::net::Port;
+use crate::observe::Observer;
 
 /// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
 pub struct Machine<'m> {
@@ -20,4 +21,6 @@ pub struct Machine<'m> {
     pub board: &'m Board<'m>,
     /// What only hardware can do.
     pub platform: &'m mut dyn Platform,
+    /// Who hears what happens.
+    pub observers: &'m mut [&'m mut dyn Observer],
 }

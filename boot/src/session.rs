@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
-use crate::backoff::backoff;
 use crate::fetch::{self, Fetcher, Method, Reason, Request, Response};
 use crate::find::{Found, class_wanted, find, is_for_us};
 use crate::lease::{Fixed, Identity, Lease};
 use crate::load;
-use crate::menu::{self, Chosen, Menu, Next, Unsupported};
+use crate::menu::{self, Chosen, Menu, Next};
 use crate::net::Net;
+use crate::observe::{Boot, Event};
 use crate::plan::{DeviceTree, Plan};
+use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, Picker};
 use crate::random::Seeds;
 use crate::resolve;
 use crate::script::{self, Outcome, World};
@@ -22,7 +23,7 @@ use crate::terminal::progress::Progress;
 use crate::terminal::{POLL, write};
 use crate::url::Url;
 use crate::vlan::Tag;
-use crate::{Board, Boot, Console, Entropy, Error, Event, Handoff, Machine, Region, Settings};
+use crate::{Board, Cause, Console, Ending, Entropy, Error, Handoff, Machine, Region, Settings};
 use crate::{ntp, ping};
 
 /// How often a long download says in the log how far it is.
@@ -37,8 +38,9 @@ const FRESH: Duration = Duration::from_secs(30);
 /// How long servers are waited for that might know the node by another user class.
 const SECOND_QUESTION: Duration = Duration::from_secs(10);
 
-/// Boots: returns a kernel that is ready to run, or, after `settings.attempts` failures, the last error.
-pub fn run(machine: Machine<'_>, settings: &Settings) -> Result<Handoff, Error> {
+/// Boots: returns a kernel that is ready to run, or why the board is to reset instead. It makes attempts until either is
+/// decided, at most `settings.attempts`.
+pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
     let Machine {
         nic,
         clock,
@@ -47,8 +49,10 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Result<Handoff, Error> 
         entropy,
         board,
         platform,
+        observers,
     } = machine;
-    let mut net = Net::new(nic, clock, platform, entropy, Identity::of(board, settings));
+    let identity = Identity::of(board, settings);
+    let mut net = Net::new(nic, clock, platform, entropy, identity).heard_by(observers);
     // Its socket lives in `net`: one for all attempts.
     let mut fetcher = Fetcher::new();
     let mut failures: u32 = 0;
@@ -66,18 +70,29 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Result<Handoff, Error> 
         );
         // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
         fetcher.close(&mut net);
-        let error = match result {
-            Ok(handoff) => return Ok(handoff),
-            // Not a failure: the operator wants it.
-            Err(error @ (Error::Reset | Error::PowerOff)) => return Err(error),
-            Err(error) => error,
+        let (ended, error) = match result {
+            Ok(Outcome::Boot(handoff)) => return Ending::Boot(handoff),
+            Ok(Outcome::Reset) => (Attempt::Resets, None),
+            Ok(Outcome::PowerOff) => (Attempt::PowersOff, None),
+            Err(error) => (Attempt::Failed, Some(error)),
         };
-        failures = failures.saturating_add(1);
-        error!("{}", error);
-        if settings.now.attempts.is_some_and(|limit| failures >= limit) {
-            return Err(error);
+        if let Some(error) = &error {
+            failures = failures.saturating_add(1);
+            net.tell(&Event::AttemptFailed(error));
+            error!("{}", error);
         }
-        let pause = backoff(failures, net.random());
+        let state = policy::State {
+            failures,
+            limit: settings.now.attempts,
+        };
+        let pause = match policy::after_attempt(state, ended, net.random()) {
+            AfterAttempt::Retry(pause) => pause,
+            AfterAttempt::PowerOff => return Ending::PowerOff,
+            AfterAttempt::Reset => {
+                let cause = error.map_or(Cause::Script, |error| Cause::GaveUp(failures, error));
+                return Ending::Reset(cause);
+            }
+        };
         info!(
             "retry: attempt {} in {} ms",
             failures.saturating_add(1),
@@ -100,7 +115,7 @@ fn attempt(
     entropy: &mut dyn Entropy,
     board: &Board<'_>,
     settings: &mut Current<'_>,
-) -> Result<Handoff, Error> {
+) -> Result<Outcome, Error> {
     net.hasten(settings.now.url.is_some());
     let lease = net.lease();
     let mut found = find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut());
@@ -130,15 +145,11 @@ fn attempt(
                 settings,
             };
             let current = world.settings.now.clone();
-            return match script::run(script, memory, board, &current, &seeds, &mut world)? {
-                Outcome::Boot(handoff) => Ok(handoff),
-                Outcome::Reset => Err(Error::Reset),
-                Outcome::PowerOff => Err(Error::PowerOff),
-            };
+            return Ok(script::run(script, memory, board, &current, &seeds, &mut world)?);
         }
     };
     let menu = (*menu, settings.now.menu_timeout);
-    from_menu(net, fetcher, console, memory, board, &seeds, menu)
+    from_menu(net, fetcher, console, memory, board, &seeds, menu).map(Outcome::Boot)
 }
 
 /// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
@@ -186,33 +197,31 @@ fn from_menu(
                     opened = net.now();
                     break;
                 }
-                Err(error @ Error::Menu(menu::Error::TooManyMenus | menu::Error::Left)) => return Err(error),
                 Err(error) => error,
             };
-            if picked.by_person {
-                error!("{}", error);
-                menu.again(pick, error.to_string(), net.now() - opened);
-                break;
+            let after = menu.after(&pick);
+            let picker = match &after {
+                _ if picked.by_person => Picker::Person,
+                Some(_) => Picker::ClockWithOnError,
+                None => Picker::Clock,
+            };
+            match (policy::after_entry(picker, &error), after) {
+                (AfterEntry::ShowAgain, _) => {
+                    net.tell(&Event::EntryFailed(&error));
+                    error!("{}", error);
+                    menu.again(pick, error.to_string(), net.now() - opened);
+                    break;
+                }
+                (AfterEntry::OnError, Some(after)) => {
+                    // Once: what ONERROR leads to has no ONERROR.
+                    menu.on_error = None;
+                    net.tell(&Event::EntryFailed(&error));
+                    error!("{}", error);
+                    pick = after;
+                }
+                _ => return Err(error),
             }
-            // Once: what ONERROR leads to has no ONERROR.
-            let after = menu.after(&pick).filter(|_| leads_to_onerror(&error));
-            let after = after.ok_or_else(|| error.clone())?;
-            menu.on_error = None;
-            error!("{}", error);
-            pick = after;
         }
-    }
-}
-
-/// Whether ONERROR is for this failure of the clock's entry. Where Syslinux would not have failed it is not: the disk that
-/// LOCALBOOT means is there, and a menu that is not there, or has nothing to boot, waits for a person.
-fn leads_to_onerror(error: &Error) -> bool {
-    match error {
-        Error::Menu(menu::Error::Load(_)) => false,
-        Error::Menu(menu::Error::Unsupported(_, why)) => {
-            !matches!(why, Unsupported::LocalBoot | Unsupported::Nothing)
-        }
-        _ => true,
     }
 }
 

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
 use boot::menu::{Action, Chosen, Menu};
+use boot::observe::{Event, Exchange, Observer};
 use boot::url::Url;
-use boot::{Clock as _, Event, Exchange, Platform};
+use boot::{Clock as _, Platform};
 use smoltcp::time::Duration;
 
 use crate::clock::Clock;
 use crate::shared::Shared;
-use crate::trace::{self, Decision, Item, Told};
+use crate::trace::{self, Decision, Item, Told, failure};
 
 /// The pause between two keys: the menu takes keys without a pause for noise (D-28).
 const BETWEEN_KEYS: Duration = Duration::from_millis(50);
@@ -229,9 +230,14 @@ fn keys_to(menu: &Menu, entry: usize) -> Option<Vec<&'static str>> {
     Some(keys)
 }
 
-impl Platform for Listener {
-    fn kick_watchdog(&mut self) {}
+/// The watchdog of a desk: there is none.
+pub(crate) struct Desk;
 
+impl Platform for Desk {
+    fn kick_watchdog(&mut self) {}
+}
+
+impl Observer for Listener {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Command { script, line, words } => self.command(*script, *line, words),
@@ -248,6 +254,12 @@ impl Platform for Listener {
             Event::Print(text) => self.tell(Told::Print((*text).into())),
             Event::Menu(menu) => self.menu(menu),
             Event::Chosen(menu, chosen) => self.chosen(menu, *chosen),
+            // The outcome of `run` says it.
+            Event::AttemptFailed(_) => {}
+            Event::EntryFailed(error) => {
+                let (step, reason) = failure(error);
+                self.tell(Told::EntryFailed { step, reason });
+            }
             Event::Boot(boot) => self.tell(Told::Boot {
                 kernel: whole(boot.kernel),
                 initrds: boot.initrds.iter().map(|url| whole(url)).collect(),

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         limit: Instant::now() + options.limit,
         menu: None,
         picked: false,
-        error: None,
+        failed: None,
         boot: None,
     };
     let lease = &options.lease;
@@ -80,8 +80,8 @@ struct Run {
     menu: Option<trace::Menu>,
     /// Whether the last choice was the operator's.
     picked: bool,
-    /// The last error.
-    error: Option<String>,
+    /// What is wrong with the entry that was chosen last: the step, and why.
+    failed: Option<(&'static str, String)>,
     /// What would boot, once that is known.
     boot: Option<Decision>,
 }
@@ -114,18 +114,11 @@ impl Run {
                     };
                 }
                 Told::Asking => self.requests -= 1,
-                Told::Error(error) => self.error = Some(error.clone()),
+                Told::EntryFailed { step, reason } => self.failed = Some((step, reason.clone())),
                 Told::Shown(menu) => {
                     // A person could choose again when an entry cannot boot, but the operator asked for this one.
-                    if let Some(error) = self.error.take().filter(|_| self.picked) {
-                        let (step, reason) = ["fetch", "verify", "load", "menu"]
-                            .into_iter()
-                            .find_map(|step| Some((step, error.strip_prefix(step)?.strip_prefix(": ")?)))
-                            .unwrap_or(("menu", &error));
-                        return Decision::Fail {
-                            step,
-                            reason: reason.into(),
-                        };
+                    if let Some((step, reason)) = self.failed.take().filter(|_| self.picked) {
+                        return Decision::Fail { step, reason };
                     }
                     self.menu = Some(menu.clone());
                 }
@@ -180,7 +173,7 @@ fn listen_to_warnings(told: Sender<Told>) {
     struct Warnings(Mutex<Sender<Told>>);
     impl log::Log for Warnings {
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            metadata.level() <= log::Level::Warn && metadata.target().starts_with("boot")
+            metadata.level() == log::Level::Warn && metadata.target().starts_with("boot")
         }
 
         fn log(&self, record: &log::Record<'_>) {
@@ -190,10 +183,7 @@ fn listen_to_warnings(told: Sender<Told>) {
                 && !text.starts_with("script: ")
                 && let Ok(told) = self.0.lock()
             {
-                let _ = told.send(match record.level() {
-                    log::Level::Error => Told::Error(text),
-                    _ => Told::Note(text),
-                });
+                let _ = told.send(Told::Note(text));
             }
         }
 

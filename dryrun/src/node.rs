@@ -8,17 +8,17 @@ use std::sync::mpsc::Sender;
 
 use boot::load::device_tree::Tree;
 use boot::load::place;
-use boot::{Board, Entropy, Machine, Region, Settings, Uart, menu, script};
+use boot::{Board, Cause, Ending, Entropy, Machine, Region, Settings, Uart, menu, script};
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use smoltcp::wire::EthernetAddress;
 
 use crate::clock::Clock;
-use crate::desk::{Listener, Terminal};
+use crate::desk::{Desk, Listener, Terminal};
 use crate::gateway::{Gateway, Nic};
 use crate::model::Model;
 use crate::options::Options;
 use crate::shared::Shared;
-use crate::trace::{Decision, Told};
+use crate::trace::{Decision, Told, failure};
 
 /// Free memory begins above page 0, as on the board.
 const BASE: u64 = 0x1000;
@@ -89,7 +89,8 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         memory,
         entropy: &mut Random,
         board: &board,
-        platform: &mut Listener {
+        platform: &mut Desk,
+        observers: &mut [&mut Listener {
             shared: shared.clone(),
             clock: clock.clone(),
             told: told.clone(),
@@ -97,7 +98,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
             partial: None,
             any_partial: false,
             wanted: None,
-        },
+        }],
     };
     let settings = Settings {
         url: options.url,
@@ -105,49 +106,40 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         presets: options.presets,
         ..Settings::default()
     };
-    let result = boot::run(machine, &settings);
+    let ending = boot::run(machine, &settings);
     if let Some(reason) = shared.left_over() {
         return Decision::Fail {
             step: "choose",
             reason,
         };
     }
-    match result {
-        // [`Event::Boot`] has reported it.
-        Ok(_) => Decision::Boot {
+    match ending {
+        // [`boot::observe::Event::Boot`] has reported it.
+        Ending::Boot(_) => Decision::Boot {
             kernel: String::new(),
             initrds: Vec::new(),
             cmdline: String::new(),
             fdt: None,
         },
-        Err(error) => decision(&error),
+        Ending::Reset(Cause::Script) => Decision::Reset,
+        Ending::Reset(Cause::GaveUp(_, error)) => decision(&error),
+        Ending::PowerOff => Decision::Poweroff,
     }
 }
 
 /// The outcome of a boot that failed, or did not lead to a kernel.
 fn decision(error: &boot::Error) -> Decision {
-    let step = match error {
-        boot::Error::Reset => return Decision::Reset,
-        boot::Error::PowerOff => return Decision::Poweroff,
-        boot::Error::Menu(menu::Error::Unsupported(_, menu::Unsupported::LocalBoot)) => {
-            return Decision::Local;
-        }
-        boot::Error::Script(script::Error::Ended(_)) => return Decision::Exit(0),
+    match error {
+        boot::Error::Menu(menu::Error::Unsupported(_, menu::Unsupported::LocalBoot)) => Decision::Local,
+        boot::Error::Script(script::Error::Ended(_)) => Decision::Exit(0),
         // `exit` with a status: all other failures that nobody provided for are unexpected.
         boot::Error::Script(script::Error::Failed(failure)) if failure.expected => {
-            return Decision::Exit(failure.errno.0);
+            Decision::Exit(failure.errno.0)
         }
-        boot::Error::Menu(_) => "menu",
-        boot::Error::Fetch(_) => "fetch",
-        boot::Error::Verify(_) => "verify",
-        boot::Error::Load(_) => "load",
-        boot::Error::Script(_) => "script",
-    };
-    let reason = error.to_string();
-    let prefix = format!("{step}: ");
-    Decision::Fail {
-        step,
-        reason: reason.strip_prefix(&prefix).map_or(reason.clone(), Into::into),
+        error => {
+            let (step, reason) = failure(error);
+            Decision::Fail { step, reason }
+        }
     }
 }
 

@@ -62,8 +62,11 @@ pub(crate) enum Told {
     /// The choice in that menu.
     Menu(Menu),
     Note(String),
-    /// A line that the firmware logs as an error; its consequence is an event of its own.
-    Error(String),
+    /// What was chosen in a menu cannot be booted or shown; the menu follows.
+    EntryFailed {
+        step: &'static str,
+        reason: String,
+    },
     /// What would boot.
     Boot {
         kernel: String,
@@ -93,6 +96,21 @@ pub(crate) enum Decision {
         step: &'static str,
         reason: String,
     },
+}
+
+/// The step that failed, and why.
+pub(crate) fn failure(error: &boot::Error) -> (&'static str, String) {
+    let step = match error {
+        boot::Error::Menu(_) => "menu",
+        boot::Error::Fetch(_) => "fetch",
+        boot::Error::Verify(_) => "verify",
+        boot::Error::Load(_) => "load",
+        boot::Error::Script(_) => "script",
+    };
+    let reason = error.to_string();
+    let prefix = format!("{step}: ");
+    let reason = reason.strip_prefix(&prefix).map_or(reason.clone(), Into::into);
+    (step, reason)
 }
 
 impl Decision {
@@ -158,7 +176,7 @@ impl Told {
     /// The event as one line of JSON; `None` for events that only people need.
     pub(crate) fn json(&self) -> Option<String> {
         let value = match self {
-            Self::Asking | Self::Shown(_) | Self::Error(_) | Self::Boot { .. } => return None,
+            Self::Asking | Self::Shown(_) | Self::EntryFailed { .. } | Self::Boot { .. } => return None,
             Self::Lease {
                 ip,
                 router,
@@ -212,7 +230,10 @@ impl Told {
     /// Lines for a person.
     pub(crate) fn text(&self) -> Option<String> {
         let text = match self {
-            Self::Asking | Self::Error(_) | Self::Boot { .. } | Self::Failed { expected: true, .. } => {
+            Self::Asking
+            | Self::EntryFailed { .. }
+            | Self::Boot { .. }
+            | Self::Failed { expected: true, .. } => {
                 return None;
             }
             Self::Lease {

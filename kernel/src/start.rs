@@ -8,8 +8,9 @@ use core::{fmt, slice};
 use boot::Address;
 use boot::load::device_tree::Tree;
 use boot::load::place;
-use boot::{Board, Clock as _, Mac, Machine, Region, Settings, error, info, warn};
-use smoltcp::time::Duration;
+use boot::{
+    Board, Cause, Clock as _, Ending, Mac, Machine, NO_NIC_PAUSE, Region, Settings, error, info, warn,
+};
 use smoltcp::wire::EthernetAddress;
 
 use kernel::board::{self, Ethernet, Row};
@@ -34,8 +35,6 @@ use crate::{exceptions, handoff, heap};
 const QEMU_FIRMWARE: u32 = 346_337;
 /// The largest device tree that is believed.
 const MAX_DEVICE_TREE: usize = 2 << 20;
-/// How long a board without a network waits before it resets and looks again.
-const NO_NETWORK_PAUSE: Duration = Duration::from_secs(30);
 
 /// The first line of Rust: entry.S has moved us to `home`, below `bank_end`, and turned the MMU on.
 #[unsafe(no_mangle)]
@@ -114,11 +113,12 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
         entropy: &mut entropy,
         board: &board,
         platform: &mut pm,
+        observers: &mut [],
     };
-    let result = boot::run(machine, &settings);
+    let ending = boot::run(machine, &settings);
     nic.quiesce();
-    match result {
-        Ok(kernel) => {
+    match ending {
+        Ending::Boot(kernel) => {
             info!(
                 "handoff: heap peak {} bytes, stack peak {} bytes",
                 heap::peak(),
@@ -133,23 +133,18 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
             // SAFETY: the payload region excludes home, and the NIC, the only bus master in use, is quiet.
             unsafe { handoff::jump_to(kernel) }
         }
-        Err(boot::Error::Reset) => {
-            info!("boot: a script asks for a reset");
+        Ending::Reset(cause) => {
+            match &cause {
+                Cause::Script => info!("boot: {}", cause),
+                Cause::GaveUp(..) => error!("boot: {}", cause),
+            }
             log::drain();
             pm.reset()
         }
-        Err(boot::Error::PowerOff) => {
+        Ending::PowerOff => {
             info!("boot: a script asks for the board to be switched off");
             log::drain();
             pm.power_off()
-        }
-        Err(_) => {
-            error!(
-                "boot: giving up after {} attempts: resetting",
-                settings.attempts.unwrap_or_default()
-            );
-            log::drain();
-            pm.reset()
         }
     }
 }
@@ -326,8 +321,8 @@ impl fmt::Display for NoNic {
 
 /// Waits, so that a person can read why, then starts over from reset.
 fn give_up(mut pm: Pm, clock: Clock) -> ! {
-    info!("boot: resetting in {} s", NO_NETWORK_PAUSE.secs());
-    let deadline = clock.now() + NO_NETWORK_PAUSE;
+    info!("boot: resetting in {} s", NO_NIC_PAUSE.secs());
+    let deadline = clock.now() + NO_NIC_PAUSE;
     while clock.now() < deadline {
         pm.kick();
         clock.idle_until(deadline);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use boot::fetch::Fetcher;
 use boot::lease::Identity;
 use boot::net::Net;
-use boot::{Board, Clock, Entropy, Error, Handoff, Machine, Platform, Region, Settings};
+use boot::{Board, Cause, Clock, Ending, Entropy, Error, Handoff, Machine, Platform, Region, Settings};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 
@@ -71,8 +71,17 @@ impl Node {
         self
     }
 
-    /// Switches it on: one whole boot.
+    /// Switches it on: one whole boot, which no script ends.
     pub fn boot(&mut self, lan: &Lan, settings: &Settings) -> Result<Handoff, Error> {
+        match self.run(lan, settings) {
+            Ending::Boot(handoff) => Ok(handoff),
+            Ending::Reset(Cause::GaveUp(_, error)) => Err(error),
+            ending => panic!("a script ended the boot: {ending:?}"),
+        }
+    }
+
+    /// Switches it on, until the boot ends.
+    pub fn run(&mut self, lan: &Lan, settings: &Settings) -> Ending {
         let board = Board {
             model: "Raspberry Pi 3 Model B",
             revision: 0x00a0_2082,
@@ -97,6 +106,7 @@ impl Node {
             },
             board: &board,
             platform: &mut Watchdog(lan.clone()),
+            observers: &mut [],
         };
         as_boot(|| boot::run(machine, settings))
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use boot::{Error, Handoff, Settings};
+use boot::{Ending, Error, Handoff, Settings};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
 
@@ -92,6 +92,11 @@ impl Site {
     /// Boots with these settings.
     pub fn boot_with(&mut self, settings: &Settings) -> Result<Handoff, Error> {
         self.node.boot(&self.lan, settings)
+    }
+
+    /// Boots, and says how that ends.
+    pub fn ends(&mut self) -> Ending {
+        self.node.run(&self.lan, &Settings::default())
     }
 
     /// Boots, and proves that kernel, initrd and device tree lie in memory as they must.

@@ -37,9 +37,9 @@ use self::request::Rest;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
 use crate::net::Net;
+use crate::observe::{Event, Exchange};
 use crate::resolve::{self, resolve};
 use crate::url::{self, Scheme, Url};
-use crate::{Event, Exchange};
 
 /// How long a server may think before its answer's head is complete: some build an image on demand, which takes them
 /// a minute or two. A server that is gone is noticed much sooner.

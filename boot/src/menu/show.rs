@@ -11,10 +11,10 @@ use super::model::{Action, Chosen, Load, Menu, Pick};
 use super::names::resolve;
 use super::pxelinux;
 use super::screen::{self, Choice};
-use crate::event::Event;
 use crate::fetch::{self, Fetcher};
 use crate::hal::Console;
 use crate::net::Net;
+use crate::observe::Event;
 use crate::terminal::{POLL, read, shortened, write};
 use crate::url::Url;
 
@@ -91,7 +91,11 @@ fn show_text(
                 output.push_str("\r\n");
             }
         }
-        Err(fault) => error!("menu: {}", fault),
+        Err(fault) => {
+            let error = crate::Error::Menu(Error::Load(Box::new(fault)));
+            net.tell(&Event::EntryFailed(&error));
+            error!("{}", error);
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use crate::Event;
 use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
+use crate::observe::{Event, Observer};
 use crate::random::Random;
 use crate::url::Url;
 use crate::vlan::Tag;
@@ -30,6 +30,7 @@ pub struct Net<'m> {
     nic: &'m mut dyn Port,
     clock: &'m dyn Clock,
     platform: &'m mut dyn Platform,
+    observers: &'m mut [&'m mut dyn Observer],
     iface: Interface,
     sockets: SocketSet<'static>,
     client: Client,
@@ -66,6 +67,7 @@ impl<'m> Net<'m> {
             nic,
             clock,
             platform,
+            observers: &mut [],
             iface,
             sockets: SocketSet::new(vec![]),
             client,
@@ -189,14 +191,23 @@ impl<'m> Net<'m> {
         self.client.hasten(hasty);
     }
 
+    /// The same, and these hear what happens.
+    pub(crate) fn heard_by(self, observers: &'m mut [&'m mut dyn Observer]) -> Self {
+        Self { observers, ..self }
+    }
+
     /// Tells whoever listens what happens.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        self.platform.event(event);
+        for observer in self.observers.iter_mut() {
+            observer.event(event);
+        }
     }
 
     /// Whether the rest of a file of `len` bytes is wanted that begins with `first`.
     pub(crate) fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
-        self.platform.wants(url, first, len)
+        self.observers
+            .iter_mut()
+            .all(|observer| observer.wants(url, first, len))
     }
 
     /// A random number, for ports and jitter.

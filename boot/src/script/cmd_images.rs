@@ -24,10 +24,11 @@ use crate::load::device_tree::SIZE_LIMIT;
 use crate::load::layout::{self, Layout};
 use crate::load::place::PAGE;
 use crate::load::{fit, gzip};
+use crate::observe::{Boot, Event};
 use crate::text::plain;
 use crate::url::{self, Url};
 use crate::verify::{self, Expected, Fetched};
-use crate::{Boot, Event, Region, load};
+use crate::{Region, load};
 
 /// Options of all commands that name one image.
 const SINGLE: [Spec; 5] = [

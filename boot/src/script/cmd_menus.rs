@@ -9,8 +9,8 @@ use super::console::{Line, MAX_LINE, UNATTENDED};
 use super::errno::{Errno, Failure};
 use super::options::{Arguments, MANY, Spec, number};
 use super::{Interpreter, Step};
-use crate::Event;
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
+use crate::observe::Event;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::form;
 

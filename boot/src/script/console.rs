@@ -9,7 +9,7 @@ use smoltcp::time::{Duration, Instant};
 
 use super::errno::{Errno, Failure};
 use super::{Frame, Interpreter, Source};
-use crate::Event;
+use crate::observe::Event;
 use crate::terminal::editor::{Echo, Editor, History};
 use crate::terminal::form::{Form, Wish};
 use crate::terminal::keys::{Burst, Key, SILENCE};

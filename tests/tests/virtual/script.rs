@@ -7,10 +7,11 @@ use boot::Seeds;
 use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Fixed, Lease, Options};
 use boot::menu::{Action, Chosen, Menu};
+use boot::observe::Event;
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
 use boot::vlan::Tag;
-use boot::{Board, Event, Region, ntp, resolve};
+use boot::{Board, Region, ntp, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 use tests::cases::{self, Case};
@@ -299,7 +300,12 @@ impl World for Bench {
                 trace.say(line);
             }
             // The lower layers tell of these, which the bench stands in for.
-            Event::Asking(_) | Event::Answered(_) | Event::Menu(_) | Event::Chosen(..) => {}
+            Event::Asking(_)
+            | Event::Answered(_)
+            | Event::Menu(_)
+            | Event::Chosen(..)
+            | Event::EntryFailed(_)
+            | Event::AttemptFailed(_) => {}
         }
     }
 }

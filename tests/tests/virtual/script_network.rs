@@ -150,7 +150,7 @@ fn the_time_from_a_server_that_was_deaf_at_first() {
 
 #[test]
 fn a_script_switches_the_board_off() {
-    assert_eq!(scripted("poweroff\n").boot().unwrap_err(), Error::PowerOff);
+    assert_eq!(scripted("poweroff\n").ends(), boot::Ending::PowerOff);
 }
 
 #[test]

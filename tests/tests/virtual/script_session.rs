@@ -68,7 +68,7 @@ fn a_script_may_ask_dhcp_again_and_hears_the_new_answer() {
 fn reboot_resets_without_another_attempt() {
     let mut site = site(12, "http://192.168.7.2/r.ipxe");
     site.route("/r.ipxe", [Reply::ok("#!ipxe\nsleep 1\nreboot\n")]);
-    assert_eq!(site.boot().unwrap_err(), boot::Error::Reset);
+    assert_eq!(site.ends(), boot::Ending::Reset(boot::Cause::Script));
     assert_eq!(asked(&site), ["/r.ipxe"]);
 }
 

@@ -1,13 +1,27 @@
-//! What happens during a boot, told as it happens through [`Platform::event`](crate::Platform::event): the dry run
-//! listens, a board does not. Why it is one place: D-80.
+//! What happens during a boot, as one stream of typed events with any number of listeners. The dry run is one. Why it is one
+//! place: D-80.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::Error;
 use crate::fetch::{Method, Reason, Request};
 use crate::menu::{Chosen, Menu};
 use crate::script::errno::Failure;
 use crate::url::Url;
+
+/// Who hears what happens: a log, a report, a dry run. It is called from within the boot and must return at once.
+pub trait Observer {
+    /// Hears what happens, in order.
+    fn event(&mut self, event: &Event<'_>);
+
+    /// Whether the rest of a download of `len` bytes is wanted that begins with `first`, about 4 KiB. The download ends early
+    /// when one observer knows enough: the part left out then counts as downloaded, and whatever lies in memory there is
+    /// taken for its bytes.
+    fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
+        true
+    }
+}
 
 /// Something that happened. All text is as servers and scripts have it: it may hold anything.
 #[derive(Debug)]
@@ -33,6 +47,10 @@ pub enum Event<'e> {
     Menu(&'e Menu),
     /// How that menu ended.
     Chosen(&'e Menu, Chosen),
+    /// What a menu led to cannot be booted, read or shown; the menu, or what its ONERROR names, follows.
+    EntryFailed(&'e Error),
+    /// An attempt failed; another one follows, or a reset.
+    AttemptFailed(&'e Error),
     /// A kernel is about to run: everything that boots was downloaded.
     Boot(&'e Boot<'e>),
 }

@@ -1,0 +1,212 @@
+//! What a node does next: a pure table, state × what happened → what to do. docs/src/policy.md is the same for people.
+
+use smoltcp::time::Duration;
+
+use crate::Error;
+use crate::backoff::backoff;
+use crate::menu::{self, Unsupported};
+
+/// How long a board without a network interface waits, so that a person can read why, before it resets and looks again.
+pub const NO_NIC_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is known of a node when an attempt has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct State {
+    /// Attempts that have failed since reset, this one included.
+    pub(crate) failures: u32,
+    /// How many may (`bramble.attempts`); none for no limit.
+    pub(crate) limit: Option<u32>,
+}
+
+/// How an attempt ended that brought no kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// A step of it failed.
+    Failed,
+    /// A script asked for a reset.
+    Resets,
+    /// A script asked for the board to be switched off.
+    PowersOff,
+}
+
+/// What is done then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterAttempt {
+    /// Another attempt begins after this pause, from DHCP on.
+    Retry(Duration),
+    /// The board resets.
+    Reset,
+    /// The board is switched off.
+    PowerOff,
+}
+
+/// What follows an attempt. `random` jitters the pause.
+pub(crate) fn after_attempt(state: State, attempt: Attempt, random: u32) -> AfterAttempt {
+    match attempt {
+        Attempt::Failed if state.limit.is_some_and(|limit| state.failures >= limit) => AfterAttempt::Reset,
+        Attempt::Failed => AfterAttempt::Retry(backoff(state.failures, random)),
+        Attempt::Resets => AfterAttempt::Reset,
+        Attempt::PowersOff => AfterAttempt::PowerOff,
+    }
+}
+
+/// Who picked an entry of a menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Picker {
+    /// A person, who can choose again.
+    Person,
+    /// The clock, in a menu that says with ONERROR what to boot instead.
+    ClockWithOnError,
+    /// The clock, in a menu that does not.
+    Clock,
+}
+
+/// What is done when the entry that was picked cannot be booted, or leads to no menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterEntry {
+    /// The menu is shown again, with what is wrong.
+    ShowAgain,
+    /// What ONERROR names is booted; that has no ONERROR of its own.
+    OnError,
+    /// The attempt has failed: never another entry.
+    FailAttempt,
+}
+
+/// What follows an entry that failed like this.
+pub(crate) fn after_entry(picker: Picker, error: &Error) -> AfterEntry {
+    match (picker, error) {
+        (_, Error::Menu(menu::Error::TooManyMenus | menu::Error::Left)) => AfterEntry::FailAttempt,
+        (Picker::Person, _) => AfterEntry::ShowAgain,
+        (Picker::ClockWithOnError, error) if leads_to_onerror(error) => AfterEntry::OnError,
+        (Picker::ClockWithOnError | Picker::Clock, _) => AfterEntry::FailAttempt,
+    }
+}
+
+/// Whether ONERROR is for this failure of the clock's entry. Where Syslinux would not have failed it is not: the disk that
+/// LOCALBOOT means is there, and a menu that is not there, or has nothing to boot, waits for a person.
+fn leads_to_onerror(error: &Error) -> bool {
+    match error {
+        Error::Menu(menu::Error::Load(_)) => false,
+        Error::Menu(menu::Error::Unsupported(_, why)) => {
+            !matches!(why, Unsupported::LocalBoot | Unsupported::Nothing)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::url::{self, Url};
+    use crate::{fetch, load, script, verify};
+
+    fn url() -> Url {
+        Url::parse("http://h/x").unwrap()
+    }
+
+    /// One of each kind that the table could tell apart, and whether ONERROR is for it.
+    fn errors() -> Vec<(Error, bool)> {
+        let unsupported = |why| Error::Menu(menu::Error::Unsupported("e".into(), why));
+        let fault = Box::new(menu::Fault::Url(url::Error::Relative("x".into())));
+        vec![
+            (unsupported(Unsupported::LocalBoot), false),
+            (unsupported(Unsupported::Nothing), false),
+            (unsupported(Unsupported::PcProgram("chain.c32".into())), true),
+            (unsupported(Unsupported::NoLabel("x".into())), true),
+            (Error::Menu(menu::Error::Load(fault)), false),
+            (Error::Menu(menu::Error::NoSource), true),
+            (Error::Menu(menu::Error::Unattended), true),
+            (
+                Error::Fetch(fetch::Error {
+                    method: fetch::Method::Get,
+                    url: url(),
+                    reason: fetch::Reason::Overdue(Duration::ZERO),
+                }),
+                true,
+            ),
+            (
+                Error::Verify(verify::Error::Empty {
+                    url: url(),
+                    expected: verify::Expected::Kernel,
+                }),
+                true,
+            ),
+            (Error::Load(load::Error::NoDeviceTree), true),
+            (Error::Script(script::Error::Ended(url())), true),
+        ]
+    }
+
+    #[test]
+    fn only_a_person_or_onerror_leads_from_an_entry_that_failed_to_another() {
+        for (error, onerror) in &errors() {
+            assert_eq!(
+                after_entry(Picker::Person, error),
+                AfterEntry::ShowAgain,
+                "{error}"
+            );
+            assert_eq!(
+                after_entry(Picker::Clock, error),
+                AfterEntry::FailAttempt,
+                "{error}"
+            );
+            let expected = if *onerror {
+                AfterEntry::OnError
+            } else {
+                AfterEntry::FailAttempt
+            };
+            assert_eq!(after_entry(Picker::ClockWithOnError, error), expected, "{error}");
+        }
+        for error in [menu::Error::TooManyMenus, menu::Error::Left].map(Error::Menu) {
+            for picker in [Picker::Person, Picker::ClockWithOnError, Picker::Clock] {
+                assert_eq!(after_entry(picker, &error), AfterEntry::FailAttempt, "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_end_of_an_attempt_leads_on_in_every_state() {
+        for limit in [None, Some(0), Some(1), Some(3), Some(u32::MAX)] {
+            for failures in [1, 2, 3, 4, 1000, u32::MAX] {
+                for random in [0, 1, u32::MAX] {
+                    let state = State { failures, limit };
+                    let after = |attempt| after_attempt(state, attempt, random);
+                    // A script's wish is obeyed in every state, and only a script switches a board off.
+                    assert_eq!(after(Attempt::Resets), AfterAttempt::Reset);
+                    assert_eq!(after(Attempt::PowersOff), AfterAttempt::PowerOff);
+                    match after(Attempt::Failed) {
+                        AfterAttempt::Reset => assert!(limit.is_some_and(|limit| limit <= failures)),
+                        AfterAttempt::Retry(pause) => {
+                            assert!(limit.is_none_or(|limit| limit > failures));
+                            assert!((500..=60_000).contains(&pause.total_millis()));
+                        }
+                        AfterAttempt::PowerOff => panic!("{state:?}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn so_many_attempts_as_allowed_and_without_a_limit_for_ever() {
+        let attempts = |limit: Option<u32>| {
+            let ends = |failures: &u32| {
+                after_attempt(
+                    State {
+                        failures: *failures,
+                        limit,
+                    },
+                    Attempt::Failed,
+                    7,
+                ) == AfterAttempt::Reset
+            };
+            (1..5000).find(ends)
+        };
+        assert_eq!(
+            [Some(0), Some(1), Some(2), Some(77), None].map(attempts),
+            [Some(1), Some(1), Some(2), Some(77), None]
+        );
+    }
+}
