@@ -24,7 +24,7 @@ use kernel::pm::Pm;
 use kernel::rng::Rng;
 use kernel::soc::Soc;
 use kernel::uart::{self, Kind, Uart};
-use kernel::usb::Dwc2;
+use kernel::usb::{Dwc2, Host};
 use kernel::usbnet::{self, UsbNic};
 use kernel::{cpu, log};
 
@@ -295,7 +295,9 @@ fn bring_up_usb(
     mailbox.power_usb().ok_or(NoNic::NoPower)?;
     // SAFETY: powered above, mapped, taken once.
     let usb = unsafe { Dwc2::new(soc, arena, clock) }.map_err(|error| NoNic::Usb(error.into()))?;
-    UsbNic::start(usb, arena, mac.0).map(Nic::Usb).map_err(NoNic::Usb)
+    UsbNic::start(Host::new(usb), arena, mac.0)
+        .map(Nic::Usb)
+        .map_err(NoNic::Usb)
 }
 
 /// Why there is no network interface.

@@ -56,49 +56,44 @@ const STATUS_LOW_SPEED: u32 = 1 << 9;
 const STATUS_HIGH_SPEED: u32 = 1 << 10;
 const CHANGE_RESET: u32 = 1 << 20;
 
-/// What kinds of network interfaces Bramble drives on USB, for the log.
-pub(crate) const DRIVEN: &str = "CDC Ethernet (ECM), LAN9514 (0424:ec00), LAN7515 and LAN7800 (0424:7800)";
-
-/// A network interface that Bramble drives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// CDC Ethernet.
-    CdcEcm {
-        /// Where class requests go.
-        control_interface: u8,
-        /// Data interface, and the alternate setting that has its endpoints.
-        data_interface: (u8, u8),
-        /// The MAC address that the device says it has.
-        mac: Option<[u8; 6]>,
-    },
-    /// The Ethernet function of a LAN9514.
-    Lan9514,
-    /// A LAN7800, or the function of a LAN7515 that equals it.
-    Lan78xx,
+/// Devices that one driver drives.
+pub(crate) struct Class {
+    /// What they are, for the log: `a network interface`.
+    pub(crate) what: &'static str,
+    /// Which of them are driven, for the log.
+    pub(crate) driven: &'static str,
+    /// Whether the driver knows a device in one of its configurations, whose descriptor comes with all that follows it.
+    pub(crate) knows: fn(&DeviceDescriptor, &[u8]) -> bool,
 }
 
-/// A network interface that the bus search found, configured and ready for its driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A device that its driver knows: it has an address, and the configuration that the driver wants.
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// Where it is.
     pub(crate) device: Device,
     /// What it is.
-    pub(crate) kind: Kind,
-    /// Bulk IN endpoint: address, largest packet.
-    pub(crate) bulk_in: (u8, u16),
-    /// Bulk OUT endpoint: address, largest packet.
-    pub(crate) bulk_out: (u8, u16),
+    pub(crate) about: DeviceDescriptor,
+    /// The configuration descriptor, with all that follows it.
+    pub(crate) configuration: Vec<u8>,
+}
+
+/// A class that is looked for, and the first device of it once that has been found.
+pub(super) struct Wanted {
+    pub(super) class: &'static Class,
+    pub(super) found: Option<Found>,
 }
 
 /// A hub's port.
 enum Port {
     Empty,
-    /// Something was plugged in, and perhaps it was what is looked for.
-    Seen(Option<Found>),
+    /// Something is plugged in, and was looked at.
+    Seen,
 }
 
-/// Finds the first network interface on the bus, in ten seconds at most. Devices that are not driven are logged.
-pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>, Error> {
+/// Finds the first device of each class, in ten seconds at most. It ends with the last of them; devices that no class knows
+/// are logged on the way.
+pub(super) fn search(usb: &mut Dwc2, wanted: &mut [Wanted]) -> Result<(), Error> {
+    let clock = usb.clock();
     clock
         .poll(CONNECT_PATIENCE, || usb.connected().then_some(()))
         .ok_or(Error::NotConnected)?;
@@ -107,15 +102,25 @@ pub(crate) fn find_network(usb: &mut Dwc2, clock: Clock) -> Result<Option<Found>
     let speed = usb.reset_port()?;
     let mut search = Search {
         usb,
+        wanted,
         clock,
         deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
         next_address: 1,
     };
-    search.visit(speed, speed, 0)
+    let end = search.visit(speed, speed, 0);
+    match end {
+        // Who has found its device can work, whatever became of a hub behind it.
+        Err(error) if search.wanted.iter().any(|wanted| wanted.found.is_some()) => {
+            warn!("usb: {}: the rest of the bus is left alone", error);
+            Ok(())
+        }
+        end => end,
+    }
 }
 
 struct Search<'u> {
     usb: &'u mut Dwc2,
+    wanted: &'u mut [Wanted],
     clock: Clock,
     deadline: Instant,
     next_address: u8,
@@ -124,11 +129,11 @@ struct Search<'u> {
 impl Search<'_> {
     /// Looks at the device that answers at address 0, and behind it when it is a hub. `bus` is the speed of the
     /// root port.
-    fn visit(&mut self, speed: Speed, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+    fn visit(&mut self, speed: Speed, bus: Speed, depth: u8) -> Result<(), Error> {
         if speed != bus {
             // The controller would have to split transactions; nothing that Bramble drives needs that.
             warn!("usb: a {} device behind a {} hub is left alone", speed, bus);
-            return Ok(None);
+            return Ok(());
         }
         self.in_time()?;
         let (device, about) = self.address(speed)?;
@@ -142,18 +147,10 @@ impl Search<'_> {
             return if depth < MAX_DEPTH {
                 self.hub(device, bus, depth)
             } else {
-                Ok(None)
+                Ok(())
             };
         }
-        let found = self.function(device, about)?;
-        if found.is_none() {
-            let id = Id(about.vendor, about.product);
-            warn!(
-                "usb: {} is not a network interface that Bramble drives; it drives {}",
-                id, DRIVEN
-            );
-        }
-        Ok(found)
+        self.offer(device, about)
     }
 
     /// Gives the device at address 0 an address and reads its descriptor.
@@ -163,6 +160,7 @@ impl Search<'_> {
             address: 0,
             speed,
             max_packet: guess,
+            era: self.usb.era(),
         };
         let start = self.usb.control_in(device, get_descriptor(1, 0), 8)?;
         device.max_packet = descriptor::max_packet_0(start).ok_or(Error::Babble)?;
@@ -186,45 +184,40 @@ impl Search<'_> {
         Ok((device, about))
     }
 
-    /// Configures `device` if one of its configurations has a function that Bramble drives.
-    fn function(&mut self, device: Device, about: DeviceDescriptor) -> Result<Option<Found>, Error> {
-        let vendors = match (about.vendor, about.product) {
-            (0x0424, 0xec00) => Some(Kind::Lan9514),
-            (0x0424, 0x7800) => Some(Kind::Lan78xx),
-            _ => None,
-        };
+    /// Configures `device` for the first class without one that knows it in one of its configurations.
+    fn offer(&mut self, device: Device, about: DeviceDescriptor) -> Result<(), Error> {
         for index in 0..about.configurations.min(8) {
             self.in_time()?;
-            let configuration = self.configuration(device, index)?;
-            if let Some(kind) = vendors {
-                let Some(function) = descriptor::vendor(configuration) else {
-                    continue;
-                };
-                self.set_configuration(device, function.configuration)?;
-                return Ok(Some(Found {
+            let configuration = self.configuration(device, index)?.to_vec();
+            let taker = self
+                .wanted
+                .iter()
+                .position(|wanted| wanted.found.is_none() && (wanted.class.knows)(&about, &configuration));
+            if let Some(taker) = taker {
+                let value = descriptor::value(&configuration).ok_or(Error::Transaction)?;
+                self.set_configuration(device, value)?;
+                self.wanted[taker].found = Some(Found {
                     device,
-                    kind,
-                    bulk_in: function.bulk_in,
-                    bulk_out: function.bulk_out,
-                }));
+                    about,
+                    configuration,
+                });
+                return Ok(());
             }
-            let Some(function) = descriptor::ecm(configuration) else {
-                continue;
-            };
-            let mac = self.mac(device, function.mac_string);
-            self.set_configuration(device, function.configuration)?;
-            return Ok(Some(Found {
-                device,
-                kind: Kind::CdcEcm {
-                    control_interface: function.control_interface,
-                    data_interface: function.data_interface,
-                    mac,
-                },
-                bulk_in: function.bulk_in,
-                bulk_out: function.bulk_out,
-            }));
         }
-        Ok(None)
+        for wanted in self.wanted.iter().filter(|wanted| wanted.found.is_none()) {
+            warn!(
+                "usb: {} is not {} that Bramble drives; it drives {}",
+                Id(about.vendor, about.product),
+                wanted.class.what,
+                wanted.class.driven
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether every class has its device.
+    fn over(&self) -> bool {
+        self.wanted.iter().all(|wanted| wanted.found.is_some())
     }
 
     /// A configuration descriptor with all that follows it, as far as the buffer reaches.
@@ -232,15 +225,6 @@ impl Search<'_> {
         let head = self.usb.control_in(device, get_descriptor(2, index), 9)?;
         let total = descriptor::total_length(head).unwrap_or(0).min(CONTROL_BUFFER);
         self.usb.control_in(device, get_descriptor(2, index), total)
-    }
-
-    fn mac(&mut self, device: Device, string: u8) -> Option<[u8; 6]> {
-        const ENGLISH: u16 = 0x0409;
-        let setup = Setup {
-            index: ENGLISH,
-            ..get_descriptor(3, string)
-        };
-        descriptor::mac(self.usb.control_in(device, setup, 26).ok()?)
     }
 
     fn set_configuration(&mut self, device: Device, value: u8) -> Result<(), Error> {
@@ -254,7 +238,7 @@ impl Search<'_> {
     }
 
     /// Looks at everything that is plugged into a hub.
-    fn hub(&mut self, hub: Device, bus: Speed, depth: u8) -> Result<Option<Found>, Error> {
+    fn hub(&mut self, hub: Device, bus: Speed, depth: u8) -> Result<(), Error> {
         // A hub that is not configured need not know its class's requests (USB 2.0 §11.24.2).
         let configuration = descriptor::value(self.configuration(hub, 0)?).ok_or(Error::Transaction)?;
         self.set_configuration(hub, configuration)?;
@@ -282,8 +266,8 @@ impl Search<'_> {
                 match self.port(hub, port, bus, depth) {
                     Ok(Port::Empty) if last => {}
                     Ok(Port::Empty) => waiting.push((port, tries)),
-                    Ok(Port::Seen(None)) => {}
-                    Ok(Port::Seen(found)) => return Ok(found),
+                    Ok(Port::Seen) if self.over() => return Ok(()),
+                    Ok(Port::Seen) => {}
                     Err(error) => {
                         // One broken device must not hide the others, nor answer at address 0 in their place.
                         warn!(
@@ -299,7 +283,7 @@ impl Search<'_> {
             }
             delay.delay_ms(10);
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The rest of the search is for what has not been looked at yet.
@@ -341,7 +325,8 @@ impl Search<'_> {
             _ if status & STATUS_HIGH_SPEED != 0 => Speed::High,
             _ => Speed::Full,
         };
-        self.visit(speed, bus, depth + 1).map(Port::Seen)
+        self.visit(speed, bus, depth + 1)?;
+        Ok(Port::Seen)
     }
 
     /// wPortStatus, and wPortChange above it.
@@ -404,6 +389,24 @@ mod tests {
     use crate::usb::fake::{self, Answer, Fake};
 
     const DEVICE: [u8; 18] = [18, 1, 0, 2, 9, 0, 0, 64, 0x24, 0x04, 0x14, 0x95, 0, 0, 0, 0, 0, 1];
+
+    /// Nobody's.
+    static NONE: Class = Class {
+        what: "a device",
+        driven: "none",
+        knows: |_, _| false,
+    };
+
+    /// Searches the whole bus.
+    fn search_for_none(usb: &mut Dwc2) -> Result<(), Error> {
+        let mut wanted = [Wanted {
+            class: &NONE,
+            found: None,
+        }];
+        search(usb, &mut wanted)?;
+        assert!(wanted[0].found.is_none());
+        Ok(())
+    }
 
     /// A hub's configuration, as far as it is looked at.
     const CONFIGURATION: [u8; 9] = [9, 2, 9, 0, 1, 7, 0, 0xe0, 1];
@@ -470,7 +473,7 @@ mod tests {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
         fake.expect(0, [hub(1), done(), port(), broken(), port(), hub(0)].concat());
-        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        search_for_none(&mut usb).unwrap();
         assert!(addressed(&fake, 2));
     }
 
@@ -484,7 +487,7 @@ mod tests {
             fake.expect(0, [port(), broken()].concat());
         }
         let before = boot::Clock::now(&fake.clock);
-        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        search_for_none(&mut usb).unwrap();
         assert!(boot::Clock::now(&fake.clock) - before < SEARCH_PATIENCE);
         let requests: Vec<_> = fake.seen().into_iter().filter(|t| t.pid() == 3).collect();
         let last = &requests[requests.len() - 1];
@@ -506,7 +509,7 @@ mod tests {
         }
         fake.expect(0, [port(), hub(0)].concat());
         let before = boot::Clock::now(&fake.clock);
-        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        search_for_none(&mut usb).unwrap();
         assert!(boot::Clock::now(&fake.clock) - before > CONNECT_PATIENCE);
         assert!(addressed(&fake, 2));
     }
@@ -525,7 +528,7 @@ mod tests {
             fake.expect(0, [port(), silent, done()].concat());
         }
         fake.expect(0, [port(), hub(0)].concat());
-        assert!(find_network(&mut usb, fake.clock).unwrap().is_none());
+        search_for_none(&mut usb).unwrap();
         assert!(addressed(&fake, 3));
     }
 
@@ -545,7 +548,7 @@ mod tests {
         ];
         fake.expect(0, hub.concat());
         let before = boot::Clock::now(&fake.clock);
-        assert_eq!(find_network(&mut usb, fake.clock).err(), Some(Error::TimedOut));
+        assert_eq!(search_for_none(&mut usb), Err(Error::TimedOut));
         let took = boot::Clock::now(&fake.clock) - before;
         assert!(took < SEARCH_PATIENCE + Duration::from_secs(2), "{took}");
     }

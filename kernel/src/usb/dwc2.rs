@@ -114,13 +114,11 @@ pub(crate) const CONTROL_BUFFER: usize = 1024;
 
 /// A channel of the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Channel {
-    /// Control transfers, one at a time.
-    Control = 0,
-    /// Bulk IN of the network interface, always armed.
-    Receive = 1,
-    /// Bulk OUT of the network interface.
-    Transmit = 2,
+pub(super) struct Channel(u8);
+
+impl Channel {
+    /// For control transfers, one at a time, whoever asks. Each pipe has one of the others.
+    pub(super) const CONTROL: Self = Self(0);
 }
 
 /// The controller, as host.
@@ -130,6 +128,10 @@ pub struct Dwc2 {
     pub(super) control: Buffer,
     /// What the core can count; known once it has started.
     pub(super) limits: Limits,
+    /// Counts what ends everything on the bus: starts, and stops.
+    era: u32,
+    /// Channels that are given away, the one for control transfers with them.
+    given: u8,
     clock: Clock,
 }
 
@@ -155,12 +157,15 @@ impl Dwc2 {
             registers: unsafe { UniqueMmioPointer::new(registers) },
             control,
             limits: Limits::LEAST,
+            era: 0,
+            given: 1,
             clock,
         }
     }
 
-    /// Resets the core and makes it a host with power on its root port. Works from any state.
-    pub(crate) fn start(&mut self) -> Result<(), Error> {
+    /// Resets the core and makes it a host with power on its root port. Works from any state, and ends what was on the bus.
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        self.forget();
         let id = field_shared!(self.registers, gsnpsid).read();
         if id >> 16 != 0x4f54 {
             return Err(Error::NotDwc2(id));
@@ -197,6 +202,27 @@ impl Dwc2 {
         Ok(())
     }
 
+    /// Devices that were found, and pipes to them, are of the past.
+    fn forget(&mut self) {
+        self.era = self.era.wrapping_add(1);
+        self.given = 1;
+    }
+
+    /// What a device that is found now bears.
+    pub(super) fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// A channel for a pipe, until the bus starts again.
+    pub(super) fn channel(&mut self) -> Result<Channel, Error> {
+        let channel = Channel(self.given);
+        if usize::from(self.given) == CHANNELS {
+            return Err(Error::NoChannel);
+        }
+        self.given += 1;
+        Ok(channel)
+    }
+
     fn reset_core(&mut self) -> Result<(), Error> {
         self.until(CORE_PATIENCE, |r| {
             field_shared!(*r, grstctl).read() & GRSTCTL_AHB_IDLE != 0
@@ -229,12 +255,12 @@ impl Dwc2 {
     }
 
     /// Whether something is plugged into the root port.
-    pub(crate) fn connected(&self) -> bool {
+    pub(super) fn connected(&self) -> bool {
         field_shared!(self.registers, hprt0).read() & HPRT0_CONNECTED != 0
     }
 
     /// Resets the device on the root port: it then answers at address 0.
-    pub(crate) fn reset_port(&mut self) -> Result<Speed, Error> {
+    pub(super) fn reset_port(&mut self) -> Result<Speed, Error> {
         use embedded_hal::delay::DelayNs as _;
         if !self.connected() {
             return Err(Error::NotConnected);
@@ -263,7 +289,7 @@ impl Dwc2 {
     /// Starts a transfer, or goes on with it. Never waits.
     pub(super) fn start_transfer(&mut self, channel: Channel, transfer: &Transfer) {
         let mut channels = field!(self.registers, channels);
-        let Some(mut registers) = channels.get(channel as usize) else {
+        let Some(mut registers) = channels.get(usize::from(channel.0)) else {
             return;
         };
         field!(registers, hcint).write(u32::MAX);
@@ -278,14 +304,14 @@ impl Dwc2 {
     /// HCINT and HCTSIZ of a channel, once it has halted.
     pub(super) fn halted(&mut self, channel: Channel) -> Option<(u32, u32)> {
         let mut channels = field!(self.registers, channels);
-        let mut registers = channels.get(channel as usize)?;
+        let mut registers = channels.get(usize::from(channel.0))?;
         let hcint = field!(registers, hcint).read();
         (hcint & HCINT_HALTED != 0).then(|| (hcint, field!(registers, hctsiz).read()))
     }
 
     /// Stops a channel, whatever it does.
     pub(super) fn halt(&mut self, channel: Channel) -> Result<(), Error> {
-        self.halt_number(channel as usize)
+        self.halt_number(usize::from(channel.0))
     }
 
     fn halt_number(&mut self, number: usize) -> Result<(), Error> {
@@ -333,7 +359,8 @@ impl Dwc2 {
     }
 
     /// Leaves nothing in flight: no write to memory happens after this.
-    pub(crate) fn quiesce(&mut self) {
+    pub(super) fn quiesce(&mut self) {
+        self.forget();
         let emulated = self.emulated();
         for number in 0..CHANNELS {
             let busy = self.busy(number);
@@ -357,13 +384,13 @@ mod tests {
 
     use super::*;
     use crate::usb::fake::Fake;
-    use crate::usb::pipe::Pipe;
     use crate::usb::transfer::Device;
 
     const FULL: Device = Device {
         address: 5,
         speed: Speed::Full,
         max_packet: 64,
+        era: 1,
     };
 
     #[test]
@@ -418,15 +445,22 @@ mod tests {
         let (mut fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
         let mut buffer = fake.arena.buffer(256).unwrap();
-        usb.start_bulk(
-            Channel::Receive,
-            &mut Pipe::bulk(FULL, (0x82, 64)),
-            &mut buffer,
-            256,
-        );
+        let mut pipe = usb.pipe(FULL, (0x82, 64)).unwrap();
+        usb.start_bulk(&mut pipe, &mut buffer, 256);
         fake.step();
         usb.quiesce();
         assert_eq!(fake.register(0x520) & HCCHAR_ENABLE, 0);
         assert_eq!((fake.register(0x008), fake.register(0x018)), (0, 0));
+    }
+
+    #[test]
+    fn channels_end_and_begin_anew_with_the_bus() {
+        let (_fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        let pipes: Vec<_> = (1..CHANNELS).map(|_| usb.pipe(FULL, (0x82, 64))).collect();
+        assert!(pipes.iter().all(Result::is_ok));
+        assert_eq!(usb.channel(), Err(Error::NoChannel));
+        usb.start().unwrap();
+        assert_eq!(usb.channel(), Ok(Channel(1)));
     }
 }

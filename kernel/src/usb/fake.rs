@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::dwc2::Dwc2;
-use super::peripheral::{End, Peripheral};
+use super::peripheral::{End, Faults, Hub, Peripheral};
 use crate::cache::Memory;
 use crate::clock::Clock;
 use crate::cpu;
@@ -81,8 +81,8 @@ struct Core {
     /// OUT packets that will have gone through when a silent channel is stopped; `None` while it is idle.
     silent: [Option<u32>; 8],
     in_reset: bool,
-    /// What answers when the script does not.
-    peripheral: Option<Rc<RefCell<Peripheral>>>,
+    /// What answers when the script does not: the device on the root port, and those behind it.
+    peripherals: Vec<Rc<RefCell<Peripheral>>>,
 }
 
 /// The test's end of it.
@@ -107,7 +107,7 @@ impl Fake {
             seen: Vec::new(),
             silent: [None; 8],
             in_reset: false,
-            peripheral: None,
+            peripherals: Vec::new(),
         }));
         {
             let mut core = core.borrow_mut();
@@ -140,8 +140,15 @@ impl Fake {
     /// Puts a high-speed device on the port, which answers whatever the script leaves open.
     pub(crate) fn attach(&self, peripheral: Rc<RefCell<Peripheral>>) {
         let mut core = self.core.borrow_mut();
-        core.peripheral = Some(peripheral);
+        core.peripherals = vec![peripheral];
         core.write(HPRT0, 1);
+    }
+
+    /// Puts a high-speed hub on the port, and these devices into it.
+    pub(crate) fn attach_hub(&self, devices: &[Rc<RefCell<Peripheral>>]) {
+        let hub = Peripheral::new(Box::new(Hub::new(devices.to_vec())), Faults::new(1, 0));
+        self.attach(Rc::new(RefCell::new(hub)));
+        self.core.borrow_mut().peripherals.extend_from_slice(devices);
     }
 
     /// The transfers since the last look.
@@ -187,7 +194,7 @@ impl Core {
         let grstctl = self.read(GRSTCTL);
         self.write(GRSTCTL, grstctl & !0b11_0001 | 1 << 31);
         let mut port = self.read(HPRT0);
-        if let Some(peripheral) = self.peripheral.clone() {
+        if let Some(peripheral) = self.peripherals.first().cloned() {
             let mut peripheral = peripheral.borrow_mut();
             port = if peripheral.plugged {
                 port | 1
@@ -250,9 +257,9 @@ impl Core {
         });
         let next = self.script.iter().position(|(on, _)| *on == channel);
         let answer = next.and_then(|at| self.script.remove(at));
-        if let (None, Some(peripheral)) = (&answer, self.peripheral.clone()) {
+        if answer.is_none() && !self.peripherals.is_empty() {
             self.seen.pop();
-            return self.converse(base, &mut peripheral.borrow_mut());
+            return self.converse(base);
         }
         match answer.map_or(Answer::Silence(0), |(_, answer)| answer) {
             Answer::Taken => {
@@ -275,17 +282,27 @@ impl Core {
         }
     }
 
-    /// Goes on with a channel's transfer, packet by packet, until the device has no more.
-    fn converse(&mut self, base: usize, device: &mut Peripheral) {
+    /// Goes on with a channel's transfer, packet by packet, until the device that it is for has no more.
+    fn converse(&mut self, base: usize) {
+        let address = (self.read(base) >> 22 & 0x7f) as u8;
+        let mut hear = self.peripherals.iter().filter(|one| one.borrow().hears(address));
+        let device = hear.next().cloned();
+        assert!(hear.next().is_none(), "two devices answer at {address}");
         loop {
             let (hcchar, hctsiz) = (self.read(base), self.read(base + 0x10));
-            if !device.hears((hcchar >> 22 & 0x7f) as u8) || self.read(HPRT0) & PORT_ENABLED == 0 {
+            let hears = |device: &&Rc<RefCell<Peripheral>>| device.borrow().hears(address);
+            let Some(device) = device
+                .as_ref()
+                .filter(hears)
+                .filter(|_| self.read(HPRT0) & PORT_ENABLED != 0)
+            else {
                 // A running channel gets an error; control transfers get nothing at all, as from QEMU's model.
                 if hcchar >> 18 & 3 == 2 {
                     self.end(base, 0, 0, HALTED | TRANSACTION_ERROR);
                 }
                 return;
-            }
+            };
+            let mut device = device.borrow_mut();
             let input = hcchar & 1 << 15 != 0;
             let max = (hcchar & 0x7ff) as usize;
             let bytes = (hctsiz & 0x7_ffff) as usize;

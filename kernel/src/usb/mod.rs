@@ -1,15 +1,17 @@
 //! USB 2.0 host: the controller (`dwc2`), one transfer in its words (`transfer`), control and bulk transfers (`pipe`),
-//! what devices say of themselves (`descriptor`), and finding them (`bus`).
+//! what devices say of themselves (`descriptor`), finding them (`bus`), and lending it all to their drivers (`host`).
 
 pub(crate) mod bus;
 pub(crate) mod descriptor;
 pub(crate) mod dwc2;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod host;
 #[cfg(test)]
 pub(crate) mod peripheral;
 pub(crate) mod pipe;
 pub(crate) mod transfer;
 
 pub use dwc2::Dwc2;
+pub use host::Host;
 pub use transfer::Error;

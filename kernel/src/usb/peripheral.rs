@@ -1,7 +1,9 @@
 //! A device on the fake core's root port that answers packet by packet, on a wire that loses some (USB 2.0 §8): address,
 //! configuration, data toggles and halted endpoints are kept here, what the device is for behind `Function`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// What an endpoint answers.
 pub(crate) enum Reply {
@@ -24,6 +26,71 @@ pub(crate) trait Function {
     fn output(&mut self, packet: &[u8]);
     /// The bus or the configuration was reset.
     fn reset(&mut self);
+}
+
+/// A high-speed hub, as far as a search speaks to it (USB 2.0 §11.24): what is plugged in answers once its port was reset.
+pub(crate) struct Hub {
+    devices: Vec<Rc<RefCell<Peripheral>>>,
+    /// Which ports' resets have ended and were not acknowledged.
+    ended: Vec<bool>,
+}
+
+impl Hub {
+    pub(crate) fn new(devices: Vec<Rc<RefCell<Peripheral>>>) -> Self {
+        let ended = vec![false; devices.len()];
+        let mut hub = Self { devices, ended };
+        hub.reset();
+        hub
+    }
+}
+
+impl Function for Hub {
+    fn descriptors(&self) -> (Vec<u8>, Vec<u8>) {
+        (
+            vec![18, 1, 0, 2, 9, 0, 1, 64, 0x24, 0x04, 0x14, 0x25, 0, 0, 0, 0, 0, 1],
+            vec![9, 2, 9, 0, 1, 1, 0, 0xe0, 1],
+        )
+    }
+
+    fn request(&mut self, setup: [u8; 8], _: &[u8]) -> Option<Vec<u8>> {
+        let port = usize::from(setup[4]).wrapping_sub(1);
+        match (setup[0], setup[1], setup[2]) {
+            (0xa0, 6, _) => return Some(vec![9, 0x29, self.devices.len() as u8, 0, 0, 10, 0, 0, 0]),
+            (0x23, 3, 8) => {}
+            (0x23, 3, 4) => {
+                self.devices.get(port)?.borrow_mut().reset();
+                self.ended[port] = true;
+            }
+            (0x23, 1, 1) => self.devices.get(port)?.borrow_mut().answers = false,
+            (0x23, 1, 20) => *self.ended.get_mut(port)? = false,
+            (0x23, 1, 16 | 17) => {}
+            (0xa3, 0, _) => {
+                let device = self.devices.get(port)?.borrow();
+                let status = u32::from(device.plugged) | u32::from(device.answers) << 1 | 1 << 10;
+                return Some(
+                    (status | u32::from(self.ended[port]) << 20)
+                        .to_le_bytes()
+                        .to_vec(),
+                );
+            }
+            _ => return None,
+        }
+        Some(vec![])
+    }
+
+    fn input(&mut self) -> Reply {
+        Reply::Nak
+    }
+
+    fn sent(&mut self) {}
+
+    fn output(&mut self, _: &[u8]) {}
+
+    fn reset(&mut self) {
+        for device in &self.devices {
+            device.borrow_mut().answers = false;
+        }
+    }
 }
 
 /// Faults of the wire and of devices, from a seed: none of them more often than one in `of`.

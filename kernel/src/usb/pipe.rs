@@ -26,30 +26,16 @@ pub(crate) struct Setup {
     pub(crate) index: u16,
 }
 
-/// A bulk endpoint and its data toggle.
+/// A bulk endpoint, its data toggle, and the controller's channel that it has for itself.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     endpoint: Endpoint,
+    channel: Channel,
     toggle: Pid,
     under_way: Option<Transfer>,
 }
 
 impl Pipe {
-    /// Bulk endpoint `address` (bit 7: IN) of `device`, straight after its configuration or interface was set.
-    pub(crate) fn bulk(device: Device, (address, max_packet): (u8, u16)) -> Self {
-        Self {
-            endpoint: Endpoint {
-                device,
-                number: address & 0xf,
-                input: address & 0x80 != 0,
-                kind: Kind::Bulk,
-                max_packet,
-            },
-            toggle: DATA0,
-            under_way: None,
-        }
-    }
-
     /// Largest packet in bytes.
     pub(crate) fn max_packet(&self) -> usize {
         usize::from(self.endpoint.max_packet.max(1))
@@ -62,9 +48,33 @@ impl Pipe {
 }
 
 impl Dwc2 {
+    /// A pipe to bulk endpoint `address` (bit 7: IN) of `device`, straight after its configuration or interface was set.
+    pub(crate) fn pipe(&mut self, device: Device, (address, max_packet): (u8, u16)) -> Result<Pipe, Error> {
+        Ok(Pipe {
+            endpoint: Endpoint {
+                device,
+                number: address & 0xf,
+                input: address & 0x80 != 0,
+                kind: Kind::Bulk,
+                max_packet,
+            },
+            channel: self.channel()?,
+            toggle: DATA0,
+            under_way: None,
+        })
+    }
+
+    /// Whether the bus is still the one on which `device` was found.
+    pub(crate) fn knows(&self, device: Device) -> bool {
+        device.era == self.era()
+    }
+
     /// Starts a bulk transfer of the first `len` bytes of `buffer`; for IN, of as many whole packets as fit in there. The
-    /// caller polls for its end and leaves the buffer alone until then.
-    pub(crate) fn start_bulk(&mut self, channel: Channel, pipe: &mut Pipe, buffer: &mut Buffer, len: usize) {
+    /// caller polls for its end and leaves the buffer alone until then. Nothing is started on a pipe of a bus that has ended.
+    pub(crate) fn start_bulk(&mut self, pipe: &mut Pipe, buffer: &mut Buffer, len: usize) {
+        if !self.knows(pipe.endpoint.device) {
+            return;
+        }
         let len = len.min(buffer.len());
         // Round down, so that no packet ends behind the buffer.
         let len = if pipe.endpoint.input {
@@ -80,22 +90,25 @@ impl Dwc2 {
             buffer.bus_address(),
             self.limits,
         );
-        self.start_transfer(channel, &transfer);
+        self.start_transfer(pipe.channel, &transfer);
         pipe.under_way = Some(transfer);
     }
 
     /// The end of a bulk transfer, if it has ended: how many bytes moved. A packet that went wrong on the wire is tried
-    /// again first.
-    pub(crate) fn poll_bulk(&mut self, channel: Channel, pipe: &mut Pipe) -> Option<Result<usize, Error>> {
+    /// again first. A pipe of a bus that has ended is not connected.
+    pub(crate) fn poll_bulk(&mut self, pipe: &mut Pipe) -> Option<Result<usize, Error>> {
+        if !self.knows(pipe.endpoint.device) {
+            return Some(Err(Error::NotConnected));
+        }
         let transfer = pipe.under_way.as_mut()?;
-        let (hcint, left) = self.halted(channel)?;
+        let (hcint, left) = self.halted(pipe.channel)?;
         pipe.toggle = next_pid(left);
         let end = match transfer.halted(hcint, left) {
             Step::Done(len) => Ok(len),
             Step::Failed(error) => Err(error),
             Step::Again => {
                 let transfer = *transfer;
-                self.start_transfer(channel, &transfer);
+                self.start_transfer(pipe.channel, &transfer);
                 return None;
             }
         };
@@ -104,22 +117,22 @@ impl Dwc2 {
     }
 
     /// Stops a bulk transfer that does not end; packets of it may have gone through.
-    pub(crate) fn cancel(&mut self, channel: Channel, pipe: &mut Pipe) -> Result<(), Error> {
-        if pipe.under_way.take().is_none() {
+    pub(crate) fn cancel(&mut self, pipe: &mut Pipe) -> Result<(), Error> {
+        if pipe.under_way.take().is_none() || !self.knows(pipe.endpoint.device) {
             return Ok(());
         }
-        self.halt(channel)?;
-        if let Some((_, left)) = self.halted(channel) {
+        self.halt(pipe.channel)?;
+        if let Some((_, left)) = self.halted(pipe.channel) {
             pipe.toggle = next_pid(left);
         }
         Ok(())
     }
 
     /// Clears an endpoint's halt; both ends start over at DATA0 (USB 2.0 §9.4.5).
-    pub(crate) fn clear_halt(&mut self, channel: Channel, pipe: &mut Pipe) -> Result<(), Error> {
+    pub(crate) fn clear_halt(&mut self, pipe: &mut Pipe) -> Result<(), Error> {
         const TO_ENDPOINT: u8 = 0x02;
         const ENDPOINT_HALT: u16 = 0;
-        self.cancel(channel, pipe)?;
+        self.cancel(pipe)?;
         let Endpoint {
             device,
             number,
@@ -184,14 +197,17 @@ impl Dwc2 {
             kind: Kind::Control,
             max_packet: device.max_packet,
         };
+        if !self.knows(device) {
+            return Err(Error::NotConnected);
+        }
         self.control
             .give(len.next_multiple_of(usize::from(device.max_packet.max(1))));
         let mut transfer = Transfer::new(&endpoint, len, pid, self.control.bus_address(), self.limits);
         let clock = self.clock();
         loop {
-            self.start_transfer(Channel::Control, &transfer);
-            let Some((hcint, left)) = clock.poll(CONTROL_PATIENCE, || self.halted(Channel::Control)) else {
-                self.halt(Channel::Control)?;
+            self.start_transfer(Channel::CONTROL, &transfer);
+            let Some((hcint, left)) = clock.poll(CONTROL_PATIENCE, || self.halted(Channel::CONTROL)) else {
+                self.halt(Channel::CONTROL)?;
                 return Err(Error::TimedOut);
             };
             match transfer.halted(hcint, left) {
@@ -215,6 +231,7 @@ mod tests {
         address: 5,
         speed: Speed::Full,
         max_packet: 64,
+        era: 0,
     };
 
     const GET: Setup = Setup {
@@ -338,18 +355,17 @@ mod tests {
     fn a_bulk_pipe_keeps_its_toggle_through_success_error_and_cancel() {
         let (mut fake, mut usb) = Fake::plugged();
         let mut buffer = fake.arena.buffer(2048).unwrap();
-        let mut pipe = Pipe::bulk(FULL, (0x02, 64));
+        let mut pipe = usb.pipe(FULL, (0x02, 64)).unwrap();
         let mut send = |answers: Vec<Answer>, len| {
             let tries = answers.len();
-            fake.expect(2, answers);
-            usb.start_bulk(Channel::Transmit, &mut pipe, &mut buffer, len);
+            fake.expect(1, answers);
+            usb.start_bulk(&mut pipe, &mut buffer, len);
             let mut end = None;
             for _ in 0..tries {
                 fake.step();
-                end = usb.poll_bulk(Channel::Transmit, &mut pipe);
+                end = usb.poll_bulk(&mut pipe);
             }
-            let end =
-                end.unwrap_or_else(|| usb.cancel(Channel::Transmit, &mut pipe).and(Err(Error::TimedOut)));
+            let end = end.unwrap_or_else(|| usb.cancel(&mut pipe).and(Err(Error::TimedOut)));
             (stages(&fake), end)
         };
         let lost = |packets| Answer::Fails(vec![], packets, fake::TRANSACTION_ERROR);
@@ -372,13 +388,17 @@ mod tests {
         fake.count_to(0); // 2047 bytes, 15 packets
         usb.start().unwrap();
         let mut buffer = fake.arena.buffer(4096).unwrap();
-        let mut pipe = Pipe::bulk(FULL, (0x82, 64));
+        let device = Device {
+            era: usb.era(),
+            ..FULL
+        };
+        let mut pipe = usb.pipe(device, (0x82, 64)).unwrap();
         let data: Vec<u8> = (0..2500_u32).map(|n| n as u8).collect();
         fake.expect(1, data.chunks(960).map(|piece| Answer::Sends(piece.to_vec())));
-        usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 4096);
+        usb.start_bulk(&mut pipe, &mut buffer, 4096);
         for end in [None, None, Some(Ok(2500))] {
             fake.step();
-            assert_eq!(usb.poll_bulk(Channel::Receive, &mut pipe), end);
+            assert_eq!(usb.poll_bulk(&mut pipe), end);
         }
         assert_eq!(buffer.take(2500), data);
         assert_eq!(stages(&fake), [(0, 960), (2, 960), (0, 960)]);
@@ -391,28 +411,28 @@ mod tests {
                 .map(|piece| Answer::Sends(piece.to_vec())),
         );
         fake.expect(0, [Answer::Taken]);
-        assert_eq!(usb.control_in(FULL, GET, 1024), Ok(&data[..1024]));
+        assert_eq!(usb.control_in(device, GET, 1024), Ok(&data[..1024]));
     }
 
     #[test]
     fn a_cleared_halt_starts_both_ends_over() {
         let (mut fake, mut usb) = Fake::plugged();
         let mut buffer = fake.arena.buffer(256).unwrap();
-        let mut pipe = Pipe::bulk(FULL, (0x82, 64));
+        let mut pipe = usb.pipe(FULL, (0x82, 64)).unwrap();
         fake.expect(
             1,
             [Answer::Sends(vec![1; 10]), Answer::Fails(vec![], 0, fake::STALL)],
         );
         for end in [Ok(10), Err(Error::Stall)] {
-            usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 256);
+            usb.start_bulk(&mut pipe, &mut buffer, 256);
             fake.step();
-            assert_eq!(usb.poll_bulk(Channel::Receive, &mut pipe), Some(end));
+            assert_eq!(usb.poll_bulk(&mut pipe), Some(end));
         }
         fake.seen();
         fake.expect(0, [Answer::Taken, Answer::Sends(vec![])]);
-        assert_eq!(usb.clear_halt(Channel::Receive, &mut pipe), Ok(()));
+        assert_eq!(usb.clear_halt(&mut pipe), Ok(()));
         assert_eq!(fake.seen()[0].sent, [2, 1, 0, 0, 0x82, 0, 0, 0]);
-        usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 256);
+        usb.start_bulk(&mut pipe, &mut buffer, 256);
         fake.step();
         assert_eq!(fake.seen()[0].pid(), 0);
     }
@@ -421,14 +441,11 @@ mod tests {
     fn reception_is_whole_packets_inside_the_buffer() {
         let (mut fake, mut usb) = Fake::plugged();
         let mut buffer = fake.arena.buffer(256).unwrap();
-        let mut pipe = Pipe::bulk(FULL, (0x82, 64));
+        let mut pipe = usb.pipe(FULL, (0x82, 64)).unwrap();
         fake.expect(1, [Answer::Fails(vec![1; 64], 0, fake::BABBLE)]);
-        usb.start_bulk(Channel::Receive, &mut pipe, &mut buffer, 9999);
+        usb.start_bulk(&mut pipe, &mut buffer, 9999);
         fake.step();
         assert_eq!(fake.seen()[0].bytes(), 256);
-        assert_eq!(
-            usb.poll_bulk(Channel::Receive, &mut pipe),
-            Some(Err(Error::Babble))
-        );
+        assert_eq!(usb.poll_bulk(&mut pipe), Some(Err(Error::Babble)));
     }
 }

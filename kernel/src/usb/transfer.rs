@@ -40,6 +40,8 @@ pub enum Error {
     PortNotEnabled,
     /// No DMA memory left.
     NoMemory,
+    /// Every channel of the controller is given away.
+    NoChannel,
     /// The device refused the request.
     Stall,
     /// The device sent more than was asked for.
@@ -62,6 +64,7 @@ impl fmt::Display for Error {
             Self::NotConnected => f.write_str("nothing is connected"),
             Self::PortNotEnabled => f.write_str("the port does not come up"),
             Self::NoMemory => f.write_str("no DMA memory left"),
+            Self::NoChannel => f.write_str("no channel of the controller is left"),
             Self::Stall => f.write_str("the device refused (stall)"),
             Self::Babble => f.write_str("the device sent too much (babble)"),
             Self::Transaction => f.write_str("no valid answer on the wire"),
@@ -102,6 +105,8 @@ pub(crate) struct Device {
     pub(crate) speed: Speed,
     /// Largest packet of endpoint 0.
     pub(crate) max_packet: u16,
+    /// Which start of the bus it was found in: a later one may give its address to another.
+    pub(super) era: u32,
 }
 
 /// How an endpoint is spoken to, as HCCHAR numbers it.
@@ -307,6 +312,7 @@ mod tests {
         address: 5,
         speed: Speed::Full,
         max_packet: 64,
+        era: 0,
     };
     const IN: Endpoint = Endpoint {
         device: FULL,

@@ -5,12 +5,14 @@
 //! buffer is armed at once, and the frames are handed to smoltcp one after another out of the first. An endpoint has one
 //! transfer at the controller at a time (its data toggle allows no more), so a ring is as good as several transfers.
 
+use core::cell::RefMut;
+
 use smoltcp::phy;
 use smoltcp::time::{Duration, Instant};
 
 use crate::dma::{Arena, Buffer};
 use crate::ether::{FRAME, checksum};
-use crate::usb::dwc2::{Channel, Dwc2};
+use crate::usb::dwc2::Dwc2;
 use crate::usb::pipe::Pipe;
 use crate::usb::transfer::Error;
 
@@ -126,7 +128,7 @@ impl Receiver {
     /// Takes a burst that has ended, and arms the next buffer before any frame is looked at. True when one came.
     pub(super) fn poll(&mut self, usb: &mut Dwc2, pipe: &mut Pipe, framing: &Framing) -> Result<bool, Error> {
         let mut came = false;
-        match usb.poll_bulk(Channel::Receive, pipe) {
+        match usb.poll_bulk(pipe) {
             // Some devices answer with nothing where others would say that there is nothing.
             None | Some(Ok(0)) => {}
             Some(Ok(len)) => {
@@ -138,7 +140,7 @@ impl Receiver {
         }
         if !pipe.busy() && self.arrived < BURSTS {
             let buffer = &mut self.buffers[(self.reading + self.arrived) % BURSTS];
-            usb.start_bulk(Channel::Receive, pipe, buffer, framing.burst);
+            usb.start_bulk(pipe, buffer, framing.burst);
         }
         Ok(came)
     }
@@ -238,10 +240,10 @@ impl Transmitter {
             self.start(usb, pipe, now);
             return Ok(false);
         }
-        match usb.poll_bulk(Channel::Transmit, pipe) {
+        match usb.poll_bulk(pipe) {
             Some(Ok(_)) if self.owes_empty_packet => {
                 self.owes_empty_packet = false;
-                usb.start_bulk(Channel::Transmit, pipe, &mut self.buffers[self.leaving], 0);
+                usb.start_bulk(pipe, &mut self.buffers[self.leaving], 0);
                 Ok(false)
             }
             Some(Ok(_)) => {
@@ -271,7 +273,7 @@ impl Transmitter {
         }
         self.owes_empty_packet = len.is_multiple_of(pipe.max_packet());
         self.since = now;
-        usb.start_bulk(Channel::Transmit, pipe, &mut self.buffers[self.leaving], len);
+        usb.start_bulk(pipe, &mut self.buffers[self.leaving], len);
     }
 
     /// Whether one more frame finds room.
@@ -291,7 +293,7 @@ impl Transmitter {
 
 /// A place for one frame: `room` was true.
 pub struct TxToken<'a> {
-    pub(super) usb: &'a mut Dwc2,
+    pub(super) usb: RefMut<'a, Dwc2>,
     pub(super) to: &'a mut Transmitter,
     pub(super) pipe: &'a mut Pipe,
     pub(super) framing: &'a Framing,
@@ -299,7 +301,7 @@ pub struct TxToken<'a> {
 }
 
 impl phy::TxToken for TxToken<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, f: F) -> R {
         let Transmitter {
             buffers,
             lens,
@@ -316,7 +318,7 @@ impl phy::TxToken for TxToken<'_> {
         let result = f(&mut buffer.bytes_mut()[at..at + len]);
         *used = at + len;
         if !self.pipe.busy() {
-            self.to.start(self.usb, self.pipe, self.now);
+            self.to.start(&mut self.usb, self.pipe, self.now);
         }
         result
     }

@@ -1,6 +1,7 @@
 //! CDC Ethernet (USB CDC ECM 1.2): one frame a transfer, without a header, ended by a short or empty packet.
 
 use crate::usb;
+use crate::usb::descriptor;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::pipe::Setup;
 use crate::usb::transfer::Device;
@@ -24,6 +25,18 @@ fn next(transfer: &[u8]) -> Piece {
         len: transfer.len(),
         next: transfer.len(),
     }
+}
+
+/// The MAC address that a device has in one of its strings.
+pub(super) fn mac(usb: &mut Dwc2, device: Device, string: u8) -> Option<[u8; 6]> {
+    const ENGLISH: u16 = 0x0409;
+    let setup = Setup {
+        request_type: 0x80,
+        request: 6,
+        value: 3 << 8 | u16::from(string),
+        index: ENGLISH,
+    };
+    descriptor::mac(usb.control_in(device, setup, 26).ok()?)
 }
 
 /// A CDC Ethernet device. Its link is taken for up: what it says of it on its interrupt endpoint is not read.

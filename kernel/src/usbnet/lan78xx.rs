@@ -5,7 +5,6 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::ether::FRAME;
 use crate::ether::mii::{self, Change, Link, Mdio, Phy, Speed};
-use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, FCS, Framing, HEADER, Piece};
@@ -177,14 +176,19 @@ pub(super) struct Lan78xx {
 }
 
 impl Lan78xx {
-    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link.
-    pub(super) fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
-        let mut registers = registers(usb, found.device);
+    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link. `max_packet` is its bulk IN endpoint's.
+    pub(super) fn start(
+        usb: &mut Dwc2,
+        device: Device,
+        max_packet: u16,
+        mac: [u8; 6],
+    ) -> Result<Self, Error> {
+        let mut registers = registers(usb, device);
         let id = registers.steady(ID_REV)?;
         if id >> 16 != CHIP {
             return Err(Error::OtherChip(id));
         }
-        let burst_cap = (FRAMING.burst / usize::from(found.bulk_in.1.max(1))).min(0xff) as u32;
+        let burst_cap = (FRAMING.burst / usize::from(max_packet.max(1))).min(0xff) as u32;
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PMT_CTL, PMT_CTL_PHY_RESET)?;
         const DONE: (u32, u32) = (PMT_CTL_PHY_RESET | PMT_CTL_READY, PMT_CTL_READY);
@@ -197,7 +201,7 @@ impl Lan78xx {
         phy.negotiate(&mut registers, true, now)?;
         start_traffic(&mut registers)?;
         Ok(Self {
-            device: found.device,
+            device,
             burst_cap,
             mac,
             phy,

@@ -3,7 +3,6 @@
 use smoltcp::time::Instant;
 
 use crate::ether::mii::{self, Change, Link, Mdio, Phy};
-use crate::usb::bus::Found;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, Framing, HEADER, Piece};
@@ -117,14 +116,19 @@ pub(super) struct Lan9514 {
 }
 
 impl Lan9514 {
-    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link.
-    pub(super) fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
-        let mut registers = registers(usb, found.device);
+    /// Resets the chip and its PHY, and lets frames flow as soon as there is a link. `max_packet` is its bulk IN endpoint's.
+    pub(super) fn start(
+        usb: &mut Dwc2,
+        device: Device,
+        max_packet: u16,
+        mac: [u8; 6],
+    ) -> Result<Self, Error> {
+        let mut registers = registers(usb, device);
         let id = registers.steady(ID_REV)?;
         if id >> 16 != CHIP {
             return Err(Error::OtherChip(id));
         }
-        let burst_cap = (FRAMING.burst / usize::from(found.bulk_in.1.max(1))).min(0xff) as u32;
+        let burst_cap = (FRAMING.burst / usize::from(max_packet.max(1))).min(0xff) as u32;
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PM_CTRL, PM_CTRL_PHY_RESET)?;
         registers.until(PM_CTRL, (PM_CTRL_PHY_RESET, 0), "reset of the PHY")?;
@@ -135,7 +139,7 @@ impl Lan9514 {
         let now = boot::Clock::now(&registers.usb.clock());
         phy.negotiate(&mut registers, false, now)?;
         Ok(Self {
-            device: found.device,
+            device,
             burst_cap,
             mac,
             phy,

@@ -5,6 +5,9 @@
 //! bus reset and searched again, for as long as the boot lasts. Meanwhile the stack sees a NIC without a link. No buffer
 //! belongs to a device, so none is lost with it.
 
+use alloc::rc::Rc;
+use core::cell::{RefCell, RefMut};
+
 use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
@@ -12,9 +15,12 @@ use crate::clock::Clock;
 use crate::dma::Arena;
 use crate::ether::{DRAIN_PATIENCE, RxToken};
 use crate::usb;
-use crate::usb::bus::{self, Found, Kind};
-use crate::usb::dwc2::{Channel, Dwc2};
+use crate::usb::bus::Class;
+use crate::usb::descriptor::{self, DeviceDescriptor, Ecm, Vendor};
+use crate::usb::dwc2::Dwc2;
+use crate::usb::host::{Host, Seat};
 use crate::usb::pipe::Pipe;
+use crate::usb::transfer::Device;
 
 mod burst;
 mod cdc_ecm;
@@ -52,6 +58,38 @@ const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration
 /// watchdog's sixteen do.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What the bus is searched for.
+static CLASS: Class = Class {
+    what: "a network interface",
+    driven: registers::DRIVEN,
+    knows: |about, configuration| Known::of(about, configuration).is_some(),
+};
+
+/// A device that Bramble drives, by its descriptors.
+enum Known {
+    CdcEcm(Ecm),
+    Lan9514(Vendor),
+    Lan78xx(Vendor),
+}
+
+impl Known {
+    fn of(about: &DeviceDescriptor, configuration: &[u8]) -> Option<Self> {
+        match (about.vendor, about.product) {
+            (0x0424, 0xec00) => descriptor::vendor(configuration).map(Self::Lan9514),
+            (0x0424, 0x7800) => descriptor::vendor(configuration).map(Self::Lan78xx),
+            _ => descriptor::ecm(configuration).map(Self::CdcEcm),
+        }
+    }
+
+    /// Bulk IN and bulk OUT: address, largest packet.
+    fn endpoints(&self) -> [(u8, u16); 2] {
+        match self {
+            Self::CdcEcm(function) => [function.bulk_in, function.bulk_out],
+            Self::Lan9514(function) | Self::Lan78xx(function) => [function.bulk_in, function.bulk_out],
+        }
+    }
+}
+
 /// The chip behind the endpoints.
 enum Chip {
     CdcEcm(CdcEcm),
@@ -61,6 +99,7 @@ enum Chip {
 
 /// A device on the bus that has been brought up.
 struct Present {
+    device: Device,
     chip: Chip,
     framing: &'static Framing,
     input: Pipe,
@@ -77,6 +116,7 @@ struct Present {
     deaf_after: Duration,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one in a boot")]
 enum State {
     Present(Present),
     /// Nothing answers; when to search again, and the pause after that.
@@ -88,7 +128,8 @@ enum State {
 
 /// A network interface on USB.
 pub struct UsbNic {
-    usb: Dwc2,
+    host: Rc<RefCell<Host>>,
+    seat: Seat,
     clock: Clock,
     mac: [u8; 6],
     own_mac: Option<[u8; 6]>,
@@ -103,12 +144,14 @@ pub struct UsbNic {
 }
 
 impl UsbNic {
-    /// Starts the controller, finds a NIC and brings it up with `mac` as its address.
-    pub fn start(usb: Dwc2, arena: &mut Arena, mac: [u8; 6]) -> Result<Self, Error> {
-        let clock = usb.clock();
+    /// Finds a NIC on the bus and brings it up with `mac` as its address.
+    pub fn start(host: Rc<RefCell<Host>>, arena: &mut Arena, mac: [u8; 6]) -> Result<Self, Error> {
+        let seat = host.borrow_mut().seat(&CLASS);
+        let clock = host.borrow_mut().usb().clock();
         let now = boot::Clock::now(&clock);
         let mut nic = Self {
-            usb,
+            host,
+            seat,
             clock,
             mac,
             own_mac: None,
@@ -133,7 +176,7 @@ impl UsbNic {
                 Err(error) if boot::Clock::now(&clock) > now + START_PATIENCE => return Err(error),
                 Err(error) => {
                     warn!("nic: {}; trying again", error);
-                    nic.usb.quiesce();
+                    nic.host.borrow_mut().stop();
                     continue;
                 }
             }
@@ -141,22 +184,33 @@ impl UsbNic {
         }
     }
 
-    /// From any state of the controller to a NIC that may have a link soon. Takes twelve seconds at most.
+    /// From any state of the bus to a NIC that may have a link soon. Takes twelve seconds at most.
     fn find(&mut self) -> Result<Present, Error> {
-        self.usb.start()?;
-        let found = bus::find_network(&mut self.usb, self.clock)?.ok_or(Error::NothingKnown)?;
-        let chip = Chip::start(&mut self.usb, &found, self.mac)?;
-        if let Kind::CdcEcm { mac, .. } = found.kind {
-            self.own_mac = mac;
+        let mut host = self.host.borrow_mut();
+        let found = match host.claim(self.seat) {
+            // Another driver has searched.
+            Some(found) => found,
+            None => {
+                host.search()?;
+                host.claim(self.seat).ok_or(Error::NothingKnown)?
+            }
+        };
+        let known = Known::of(&found.about, &found.configuration).ok_or(Error::NothingKnown)?;
+        let (usb, device) = (host.usb(), found.device);
+        if let Known::CdcEcm(function) = &known {
+            self.own_mac = cdc_ecm::mac(usb, device, function.mac_string);
         }
-        info!("nic: {} at USB address {}", chip.name(), found.device.address);
+        let chip = Chip::start(usb, device, &known, self.mac)?;
+        info!("nic: {} at USB address {}", chip.name(), device.address);
         self.receiver.clear();
         self.transmitter.clear();
+        let [input, output] = known.endpoints();
         Ok(Present {
+            device,
             framing: chip.framing(),
             chip,
-            input: Pipe::bulk(found.device, found.bulk_in),
-            output: Pipe::bulk(found.device, found.bulk_out),
+            input: usb.pipe(device, input)?,
+            output: usb.pipe(device, output)?,
             silent: 0,
             restarts: 0,
             quiet: 0,
@@ -180,7 +234,7 @@ impl UsbNic {
         Some((
             RxToken(frame),
             TxToken {
-                usb: &mut self.usb,
+                usb: RefMut::map(self.host.borrow_mut(), Host::usb),
                 to: &mut self.transmitter,
                 pipe: &mut present.output,
                 framing: present.framing,
@@ -199,7 +253,7 @@ impl UsbNic {
             return None;
         }
         Some(TxToken {
-            usb: &mut self.usb,
+            usb: RefMut::map(self.host.borrow_mut(), Host::usb),
             to: &mut self.transmitter,
             pipe: &mut present.output,
             framing: present.framing,
@@ -216,7 +270,14 @@ impl UsbNic {
     fn poll(&mut self, now: Instant) {
         match &mut self.state {
             State::Present(present) => {
-                let moved = present.transfers(&mut self.usb, &mut self.receiver, &mut self.transmitter, now);
+                let mut host = self.host.borrow_mut();
+                let usb = host.usb();
+                if !usb.knows(present.device) {
+                    drop(host);
+                    return self.search();
+                }
+                let moved = present.transfers(usb, &mut self.receiver, &mut self.transmitter, now);
+                drop(host);
                 if let Err(error) = moved {
                     self.trouble(error, now);
                 } else if now >= self.next_look {
@@ -234,15 +295,18 @@ impl UsbNic {
         let State::Present(present) = &mut self.state else {
             return;
         };
-        if !self.usb.connected() {
+        let mut host = self.host.borrow_mut();
+        if !host.connected() {
+            drop(host);
             return self.lose(Error::Usb(usb::Error::NotConnected), now);
         }
         present.quiet += 1;
-        let looked = present.chip.look(&mut self.usb, now);
+        let usb = host.usb();
+        let looked = present.chip.look(usb, now);
         let stuck = match looked {
             Ok(()) if present.quiet > QUIET_LOOKS && present.chip.link() => {
                 // Frames that wait in the chip and do not come twice in a row: it has wedged.
-                present.chip.holds_frames(&mut self.usb).map(|holds| {
+                present.chip.holds_frames(usb).map(|holds| {
                     if !holds {
                         present.quiet = 0;
                     }
@@ -251,6 +315,7 @@ impl UsbNic {
             }
             other => other.map(|()| false),
         };
+        drop(host);
         match stuck {
             Ok(stuck) => {
                 present.silent = 0;
@@ -287,7 +352,8 @@ impl UsbNic {
         if present.restarts > RESTARTS {
             return self.lose(error, now);
         }
-        match present.restart(&mut self.usb) {
+        let restarted = present.restart(self.host.borrow_mut().usb());
+        match restarted {
             Ok(overflowed) => {
                 self.overflowed |= overflowed;
                 self.receiver.clear();
@@ -304,7 +370,7 @@ impl UsbNic {
             warn!("nic: the device is gone ({}): searching the bus", error);
         }
         // Nothing writes into the buffers any more when they are used again.
-        self.usb.quiesce();
+        self.host.borrow_mut().stop();
         self.receiver.clear();
         self.transmitter.clear();
         self.state = State::Gone {
@@ -315,13 +381,15 @@ impl UsbNic {
 
     /// Searches the bus again.
     fn search(&mut self) {
-        let State::Gone { pause, .. } = self.state else {
-            return;
+        let pause = match self.state {
+            State::Gone { pause, .. } => pause,
+            // Another driver has stopped the bus.
+            State::Present(_) => SEARCH_PAUSE.0,
         };
         self.state = match self.find() {
             Ok(present) => State::Present(present),
             Err(error) => {
-                self.usb.quiesce();
+                self.host.borrow_mut().stop();
                 let pause = (pause * 2).min(SEARCH_PAUSE.1);
                 warn!("nic: {}; searching again in {} ms", error, pause.total_millis());
                 State::Gone {
@@ -335,8 +403,9 @@ impl UsbNic {
 
     /// Ends all traffic: no write to memory happens after this.
     pub(crate) fn quiesce(&mut self) {
+        let mut host = self.host.borrow_mut();
         if let State::Present(present) = &mut self.state {
-            let (usb, transmitter) = (&mut self.usb, &mut self.transmitter);
+            let (usb, transmitter) = (host.usb(), &mut self.transmitter);
             let clock = self.clock;
             // The last acknowledgement tells a server that it may forget the connection.
             clock.poll(DRAIN_PATIENCE, || {
@@ -349,7 +418,7 @@ impl UsbNic {
                 warn!("nic: {} while stopping", error);
             }
         }
-        self.usb.quiesce();
+        host.stop();
         let dropped = self.receiver.dropped;
         if dropped != Dropped::default() || self.failures != 0 || self.losses != 0 || self.overflowed {
             info!(
@@ -399,8 +468,8 @@ impl Present {
 
     /// The chip and both endpoints anew; whether the chip had overflowed until now.
     fn restart(&mut self, usb: &mut Dwc2) -> Result<bool, Error> {
-        usb.clear_halt(Channel::Transmit, &mut self.output)?;
-        usb.clear_halt(Channel::Receive, &mut self.input)?;
+        usb.clear_halt(&mut self.output)?;
+        usb.clear_halt(&mut self.input)?;
         let overflowed = self.chip.overflowed(usb)?;
         match &mut self.chip {
             Chip::CdcEcm(nic) => nic.restart(usb)?,
@@ -412,20 +481,16 @@ impl Present {
 }
 
 impl Chip {
-    fn start(usb: &mut Dwc2, found: &Found, mac: [u8; 6]) -> Result<Self, Error> {
-        Ok(match found.kind {
-            Kind::CdcEcm {
-                control_interface,
-                data_interface,
-                ..
-            } => Self::CdcEcm(CdcEcm::start(
+    fn start(usb: &mut Dwc2, device: Device, known: &Known, mac: [u8; 6]) -> Result<Self, Error> {
+        Ok(match known {
+            Known::CdcEcm(function) => Self::CdcEcm(CdcEcm::start(
                 usb,
-                found.device,
-                control_interface,
-                data_interface,
+                device,
+                function.control_interface,
+                function.data_interface,
             )?),
-            Kind::Lan9514 => Self::Lan9514(Lan9514::start(usb, found, mac)?),
-            Kind::Lan78xx => Self::Lan78xx(Lan78xx::start(usb, found, mac)?),
+            Known::Lan9514(function) => Self::Lan9514(Lan9514::start(usb, device, function.bulk_in.1, mac)?),
+            Known::Lan78xx(function) => Self::Lan78xx(Lan78xx::start(usb, device, function.bulk_in.1, mac)?),
         })
     }
 
@@ -499,6 +564,7 @@ mod tests {
     use super::*;
     use crate::ether::FRAME;
     use crate::usb::fake::Fake;
+    use crate::usb::host;
     use crate::usb::peripheral::{Faults, Peripheral};
     use crate::usbnet::burst::BURST;
     use crate::usbnet::fake::{self, Model, Wire};
@@ -531,7 +597,7 @@ mod tests {
             let chip = Box::new(fake::Chip(wire.clone()));
             let device = Rc::new(RefCell::new(Peripheral::new(chip, Faults::new(1, 0))));
             fake.attach(device.clone());
-            let nic = UsbNic::start(usb, &mut fake.arena, MAC).unwrap();
+            let nic = UsbNic::start(Host::new(usb), &mut fake.arena, MAC).unwrap();
             let mut rig = Self {
                 fake,
                 wire,
@@ -645,6 +711,46 @@ mod tests {
             assert_eq!(rig.run(1000).len(), 200, "{model:?}");
             let came: usize = rig.wire.borrow().bursts.iter().sum();
             assert_eq!(cache::cleaned() - before, came, "{model:?}");
+        }
+    }
+
+    #[test]
+    fn another_driver_on_the_bus_neither_takes_frames_nor_costs_the_link_when_it_searches() {
+        for model in MODELS {
+            let (mut fake, usb) = Fake::plugged();
+            let wire = Wire::new(model);
+            wire.borrow_mut().phy.plug(ALL, 0x3800);
+            let chip = Box::new(fake::Chip(wire.clone()));
+            let device = Rc::new(RefCell::new(Peripheral::new(chip, Faults::new(1, 0))));
+            fake.attach_hub(&[host::tests::letter(b'a'), device.clone()]);
+            let host = Host::new(usb);
+            let seat = host.borrow_mut().seat(&host::tests::A);
+            let nic = UsbNic::start(host.clone(), &mut fake.arena, MAC).unwrap();
+            let mut buffer = fake.arena.buffer(512).unwrap();
+            let mut rig = Rig {
+                fake,
+                wire,
+                device,
+                nic,
+            };
+            for _ in 0..2 {
+                let mut pipe = host::tests::claimed(&mut host.borrow_mut(), seat).unwrap();
+                for n in 0..100 {
+                    host.borrow_mut().usb().start_bulk(&mut pipe, &mut buffer, 512);
+                    rig.arrive([numbered(n, 100 + n as usize)]);
+                    assert_eq!(rig.run(30), [numbered(n, 100 + n as usize)], "{model:?}");
+                    assert_eq!(host.borrow_mut().usb().poll_bulk(&mut pipe), Some(Ok(3)));
+                    assert_eq!(buffer.take(3), *b"aaa");
+                }
+                // Its search finds for both, and the NIC does not search once more.
+                host.borrow_mut().search().unwrap();
+                rig.run(100);
+                assert_eq!(
+                    host.borrow_mut().usb().poll_bulk(&mut pipe),
+                    Some(Err(usb::Error::NotConnected))
+                );
+            }
+            assert_eq!((rig.nic.losses, rig.nic.failures), (0, 0));
         }
     }
 

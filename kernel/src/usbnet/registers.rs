@@ -14,6 +14,9 @@ use crate::usb::transfer::Device;
 /// Longest reset of a part of the chip, and longest access to its PHY.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What kinds of network interfaces Bramble drives on USB, for the log.
+pub(super) const DRIVEN: &str = "CDC Ethernet (ECM), LAN9514 (0424:ec00), LAN7515 and LAN7800 (0424:7800)";
+
 /// Why a network interface on USB cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
@@ -50,7 +53,7 @@ impl fmt::Display for Error {
             Self::NothingKnown => write!(
                 f,
                 "no network interface on USB that Bramble drives: it drives {}",
-                crate::usb::bus::DRIVEN
+                DRIVEN
             ),
         }
     }
