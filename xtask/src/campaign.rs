@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::program::cargo;
 use crate::setup::{self, Goal};
-use crate::test;
+use crate::tally;
 
 /// A test that takes the number of its menus from a variable.
 struct Campaign {
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         .args(["--package", "tests", "--test", campaign.binary])
         .args(["--", "--exact", "--nocapture", campaign.test])
         .env(campaign.variable, format!("{from}..{end}"));
-    let tally = test::tests(&mut command)?;
+    let tally = tally::tests(&mut command)?;
     // A test that was skipped has compared nothing.
     ensure!(
         tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),

@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask setup | image | boot | test | bench | soak | campaign | qemu | dryrun`.
+//! What a person types: `cargo xtask setup | image | boot | check | test | bench | soak | campaign | qemu | dryrun`.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -19,6 +19,7 @@ mod rust_target;
 mod setup;
 mod soak;
 mod step;
+mod tally;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +42,10 @@ cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi
     --interactive    your keys go to the console; Ctrl-A x ends (not with --expect)
     --debug          the debug build of kernel8.img
     --trace-net F    write every frame to F, a pcap file
+cargo xtask check    before a commit: format, lints, boot's unit tests, sessions in virtual time
 cargo xtask test     everything: format, lints, documentation, host tests, the image, QEMU end to end
+    STAGE...         these only: setup, format, lints, docs, images, host, emulated, fuzz
+    FILTER           behind host or emulated: tests with this in their names
 cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
 cargo xtask bench    boot (default): throughput beside Linux's, time and instructions to the payload
                      menu: instructions of a large menu, of a command in a loop, of a key
@@ -100,10 +104,11 @@ fn run() -> Result<ExitCode> {
         }
         "qemu" => qemu(&mut arguments, &typed_in),
         "dryrun" => dryrun(&mut arguments, &typed_in),
-        "test" => {
+        "check" => {
             nothing_more(&mut arguments)?;
-            test::run()
+            Ok(test::check())
         }
+        "test" => test::run(&test::Options::parse(&mut arguments)?),
         "soak" => soak::run(&soak::Options::parse(&mut arguments)?),
         "campaign" => campaign::run(&mut arguments),
         "bench" => bench::run(&bench::Options::parse(&mut arguments)?),

@@ -8,7 +8,7 @@ use qemu::Board;
 use crate::image::{self, Profile};
 use crate::program::cargo;
 use crate::setup::{self, Goal};
-use crate::{builtin, test};
+use crate::{builtin, tally};
 
 /// How many faults each port gets.
 const FAULTS: u64 = 1_000_000;
@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         .args(["--exact", "--nocapture", "--test-threads", "1"])
         .args(&tests)
         .env(VARIABLE, options.faults.to_string());
-    let tally = test::tests(&mut command)?;
+    let tally = tally::tests(&mut command)?;
     ensure!(
         tally.passed == tests.len() && tally.failed.is_empty() && tally.skipped.is_empty(),
         "soak: of {} ports {} passed",

@@ -1,124 +1,300 @@
-//! Every check there is, in stages, and one honest summary of them.
+//! `cargo xtask test` and `check`: every check there is, in stages, or those that a change needs first.
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::fs;
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::image::{self, Profile};
-use crate::program::{cargo, execute};
+use crate::program::{cargo, execute, root};
 use crate::rust_target::TARGET;
 use crate::setup::{self, Goal};
+use crate::tally::{self, Tally};
 use crate::{builtin, fuzz};
 
-/// Passed, failed and skipped checks, the latter two with what a person wants to know of them.
+/// A part of the checks that has a name on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Setup,
+    Format,
+    Lints,
+    Docs,
+    Images,
+    Host,
+    Emulated,
+    Fuzz,
+}
+
+/// In the order in which they run.
+const STAGES: [(&str, Stage); 8] = [
+    ("setup", Stage::Setup),
+    ("format", Stage::Format),
+    ("lints", Stage::Lints),
+    ("docs", Stage::Docs),
+    ("images", Stage::Images),
+    ("host", Stage::Host),
+    ("emulated", Stage::Emulated),
+    ("fuzz", Stage::Fuzz),
+];
+
+impl Stage {
+    /// What has to be set up before it.
+    fn goal(self) -> Option<Goal> {
+        match self {
+            Self::Format => None,
+            Self::Lints | Self::Docs | Self::Images | Self::Host => Some(Goal::Image),
+            Self::Setup | Self::Emulated | Self::Fuzz => Some(Goal::Test),
+        }
+    }
+
+    fn takes_filter(self) -> bool {
+        matches!(self, Self::Host | Self::Emulated)
+    }
+}
+
+/// `cargo xtask test`'s words.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) passed: usize,
-    pub(crate) failed: Vec<String>,
-    pub(crate) skipped: Vec<String>,
+pub(crate) struct Options {
+    /// The stages to run; all when there are none.
+    stages: Vec<Stage>,
+    /// A part of the names of the tests to run.
+    filter: Option<String>,
 }
 
-impl Tally {
-    fn of(outcome: Result<()>, name: &str) -> Self {
-        match outcome {
-            Ok(()) => Self {
-                passed: 1,
-                ..Self::default()
-            },
-            Err(error) => Self {
-                failed: vec![format!("{name}: {error:#}")],
-                ..Self::default()
-            },
+impl Options {
+    /// Stages, and behind them a filter.
+    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Self> {
+        use lexopt::prelude::*;
+        let mut options = Self::default();
+        while let Some(argument) = arguments.next()? {
+            let word = match argument {
+                Value(word) => word.string()?,
+                other => return Err(other.unexpected().into()),
+            };
+            if let Some(unknown) = &options.filter {
+                bail!("test: no stage {unknown}, only {}", names(|_| true));
+            }
+            match STAGES.iter().find(|(name, _)| *name == word) {
+                Some((_, stage)) => options.stages.push(*stage),
+                None => options.filter = Some(word),
+            }
         }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed.extend(other.failed);
-        self.skipped.extend(other.skipped);
-    }
-
-    fn verdict(&self) -> &'static str {
-        if !self.failed.is_empty() {
-            "FAILED"
-        } else if self.passed == 0 && !self.skipped.is_empty() {
-            "skipped"
-        } else {
-            "ok"
+        match &options.filter {
+            Some(word) if !options.stages.iter().any(|stage| stage.takes_filter()) => bail!(
+                "test: no stage {word}, only {}; a filter of tests stands behind {}",
+                names(|_| true),
+                names(Stage::takes_filter)
+            ),
+            _ => Ok(options),
         }
     }
 }
 
-/// Runs every stage, whatever became of the ones before it; success when nothing failed.
-pub(crate) fn run() -> Result<ExitCode> {
-    let lints = ["--", "-D", "warnings"];
-    let firmware = ["--package", "boot", "--package", "kernel", "--target", TARGET];
-    let mut stages = vec![("set-up", set_up())];
-    let mut stage = |name: &'static str, tally: &mut dyn FnMut() -> Tally| {
+/// The names of stages, for a person.
+fn names(which: fn(Stage) -> bool) -> String {
+    let names: Vec<&str> = STAGES
+        .iter()
+        .filter(|(_, stage)| which(*stage))
+        .map(|(name, _)| *name)
+        .collect();
+    names.join(", ")
+}
+
+/// The lines of the summary, so far.
+#[derive(Default)]
+struct Report(Vec<(&'static str, Tally)>);
+
+impl Report {
+    /// Runs a stage of a few checks.
+    fn stage(&mut self, name: &'static str, run: impl FnOnce() -> Tally) {
         println!("\n== {name}");
-        stages.push((name, tally()));
-    };
-    let mut check = |name: &'static str, words: &[&[&str]]| {
+        self.0.push((name, run()));
+    }
+
+    /// Runs cargo, whose success is one check.
+    fn cargo(&mut self, name: &'static str, words: &[&[&str]]) {
         let mut command = cargo();
         command.args(words.concat());
-        stage(name, &mut || Tally::of(execute(&mut command), name));
-    };
-    check("format", &[&["fmt", "--all", "--check"]]);
-    check(
-        "lints, host",
-        &[&["clippy", "--workspace", "--all-targets"], &lints],
-    );
-    check(
-        "lints, firmware",
-        &[&["clippy", "--package", "payload"], &firmware, &lints],
-    );
-    check(
-        "lints, firmware with defmt",
-        &[&["clippy", "--features", "defmt"], &firmware, &lints],
-    );
-    let mut document = |name: &'static str, words: &[&[&str]]| {
+        self.stage(name, || Tally::of(execute(&mut command), name));
+    }
+
+    /// Builds documentation; a warning is an error.
+    fn document(&mut self, name: &'static str, words: &[&[&str]]) {
         let mut command = cargo();
         command
             .args(["doc", "--no-deps"])
             .args(words.concat())
             .env("RUSTDOCFLAGS", "-D warnings");
-        stage(name, &mut || Tally::of(execute(&mut command), name));
-    };
-    document("documentation, host", &[&["--workspace"]]);
-    document(
-        "documentation, firmware",
-        &[&["--document-private-items"], &firmware],
-    );
-    stage("images", &mut images);
-    // The images' properties and the boots in QEMU are packages' tests like any other.
-    stage("tests", &mut || {
-        let mut command = cargo();
-        command.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
-        tests(&mut command).unwrap_or_else(|error| Tally::of(Err(error), "tests"))
-    });
-    stage("fuzz targets", &mut fuzzed);
-    Ok(summary(stages))
+        self.stage(name, || Tally::of(execute(&mut command), name));
+    }
+
+    /// Runs `cargo test` with each of these words, of which every test is a check.
+    fn tests(&mut self, name: &'static str, runs: &[Vec<String>], filter: Option<&str>) {
+        self.stage(name, || {
+            let mut tally = Tally::default();
+            for words in runs {
+                let mut command = cargo();
+                command.args(["test", "--no-fail-fast"]).args(words);
+                command.args(filter).args(["--", "--show-output"]);
+                tally.add(tally::tests(&mut command).unwrap_or_else(|error| Tally::of(Err(error), name)));
+            }
+            tally
+        });
+    }
+
+    /// The set-up: what is missing is skipped here and by the tests that need it, but without the target nothing can be
+    /// said of the firmware at all.
+    fn set_up(&mut self, goal: Goal) {
+        self.stage("set-up", || {
+            let mut tally = Tally::default();
+            for reason in setup::run(goal).missing {
+                match reason.starts_with(setup::RUST_TARGET) {
+                    true => tally.failed.push(reason),
+                    false => tally.skipped.push(reason),
+                }
+            }
+            if tally == Tally::default() {
+                tally.passed = 1;
+            }
+            tally
+        });
+    }
+
+    fn format(&mut self) {
+        self.cargo("format", &[&["fmt", "--all", "--check"]]);
+    }
+
+    fn lints(&mut self) {
+        let payload = ["clippy", "--package", "payload"];
+        self.cargo(
+            "lints, host",
+            &[&["clippy", "--workspace", "--all-targets"], &DENY],
+        );
+        self.cargo("lints, firmware", &[&payload, &FIRMWARE, &DENY]);
+    }
 }
 
-/// The set-up: what is missing is skipped here and by the tests that need it, but without the target nothing can be
-/// said of the firmware at all.
-fn set_up() -> Tally {
-    println!("== set-up");
-    let missing = setup::run(Goal::Test).missing;
-    let mut tally = Tally::default();
-    for reason in missing {
-        if reason.starts_with(setup::RUST_TARGET) {
-            tally.failed.push(reason);
-        } else {
-            tally.skipped.push(reason);
+/// Lints' warnings are errors.
+const DENY: [&str; 3] = ["--", "-D", "warnings"];
+/// The packages of kernel8.img, for its target.
+const FIRMWARE: [&str; 6] = ["--package", "boot", "--package", "kernel", "--target", TARGET];
+
+/// What to look at before a commit: success when nothing failed.
+pub(crate) fn check() -> ExitCode {
+    let words = |words: &[&str]| vec![words.iter().map(|word| (*word).to_owned()).collect()];
+    let mut report = Report::default();
+    report.set_up(Goal::Image);
+    report.format();
+    report.lints();
+    report.tests("tests, boot", &words(&["--package", "boot", "--lib"]), None);
+    report.tests(
+        "tests, virtual time",
+        &words(&["--package", "tests", "--test", "virtual"]),
+        None,
+    );
+    tally::summary(report.0)
+}
+
+/// Runs the stages that are asked for, whatever became of the ones before it; success when nothing failed.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let all = options.stages.is_empty();
+    let wanted = |stage| all || options.stages.contains(&stage);
+    let filter = options.filter.as_deref();
+    let mut report = Report::default();
+    let goals = STAGES.iter().filter(|(_, stage)| wanted(*stage));
+    if let Some(goal) = goals.filter_map(|(_, stage)| stage.goal()).max() {
+        report.set_up(goal);
+    }
+    if wanted(Stage::Format) {
+        report.format();
+    }
+    if wanted(Stage::Lints) {
+        report.lints();
+        report.cargo(
+            "lints, firmware with defmt",
+            &[&["clippy", "--features", "defmt"], &FIRMWARE, &DENY],
+        );
+    }
+    if wanted(Stage::Docs) {
+        report.document("documentation, host", &[&["--workspace"]]);
+        report.document(
+            "documentation, firmware",
+            &[&["--document-private-items"], &FIRMWARE],
+        );
+    }
+    // Tests of an image that was built before some change would say nothing of that change.
+    if wanted(Stage::Images) || wanted(Stage::Emulated) {
+        report.stage("images", images);
+    }
+    let before = report.0.len();
+    if all {
+        // The images' properties and the boots in QEMU are packages' tests like any other.
+        report.tests("tests", &[vec!["--workspace".to_owned()]], None);
+    } else {
+        for (stage, name) in [
+            (Stage::Images, "tests, images"),
+            (Stage::Host, "tests, host"),
+            (Stage::Emulated, "tests, emulated"),
+        ] {
+            if wanted(stage) {
+                report.tests(name, &programs(stage)?, filter.filter(|_| stage.takes_filter()));
+            }
         }
     }
-    if tally == Tally::default() {
-        tally.passed = 1;
+    if let Some(filter) = filter {
+        let ran = report.0.get(before..).unwrap_or_default().iter();
+        if ran.map(|(_, tally)| tally.count()).sum::<usize>() == 0 {
+            let reason = format!("no test's name has it, and the stages are {}", names(|_| true));
+            let tally = Tally::of(Err(anyhow::Error::msg(reason)), filter);
+            report.0.push(("filter", tally));
+        }
     }
-    tally
+    if wanted(Stage::Fuzz) {
+        report.stage("fuzz targets", fuzzed);
+    }
+    Ok(tally::summary(report.0))
+}
+
+/// The words for `cargo test` that run a stage's tests; all stages' together are those of `--workspace`.
+fn programs(stage: Stage) -> Result<Vec<Vec<String>>> {
+    let of = |packages: &[&str], programs: &[String]| -> Vec<String> {
+        let packages = packages
+            .iter()
+            .flat_map(|package| ["--package", package].map(str::to_owned));
+        let programs = programs
+            .iter()
+            .flat_map(|program| ["--test".to_owned(), program.clone()]);
+        packages.chain(programs).collect()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    Ok(match stage {
+        Stage::Images => vec![of(&["tests"], &words(&["image"]))],
+        // The machines' own tests need an emulator, too.
+        Stage::Emulated => vec![of(&["qemu", "tests"], &words(&["emulated", "machine"]))],
+        Stage::Host => {
+            let mut others = vec![];
+            for entry in fs::read_dir(root()?.join("tests/tests")).context("tests/tests")? {
+                let path = entry.context("tests/tests")?.path();
+                let name = path
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                if name != "image" && name != "emulated" {
+                    others.push(name);
+                }
+            }
+            others.sort();
+            let mut programs = of(&["qemu", "tests"], &others);
+            programs.push("--lib".to_owned());
+            vec![
+                words(&["--workspace", "--exclude", "qemu", "--exclude", "tests"]),
+                programs,
+                words(&["--package", "qemu", "--package", "tests", "--doc"]),
+            ]
+        }
+        Stage::Setup | Stage::Format | Stage::Lints | Stage::Docs | Stage::Fuzz => vec![],
+    })
 }
 
 /// Builds what the tests boot, each a check; the release image must keep its budget.
@@ -150,156 +326,61 @@ fn fuzzed() -> Tally {
     tally
 }
 
-/// Runs `cargo test`, shows what it says, and counts.
-pub(crate) fn tests(command: &mut Command) -> Result<Tally> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo")?;
-    let output = child.stdout.take().context("cargo: no output")?;
-    let mut count = Count::default();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("cargo: output")?;
-        let line = String::from_utf8_lossy(&line);
-        count.line(line.trim_end());
-        if !count.in_successes {
-            println!("{line}");
-        }
-    }
-    let status = child.wait().context("cargo")?;
-    let mut tally = count.tally;
-    if !status.success() && tally.failed.is_empty() {
-        tally.failed.push(format!("cargo test: {status}"));
-    }
-    Ok(tally)
-}
-
-/// Reads libtest's output, and the lines of `qemu::skip` in it.
-#[derive(Debug, Default)]
-struct Count {
-    tally: Tally,
-    /// Of the present test binary.
-    failed: Vec<String>,
-    ignored: Vec<String>,
-    skipped: BTreeSet<(String, String)>,
-    /// In what passing tests printed, which is long and of interest for its skips alone.
-    in_successes: bool,
-}
-
-impl Count {
-    fn line(&mut self, line: &str) {
-        self.in_successes = match line {
-            "successes:" => true,
-            "failures:" => false,
-            _ => self.in_successes && !line.starts_with("test result: "),
-        };
-        if let Some(skip) = line.strip_prefix("skipped: ") {
-            let (name, reason) = skip.split_once(": ").unwrap_or((skip, "no reason given"));
-            self.skipped.insert((name.to_owned(), reason.to_owned()));
-        } else if let Some(result) = line.strip_prefix("test result: ") {
-            self.binary_ended(result);
-        } else if let Some((name, outcome)) = line
-            .strip_prefix("test ")
-            .and_then(|test| test.rsplit_once(" ... "))
-        {
-            if outcome == "FAILED" {
-                self.failed.push(name.to_owned());
-            } else if let Some(reason) = outcome.strip_prefix("ignored") {
-                let reason = reason.strip_prefix(", ").unwrap_or("ignored without a reason");
-                self.ignored.push(format!("{name}: {reason}"));
-            }
-        }
-    }
-
-    /// Takes the figures of `ok. 3 passed; 0 failed; 1 ignored; …`.
-    fn binary_ended(&mut self, result: &str) {
-        let figure = |what: &str| -> usize {
-            let words: Vec<&str> = result.split([' ', ';']).collect();
-            let at = words
-                .iter()
-                .position(|word| *word == what)
-                .and_then(|at| at.checked_sub(1));
-            at.and_then(|at| words.get(at)?.parse().ok()).unwrap_or(0)
-        };
-        let mut skipped: Vec<String> = std::mem::take(&mut self.skipped)
-            .into_iter()
-            .map(|(name, reason)| format!("{name}: {reason}"))
-            .collect();
-        // A test that skipped itself has returned, which libtest takes for a pass.
-        self.tally.passed += figure("passed").saturating_sub(skipped.len());
-        skipped.append(&mut self.ignored);
-        self.tally.skipped.append(&mut skipped);
-        // Whatever the lines looked like, no failure gets lost.
-        let mut failed = std::mem::take(&mut self.failed);
-        failed.resize(figure("failed").max(failed.len()), "a test".to_owned());
-        self.tally.failed.append(&mut failed);
-    }
-}
-
-/// Prints a line for each stage, each failure and each skip, and the sums; the sums stand alone on the last line.
-fn summary(stages: Vec<(&'static str, Tally)>) -> ExitCode {
-    println!("\n== summary");
-    for (name, tally) in &stages {
-        println!("{name:<28} {}", tally.verdict());
-    }
-    let mut all = Tally::default();
-    for (_, tally) in stages {
-        all.add(tally);
-    }
-    for failed in &all.failed {
-        println!("FAILED: {failed}");
-    }
-    for skipped in &all.skipped {
-        println!("skipped: {skipped}");
-    }
-    println!(
-        "{} passed, {} failed, {} skipped",
-        all.passed,
-        all.failed.len(),
-        all.skipped.len()
-    );
-    if all.failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn count(output: &str) -> Tally {
-        let mut count = Count::default();
-        output.lines().for_each(|line| count.line(line));
-        count.tally
+    fn parse(words: &[&str]) -> Result<Options> {
+        Options::parse(&mut lexopt::Parser::from_args(words))
     }
 
     #[test]
-    fn a_skipped_test_is_not_a_passed_one() {
-        let tally = count(
-            "test a ... ok\ntest b ... ok\ntest c ... ignored, needs hardware\nsuccesses:\n\n\
-             ---- b stdout ----\nskipped: b: no tun: /dev/net/tun\nskipped: b: no tun: /dev/net/tun\n\
-             test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
-             test d ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured\n",
-        );
-        assert_eq!(tally.passed, 2);
-        assert_eq!(tally.skipped, ["b: no tun: /dev/net/tun", "c: needs hardware"]);
-        assert_eq!(tally.verdict(), "ok");
+    fn stages_come_first_and_a_filter_behind_them() {
+        assert_eq!(parse(&[]).unwrap(), Options::default());
+        for (name, stage) in STAGES {
+            assert_eq!(parse(&[name]).unwrap().stages, [stage]);
+        }
+        let options = parse(&["lints", "host", "session::"]).unwrap();
+        assert_eq!(options.stages, [Stage::Lints, Stage::Host]);
+        assert_eq!(options.filter.as_deref(), Some("session::"));
     }
 
     #[test]
-    fn failures_are_named_and_none_is_lost() {
-        let tally = count(
-            "test a ... FAILED\n\
-             test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n",
-        );
-        assert_eq!(tally.passed, 1);
-        assert_eq!(tally.failed, ["a", "a test"]);
-        assert_eq!(tally.verdict(), "FAILED");
+    fn a_stage_that_does_not_exist_is_refused_with_those_that_do() {
+        let list = "only setup, format, lints, docs, images, host, emulated, fuzz";
+        for (words, unknown) in [
+            (&["lint"][..], "lint"),
+            (&["format", "lint"], "lint"),
+            (&["hots", "emulated"], "hots"),
+            (&["host", "session::", "emulated"], "session::"),
+        ] {
+            let error = parse(words).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("test: no stage {unknown}, {list}")),
+                "{error}"
+            );
+        }
+        assert!(parse(&["--all"]).is_err());
     }
 
     #[test]
-    fn a_stage_of_nothing_but_skips_is_skipped() {
-        assert_eq!(Tally::default().verdict(), "ok");
-        let tally = count("skipped: a: why\ntest result: ok. 1 passed; 0 failed; 0 ignored\n");
-        assert_eq!(tally.verdict(), "skipped");
+    fn every_program_of_the_tests_is_in_one_stage() {
+        let stages = [Stage::Images, Stage::Host, Stage::Emulated];
+        let words: Vec<String> = stages
+            .iter()
+            .flat_map(|stage| programs(*stage).unwrap())
+            .flatten()
+            .collect();
+        let mut found = 0;
+        for directory in ["tests/tests", "qemu/tests"] {
+            for entry in fs::read_dir(root().unwrap().join(directory)).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                let named = words.iter().filter(|word| **word == name);
+                assert_eq!(named.count(), 1, "{name}");
+                found += 1;
+            }
+        }
+        assert!(found > 7, "{found}");
     }
 }
