@@ -51,7 +51,7 @@ cargo xtask bench    boot (default): throughput beside Linux's, time and instruc
                      menu: instructions of a large menu, of a command in a loop, of a key
                      net: instructions for each byte and throughput, beside Linux's and U-Boot's, over each NIC
     --board NAME     net: this board only; may be repeated
-    --alone          net: Bramble only; bars on others are missed then
+    --alone          net: Bramble only; bars on others are left out
     --functions      menu, net: also where Bramble's instructions went
 cargo xtask soak     a million faults at each NIC of ours on the release image, and the right bytes all the same
     --board NAME     this board only; may be repeated

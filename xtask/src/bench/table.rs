@@ -32,15 +32,18 @@ pub(super) struct Parts {
     pub(super) checksums: f64,
 }
 
+/// A program's figures on one NIC; `None` when the program was left out.
+pub(super) type Measured = Option<Result<Figures>>;
+
 /// One NIC.
 pub(super) struct Port {
     /// The NIC's and the board's name.
     pub(super) name: String,
     pub(super) demands: Demands,
     pub(super) bramble: Result<Figures>,
-    pub(super) linux: Result<Figures>,
+    pub(super) linux: Measured,
     /// By the command that downloads.
-    pub(super) u_boot: Vec<(&'static str, Result<Figures>)>,
+    pub(super) u_boot: Vec<(&'static str, Measured)>,
 }
 
 /// How few instructions Bramble may need.
@@ -62,7 +65,7 @@ pub(super) fn slope(small: (f64, f64), large: (f64, f64)) -> Result<f64> {
     Ok(figure / bytes)
 }
 
-/// Prints everything; whether every bar was met.
+/// Prints everything; whether no bar was missed.
 pub(super) fn print(ports: &[Port]) -> bool {
     println!();
     println!(
@@ -71,8 +74,12 @@ pub(super) fn print(ports: &[Port]) -> bool {
     );
     for port in ports {
         let mut name = port.name.as_str();
-        let rows = [("Bramble", &port.bramble), ("Linux wget", &port.linux)];
-        let u_boot = port.u_boot.iter().map(|(command, figures)| (*command, figures));
+        let rows = [
+            ("Bramble", Some(&port.bramble)),
+            ("Linux wget", port.linux.as_ref()),
+        ];
+        let u_boot = port.u_boot.iter();
+        let u_boot = u_boot.map(|(command, figures)| (*command, figures.as_ref()));
         for (downloader, figures) in rows.into_iter().chain(u_boot) {
             println!("{}", row(name, downloader, figures));
             name = "";
@@ -83,16 +90,17 @@ pub(super) fn print(ports: &[Port]) -> bool {
     for port in ports {
         for bar in bars(port) {
             println!("{}: {}", port.name, bar.line());
-            met &= bar.met();
+            met &= bar.met() != Some(false);
         }
     }
     met
 }
 
-fn row(name: &str, downloader: &str, figures: &Result<Figures>) -> String {
+fn row(name: &str, downloader: &str, figures: Option<&Result<Figures>>) -> String {
     let figures = match figures {
-        Ok(figures) => figures,
-        Err(reason) => return format!("{name:<16} {downloader:<18} not measured: {reason:#}"),
+        None => return format!("{name:<16} {downloader:<18} left out"),
+        Some(Ok(figures)) => figures,
+        Some(Err(reason)) => return format!("{name:<16} {downloader:<18} not measured: {reason:#}"),
     };
     let number = |figure: Option<f64>| figure.map_or(String::new(), |figure| format!("{figure:.2}"));
     let parts = figures.parts;
@@ -111,52 +119,93 @@ fn row(name: &str, downloader: &str, figures: &Result<Figures>) -> String {
 /// One thing that must hold.
 struct Bar {
     text: String,
-    /// What was measured and its bound, unless one is missing.
-    figures: Option<(f64, f64)>,
+    compared: Compared,
     at_least: bool,
 }
 
+/// A bar's two sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Compared {
+    Measured {
+        figure: f64,
+        bound: f64,
+    },
+    /// One of them is missing.
+    Unmeasured,
+    /// Nobody wanted to know the bound.
+    LeftOut,
+}
+
+impl Compared {
+    /// Bramble's figure beside a bound that comes of another program's figures.
+    fn new(bramble: Option<f64>, other: &Measured, bound: impl Fn(&Figures) -> f64) -> Self {
+        match (bramble, other) {
+            (Some(_), None) => Self::LeftOut,
+            (Some(figure), Some(Ok(other))) => Self::Measured {
+                figure,
+                bound: bound(other),
+            },
+            (None, _) | (Some(_), Some(Err(_))) => Self::Unmeasured,
+        }
+    }
+}
+
 impl Bar {
-    fn met(&self) -> bool {
-        self.figures.is_some_and(|(figure, bound)| match self.at_least {
-            true => figure >= bound,
-            false => figure <= bound,
-        })
+    /// Whether it was met; `None` when the bound was left out.
+    fn met(&self) -> Option<bool> {
+        match self.compared {
+            Compared::Measured { figure, bound } => Some(match self.at_least {
+                true => figure >= bound,
+                false => figure <= bound,
+            }),
+            Compared::Unmeasured => Some(false),
+            Compared::LeftOut => None,
+        }
     }
 
     fn line(&self) -> String {
-        let figures = self.figures.map_or("not measured".to_owned(), |(figure, bound)| {
-            format!("{figure:.2}, bar {bound:.2}")
-        });
-        format!("{}: {figures}: {}", self.text, verdict(self.met()))
+        let figures = match self.compared {
+            Compared::Measured { figure, bound } => format!("{figure:.2}, bar {bound:.2}: "),
+            Compared::Unmeasured => "not measured: ".to_owned(),
+            Compared::LeftOut => String::new(),
+        };
+        let end = self.met().map_or("left out", verdict);
+        format!("{}: {figures}{end}", self.text)
     }
 }
 
 fn bars(port: &Port) -> Vec<Bar> {
     let bramble = port.bramble.as_ref().ok();
-    let linux = port.linux.as_ref().ok();
-    let u_boot = port.u_boot.first().and_then(|(_, figures)| figures.as_ref().ok());
-    let at_most = |text: &str, bound: Option<f64>| Bar {
+    let per_byte = bramble.map(|figures| figures.per_byte);
+    let at_most = |text: &str, compared| Bar {
         text: format!("instructions for each byte, at most {text}"),
-        figures: bramble.map(|figures| figures.per_byte).zip(bound),
+        compared,
         at_least: false,
     };
     let mut bars = match port.demands {
-        Demands::Genet => vec![
-            at_most("8", Some(MOST)),
-            at_most("half of Linux's", linux.map(|figures| figures.per_byte / 2.0)),
-            at_most(
-                "a third of U-Boot's",
-                u_boot.map(|figures| figures.per_byte / 3.0),
-            ),
-        ],
-        Demands::Usb => vec![at_most("Linux's", linux.map(|figures| figures.per_byte))],
+        Demands::Genet => {
+            let most = per_byte.map_or(Compared::Unmeasured, |figure| Compared::Measured {
+                figure,
+                bound: MOST,
+            });
+            let linux = Compared::new(per_byte, &port.linux, |linux| linux.per_byte / 2.0);
+            let mut bars = vec![at_most("8", most), at_most("half of Linux's", linux)];
+            // The first of its commands is the one that it always has.
+            if let Some((_, u_boot)) = port.u_boot.first() {
+                let u_boot = Compared::new(per_byte, u_boot, |u_boot| u_boot.per_byte / 3.0);
+                bars.push(at_most("a third of U-Boot's", u_boot));
+            }
+            bars
+        }
+        Demands::Usb => {
+            let linux = Compared::new(per_byte, &port.linux, |linux| linux.per_byte);
+            vec![at_most("Linux's", linux)]
+        }
     };
+    let rate = bramble.map(|figures| figures.rate / 1e6);
     bars.push(Bar {
         text: "MB/s, at least twice Linux's".to_owned(),
-        figures: bramble
-            .map(|figures| figures.rate / 1e6)
-            .zip(linux.map(|figures| figures.rate / 1e6 * FASTER)),
+        compared: Compared::new(rate, &port.linux, |linux| linux.rate / 1e6 * FASTER),
         at_least: true,
     });
     bars
@@ -185,9 +234,20 @@ mod tests {
             name: "NIC".to_owned(),
             demands,
             bramble,
-            linux,
-            u_boot: vec![("tftpboot", u_boot)],
+            linux: Some(linux),
+            u_boot: vec![("tftpboot", Some(u_boot))],
         }])
+    }
+
+    /// A NIC on which only Bramble was measured.
+    fn alone(demands: Demands, bramble: Result<Figures>) -> Port {
+        Port {
+            name: "NIC".to_owned(),
+            demands,
+            bramble,
+            linux: None,
+            u_boot: vec![("tftpboot", None)],
+        }
     }
 
     fn absent() -> Result<Figures> {
@@ -221,6 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_out_is_not_missed() {
+        let good = alone(Demands::Genet, figures(8.0, 1e6));
+        let lines: Vec<String> = bars(&good).iter().map(Bar::line).collect();
+        assert_eq!(
+            lines,
+            [
+                "instructions for each byte, at most 8: 8.00, bar 8.00: ok",
+                "instructions for each byte, at most half of Linux's: left out",
+                "instructions for each byte, at most a third of U-Boot's: left out",
+                "MB/s, at least twice Linux's: left out",
+            ]
+        );
+        assert!(row("NIC", "Linux wget", good.linux.as_ref()).ends_with(" left out"));
+        assert!(print(&[good]));
+        assert!(print(&[alone(Demands::Usb, figures(99.0, 1.0))]));
+        // What was to be measured must hold.
+        assert!(!print(&[alone(Demands::Genet, figures(8.1, 1e6))]));
+        assert!(!print(&[alone(Demands::Genet, absent())]));
+        assert!(!print(&[alone(Demands::Usb, absent())]));
+        let missed = bars(&alone(Demands::Usb, absent()));
+        assert_eq!(
+            missed[0].line(),
+            "instructions for each byte, at most Linux's: not measured: MISSED"
+        );
+    }
+
+    #[test]
     fn what_is_above_the_limit_is_the_rest() {
         let figures = Figures {
             per_byte: 7.5,
@@ -231,7 +318,7 @@ mod tests {
                 checksums: 2.0,
             }),
         };
-        let row = row("GENET (4b)", "Bramble", &Ok(figures));
+        let row = row("GENET (4b)", "Bramble", Some(&Ok(figures)));
         let columns: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(
             columns,
