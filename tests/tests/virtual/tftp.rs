@@ -3,34 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, TftpError};
-use boot::lease::Identity;
-use boot::net::Net;
+use boot::Clock;
+use boot::fetch::{Error, Lost, Method, Reason, Request, TftpError};
 use boot::url::Url;
-use boot::{Board, Clock, Entropy, Platform};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
-use tests::{Dhcp, Host, Http, Lan, Link, MAC, Random, Reply, SERIAL, Site, Station, Tftp, payload, site};
+use tests::{Dhcp, Host, Http, Lan, Link, Random, Reply, Site, Station, Tftp, leased, payload, site};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
 const FILE: &str = "tftp://192.168.7.2/pi/file";
-
-struct Generator(Random);
-
-impl Entropy for Generator {
-    fn fill(&mut self, bytes: &mut [u8]) -> bool {
-        self.0.fill(bytes);
-        true
-    }
-}
-
-struct Watchdog(Lan);
-
-impl Platform for Watchdog {
-    fn kick_watchdog(&mut self) {
-        self.0.kick();
-    }
-}
 
 /// A LAN with a TFTP server that has `pi/file`.
 struct Bench {
@@ -56,35 +37,24 @@ impl Bench {
     /// Sends a request from a node that has just got its lease; what came, and how long that took.
     fn ask(&self, method: Method, url: &str, space: usize) -> (Result<Vec<u8>, Error>, Duration) {
         const GUARD: u8 = 0xa5;
-        let board = Board {
-            model: "Raspberry Pi 3 Model B",
-            revision: 0x00a0_2082,
-            serial: SERIAL,
-            mac: MAC,
-            uart: None,
-            device_tree: None,
-        };
-        let mut nic = self.lan.nic();
-        let mut watchdog = Watchdog(self.lan.clone());
-        let mut generator = Generator(Random::new(1));
-        let identity = Identity::of(&board, &boot::Settings::default());
-        let mut net = Net::new(&mut nic, &self.lan, &mut watchdog, &mut generator, identity);
-        net.lease();
         let mut memory = vec![GUARD; space + 16];
         let url = Url::parse(url).unwrap();
-        let start = self.lan.now();
         let mut last = (0, None);
         let request = Request {
             method,
             ..Request::get(&url)
         };
-        let result = Fetcher::new().send(&mut net, &request, &mut memory[..space], &mut |done, total| {
-            last = (done, total);
+        let (result, took) = leased(&self.lan, |net, fetcher| {
+            let start = self.lan.now();
+            let result = fetcher.send(net, &request, &mut memory[..space], &mut |done, total| {
+                last = (done, total);
+            });
+            let took = self.lan.now() - start;
+            // What was sent last arrives.
+            let soon = self.lan.now() + Duration::from_millis(10);
+            let _: Option<()> = net.wait(soon, |_| None);
+            (result, took)
         });
-        let took = self.lan.now() - start;
-        // What was sent last arrives.
-        let soon = self.lan.now() + Duration::from_millis(10);
-        let _: Option<()> = net.wait(soon, |_| None);
         assert!(
             memory[space..].iter().all(|byte| *byte == GUARD),
             "beyond the end"
