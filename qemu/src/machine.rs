@@ -316,21 +316,7 @@ impl Machine {
 
     /// The whole command, whose files it writes to `directory`.
     fn command(&self, directory: &Path, tree: &[u8]) -> Result<Command> {
-        let program = if self.with_models {
-            emulator::with_models()?
-        } else {
-            self.board.program()?
-        };
-        let mut command = match &self.namespace {
-            Some(name) => {
-                let mut ip = Command::new("ip");
-                ip.args(["netns", "exec", name]).arg(program);
-                ip
-            }
-            None => Command::new(program),
-        };
-        let dtb = directory.join("board.dtb");
-        fs::write(&dtb, tree).context("qemu: device tree file")?;
+        let mut command = self.program()?;
         command.args(["-machine", self.board.qemu_machine()]);
         // One host thread for all cores: with a thread each, those that wait in the stub's WFE loop spin, and take the
         // host's processors from the one that works.
@@ -343,6 +329,33 @@ impl Machine {
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
         // Ahead of the serial lines, whose opening tells that QEMU listens here too.
         command.args(monitor_arguments(directory)?);
+        self.lines(&mut command, directory)?;
+        self.loads(&mut command, directory, tree)?;
+        self.network(&mut command)?;
+        self.counts(&mut command, directory)?;
+        command.args(&self.arguments);
+        Ok(command)
+    }
+
+    /// The emulator, in its network namespace.
+    fn program(&self) -> Result<Command> {
+        let program = if self.with_models {
+            emulator::with_models()?
+        } else {
+            self.board.program()?
+        };
+        Ok(match &self.namespace {
+            Some(name) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", name]).arg(program);
+                ip
+            }
+            None => Command::new(program),
+        })
+    }
+
+    /// The debugger's line and the serial ones.
+    fn lines(&self, command: &mut Command, directory: &Path) -> Result<()> {
         if self.debugger {
             let socket = option_value(&directory.join(DEBUGGER))?;
             command.args(["-gdb", &format!("unix:{socket},server=on,wait=off")]);
@@ -356,6 +369,13 @@ impl Machine {
             command.args(["-chardev", &format!("socket,id={name},path={socket}")]);
             command.args(["-serial", &format!("chardev:{name}")]);
         }
+        Ok(())
+    }
+
+    /// What is in memory when the machine starts, and where it starts.
+    fn loads(&self, command: &mut Command, directory: &Path, tree: &[u8]) -> Result<()> {
+        let dtb = directory.join("board.dtb");
+        fs::write(&dtb, tree).context("qemu: device tree file")?;
         match self.entry {
             Entry::Kernel => {
                 ensure!(
@@ -394,6 +414,11 @@ impl Machine {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The NIC, what its cable leads to, and who listens on it.
+    fn network(&self, command: &mut Command) -> Result<()> {
         if self.nic {
             command.args(["-netdev", &self.net.netdev]);
             let driver = self.board.nic_driver();
@@ -415,6 +440,11 @@ impl Machine {
             // QEMU would plug a user network into the NIC of a board that has one.
             command.args(["-nic", "none"]);
         }
+        Ok(())
+    }
+
+    /// What counts the guest's instructions.
+    fn counts(&self, command: &mut Command, directory: &Path) -> Result<()> {
         if self.instruction_clock {
             command.args(["-icount", "shift=0"]);
         }
@@ -429,8 +459,7 @@ impl Machine {
             let profiler = option_value(&emulator::profiler()?)?;
             command.args(["-plugin", &profiler]);
         }
-        command.args(&self.arguments);
-        Ok(command)
+        Ok(())
     }
 }
 
