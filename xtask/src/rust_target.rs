@@ -1,4 +1,4 @@
-//! The Rust target `aarch64-unknown-none`: found, added by rustup, or built from the compiler's own rust-src.
+//! The Rust target `aarch64-unknown-none`: found, built from an archive of rust-src that is here, added by rustup, or built from Debian's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,27 +18,20 @@ const LIBRARIES: [&str; 3] = ["libcore-", "liballoc-", "libcompiler_builtins-"];
 
 /// Makes sure that plain cargo can build for the target.
 pub(crate) fn ensure() -> Result<Outcome> {
-    let libdir = libdir()?;
-    if complete(&libdir) {
-        return Ok(Outcome::Present(libdir.display().to_string()));
-    }
-    let rustup = if on_path("rustup") {
-        match execute(Command::new("rustup").args(["target", "add", TARGET])) {
-            Ok(()) if complete(&libdir) => return Ok(Outcome::Done("rustup target add".to_owned())),
-            Ok(()) => "rustup did not add the libraries".to_owned(),
-            Err(error) => format!("{error:#}"),
-        }
-    } else {
-        "no rustup".to_owned()
-    };
-    println!("setup: rust target: {rustup}; building it from rust-src");
-    let built = build(&libdir).with_context(|| format!("{rustup}; rust-src"))?;
-    Ok(Outcome::Done(built))
+    let rustup = on_path("rustup").then(|| Command::new("rustup"));
+    Toolchain::here()?.ensure(rustup, cargo())
 }
 
-fn libdir() -> Result<PathBuf> {
-    let printed = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
-    Ok(PathBuf::from(printed.trim()))
+/// The compiler that lacks the target's libraries, and where they may come from.
+struct Toolchain {
+    version: String,
+    sysroot: PathBuf,
+    /// Where it looks for the libraries.
+    libdir: PathBuf,
+    /// An archive of its rust-src.
+    archive: Option<PathBuf>,
+    /// A directory that may be filled, and is removed again.
+    scratch: PathBuf,
 }
 
 fn complete(libdir: &Path) -> bool {
@@ -64,81 +57,115 @@ fn rlib(directory: &Path, prefix: &str) -> Result<PathBuf> {
     found.pop().context("none")
 }
 
-/// Builds the libraries from the sources of exactly this compiler into its sysroot.
-fn build(libdir: &Path) -> Result<String> {
-    let version = version()?;
-    let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
-    let scratch = Scratch::new(&qemu::payload::cache()?.join(format!("rust-src-{}", std::process::id())))?;
-    let (library, origin) = sources(&version, &scratch.0)?;
-    // cargo looks for the sources there and nowhere else.
-    let _linked = Link::new(&library, &sysroot.join("lib/rustlib/src/rust/library"))?;
-    let package = scratch.0.join("package");
-    fs::create_dir_all(package.join("src"))?;
-    fs::write(package.join("src/lib.rs"), "#![no_std]\n")?;
-    fs::write(
-        package.join("Cargo.toml"),
-        "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n",
-    )?;
-    let target = scratch.0.join("target");
-    let mut command = cargo();
-    command
-        .current_dir(&package)
-        .args(["build", "--release", "--target", TARGET])
-        .arg("-Zbuild-std=core,alloc,compiler_builtins")
-        .arg("-Zbuild-std-features=compiler-builtins-mem")
-        .env("RUSTC_BOOTSTRAP", "1")
-        // Link-time optimisation reads bitcode.
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
-        .env("CARGO_TARGET_DIR", &target)
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET");
-    execute(&mut command)?;
-    fs::create_dir_all(libdir).with_context(|| libdir.display().to_string())?;
-    for prefix in LIBRARIES {
-        let file = rlib(&target.join(TARGET).join("release/deps"), prefix)?;
-        let name = file.file_name().context("a library without a name")?;
-        let partial = libdir.join("partial");
-        fs::copy(&file, &partial).with_context(|| partial.display().to_string())?;
-        fs::rename(&partial, libdir.join(name))?;
+impl Toolchain {
+    /// The one on the PATH. An archive that the environment names is taken, else one that lies beside the checkout.
+    fn here() -> Result<Self> {
+        let rustc = |words: &[&str]| output(Command::new("rustc").args(words));
+        let version = rustc(&["--version"])?;
+        let version = version.split(' ').nth(1).context("rustc --version names none")?;
+        let beside = PathBuf::from(format!("../shared/rust-src-{version}.tar.xz"));
+        let named = std::env::var_os("BRAMBLE_RUST_SRC").map(PathBuf::from);
+        Ok(Self {
+            version: version.to_owned(),
+            sysroot: rustc(&["--print", "sysroot"])?.trim().into(),
+            libdir: rustc(&["--print", "target-libdir", "--target", TARGET])?
+                .trim()
+                .into(),
+            archive: named.or_else(|| beside.exists().then_some(beside)),
+            scratch: qemu::payload::cache()?.join(format!("rust-src-{}", std::process::id())),
+        })
     }
-    Ok(format!("built from {origin} into {}", libdir.display()))
-}
 
-fn version() -> Result<String> {
-    let printed = output(Command::new("rustc").arg("--version"))?;
-    let version = printed.split(' ').nth(1).context("rustc --version names none")?;
-    Ok(version.to_owned())
-}
+    /// Does nothing, or what needs no network, or what needs one, in this order: where there is an archive, a network may not
+    /// be ours to try.
+    fn ensure(&self, rustup: Option<Command>, cargo: Command) -> Result<Outcome> {
+        if complete(&self.libdir) {
+            return Ok(Outcome::Present(self.libdir.display().to_string()));
+        }
+        if self.archive.is_some() {
+            return self.build(cargo).map(Outcome::Done);
+        }
+        let rustup = match rustup.map(|mut rustup| execute(rustup.args(["target", "add", TARGET]))) {
+            Some(Ok(())) if complete(&self.libdir) => {
+                return Ok(Outcome::Done("rustup target add".to_owned()));
+            }
+            Some(Ok(())) => "rustup did not add the libraries".to_owned(),
+            Some(Err(error)) => format!("{error:#}"),
+            None => "no rustup".to_owned(),
+        };
+        println!("setup: rust target: {rustup}; building it from rust-src");
+        let built = self.build(cargo).with_context(|| format!("{rustup}; rust-src"))?;
+        Ok(Outcome::Done(built))
+    }
 
-/// The `library` directory of this version's sources, and where they come from.
-fn sources(version: &str, scratch: &Path) -> Result<(PathBuf, String)> {
-    let unpacked = scratch.join("rust-src");
-    fs::create_dir_all(&unpacked)?;
-    let beside = PathBuf::from(format!("../shared/rust-src-{version}.tar.xz"));
-    let named = std::env::var_os("BRAMBLE_RUST_SRC").map(PathBuf::from);
-    let origin = if let Some(archive) = named.or_else(|| beside.exists().then_some(beside)) {
-        execute(
-            Command::new("tar")
-                .arg("-xf")
-                .arg(&archive)
-                .arg("-C")
-                .arg(&unpacked),
-        )
-        .with_context(|| archive.display().to_string())?;
-        archive.display().to_string()
-    } else {
-        debian_sources(version, &unpacked).with_context(|| {
-            format!("set BRAMBLE_RUST_SRC to rust-src-{version}.tar.xz, or give rustup a network")
-        })?
-    };
-    let library = find_library(&unpacked, 0).with_context(|| format!("{origin}: no library/core in it"))?;
-    // An archive that names itself for another compiler would build libraries that this one refuses.
-    let named = fs::read_to_string(library.join("../version")).unwrap_or_default();
-    ensure!(
-        named.is_empty() || named.split(' ').next().map(str::trim) == Some(version),
-        "{origin}: sources of {named}, compiler {version}"
-    );
-    Ok((library, origin))
+    /// Builds the libraries from the sources of exactly this compiler into its sysroot.
+    fn build(&self, mut cargo: Command) -> Result<String> {
+        let scratch = Scratch::new(&self.scratch)?;
+        let (library, origin) = self.sources(&scratch.0)?;
+        // cargo looks for the sources there and nowhere else.
+        let _linked = Link::new(&library, &self.sysroot.join("lib/rustlib/src/rust/library"))?;
+        let package = scratch.0.join("package");
+        fs::create_dir_all(package.join("src"))?;
+        fs::write(package.join("src/lib.rs"), "#![no_std]\n")?;
+        fs::write(
+            package.join("Cargo.toml"),
+            "[package]\nname = \"empty\"\nedition = \"2024\"\n[workspace]\n",
+        )?;
+        let target = scratch.0.join("target");
+        cargo
+            .current_dir(&package)
+            .args(["build", "--release", "--target", TARGET])
+            .arg("-Zbuild-std=core,alloc,compiler_builtins")
+            .arg("-Zbuild-std-features=compiler-builtins-mem")
+            .env("RUSTC_BOOTSTRAP", "1")
+            // Link-time optimisation reads bitcode.
+            .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+            .env("CARGO_TARGET_DIR", &target)
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("CARGO_BUILD_TARGET");
+        execute(&mut cargo)?;
+        let libdir = &self.libdir;
+        fs::create_dir_all(libdir).with_context(|| libdir.display().to_string())?;
+        for prefix in LIBRARIES {
+            let file = rlib(&target.join(TARGET).join("release/deps"), prefix)?;
+            let name = file.file_name().context("a library without a name")?;
+            let partial = libdir.join("partial");
+            fs::copy(&file, &partial).with_context(|| partial.display().to_string())?;
+            fs::rename(&partial, libdir.join(name))?;
+        }
+        Ok(format!("built from {origin} into {}", libdir.display()))
+    }
+
+    /// The `library` directory of this version's sources, and where they come from.
+    fn sources(&self, scratch: &Path) -> Result<(PathBuf, String)> {
+        let version = &self.version;
+        let unpacked = scratch.join("rust-src");
+        fs::create_dir_all(&unpacked)?;
+        let origin = if let Some(archive) = &self.archive {
+            execute(
+                Command::new("tar")
+                    .arg("-xf")
+                    .arg(archive)
+                    .arg("-C")
+                    .arg(&unpacked),
+            )
+            .with_context(|| archive.display().to_string())?;
+            archive.display().to_string()
+        } else {
+            debian_sources(version, &unpacked).with_context(|| {
+                format!("set BRAMBLE_RUST_SRC to rust-src-{version}.tar.xz, or give rustup a network")
+            })?
+        };
+        let library =
+            find_library(&unpacked, 0).with_context(|| format!("{origin}: no library/core in it"))?;
+        // An archive that names itself for another compiler would build libraries that this one refuses.
+        let named = fs::read_to_string(library.join("../version")).unwrap_or_default();
+        ensure!(
+            named.is_empty() || named.split(' ').next().map(str::trim) == Some(version),
+            "{origin}: sources of {named}, compiler {version}"
+        );
+        Ok((library, origin))
+    }
 }
 
 /// Debian's `rust-src` of exactly this version, unpacked without being installed.
@@ -239,6 +266,112 @@ impl Drop for Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Stand-ins for rustup and cargo, which write down what they are asked and add the libraries; and a toolchain without them.
+    struct Bench {
+        directory: Scratch,
+        toolchain: Toolchain,
+    }
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("bramble-{name}-{}", std::process::id()));
+            let directory = Scratch::new(&path).unwrap();
+            let libdir = path.join("sysroot/lib");
+            for (program, place) in [
+                ("rustup", libdir.display().to_string()),
+                ("cargo", format!("$CARGO_TARGET_DIR/{TARGET}/release/deps")),
+            ] {
+                let script = format!(
+                    "echo {program} \"$@\" >> {record}\nmkdir -p {place}\n\
+                     for name in core alloc compiler_builtins; do : > {place}/lib$name-1.rlib; done\n",
+                    record = path.join("record").display(),
+                );
+                fs::write(path.join(program), script).unwrap();
+            }
+            let toolchain = Toolchain {
+                version: "1.2.3".to_owned(),
+                sysroot: path.join("sysroot"),
+                libdir,
+                archive: None,
+                scratch: path.join("scratch"),
+            };
+            Self { directory, toolchain }
+        }
+
+        /// An archive of `version`'s sources.
+        fn archive(&mut self, version: &str) {
+            let sources = self.directory.0.join("sources/rust-src-1.2.3");
+            fs::create_dir_all(sources.join("library/core")).unwrap();
+            fs::write(sources.join("library/core/Cargo.toml"), "").unwrap();
+            fs::write(sources.join("version"), format!("{version} (hash date)\n")).unwrap();
+            let archive = self.directory.0.join("archive.tar");
+            let mut tar = Command::new("tar");
+            tar.arg("-cf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(self.directory.0.join("sources"));
+            execute(tar.arg(".")).unwrap();
+            self.toolchain.archive = Some(archive);
+        }
+
+        fn program(&self, name: &str) -> Command {
+            let mut command = Command::new("sh");
+            command.arg(self.directory.0.join(name));
+            command
+        }
+
+        fn ensure(&self) -> Result<Outcome> {
+            self.toolchain
+                .ensure(Some(self.program("rustup")), self.program("cargo"))
+        }
+
+        /// What the stand-ins were asked.
+        fn record(&self) -> String {
+            fs::read_to_string(self.directory.0.join("record")).unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn without_an_archive_rustup_adds_the_target() {
+        let bench = Bench::new("rustup");
+        let done = Outcome::Done("rustup target add".to_owned());
+        assert_eq!(bench.ensure().unwrap(), done);
+        assert_eq!(bench.record(), "rustup target add aarch64-unknown-none\n");
+        // And nobody is asked again.
+        assert!(matches!(bench.ensure().unwrap(), Outcome::Present(_)));
+        assert_eq!(bench.record(), "rustup target add aarch64-unknown-none\n");
+    }
+
+    #[test]
+    fn an_archive_that_is_here_is_built_and_rustup_not_asked() {
+        let mut bench = Bench::new("archive");
+        bench.archive("1.2.3");
+        let Outcome::Done(done) = bench.ensure().unwrap() else {
+            panic!("nothing was done");
+        };
+        assert!(
+            done.starts_with("built from ") && done.contains("archive.tar"),
+            "{done}"
+        );
+        assert_eq!(
+            bench.record(),
+            "cargo build --release --target aarch64-unknown-none -Zbuild-std=core,alloc,compiler_builtins \
+             -Zbuild-std-features=compiler-builtins-mem\n"
+        );
+        assert!(complete(&bench.toolchain.libdir));
+        // The link to the sources went with them.
+        assert!(!bench.toolchain.sysroot.join("lib/rustlib").exists());
+    }
+
+    #[test]
+    fn another_compilers_archive_is_refused_and_rustup_not_asked() {
+        let mut bench = Bench::new("other");
+        bench.archive("1.2.4");
+        let error = format!("{:#}", bench.ensure().unwrap_err());
+        assert!(error.contains("sources of 1.2.4"), "{error}");
+        assert_eq!(bench.record(), "");
+    }
 
     #[test]
     fn a_link_leaves_nothing_behind() {
