@@ -3,7 +3,7 @@
 use smoltcp::time::Duration;
 
 /// The pause after the `failures`th failure: 1 s, 2 s, 4 s … 60 s, each shortened by up to half at random, so that
-/// a rack of nodes that failed together does not come back together.
+/// a rack of nodes that failed together does not come back together (D-35).
 pub(crate) fn backoff(failures: u32, random: u32) -> Duration {
     let ceiling = 1000_u64
         .checked_shl(failures.saturating_sub(1).min(6))

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{Error, Handoff};
 
-/// What the board is to do when [`run`](crate::run) has returned.
+/// What the board is to do when [`run`](crate::run) has returned (D-137).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// Jump to a kernel that is ready to run.

@@ -34,7 +34,7 @@ pub trait Entropy {
     fn fill(&mut self, bytes: &mut [u8]) -> bool;
 }
 
-/// What only hardware can do.
+/// What only hardware can do (D-40).
 pub trait Platform {
     /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
     /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.

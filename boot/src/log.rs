@@ -1,7 +1,7 @@
 //! Log lines `step: fact`: one set of call sites, text by default, defmt frames with the `defmt` feature.
 //!
 //! A call site is a format string literal that begins with its step and has only `{}` holes, and arguments that
-//! are `Display`: `info!("lease: {} from {}", address, server)`. Both encodings can carry exactly that.
+//! are `Display`: `info!("lease: {} from {}", address, server)`. Both encodings can carry exactly that (D-37).
 
 /// A fact that a person who watches a boot wants to know.
 #[macro_export]

@@ -5,7 +5,7 @@ use crate::memory::Region;
 use crate::net::Port;
 use crate::observe::Observer;
 
-/// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN.
+/// Everything `run` may touch. `kernel` builds one from hardware, `tests` from a simulated LAN (D-16).
 pub struct Machine<'m> {
     /// The network interface: Ethernet frames, polled.
     pub nic: &'m mut dyn Port,

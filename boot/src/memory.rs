@@ -51,7 +51,7 @@ impl<'m> Region<'m> {
         }
     }
 
-    /// The first `at` bytes and the rest; `None` when it is shorter than that.
+    /// The first `at` bytes and the rest; `None` when it is shorter than that (D-29).
     pub fn split_at(self, at: usize) -> Option<(Region<'m>, Region<'m>)> {
         let middle = self.base.checked_add(u64::try_from(at).ok()?)?;
         let (head, tail) = self.bytes.split_at_mut_checked(at)?;

@@ -1,4 +1,4 @@
-//! What a node does next: a pure table, state × what happened → what to do. docs/src/policy.md is the same for people.
+//! What a node does next: a pure table, state × what happened → what to do. docs/src/policy.md is the same for people (D-138).
 
 use smoltcp::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::Error;
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
 
-/// How long a board without a network interface waits, so that a person can read why, before it resets and looks again.
+/// How long a board without a network interface waits, so that a person can read why, before it resets and looks again (D-14).
 pub const NO_NIC_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is known of a node when an attempt has ended.
@@ -83,7 +83,7 @@ pub(crate) fn after_entry(picker: Picker, error: &Error) -> AfterEntry {
 }
 
 /// Whether ONERROR is for this failure of the clock's entry. Where Syslinux would not have failed it is not: the disk that
-/// LOCALBOOT means is there, and a menu that is not there, or has nothing to boot, waits for a person.
+/// LOCALBOOT means is there, and a menu that is not there, or has nothing to boot, waits for a person (D-93).
 fn leads_to_onerror(error: &Error) -> bool {
     match error {
         Error::Menu(menu::Error::Load(_)) => false,

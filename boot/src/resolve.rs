@@ -118,7 +118,7 @@ pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     Err(error(host.into()))
 }
 
-/// Whether a name belongs to mDNS (RFC 6762 §3).
+/// Whether a name belongs to mDNS (RFC 6762 §3) (D-128).
 fn is_local(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     name.rsplit_once('.')

@@ -10,7 +10,7 @@ use core::fmt;
 /// stores with a session's token are half as long.
 pub const MAX_LEN: usize = 8192;
 
-/// The longest path that a line for people shows whole. Of a longer one it shows the beginning and the end.
+/// The longest path that a line for people shows whole. Of a longer one it shows the beginning and the end (D-109).
 const MAX_SHOWN_TARGET: usize = 512;
 const SHOWN_FIRST: usize = 384;
 const SHOWN_LAST: usize = 64;

@@ -45,7 +45,7 @@ pub struct Fetched<'m> {
     pub len: usize,
 }
 
-/// Bytes that may be used. Only [`verify`] makes one.
+/// Bytes that may be used. Only [`verify`] makes one (D-29).
 #[derive(Debug)]
 pub struct Verified<'m> {
     url: Url,

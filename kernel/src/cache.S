@@ -1,4 +1,4 @@
-// Data cache maintenance by set and way, every level (Arm ARM D7.5.9.5): only for a core that is alone with its caches.
+// Data cache maintenance by set and way, every level (Arm ARM D7.5.9.5): only for a core that is alone with its caches (D-5).
 // Clobbers x0..x9.
 .macro by_set_way operation
     dsb     sy

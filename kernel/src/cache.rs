@@ -3,6 +3,7 @@
 //! Drivers load from and store to the core's copy, fakes read and write what lies in RAM. Cache maintenance by address moves
 //! whole lines between the two, and nothing else need ever do so. A cache may, though (Arm ARM D7.5): it writes a dirty line
 //! back and fetches another ahead of its use when it likes. Drivers are tried with both ends of that freedom, see `Habit`.
+//! D-133.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -151,7 +152,7 @@ pub(crate) fn cleaned() -> usize {
     CLEANED.get()
 }
 
-/// Whether the call of `give` or `take` in which this is asked is to do nothing in this run.
+/// Whether the call of `give` or `take` in which this is asked is to do nothing in this run (D-134).
 #[track_caller]
 pub(crate) fn left_out() -> bool {
     let Some(run) = &*RUN else {

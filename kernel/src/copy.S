@@ -1,7 +1,7 @@
 // memcpy for the Cortex-A53 and A72: 128 bytes in ten instructions, at any alignment (Arm ARM: normal memory).
 //
 // compiler_builtins' copies 8 bytes in 22 instructions when source and destination lie differently, as frames and payloads
-// do. This one replaces it, because its symbol is weak. Read whole before written: equal pointers are fine.
+// do. This one replaces it, because its symbol is weak. Read whole before written: equal pointers are fine (D-51).
 
     .section .text.memcpy, "ax"
     .global memcpy

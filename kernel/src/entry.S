@@ -128,7 +128,7 @@ reset:
     mov     x23, x2
 8:  bic     x23, x23, #0x1fffff         // whole 2 MiB blocks are mapped
 
-    // Home: the top of the bank, or under the device tree when the firmware put that there.
+    // Home: the top of the bank, or under the device tree when the firmware put that there (D-1).
     absolute x6, HOME_SIZE
     sub     x21, x23, x6
     tst     x19, #7
@@ -169,7 +169,7 @@ reset:
     b.lo    1b
 
     // Relocate: every word that .relr.dyn names gets home added. An even entry is the offset of a word; an odd one
-    // is a bitmap of the 63 words behind the last (ELF gABI, SHT_RELR).
+    // is a bitmap of the 63 words behind the last (ELF gABI, SHT_RELR) (D-2).
     at_home x0, __relr_start
     at_home x1, __relr_end
 1:  cmp     x0, x1
@@ -201,7 +201,7 @@ reset:
     b.lo    1b
 
     // Translation: 4 KiB granule, 39-bit addresses, identity. x24 level 1, then level 2 for GiB 0 and GiB 3,
-    // level 3 for the first 2 MiB and for home's window.
+    // level 3 for the first 2 MiB and for home's window (D-3).
     at_home x24, __page_tables
     add     x25, x24, #0x1000           // level 2, GiB 0
     add     x26, x24, #0x2000           // level 2, GiB 3
@@ -318,7 +318,7 @@ home:
     msr     sctlr_el1, x0
 2:  isb
 
-    // Two stacks: exceptions take SP_ELx, everything else SP_EL0, so that an overflow can still be reported.
+    // Two stacks: exceptions take SP_ELx, everything else SP_EL0, so that an overflow can still be reported (D-4).
     at_home x0, __emergency_stack_top
     mov     sp, x0
     msr     spsel, #0

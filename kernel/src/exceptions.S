@@ -79,7 +79,7 @@ report_exception:
 7:  add     sp, sp, #288
     eret
 
-// fn answers(address: x0) -> bool: whether a load of the word there ends well.
+// fn answers(address: x0) -> bool: whether a load of the word there ends well (D-50).
 .global answers
 answers:
     ldr     w0, [x0]

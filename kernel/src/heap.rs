@@ -1,4 +1,4 @@
-//! The heap (`linked_list_allocator`): small things only, menus and socket buffers; payloads never come from it.
+//! The heap (`linked_list_allocator`): small things only, menus and socket buffers; payloads never come from it (D-15).
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ops::Range;

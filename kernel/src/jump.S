@@ -1,6 +1,6 @@
 // The last instructions: caches and MMU off, registers as the arm64 boot protocol wants them, and away.
 // fn jump(entry: x0, device tree: x1) -> !
-// Runs from home, which is identity mapped, so turning the MMU off does not move it.
+// Runs from home, which is identity mapped, so turning the MMU off does not move it (D-6).
 
 .section .text.jump, "ax"
 .global jump

@@ -16,7 +16,7 @@ const ACTION: u32 = 0x30;
 /// RSTC that stops the watchdog.
 const STOP: u32 = 0x102;
 /// RSTS bits that hold the partition to boot next; cleared for an ordinary boot. All of them, partition 63, tell the
-/// firmware to halt until power comes or the global enable pin is touched.
+/// firmware to halt until power comes or the global enable pin is touched (D-75).
 const PARTITION: u32 = 0x555;
 /// The longest count: 20 bits of 1/65536 s, just under 16 s.
 const LONGEST: u32 = 0xf_ffff;
@@ -52,7 +52,7 @@ impl Pm {
         }
     }
 
-    /// Starts the watchdog: without a `kick` for 16 s the board resets.
+    /// Starts the watchdog: without a `kick` for 16 s the board resets (D-9).
     pub fn arm(&mut self) {
         self.armed = true;
         self.kick();

@@ -1,4 +1,4 @@
-//! The two SoCs, told apart by their cores before anything is touched (reference: BCM2837, BCM2711 peripherals).
+//! The two SoCs, told apart by their cores before anything is touched (reference: BCM2837, BCM2711 peripherals) (D-11).
 
 /// A system on chip that Bramble runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

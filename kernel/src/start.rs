@@ -31,7 +31,7 @@ use kernel::{cpu, log};
 use crate::entry::{self, Home};
 use crate::{exceptions, handoff, heap};
 
-/// The firmware revision that QEMU reports for ever.
+/// The firmware revision that QEMU reports for ever (D-7).
 const QEMU_FIRMWARE: u32 = 346_337;
 /// The largest device tree that is believed.
 const MAX_DEVICE_TREE: usize = 2 << 20;

@@ -36,7 +36,7 @@ impl Kind {
 }
 
 /// Which UART is the console. The pins decide. QEMU does not model them: there the device tree's stdout decides
-/// (`serial1` is the mini-UART), else the PL011.
+/// (`serial1` is the mini-UART), else the PL011 (D-8).
 pub fn routed(tx: u32, rx: u32, emulated: bool, stdout: Option<&str>) -> Kind {
     const ALT0: u32 = 4;
     const ALT5: u32 = 2;

@@ -30,7 +30,7 @@ const SERVER_PORT: u16 = 67;
 const PXE_PORT: u16 = 4011;
 /// How many REQUESTs are sent for an offer before it is given up, in 15 s.
 const REQUESTS: u32 = 4;
-/// ARP probes, and how long an answer to each may take. RFC 5227 takes seconds, which every boot would pay.
+/// ARP probes, and how long an answer to each may take. RFC 5227 takes seconds, which every boot would pay (D-20).
 const PROBES: u32 = 2;
 const PROBE_WAIT: Duration = Duration::from_millis(150);
 /// The pause after an address conflict (RFC 2131 §3.1).
@@ -189,7 +189,7 @@ impl Client {
         self.select(now);
     }
 
-    /// From the next DISCOVER on, asks for an address alone, or not.
+    /// From the next DISCOVER on, asks for an address alone, or not (D-105).
     pub(crate) fn hasten(&mut self, hasty: bool) {
         self.hasty = hasty;
         if self.discovers == 0

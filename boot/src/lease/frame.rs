@@ -1,4 +1,4 @@
-//! DHCP and ARP in Ethernet frames, beside the IP stack: a client without an address, and probes (RFC 5227).
+//! DHCP and ARP in Ethernet frames, beside the IP stack: a client without an address, and probes (RFC 5227) (D-17).
 
 use alloc::vec;
 use alloc::vec::Vec;

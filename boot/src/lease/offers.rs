@@ -17,7 +17,7 @@ use super::frame::Peer;
 use super::grant::{Grant, names_boot};
 use super::model::Lease;
 
-/// How long offers are gathered.
+/// How long offers are gathered (D-18).
 const GATHERING: Duration = Duration::from_secs(2);
 /// How many offers of each kind are kept.
 const MOST: usize = 8;

@@ -53,6 +53,7 @@ pub(super) mod tag {
 }
 
 /// The options that we request: iPXE's list, PXELINUX's 209 and 210, and 150; 121 is before 3 because RFC 3442 demands it.
+/// D-19.
 const PARAMETERS: [u8; 28] = [
     1, 121, 3, 6, 7, 12, 15, 17, 26, 42, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 150,
     175, 203, 209, 210,
@@ -60,13 +61,14 @@ const PARAMETERS: [u8; 28] = [
 
 /// What is said in option 175: our version where iPXE has its own (sub-option 235), in front, where servers can match on
 /// it; then what iPXE on arm64 EFI says, less what we lack (HTTPS): HTTP, TFTP, DNS, EFI, VLANs, menus. Servers ask for some of
-/// them before they name a script: without all of those a client is sent an iPXE of theirs.
+/// them before they name a script: without all of those a client is sent an iPXE of theirs (D-136).
 const FEATURES: [u8; 23] = {
     let [major, minor, patch] = VERSION;
     [
         0xeb, 3, major, minor, patch, 0x13, 1, 1, 0x15, 1, 1, 0x17, 1, 1, 0x24, 1, 1, 0x26, 1, 1, 0x27, 1, 1,
     ]
 };
+// D-104
 const VERSION: [u8; 3] = [
     number(env!("CARGO_PKG_VERSION_MAJOR")),
     number(env!("CARGO_PKG_VERSION_MINOR")),

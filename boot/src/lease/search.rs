@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// How many domains are used: six, as resolvers long did.
+/// How many domains are used: six, as resolvers long did (D-110).
 const MOST: usize = 6;
 /// The longest name and the longest label (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 253;

@@ -7,7 +7,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::hal::{Mac, NEVER};
 
-/// The time until the first line. A driver restarts a chip that hears nothing, but only later than this.
+/// The time until the first line. A driver restarts a chip that hears nothing, but only later than this (D-112).
 pub const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// The time between two lines.
 const AGAIN: Duration = Duration::from_secs(60);

@@ -46,7 +46,7 @@ pub fn aligned(base: u64, offset: usize, align: u64) -> usize {
 
 /// Moves the kernel to a 2 MiB boundary in `window` and the rest, each with its front, into one run of pages behind it, all
 /// of them inside that part of memory. The padding of the rest is zero afterwards. `room` is what the kernel needs from its start, when that is known; else it gets all
-/// there is. Returns false, with nothing in its place, when there is not enough memory.
+/// there is. Returns false, with nothing in its place, when there is not enough memory (D-57).
 #[must_use]
 pub fn arrange(
     bytes: &mut [u8],

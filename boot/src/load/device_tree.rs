@@ -136,7 +136,7 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// Proves that `bytes` begin with a well-formed tree. What follows it is ignored.
+    /// Proves that `bytes` begin with a well-formed tree. What follows it is ignored (D-33).
     pub fn check(bytes: &'a [u8]) -> Result<Self, Error> {
         Self::check_within(bytes, HEAP_LIMIT)
     }

@@ -204,6 +204,7 @@ pub fn check(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Res
 
 /// Finds the parts of a configuration: the one of that name, else the default one, else the only one, else the one that
 /// suits the `board` best. Names behind it, each after a `#`, are of configurations whose device trees are overlays for it.
+/// D-120.
 pub fn open(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<Contents, Error> {
     let fit = Fit::read(file)?;
     let Choice { base, extras, board } = fit.choose(wanted, board)?;
@@ -352,7 +353,7 @@ impl<'a> Fit<'a> {
         (rank, suits)
     }
 
-    /// The configuration that is for the most specific of the board's names; of several the first.
+    /// The configuration that is for the most specific of the board's names; of several the first (D-121).
     fn best(&self, board: &[&str]) -> Option<FdtNode<'a>> {
         let mut asked: usize = 0;
         let ranked = self.all().filter_map(|configuration| {

@@ -1,4 +1,4 @@
-//! The device tree as Linux gets it: the base with what this boot and board add (Devicetree `/chosen`; U-Boot's list).
+//! The device tree as Linux gets it: the base with what this boot and board add (Devicetree `/chosen`; U-Boot's list) (D-116).
 
 use alloc::borrow::ToOwned;
 use alloc::format;

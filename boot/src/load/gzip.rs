@@ -21,7 +21,7 @@ const RESERVED: u8 = 0b1110_0000;
 /// gzip's CRC-32. One table of 1 KiB: unpacking is slower by far, and the faster ways cost 10 KB of image and more.
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
-/// The CRC-32 that gzip and U-Boot's images use.
+/// The CRC-32 that gzip and U-Boot's images use (D-32).
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
     CRC32.checksum(bytes)
 }
@@ -31,7 +31,7 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
 /// leaves two for each piece that it wrote.
 const FREE_BLOCKS: usize = 1024;
 const BYTES_A_BLOCK: usize = 32;
-/// Blocks in all, which take a Cortex-A53 some seconds: a real kernel's file has thousands.
+/// Blocks in all, which take a Cortex-A53 some seconds: a real kernel's file has thousands (D-119).
 const MAX_BLOCKS: usize = 1 << 19;
 
 /// Why a gzip file cannot be unpacked.

@@ -27,7 +27,7 @@ pub(super) struct Kernel<'m> {
     pub(super) bundle: Option<Bundle<'m>>,
 }
 
-/// A FIT image at the end of memory.
+/// A FIT image at the end of memory (D-68).
 #[derive(Debug)]
 pub(super) struct Bundle<'m> {
     file: Region<'m>,

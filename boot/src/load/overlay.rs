@@ -92,7 +92,7 @@ pub struct Overlay<'a> {
 }
 
 /// `base` with the overlays on it, in order. One that cannot be applied leaves no trace but a warning: a node that boots
-/// without it can be reached and mended.
+/// without it can be reached and mended (D-69).
 pub fn merged(base: &Tree<'_>, overlays: &[Overlay<'_>]) -> DeviceTree {
     merged_with(base, overlays, &|_| {})
 }
@@ -156,7 +156,7 @@ enum Effect {
     None,
 }
 
-/// Applies one overlay. `room` is the heap that the tree may still grow by. After an error the base is in between.
+/// Applies one overlay. `room` is the heap that the tree may still grow by. After an error the base is in between (D-70).
 fn apply(base: &mut DeviceTreeNode, overlay: &Overlay<'_>, room: &mut usize) -> Result<Effect, Error> {
     let tree = Tree::check_within(overlay.bytes, OVERLAY_HEAP_LIMIT).map_err(Error::Tree)?;
     *room = room.checked_sub(tree.heap()).ok_or(Error::TooBig)?;
@@ -231,7 +231,7 @@ fn unpacked(tree: &Tree<'_>, whose: &str) -> DeviceTreeNode {
 }
 
 /// Merges each fragment whose target is a node that a later fragment adds into that one, in order, as the Pi's loader does.
-/// Returns the names of those fragments, each with the place in the overlay where its addition went.
+/// Returns the names of those fragments, each with the place in the overlay where its addition went (D-114).
 fn fold(base: &DeviceTreeNode, overlay: &mut DeviceTreeNode) -> Result<Vec<(String, String)>, Error> {
     let names: Vec<String> = additions(overlay)
         .map(|(fragment, _)| fragment.name().to_owned())

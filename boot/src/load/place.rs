@@ -2,7 +2,7 @@
 //!
 //! From low to high: the kernel at a 2 MiB boundary plus its text offset, the device tree in a 2 MiB slot of its own,
 //! which Linux maps in one piece, and the initrds from a page boundary on. Each step hands on only the memory behind
-//! what it placed, so no two of them can overlap.
+//! what it placed, so no two of them can overlap (D-115).
 
 use alloc::vec::Vec;
 use core::ops::Range;

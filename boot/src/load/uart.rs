@@ -2,6 +2,7 @@
 //!
 //! The driver gives the letters and the device tree's alias the number. So one UART has several names: the mini-UART is
 //! `ttyS0` with the tree of the Pi's own kernel, whose `serial0` it is, and `ttyS1` with Linux's, where that is the PL011.
+//! D-118.
 
 use alloc::format;
 use alloc::string::String;

@@ -48,7 +48,7 @@ pub fn is_zboot(file: &[u8]) -> bool {
     file.starts_with(b"MZ") && file.get(4..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
-/// The range of the gzip file inside, which the kernel would unpack itself under EFI.
+/// The range of the gzip file inside, which the kernel would unpack itself under EFI (D-71).
 pub fn contents(file: &[u8]) -> Result<Range<usize>, Error> {
     let truncated = |expected| Error::Truncated {
         len: file.len(),

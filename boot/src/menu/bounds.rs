@@ -16,7 +16,7 @@ pub(crate) const MAX_LINE: usize = 16 * 1024;
 pub(crate) const MAX_ENTRIES: usize = 1024;
 /// INCLUDE inside INCLUDE, as in Syslinux and U-Boot.
 pub(crate) const MAX_DEPTH: usize = 16;
-/// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent.
+/// INCLUDEs, and DISPLAYs, that were there. The largest public tree has some 220, more than half of them absent (D-101).
 pub(crate) const MAX_INCLUDES: usize = 512;
 /// The most INCLUDEs with absent files counted, too: each costs a request (D-101).
 pub(crate) const MAX_REQUESTS: usize = 2048;

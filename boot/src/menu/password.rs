@@ -1,4 +1,4 @@
-//! Passwords of menu entries (Syslinux `doc/menu.txt`): in clear text or hashed.
+//! Passwords of menu entries (Syslinux `doc/menu.txt`): in clear text or hashed (D-87).
 
 use alloc::string::String;
 

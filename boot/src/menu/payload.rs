@@ -195,7 +195,7 @@ fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> Expanded {
     Expanded { text: out, missing }
 }
 
-/// The value of a variable that U-Boot sets on a Pi, when it has one; none when it sets no such variable.
+/// The value of a variable that U-Boot sets on a Pi, when it has one; none when it sets no such variable (D-99).
 fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<Option<String>> {
     let address = |address: Option<Ipv4Address>| address.map(|address| address.to_string());
     let kind = board.revision >> 4 & 0xff;

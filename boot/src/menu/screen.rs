@@ -64,7 +64,7 @@ pub(super) enum Choice<'m> {
     Unattended,
 }
 
-/// What a line is typed for.
+/// What a line is typed for (D-88).
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Purpose {
     /// The password of what is picked.

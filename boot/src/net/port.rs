@@ -14,7 +14,7 @@ use crate::vlan::{self, Tag};
 const BATCH: usize = 32;
 
 /// A network interface: every smoltcp [`Device`] is one. The stack's work on a frame is compiled for the device's type, behind
-/// these calls; everything above them is compiled once.
+/// these calls; everything above them is compiled once (D-132).
 pub trait Port {
     /// An interface of the stack for this NIC, on the VLAN `tag`.
     fn interface(&mut self, config: Config, tag: Option<Tag>, now: Instant) -> Interface;

@@ -93,7 +93,7 @@ pub(super) fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Whether Linux can make a file of that name.
+/// Whether Linux can make a file of that name (D-98).
 fn check(name: &str) -> Result<(), Error> {
     if name.len() > MAX_NAME || name.split('/').any(|part| part.len() > MAX_PART) {
         return Err(Error::Long);

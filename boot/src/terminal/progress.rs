@@ -1,4 +1,4 @@
-//! How far a download is: one line that is written over in place, seldom enough for a slow line.
+//! How far a download is: one line that is written over in place, seldom enough for a slow line (D-73).
 
 use alloc::format;
 use alloc::string::String;

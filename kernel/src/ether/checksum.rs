@@ -1,7 +1,7 @@
 //! TCP's checksum of received frames, checked before the stack sees them (RFC 9293 §3.1, RFC 1071).
 //!
 //! smoltcp's own check takes three instructions a byte in this build, a quarter of a download; this one a quarter of one.
-//! The LAN chips could add sums of their own, and would save that too, but no board was there to see them.
+//! The LAN chips could add sums of their own, and would save that too, but no board was there to see them (D-51).
 
 /// Bytes of the two addresses.
 const ADDRESSES: usize = 12;

@@ -1,4 +1,4 @@
-//! Whose word counts for TCP's checksum of a received frame: GENET's where it gives one, else a sum in software.
+//! Whose word counts for TCP's checksum of a received frame: GENET's where it gives one, else a sum in software (D-48).
 
 use crate::ether::checksum;
 

@@ -1,4 +1,4 @@
-//! MDIO through GENET's command register (UniMAC MDIO; facts of Linux mdio-bcm-unimac), and the PHY's RGMII delays.
+//! MDIO through GENET's command register (UniMAC MDIO; facts of Linux mdio-bcm-unimac), and the PHY's RGMII delays (D-47).
 
 use core::fmt;
 

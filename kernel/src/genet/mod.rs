@@ -4,6 +4,7 @@
 //! reads the count once for all frames that wait, hands each to smoltcp where it landed, and gives them back in batches.
 //! Whatever state a firmware's netboot or an operating system left: `start` stops it first, and takes the ring indices, which
 //! nothing resets, as they are. The link comes when it comes: `receive` and `transmit` look at the PHY ten times a second.
+//! D-46.
 
 use core::fmt;
 use core::ptr::NonNull;

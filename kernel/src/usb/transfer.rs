@@ -1,5 +1,5 @@
 //! One transfer in the words of a host channel: HCCHAR, HCTSIZ, HCINT, and where it goes on after an error (Synopsys
-//! databook's rules, as EDK2 DwUsbHostDxe and Linux dwc2 apply them).
+//! databook's rules, as EDK2 DwUsbHostDxe and Linux dwc2 apply them) (D-43).
 
 use core::fmt;
 

@@ -84,7 +84,7 @@ impl CdcEcm {
     }
 
     /// SET_ETHERNET_PACKET_FILTER. The node's MAC address is the board's, seldom the device's own, so the device
-    /// must pass frames for others: promiscuous, directed, broadcast.
+    /// must pass frames for others: promiscuous, directed, broadcast (D-12).
     fn open_filter(&self, usb: &mut Dwc2) -> Result<(), Error> {
         let setup = Setup {
             request_type: 0x21,

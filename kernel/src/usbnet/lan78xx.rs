@@ -111,7 +111,7 @@ fn flow(link: &Link) -> u32 {
 }
 
 /// Whether a link brings more than the chip can pass on: at 1000 Mb/s its 12 KiB overflow within 100 µs, USB drains 300 Mb/s
-/// at best, and a partner that takes no pause frames goes on. TCP falls to a tenth then.
+/// at best, and a partner that takes no pause frames goes on. TCP falls to a tenth then (D-44).
 fn too_fast(link: &Link) -> bool {
     link.speed == Speed::Thousand && !link.pause_transmit
 }

@@ -140,7 +140,7 @@ impl Registers<'_> {
     }
 
     /// Waits until `mask` of a register reads `value` twice in a row: a wait that one wrong read ends leaves a part of the chip
-    /// in its reset, where it does not answer.
+    /// in its reset, where it does not answer (D-135).
     pub(super) fn until(
         &mut self,
         register: u16,
