@@ -258,6 +258,8 @@ struct Heard {
     server: bool,
     /// Anything of use from the web server of the same host.
     web: bool,
+    /// That no other place is left, on this server or another.
+    last: bool,
 }
 
 /// The next step of the search.
@@ -283,14 +285,16 @@ const fn next(by: By, named: bool, outcome: Outcome, heard: Heard) -> Next {
         (Outcome::Absent, _) => Next::Name,
         // The web server is a guess. Before it has said a word about boot files its refusals mean none either; TFTP is
         // what a path in DHCP stands for, and is asked for the same names.
-        (Outcome::Nobody, By::Guess) => Next::Server,
+        // One that has said a word and is gone now, in a restart for example, may have had this node's menu.
+        (Outcome::Nobody, By::Guess) if !heard.server => Next::Server,
         (Outcome::Forbidden | Outcome::Foreign, By::Guess) if !heard.server => Next::Server,
         (Outcome::Forbidden, By::Guess) => Next::Fail,
         // As long as it says so of everything it is a store that does not tell what it has.
         (Outcome::Forbidden, _) if named || heard.absence => Next::Fail,
         (Outcome::Forbidden, _) => Next::Name,
-        // A site without TFTP, unless the host is not there at all.
-        (Outcome::Nobody, By::Tftp) if heard.web => Next::Server,
+        // A site without TFTP, unless the host is not there at all: what is absent on its web server is told. With a place left
+        // it may as well be a TFTP server that is restarted, and has this node's menu.
+        (Outcome::Nobody, By::Tftp) if heard.web && heard.last => Next::Server,
         (Outcome::Unusable, _) if !named => Next::Name,
         (Outcome::Nobody | Outcome::Foreign | Outcome::Trouble | Outcome::Unusable, _) => Next::Fail,
     }
@@ -324,6 +328,15 @@ fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -
     let (mut answered, mut skipped): (Vec<&Url>, Vec<&Url>) = (Vec::new(), Vec::new());
     let among = |urls: &[&Url], url: &Url| urls.iter().any(|other| other.same_origin(url));
     for (at, place) in places.iter().enumerate() {
+        // A server that nobody answers for is not asked again.
+        let elsewhere = |place: &Place, url: &Url| {
+            let mut others = place.urls.iter().flatten();
+            others.any(|other| !among(&skipped, other) && !other.same_origin(url))
+        };
+        let last = |url: &Url| {
+            let rest = places.get(at.saturating_add(1)..).unwrap_or_default();
+            !rest.iter().any(|place| elsewhere(place, url))
+        };
         let mut heard = Heard::default();
         let mut refusal: Option<Fault> = None;
         for (index, url) in place.urls.iter().enumerate() {
@@ -332,6 +345,7 @@ fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -
                     break;
                 }
                 tried.push(url);
+                heard.last = last(url);
                 heard.server = among(&answered, url);
                 heard.web = answered
                     .iter()
@@ -856,13 +870,14 @@ mod tests {
     fn states() -> impl Iterator<Item = (By, bool, Outcome, Heard)> {
         BYS.into_iter().flat_map(|by| {
             OUTCOMES.into_iter().flat_map(move |outcome| {
-                (0..32_u8).map(move |bits| {
+                (0..64_u8).map(move |bits| {
                     let bit = |n: u8| bits >> n & 1 == 1;
                     let heard = Heard {
                         absence: bit(0),
                         refusal: bit(1),
                         server: bit(2),
                         web: bit(3),
+                        last: bit(5),
                     };
                     (by, bit(4), outcome, heard)
                 })
@@ -891,13 +906,13 @@ mod tests {
                 (
                     Next::Server,
                     by == By::Guess
-                        && (outcome == Outcome::Nobody
-                            || (!heard.server && matches!(outcome, Outcome::Forbidden | Outcome::Foreign))),
+                        && !heard.server
+                        && matches!(outcome, Outcome::Nobody | Outcome::Forbidden | Outcome::Foreign),
                 ),
-                // A web server that has answered, and no TFTP server beside it.
+                // A web server that has answered, and no TFTP server beside it; nothing is asked any more.
                 (
                     Next::Server,
-                    by == By::Tftp && outcome == Outcome::Nobody && heard.web,
+                    by == By::Tftp && outcome == Outcome::Nobody && heard.web && heard.last,
                 ),
             ];
             let state = (by, named, outcome, heard);
@@ -1061,10 +1076,20 @@ mod tests {
             line.ends_with("fetch: GET tftp://192.0.2.2/pi/menu.cfg: 404 Phrase"),
             "{line}"
         );
+        // Nobody by TFTP, which a path stands for: only the last place of all is given up without a word.
         let (line, asked) = knock(&lease, &["http://"]);
-        assert_eq!(asked.len(), 1 + 30 + 1, "{asked:?}");
+        assert_eq!(
+            asked,
+            ["http://192.0.2.2/pi/menu.cfg", "tftp://192.0.2.2/pi/menu.cfg"]
+        );
         assert!(
-            line.ends_with("fetch: GET http://192.0.2.2/pi/menu.cfg: 404 Phrase"),
+            line.contains("fetch: GET tftp://192.0.2.2/pi/menu.cfg: no answer within 10 s"),
+            "{line}"
+        );
+        let (line, asked) = knock(&dhcp("pxelinux.0", "", "", true), &["http://"]);
+        assert_eq!(asked.len(), 15 + 1, "{asked:?}");
+        assert!(
+            line.ends_with("fetch: GET http://192.0.2.2/pxelinux.cfg/default: 404 Phrase"),
             "{line}"
         );
         let (line, asked) = knock(&lease, &[]);
@@ -1125,6 +1150,41 @@ mod tests {
                 false => Says::Status(404),
             });
             assert!(found.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_server_that_goes_away_or_is_silent_lets_no_default_boot() {
+        let default = |name: &str| name.ends_with("/default");
+        // The web server is gone when the node's own name is asked for; TFTP has a menu for everybody.
+        let own = hardware_address(&board());
+        for name in ["autoexec.ipxe", &own] {
+            let from = |asked: &str| asked.starts_with("http:") && asked.ends_with(name);
+            let gone = std::cell::Cell::new(false);
+            let (found, asked) = search(&dhcp("pxelinux.0", "", "", true), |asked| {
+                gone.set(gone.get() || from(asked));
+                match asked {
+                    asked if asked.starts_with("http:") && gone.get() => Says::Nothing,
+                    asked if default(asked) => Says::Text(WIPE),
+                    _ => Says::Status(404),
+                }
+            });
+            // From the first on it is a site without a web server.
+            assert_eq!(found.is_ok(), name == "autoexec.ipxe", "{asked:?}");
+        }
+        // TFTP is silent below the directory that DHCP names; the web server's root has a menu for everybody.
+        for lease in [dhcp("pxe/pxelinux.0", "", "", true), dhcp("", "", "pxe/", true)] {
+            let (found, asked) = search(&lease, |name| match name {
+                "http://192.0.2.2/pxelinux.cfg/default" => Says::Text(WIPE),
+                name if name.starts_with("tftp:") => Says::Nothing,
+                _ => Says::Status(404),
+            });
+            let line = found.unwrap_err().to_string();
+            assert_eq!(asked.len(), 15 + 1, "{asked:?}");
+            assert!(
+                line.contains("GET tftp://192.0.2.2/pxe/autoexec.ipxe: no answer within 10 s"),
+                "{line}"
+            );
         }
     }
 

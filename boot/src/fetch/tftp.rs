@@ -34,8 +34,8 @@ const LEAST_BLOCK: usize = 8;
 const HEADERS: u16 = 20 + 8 + 4;
 /// An Ethernet frame carries so much, and nobody puts fragments together here.
 const ETHERNET_MTU: u16 = 1500;
-/// Characters of a server's error that are repeated.
-const MAX_TEXT: usize = 64;
+/// Characters of a server's error that are kept: the reason may stand behind a long path.
+const MAX_TEXT: usize = 512;
 /// Options that one answer may hold.
 const MAX_OPTIONS: usize = 16;
 
@@ -62,7 +62,7 @@ const BAD_OPTION: u16 = 8;
 /// | Server | Code | Text |
 /// |---|---|---|
 /// | atftpd, dnsmasq, py3tftp, tftpy, slirp; the BSDs' and HPA's when they look before they open | 1 | any |
-/// | servers made with Go's pin/tftp | 1 for everything | open …: no such file or directory |
+/// | servers made with Go's pin/tftp | 1 for everything, trouble too | open …: no such file or directory |
 /// | the BSDs', HPA's and their many children when opening fails | 0 | No such file or directory |
 /// | dnsmasq, where a directory of the path is a file | 0 | cannot read …: Not a directory |
 /// | small ones that know no codes | 0 | File not found |
@@ -75,6 +75,8 @@ const ABSENT: [&[u8]; 6] = [
     b"cannot find the path",
     b"file does not exist",
 ];
+/// What says the same behind the code for "no such file", where a server goes on about why.
+const MISSING: [&[u8]; 3] = [b"not found", b"not exist", b"unknown"];
 
 /// What is wrong with a TFTP server or its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +89,12 @@ pub enum Error {
     Server {
         /// Its error code.
         code: u16,
-        /// Its reason: printable ASCII, at most 64 bytes.
+        /// Its reason: printable ASCII, at most 512 bytes.
         text: String,
     },
     /// It acknowledged an option with a value that was not asked for.
     Option(
-        /// Its name and the value: printable ASCII, at most 64 bytes.
+        /// Its name and the value: printable ASCII, at most 512 bytes.
         String,
     ),
     /// It sent another number of bytes than it had announced.
@@ -141,7 +143,7 @@ impl fmt::Display for Error {
                 match *code {
                     // The text says it all.
                     NOT_DEFINED if !text.is_empty() => return f.write_str(text),
-                    NOT_FOUND => f.write_str("file not found"),
+                    NOT_FOUND if self.is_absent() => f.write_str("file not found"),
                     NO_ACCESS => f.write_str("access violation"),
                     code => write!(f, "TFTP error {code}"),
                 }?;
@@ -381,7 +383,9 @@ fn is_absence(code: u16, text: &[u8]) -> bool {
     let text = text.to_ascii_lowercase();
     let says = |line: &&[u8]| text.windows(line.len()).any(|part| part == *line);
     match code {
-        NOT_FOUND | NO_ACCESS => true,
+        NO_ACCESS => true,
+        // Who passes on what his system said (`open …: too many open files`) says so of trouble, too.
+        NOT_FOUND => !says(&&b": "[..]) || ABSENT.iter().chain(&MISSING).any(says),
         NOT_DEFINED => ABSENT.iter().any(says),
         _ => false,
     }
@@ -760,9 +764,27 @@ mod tests {
             (true, "access violation: no??way??".into())
         );
         assert_eq!(
-            error(3, &"x".repeat(99)),
-            (false, format!("TFTP error 3: {}", "x".repeat(64)))
+            error(3, &"x".repeat(999)),
+            (false, format!("TFTP error 3: {}", "x".repeat(512)))
         );
+        // The code for "no such file", and what servers that use it for everything add to it.
+        let long = format!("open /srv/{}: no such file or directory", "x/".repeat(100));
+        for text in [
+            "File not found",
+            "stat /srv/x: no such file or directory",
+            "file [x] unknown: file does not exist",
+            "error: x was not found",
+            &long,
+        ] {
+            assert_eq!(error(1, text), (true, format!("file not found: {text}")));
+        }
+        for text in [
+            "open /srv/x: too many open files",
+            "open /srv/x: permission denied",
+            "read x: context deadline exceeded",
+        ] {
+            assert_eq!(error(1, text), (false, format!("TFTP error 1: {text}")));
+        }
         // Named in words only: no second request without options.
         for text in [
             "File not found",
