@@ -190,9 +190,6 @@ fn from_menu(
                 Ok(mut next) => {
                     menus = menus.saturating_add(1);
                     next.timed(timeout);
-                    if !picked.by_person {
-                        next.led_by_clock(&menu);
-                    }
                     menu = next;
                     opened = net.now();
                     break;
@@ -240,7 +237,7 @@ fn boot(
     let handoff = load::load(payload, memory, board, seeds, &mut |url, into| {
         let response = download(net, fetcher, console, &Request::get(url), into).inspect_err(|error| {
             // One that counts how often it is asked.
-            if there.contains(&url) && error.is_absent() {
+            if there.contains(&url) && error.may_be_absent() {
                 warn!(
                     "fetch: {}: was there when it was asked for with HEAD; that is not done any more",
                     url

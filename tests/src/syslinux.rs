@@ -140,12 +140,23 @@ pub struct World<'f> {
     /// Whether the machine is a PC. On other machines a PC's program fails like an absent kernel, and ONERROR follows; on a PC an
     /// absent module leads to the prompt.
     pub is_pc: bool,
-    /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a lone label is the default of
-    /// a menu that names none, a label's whole name, blanks and all, is found first, a directory's name needs no slash at
-    /// its end, and a menu of one entry without a TIMEOUT has the time of the menu whose clock led to it.
+    /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a label that is all of a text is
+    /// its default, a label's whole name, blanks and all, is found first, and a directory's name needs no slash at its end.
     pub declared: bool,
     /// The rule to break.
     pub broken: Option<Rule>,
+}
+
+/// Whether a text says nothing but what labels boot, and comments.
+fn is_one_label(text: &str) -> bool {
+    let words = text.lines().map(|line| first_word(line).0.to_ascii_lowercase());
+    let mut words = words.filter(|word| !word.is_empty() && !word.starts_with('#'));
+    words.all(|word| {
+        matches!(
+            &*word,
+            "label" | "kernel" | "linux" | "initrd" | "append" | "ipappend" | "sysappend"
+        )
+    })
 }
 
 /// What Syslinux does with the menu `name` among `files`.
@@ -250,21 +261,12 @@ struct Way<'w> {
     depth: usize,
     /// The directory that names are relative to.
     directory: &'w str,
-    /// The time of the menu whose clock led here.
-    time: Option<i64>,
 }
 
 impl Way<'_> {
     fn further(self) -> Self {
         Self {
             depth: self.depth + 1,
-            ..self
-        }
-    }
-
-    fn timed(self, timeout: Option<i64>) -> Self {
-        Self {
-            time: timeout.filter(|timeout| *timeout > 0),
             ..self
         }
     }
@@ -365,13 +367,6 @@ impl World<'_> {
                     entry.disabled |= !tags.contains(&&**tag);
                 }
             }
-        }
-        // With one entry the clock can mean no other.
-        let choices = read.entries.iter().filter(|entry| !entry.disabled).count();
-        if self.declared && choices == 1 && read.total <= 0 {
-            read.timeout = read.timeout.or(way.time);
-            let page = &mut read.pages[read.start];
-            page.timeout = page.timeout.or(way.time);
         }
         Some(read)
     }
@@ -661,13 +656,16 @@ impl World<'_> {
             default = default.or(first);
         }
         let mut named = read.entries.iter().filter_map(|entry| entry.name.as_ref());
-        if self.declared && named.clone().count() == 1 {
+        if self.declared
+            && named.clone().count() == 1
+            && self.files.get(name).is_some_and(|text| is_one_label(text))
+        {
             default = default.or(named.next());
         }
         let waits = read.prompt != 0 && read.ui.is_none() && self.holds(Rule::PromptWaits);
         if !waits
             && let Some(line) = default
-            && let Some(decision) = self.command(&read, name, line, way.timed(None))
+            && let Some(decision) = self.command(&read, name, line, way)
         {
             return decision;
         }
@@ -678,7 +676,7 @@ impl World<'_> {
         }
         let on_timeout = read.on_timeout.as_ref().filter(|line| !line.is_empty());
         let line = on_timeout.or(default.filter(|_| waits));
-        line.and_then(|line| self.command(&read, name, line, way.timed(timeout)))
+        line.and_then(|line| self.command(&read, name, line, way))
             .unwrap_or(nothing)
     }
 
@@ -883,7 +881,6 @@ impl World<'_> {
             let shown = read.hides && !read.shift_key && read.total <= 0;
             return waits.filter(|_| shown);
         };
-        let way = way.timed(time.filter(|_| !read.shift_key));
         let mut decision = self.execute(&line, config, way)?;
         if let Some(on_error) = &page.on_error
             && self.fails(&decision)

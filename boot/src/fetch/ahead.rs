@@ -50,7 +50,7 @@ impl Fetcher {
             // No method makes a difference to that.
             Reason::Resolve(_) | Reason::Connect(..) => Err(error),
             // TFTP has one way to ask.
-            Reason::Tftp(_) if error.is_absent() => Err(Error {
+            Reason::Tftp(_) if error.may_be_absent() => Err(Error {
                 method: Method::Get,
                 ..error
             }),

@@ -181,7 +181,11 @@ impl Error {
 
     /// Whether the server answered that there is no such file.
     pub fn is_absent(&self) -> bool {
-        // Object stores answer 403 for what does not exist, when listing is not allowed.
+        self.may_be_absent() && !self.is_forbidden()
+    }
+
+    /// The same, or a refusal that may mean it: object stores answer 403 for what does not exist, when listing is not allowed.
+    pub fn may_be_absent(&self) -> bool {
         let absent = matches!(self.status(), Some(403 | 404 | 410));
         absent || matches!(&self.reason, Reason::Tftp(error) if error.is_absent())
     }

@@ -299,7 +299,7 @@ fn first_of(
             Ok(Ok(tree)) => return Ok(Some(tree)),
             // A server's way to say that there is none.
             Ok(Err(error)) => warn!("{}", error),
-            Err(error) if error.is_absent() => {}
+            Err(error) if error.may_be_absent() => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -365,7 +365,7 @@ fn load_overlays(
         match aside.fetch(url, get) {
             Ok(Ok(overlay)) => all.push(overlay),
             Ok(Err(error)) => warn!("{}; it is no overlay", error),
-            Err(error) if error.is_absent() => warn!("load: no overlay: {}", error),
+            Err(error) if error.may_be_absent() => warn!("load: no overlay: {}", error),
             Err(error) => return Err(error.into()),
         }
     }

@@ -100,6 +100,8 @@ pub(super) struct Text<'t> {
     pub(super) shift_key: bool,
     /// Whether the menu has a title: U-Boot then asks.
     pub(super) titled: bool,
+    /// Whether no line says anything but what a label boots.
+    pub(super) alone: bool,
     /// Whether it has several entries, and a title or a MENU LABEL: its author expected people.
     pub(super) for_people: bool,
 }
@@ -339,7 +341,7 @@ impl<'t> Text<'t> {
         found.or_else(|| similar().is_none().then_some(Boots::Command(line)))
     }
 
-    /// What is the default without DEFAULT: the only label there is; in U-Boot, where ONTIMEOUT is another word for DEFAULT,
+    /// What is the default without DEFAULT: a label that is all of the text; in U-Boot, where ONTIMEOUT is another word for DEFAULT,
     /// the first that MENU DEFAULT names, or else the first.
     fn unnamed(&self, u_boot: bool) -> Option<Boots<'t>> {
         let mut labels = self
@@ -356,7 +358,7 @@ impl<'t> Text<'t> {
             let marked = marked.map(|(line, _)| Boots::Line(line, ""));
             return marked.or(first);
         }
-        first.filter(|_| labels.count() == 1)
+        first.filter(|_| self.alone && labels.count() == 1)
     }
 
     /// The label that a menu module finds for a command: the first whose LABEL line is the command's first word, to the last
@@ -488,7 +490,19 @@ mod tests {
             ("ONTIMEOUT b; TIMEOUT 50; NOESCAPE 1; [a]; [b]", "nothing"),
             ("[a]", "at once a"),
             ("PROMPT 1; [a]", "nothing"),
-            ("PROMPT 1; TIMEOUT 50; [a]", "5 s a"),
+            // A label is the default where nothing else is said at all.
+            (
+                "# of Foreman; LABEL a; LINUX /a; INITRD /i; APPEND x; IPAPPEND 2",
+                "at once a",
+            ),
+            ("PROMPT 1; TIMEOUT 50; [a]", "nothing"),
+            ("TIMEOUT 50; [a]", "nothing"),
+            ("INCLUDE x; [a]", "nothing"),
+            ("[a]; INCLUDE x", "nothing"),
+            ("garbage words; [a]", "nothing"),
+            ("LABEL b; MENU DISABLE; LOCALBOOT 0; [a]", "nothing"),
+            ("[a]; MENU LABEL Install", "nothing"),
+            ("SAY hello; [a]", "nothing"),
             // What is no label is a file, and never another label.
             ("DEFAULT nowhere; [a]; [b]", "at once file nowhere"),
             ("DEFAULT nowhere; IMPLICIT 0; [a]; [b]", "at once nowhere"),

@@ -433,13 +433,6 @@ impl Menu {
         }
     }
 
-    /// The time of the menu whose clock led here, where there is nothing to choose between.
-    pub fn led_by_clock(&mut self, from: &Menu) {
-        let choices = self.entries.iter().filter(|entry| entry.selectable()).count();
-        let shown = from.display != Display::AtOnce;
-        self.timed(from.timeout.filter(|_| choices == 1 && shown));
-    }
-
     /// The menu once more, after `pick`, which a person chose, has failed for this reason: shown, `spent` later.
     pub fn again(&mut self, pick: Pick, reason: String, spent: Duration) {
         self.failed = Some((pick, reason));

@@ -58,7 +58,7 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
         let window = scratch.get_mut(..room).unwrap_or_default();
         let response = match get(&url, window) {
             Ok(response) => response,
-            // As in Syslinux, those that are there are the menu; one that cannot be had now could be more of it.
+            // As in Syslinux, those that are there are the menu; one that is kept from us, or cannot be had now, could be more of it.
             Err(error) if several && error.is_absent() => {
                 warn!("menu: one of several files skipped: {}", error);
                 absent.get_or_insert(error);
@@ -137,6 +137,8 @@ struct Reader {
     includes: usize,
     requests: usize,
     bytes: usize,
+    /// Whether no line so far says anything but what one label boots.
+    alone: bool,
 }
 
 impl Reader {
@@ -147,6 +149,7 @@ impl Reader {
             includes: 0,
             requests: 0,
             bytes: 0,
+            alone: true,
         }
     }
 
@@ -176,6 +179,7 @@ impl Reader {
             // A carriage return ends a line in Syslinux, wherever it stands. Nothing makes one of two lines: in no reader.
             let line = line.split(|&byte| byte == b'\r').next().unwrap_or_default();
             let line = readable(line.trim_ascii_start());
+            self.alone &= is_of_a_label(&line);
             if let Some(insert) = self.parser.line(&line).map_err(bound)? {
                 if depth >= MAX_DEPTH {
                     return Err(bound(Bound::Depth));
@@ -256,7 +260,9 @@ impl Reader {
 
     /// The finished menu.
     fn menu(self, url: &Url, asks: bool) -> Result<Menu, Fault> {
-        let Self { parser, base, .. } = self;
+        let Self {
+            parser, base, alone, ..
+        } = self;
         if parser.skipped > 0 {
             warn!(
                 "menu: {} lines of {} skipped, the first is: {}",
@@ -265,7 +271,7 @@ impl Reader {
                 shortened(&parser.first_skipped)
             );
         }
-        finish(parser, url.clone(), base, asks).ok_or_else(|| Fault::NoEntries(url.clone()))
+        finish(parser, url.clone(), base, asks, alone).ok_or_else(|| Fault::NoEntries(url.clone()))
     }
 }
 
@@ -281,8 +287,31 @@ fn readable(line: &[u8]) -> Cow<'_, str> {
     line
 }
 
-/// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it.
-fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
+/// Whether a line is blank or a comment, or names a label or what it boots: a text of such lines, and one label, is for one thing.
+fn is_of_a_label(line: &str) -> bool {
+    const KNOWN: [&str; 13] = [
+        "label",
+        "linux",
+        "kernel",
+        "initrd",
+        "append",
+        "sysappend",
+        "ipappend",
+        "fdt",
+        "fdtdir",
+        "fdtoverlays",
+        "devicetree",
+        "devicetreedir",
+        "devicetree-overlay",
+    ];
+    let (first, _) = word(line);
+    let is_known = KNOWN.iter().any(|known| first.eq_ignore_ascii_case(known));
+    is_known || first.is_empty() || first.starts_with('#')
+}
+
+/// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it, `alone`
+/// that no line says anything but what a label boots.
+fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> Option<Menu> {
     let mut drafts = core::mem::take(&mut parser.pages);
     let labels = core::mem::take(&mut parser.labels);
     let names: Vec<String> = labels.iter().map(|label| label.name().to_owned()).collect();
@@ -322,6 +351,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool) -> Option<Menu> {
         hidden: parser.hidden,
         shift_key: parser.shift_key,
         titled,
+        alone,
         for_people: entries.len() > 1 && (parser.menu_label || titled),
     };
     let (reader, elsewhere) = reader(&parser, &text, &entries, asks);
@@ -1181,7 +1211,20 @@ LABEL Fedora 22
             parse_when(404, &many(MAX_REQUESTS + 1)).unwrap_err().to_string(),
             format!("{URL}: line 2049: more than 2048 INCLUDEs, those counted that are not there")
         );
-        assert!(matches!(parse_when(500, &many(1)), Err(Fault::Fetch(_))));
+        // Kept from us is not absent.
+        for status in [401, 403, 500] {
+            assert!(
+                matches!(parse_when(status, &many(1)), Err(Fault::Fetch(_))),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_absent_leaves_no_label_alone() {
+        assert_eq!(clock(&parse_when(404, "LABEL install\n").unwrap()), Some(0));
+        let menu = parse_when(404, "INCLUDE local\nLABEL install\n").unwrap();
+        assert_eq!(clock(&menu), None);
     }
 
     #[test]
@@ -1199,6 +1242,7 @@ LABEL Fedora 22
                     "/pi/b" => b"\xef\xbb\xbfLABEL b\n",
                     "/pi/empty" => b"",
                     "/pi/trouble" => return Err(no(503, url)),
+                    "/pi/secret" => return Err(no(403, url)),
                     _ => return Err(no(404, url)),
                 };
                 into[..text.len()].copy_from_slice(text);
@@ -1223,6 +1267,7 @@ LABEL Fedora 22
             (&["none"], Err(get("none", 404))),
             (&["none", "gone"], Err(get("none", 404))),
             (&["a", "trouble"], Err(get("trouble", 503))),
+            (&["a", "secret"], Err(get("secret", 403))),
             (
                 &["none", "empty"],
                 Err("http://192.0.2.1/pi/empty: not a PXELINUX menu, it has no LABEL".into()),

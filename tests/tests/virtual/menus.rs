@@ -290,16 +290,45 @@ fn onerror_is_for_a_pc_program_and_not_for_the_disk() {
 fn the_first_entry_is_the_default_whatever_it_is() {
     for safe in ["CONFIG other.cfg\n", "KERNEL menu.c32\nAPPEND other.cfg\n"] {
         let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", safe);
-        site.route("/boot/other.cfg", [Reply::ok(label("other", ""))]);
+        site.route(
+            "/boot/other.cfg",
+            [Reply::ok(format!(
+                "TIMEOUT 50\nDEFAULT other\n{}",
+                label("other", "")
+            ))],
+        );
         assert_eq!(entry(&mut site), "other");
     }
-    // Two to choose from are for a person.
-    let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", "KERNEL menu.c32\nAPPEND other.cfg\n");
-    let two = format!("{}{}", label("one", ""), label("two", ""));
-    site.route("/boot/other.cfg", [Reply::ok(two)]);
-    site.lan.limit(seconds(2 * 3600));
-    let error = site.boot_attempts(1).unwrap_err().to_string();
-    assert!(error.contains("waits for a person"), "{error}");
+    // Its own time counts, and its own default: without either a menu module waits for a person, be there one to choose or two.
+    for other in [
+        label("one", ""),
+        format!("{}{}", label("one", ""), label("two", "")),
+    ] {
+        let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", "KERNEL menu.c32\nAPPEND other.cfg\n");
+        site.route("/boot/other.cfg", [Reply::ok(other)]);
+        site.lan.limit(seconds(2 * 3600));
+        let error = site.boot_attempts(1).unwrap_err().to_string();
+        assert!(error.contains("waits for a person"), "{error}");
+    }
+}
+
+#[test]
+fn a_lone_label_boots_by_itself_only_when_it_is_all_of_the_text() {
+    assert_eq!(entry(&mut site(&label("only", ""), &[])), "only");
+    let install = label("install", "");
+    for text in [
+        // The other label was in the file that is gone.
+        format!("INCLUDE local.cfg\n{install}"),
+        format!("LABEL local\nMENU DISABLE\nLOCALBOOT 0\n{install}"),
+        format!("TIMEOUT 50\n{install}"),
+        format!("PROMPT 1\nTIMEOUT 50\n{install}"),
+        format!("GARBAGE\nWORDS\n{install}"),
+    ] {
+        let mut site = site(&text, &[]);
+        site.lan.limit(seconds(2 * 3600));
+        let error = site.boot_attempts(1).unwrap_err().to_string();
+        assert!(error.contains("waits for a person"), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -454,7 +483,11 @@ fn the_files_of_a_menu_have_half_an_hour_together() {
 #[test]
 fn of_several_files_one_may_be_absent_but_not_in_trouble() {
     let files = "UI menu.c32 gone.cfg more.cfg\nLABEL wipe\nLINUX Image\nAPPEND entry=wipe\n";
-    for (status, boots) in [("404 Not Found", true), ("500 Oops", false)] {
+    for (status, boots) in [
+        ("404 Not Found", true),
+        ("403 Forbidden", false),
+        ("500 Oops", false),
+    ] {
         let mut site = site(files, &[]);
         site.route("/boot/gone.cfg", [Reply::status(status, "")]);
         site.route(
@@ -463,7 +496,7 @@ fn of_several_files_one_may_be_absent_but_not_in_trouble() {
         );
         match site.boot_attempts(1) {
             Ok(handoff) => assert!(boots && site.inspect(&handoff).bootargs.contains("entry=more")),
-            Err(error) => assert!(!boots && error.to_string().contains("500"), "{error}"),
+            Err(error) => assert!(!boots && error.to_string().contains(status), "{error}"),
         }
     }
 }

@@ -203,7 +203,7 @@ fn a_menu_that_shows_nothing_dangerous() {
     site.route(
         "/boot/menu",
         [Reply::ok(
-            "TIMEOUT 50\nSAY \x1b[2J\x07hello\nMENU TITLE \x1b]0;owned\x07\nLABEL a\nMENU LABEL \x1bc\nLINUX Image\n",
+            "DEFAULT a\nTIMEOUT 50\nSAY \x1b[2J\x07hello\nMENU TITLE \x1b]0;owned\x07\nLABEL a\nMENU LABEL \x1bc\nLINUX Image\n",
         )],
     );
     site.initrd.clear();
