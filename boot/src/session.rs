@@ -21,7 +21,7 @@ use crate::script::{self, Outcome, World};
 use crate::settings::Current;
 use crate::terminal::progress::Progress;
 use crate::terminal::{POLL, write};
-use crate::url::Url;
+use crate::url::{Scheme, Url};
 use crate::vlan::Tag;
 use crate::{Board, Cause, Console, Ending, Entropy, Error, Handoff, Machine, Region, Settings};
 use crate::{ntp, ping};
@@ -298,7 +298,11 @@ fn look_ahead<'p>(
         let bytes = usize::try_from(len).unwrap_or(usize::MAX);
         if bytes > free {
             return Err(fetch::Error {
-                method: Method::Get,
+                // TFTP has one way to ask.
+                method: match url.scheme() {
+                    Scheme::Http => Method::Head,
+                    Scheme::Tftp => Method::Get,
+                },
                 url: url.clone(),
                 reason: Reason::TooLarge {
                     len: Some(len),

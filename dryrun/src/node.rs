@@ -100,11 +100,14 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
             wanted: None,
         }],
     };
+    // As the board reads them, from the arguments in its own tree.
+    let said = checked.as_ref().and_then(Tree::bootargs).unwrap_or_default();
+    let came_with = Settings::from_bootargs(said);
     let settings = Settings {
-        url: options.url,
+        url: options.url.or(came_with.url),
         attempts: Some(1),
         presets: options.presets,
-        ..Settings::default()
+        ..came_with
     };
     let ending = boot::run(machine, &settings);
     if let Some(reason) = shared.left_over() {

@@ -786,6 +786,30 @@ fn own_tree(bootargs: &str, compatible: &[&str]) -> Vec<u8> {
 }
 
 #[test]
+fn the_settings_in_a_board_s_own_tree_count() {
+    let server = server();
+    server.put("/k", Answer::ok(image(5000)));
+    let label = |name: &str| format!("LABEL {name}\nLINUX k\nAPPEND entry={name}\n");
+    let menu = format!("UI menu.c32\n{}{}", label("first"), label("second"));
+    server.put("/menu", Answer::ok(menu));
+    server.put("/own", Answer::ok(label("own")));
+    let here = format!("http://{}", server.address());
+    let pi3 = ["raspberrypi,3-model-b", "brcm,bcm2837"];
+    let tried = |bootargs: &str| {
+        let directory = directory("set", &[("own.dtb", &own_tree(bootargs, &pi3))]);
+        let dtb = directory.join("own.dtb");
+        let options = ["--dtb", dtb.to_str().unwrap(), "--patience", "60"];
+        let (_, trace) = trace(&url(&server, "/menu"), &options);
+        trace.last().unwrap().clone()
+    };
+    assert_eq!(tried("quiet")["event"], "fail", "a person is waited for");
+    let boot = tried("bramble.menu-timeout=5");
+    assert_eq!(boot["cmdline"], "entry=first", "{boot}");
+    let boot = tried(&format!("bramble.menu-timeout=5 bramble.url={here}/own"));
+    assert_eq!(boot["cmdline"], "entry=own", "{boot}");
+}
+
+#[test]
 fn with_a_board_s_own_tree_the_desk_computes_what_the_board_does() {
     let long = "a".repeat(2000);
     let pi3 = ["raspberrypi,3-model-b", "brcm,bcm2837"];

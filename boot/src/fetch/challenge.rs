@@ -101,7 +101,7 @@ impl fmt::Display for Challenge {
         f.write_str(match (self.login("").is_some(), self.tried) {
             (true, true) if self.is_stale() => "the server calls each of its nonces stale (",
             (true, true) => "the user or the password in the URL is not the right one (",
-            (true, false) => "a user and a password are missing, as in http://user:password@host/ (",
+            (true, false) => "a user and a password are missing: user:password@ in front of the host (",
             (false, _) => {
                 "the server wants what is not supported, only Basic and Digest with MD5 or SHA-256 are ("
             }
@@ -207,7 +207,7 @@ mod tests {
                 false
             ),
             some(
-                "a user and a password are missing, as in http://user:password@host/ (Basic, realm \"the \"lab\", here\")"
+                "a user and a password are missing: user:password@ in front of the host (Basic, realm \"the \"lab\", here\")"
             )
         );
         assert_eq!(
@@ -241,7 +241,7 @@ mod tests {
         );
         assert_eq!(
             line(&["NTLM TlRMTVNT==, Basic"], false),
-            some("a user and a password are missing, as in http://user:password@host/ (NTLM, Basic)")
+            some("a user and a password are missing: user:password@ in front of the host (NTLM, Basic)")
         );
         assert_eq!(line(&["", ",", "realm=x"], false), None);
         let long = line(&[&format!("Basic realm=\"{}\x1b\"", "x".repeat(500))], false).unwrap();

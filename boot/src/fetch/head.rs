@@ -16,11 +16,13 @@ const MAX_FIELDS: usize = 128;
 
 /// The fields that say where a body ends, which part of a file it is, and where to go instead. Whatever is odd about the
 /// others makes no difference to anybody; a line that some read as one of these, and others not, is refused.
-const DECISIVE: [&[u8]; 4] = [
+const DECISIVE: [&[u8]; 5] = [
     b"content-length",
     b"transfer-encoding",
     b"content-range",
     b"location",
+    // One that were passed over would be taken for none, and the password go out in clear text.
+    b"www-authenticate",
 ];
 
 /// How much of a reason phrase an error repeats, in characters.
@@ -161,7 +163,7 @@ impl Head {
             persistent: kept && !says(b"close") && !doubtful,
             location: location(&fields)?,
             validator: validator(&fields),
-            content_range: fields.text("content-range").and_then(|text| content_range(&text)),
+            content_range: one_range(&fields)?,
             challenge: (status == 401)
                 .then(|| Challenge::parse(fields.values("www-authenticate")))
                 .flatten(),
@@ -249,6 +251,16 @@ fn location(fields: &Fields<'_, '_>) -> Result<Option<String>, Error> {
         }
     }
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// `Content-Range`: several that differ are two answers to which part it is.
+fn one_range(fields: &Fields<'_, '_>) -> Result<Option<ContentRange>, Error> {
+    let mut values = fields.values("content-range").map(<[u8]>::trim_ascii);
+    let first = values.next();
+    if values.any(|other| Some(other) != first) {
+        return Err(Error::Field("content-range"));
+    }
+    Ok(fields.text("content-range").and_then(|text| content_range(&text)))
 }
 
 struct Fields<'h, 'b>(&'h [Header<'b>]);
@@ -498,6 +510,14 @@ mod tests {
             ("Content-Length: 4\r\n \u{7f}\r\n", "content-length"),
             ("LOCATION : /x\r\n", "location"),
             ("Content-Range : bytes 0-1/2\r\n", "content-range"),
+            (
+                "Content-Range: bytes 0-1/2\r\ncontent-range: bytes 0-1/3\r\n",
+                "content-range",
+            ),
+            (
+                "WWW-Authenticate: Digest realm=\"r\x01\", nonce=\"n\"\r\n",
+                "www-authenticate",
+            ),
         ] {
             assert_eq!(length(fields), Err(Error::Field(name)), "{fields:?}");
         }

@@ -105,6 +105,11 @@ pub(super) fn program(file: &[u8]) -> Option<Box<Program>> {
     }))
 }
 
+/// Whether a file is an EFI program that runs on arm64.
+pub fn is_for_arm64(file: &[u8]) -> bool {
+    Headers::read(file).is_some_and(|headers| headers.machine == ARM64)
+}
+
 /// The kind of the file in a section that should hold a kernel, and whether that file would boot.
 fn kernel_in(section: &[u8]) -> (String, bool) {
     if zboot::is_zboot(section) {

@@ -141,10 +141,8 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn no_disk(&mut self, _: &[String]) -> Result<Step, Failure> {
-        Err(Failure::new(
-            Errno::NO_DISK,
-            "booting from a disk, local or over the network, is not supported",
-        ))
+        let reason = "booting from a disk, local or over the network, is not supported";
+        Err(Failure::new(Errno::NO_DISK, reason).at_the_end())
     }
 
     pub(super) fn sanunhook(&mut self, _: &[String]) -> Result<Step, Failure> {

@@ -170,6 +170,9 @@ pub struct Failure {
     pub reason: Cow<'static, str>,
     /// Whether a script that provides for failure expects it: a test that did not hold, a key that was not pressed.
     pub expected: bool,
+    /// Whether it ends the script whatever stands behind it: iPXE would have gone where this implementation cannot, to a disk
+    /// or a program, and never come to what the script has for the case that it fails.
+    pub ends: bool,
 }
 
 impl Failure {
@@ -179,7 +182,13 @@ impl Failure {
             errno,
             reason: reason.into(),
             expected: false,
+            ends: false,
         }
+    }
+
+    /// The same, as the end of the script.
+    pub fn at_the_end(self) -> Self {
+        Self { ends: true, ..self }
     }
 
     /// A failure that is part of the script's plan when the script goes on.

@@ -15,7 +15,7 @@ use crate::Region;
 use crate::load::arrange::{Piece, aligned};
 use crate::load::device_tree::Tree;
 use crate::load::place::{BLOCK, PAGE};
-use crate::load::{fit, gzip, image, uimage, zboot};
+use crate::load::{fit, gzip, image, pe, uimage, zboot};
 use crate::url::Url;
 use crate::verify;
 
@@ -327,6 +327,16 @@ impl<'m> Images<'m> {
 
     /// Whether an image can be executed on the board of this device tree, or why not.
     pub fn executable(&self, id: Id, firmware: Option<&[u8]>) -> Result<(), Failure> {
+        self.check(id, firmware).map_err(|failure| {
+            // iPXE would have run it, be it a boot loader that starts what is installed.
+            if pe::is_for_arm64(self.bytes(id)) {
+                return failure.at_the_end();
+            }
+            failure
+        })
+    }
+
+    fn check(&self, id: Id, firmware: Option<&[u8]>) -> Result<(), Failure> {
         let bytes = self.bytes(id);
         let refusal = |why: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}"));
         if is_script(bytes) || gzip::is_gzip(bytes) {

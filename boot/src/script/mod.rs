@@ -511,6 +511,10 @@ impl Interpreter<'_, '_> {
         let Some(frame) = self.frames.last_mut() else {
             return;
         };
+        if result.as_ref().is_err_and(|failure| failure.ends) {
+            // So nothing provides for it, here and in the scripts that called this one.
+            frame.pending = None;
+        }
         let took = frame
             .timed
             .take()
@@ -552,7 +556,7 @@ impl Interpreter<'_, '_> {
             ));
         }
         let Content::Script(text) = &image.content else {
-            return self.boot(id).map(Some);
+            return self.boot(id).map(Some).map_err(Failure::at_the_end);
         };
         let source = Source::Script(text.clone(), id, image.url.clone());
         image.listed = false;

@@ -483,7 +483,7 @@ fn a_401_says_what_is_missing() {
     for (url, line) in [
         (
             "http://192.168.7.2/basic",
-            "401 Unauthorized: a user and a password are missing, as in http://user:password@host/ (Basic, realm \"lab\")",
+            "401 Unauthorized: a user and a password are missing: user:password@ in front of the host (Basic, realm \"lab\")",
         ),
         (
             "http://me:secret@192.168.7.2/basic",
@@ -491,7 +491,7 @@ fn a_401_says_what_is_missing() {
         ),
         (
             "http://192.168.7.2/digest",
-            "401 Unauthorized: a user and a password are missing, as in http://user:password@host/ (Digest, realm \"lab\")",
+            "401 Unauthorized: a user and a password are missing: user:password@ in front of the host (Digest, realm \"lab\")",
         ),
         (
             "http://me:secret@192.168.7.2/other",

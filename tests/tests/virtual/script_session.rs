@@ -72,6 +72,55 @@ fn reboot_resets_without_another_attempt() {
     assert_eq!(asked(&site), ["/r.ipxe"]);
 }
 
+/// An EFI program for this machine that has no kernel in it, such as a boot loader.
+fn efi_program(machine: u16) -> Vec<u8> {
+    let mut file = vec![0; 512];
+    file[..2].copy_from_slice(b"MZ");
+    file[60] = 64;
+    file[64..68].copy_from_slice(b"PE\0\0");
+    file[68..70].copy_from_slice(&machine.to_le_bytes());
+    file
+}
+
+#[test]
+fn what_ipxe_would_have_run_is_not_replaced_by_what_stands_behind_it() {
+    const ARM64: u16 = 0xaa64;
+    const X86_64: u16 = 0x8664;
+    let attempt = |seed, command: &str| {
+        let mut site = site(seed, "http://192.168.7.2/menu.ipxe");
+        site.route("/grub.efi", [Reply::ok(efi_program(ARM64))]);
+        site.route("/pc.efi", [Reply::ok(efi_program(X86_64))]);
+        let install = "kernel /boot/Image install && initrd /boot/initrd.img && boot";
+        site.route(
+            "/menu.ipxe",
+            [Reply::ok(format!(
+                "#!ipxe\n{command} || goto install\nexit\n:install\n{install}\n"
+            ))],
+        );
+        let result = site.boot_attempts(1).map_err(|error| error.to_string());
+        result.map(|handoff| site.inspect(&handoff).bootargs)
+    };
+    for (seed, command, says) in [
+        (13, "sanboot --no-describe --drive 0x80", "disk"),
+        (14, "sanboot http://192.168.7.2/x.iso", "disk"),
+        (15, "chain /grub.efi", "is an EFI program for arm64"),
+        (16, "kernel /grub.efi && boot", "is an EFI program for arm64"),
+    ] {
+        let error = attempt(seed, command).unwrap_err();
+        assert!(error.contains(says), "{command}: {error}");
+        assert!(error.contains("line 2"), "{command}: {error}");
+    }
+    // What iPXE cannot run either, or get, it passes over.
+    for (seed, command) in [
+        (17, "chain /pc.efi"),
+        (18, "chain /gone"),
+        (19, "kernel /menu.html && boot"),
+    ] {
+        let bootargs = attempt(seed, command).unwrap();
+        assert!(bootargs.contains("install"), "{command}: {bootargs}");
+    }
+}
+
 #[test]
 fn a_script_that_ends_without_booting_is_tried_again() {
     let mut site = site(13, "http://192.168.7.2/e.ipxe");
