@@ -2,12 +2,9 @@
 
 use core::fmt;
 
-use super::foreign::{self, Foreign, bytes_at};
+use super::foreign::{self, Foreign};
+use super::formats::{bytes_at, is_image};
 use super::pe;
-
-/// `ARM\x64` at byte 56.
-const MAGIC: &[u8] = b"ARM\x64";
-const MAGIC_AT: usize = 56;
 
 /// The header's facts of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +89,6 @@ pub fn parse(file: &[u8]) -> Result<Image, Error> {
         return Err(Error::TextOffset(text_offset));
     }
     Ok(Image { text_offset, size })
-}
-
-/// Whether a file claims to be one.
-pub(super) fn is_image(file: &[u8]) -> bool {
-    file.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {

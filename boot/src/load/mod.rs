@@ -20,6 +20,7 @@ pub mod zboot;
 mod edit;
 mod error;
 mod fixups;
+mod formats;
 mod kernel;
 pub mod layout;
 mod uart;

@@ -7,8 +7,8 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use core::fmt;
 
-use super::foreign::{self, bytes_at};
-use super::{gzip, image, zboot};
+use super::formats::{bytes_at, format_of, is_image};
+use super::{gzip, zboot};
 use crate::text::ascii;
 
 const ARM64: u16 = 0xaa64;
@@ -121,10 +121,10 @@ fn kernel_in(section: &[u8]) -> (String, bool) {
             Err(_) => ("a truncated EFI zboot kernel".into(), false),
         };
     }
-    if gzip::is_gzip(section) || image::is_image(section) {
+    if gzip::is_gzip(section) || is_image(section) {
         return ("a kernel".into(), true);
     }
-    let name = foreign::format_of(section).map_or("something unknown".into(), |format| format.to_string());
+    let name = format_of(section).map_or("something unknown".into(), |format| format.to_string());
     (name, false)
 }
 
@@ -402,7 +402,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_unified_kernel_image_says_what_is_in_it() {
-        let kernel = image::tests::golden(0, 0x20_0000);
+        let kernel = super::super::image::tests::golden(0, 0x20_0000);
         let zboot = |how| zboot::tests::wrapped(b"packed", how);
         let apart = "take it apart on the server (objcopy -O binary --only-section=.linux)";
         assert_eq!(

@@ -6,8 +6,8 @@
 
 use alloc::vec::Vec;
 
-use super::keywords::{is_menu_module, word};
 use super::model::Display;
+use super::names::{is_menu_module, word};
 
 /// The program that reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -395,7 +395,7 @@ enum Found {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keywords::word;
+    use super::super::names::word;
     use super::super::pxelinux::tests::menu;
     use super::super::{Action, Display, Menu};
 

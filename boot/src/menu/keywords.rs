@@ -14,6 +14,7 @@ use super::bounds::MAX_ENTRIES;
 use super::clock::{Line, Runs, Timing};
 use super::error::{Bound, Unsupported};
 use super::model::{Action, Boot, Editing, Entry, Key, Load, Texts};
+use super::names::{is_menu_module, word};
 use super::password::Password;
 
 /// Messages kept; later ones are skipped.
@@ -241,14 +242,6 @@ enum Kind {
     Text(String),
     Page(usize),
     Gap,
-}
-
-/// The keyword of a line and what follows it.
-pub(super) fn word(text: &str) -> (&str, &str) {
-    match text.split_once([' ', '\t']) {
-        Some((word, rest)) => (word, rest.trim()),
-        None => (text, ""),
-    }
 }
 
 /// The decimal number that a text begins with, 0 without one, as C's `atoi` has it: in the menu's numbers that decide.
@@ -869,14 +862,6 @@ fn key(name: &str) -> Option<Key> {
             }
         }
     }
-}
-
-/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
-pub(super) fn is_menu_module(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or(name);
-    ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
-        .iter()
-        .any(|known| file.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

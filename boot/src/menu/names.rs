@@ -1,4 +1,4 @@
-//! Names in menus, and the URLs that they stand for.
+//! Words and names in menus, and the URLs that they stand for.
 
 use alloc::format;
 
@@ -37,6 +37,22 @@ pub(super) fn base_of(url: &Url) -> Url {
     // A shorter URL of the same host cannot fail to parse.
     url.join(if in_search_path { "../" } else { "./" })
         .unwrap_or_else(|_| url.clone())
+}
+
+/// The keyword of a line and what follows it.
+pub(super) fn word(text: &str) -> (&str, &str) {
+    match text.split_once([' ', '\t']) {
+        Some((word, rest)) => (word, rest.trim()),
+        None => (text, ""),
+    }
+}
+
+/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
+pub(super) fn is_menu_module(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
+        .iter()
+        .any(|known| file.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

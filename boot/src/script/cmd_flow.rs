@@ -2,15 +2,13 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
 use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
+use super::machine::{Frame, Interpreter, Outcome, Source, Step};
 use super::options::{Arguments, MANY, number};
-use super::{Frame, Interpreter, Outcome, Source, Step, commands};
-use crate::terminal::in_columns;
 
 impl Interpreter<'_, '_> {
     pub(super) fn echo(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -90,33 +88,6 @@ impl Interpreter<'_, '_> {
     pub(super) fn shell(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=0)?;
         Ok(Step::Shell)
-    }
-
-    pub(super) fn help(&mut self, _: &[String]) -> Result<Step, Failure> {
-        let names: Vec<&str> = commands::names().collect();
-        let text = format!("Commands:\n{}", in_columns(&names, self.person.columns()));
-        self.print(&text);
-        Ok(Step::Done)
-    }
-
-    pub(super) fn time(&mut self, words: &[String]) -> Result<Step, Failure> {
-        let now = self.world.now();
-        if let Some(frame) = self.frames.last_mut() {
-            frame.timed = Some(now);
-        }
-        // What follows is a command of its own; `time time …` is told once.
-        let mut rest = words.get(1..).unwrap_or_default();
-        while let Some(("time", after)) = rest.split_first().map(|(name, after)| (name.as_str(), after)) {
-            rest = after;
-        }
-        match rest.first().map(|name| commands::find(name)) {
-            None => Err(Failure::new(
-                Errno::ARGUMENTS,
-                "takes at least 1 arguments, got 0",
-            )),
-            Some(None) => Err(Failure::new(Errno::NO_COMMAND, "command not found")),
-            Some(Some(command)) => command(self, rest),
-        }
     }
 
     pub(super) fn sync(&mut self, words: &[String]) -> Result<Step, Failure> {

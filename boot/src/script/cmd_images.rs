@@ -12,12 +12,12 @@ use sha2::{Sha256, Sha512};
 
 use smoltcp::time::Duration;
 
-use super::cmd_network::Parameters;
+use super::cpio;
 use super::errno::{Errno, Failure};
 use super::images::{Content, Id, is_kernel, kernel_room};
+use super::machine::{Interpreter, Outcome, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
-use super::{Interpreter, Outcome, Step, cpio};
 use crate::fetch::{Method, Request};
 use crate::load::arrange::{Piece, arrange};
 use crate::load::device_tree::SIZE_LIMIT;

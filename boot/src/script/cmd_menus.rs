@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use super::cmd_flow::key;
 use super::console::{Line, MAX_LINE, UNATTENDED};
 use super::errno::{Errno, Failure};
+use super::machine::{Form, Interpreter, Step};
 use super::options::{Arguments, MANY, Spec, number};
-use super::{Interpreter, Step};
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
 use crate::observe::Event;
 use crate::terminal::editor::{Echo, Editor};
@@ -18,19 +18,6 @@ use crate::terminal::form;
 const MAX_ITEMS: usize = 4096;
 /// Menus and forms.
 const MAX_FORMS: usize = 64;
-
-/// A menu or a form: `choose` or `present` decides which.
-#[derive(Debug)]
-pub(super) struct Form {
-    name: Option<String>,
-    title: String,
-    /// As a menu has them, so that nothing is copied to show it: an answer's or a field's name, or gaps.
-    entries: Vec<Entry>,
-    /// The last entry that wanted to be the default.
-    default: Option<usize>,
-    /// The fields that are typed in secret, in order.
-    secrets: Vec<usize>,
-}
 
 impl Interpreter<'_, '_> {
     pub(super) fn menu(&mut self, words: &[String]) -> Result<Step, Failure> {

@@ -10,8 +10,8 @@ use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
+use super::machine::{Interpreter, Parameter, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
-use super::{Interpreter, Step};
 use crate::fetch::Method;
 use crate::lease::{self, Fixed};
 use crate::vlan::Tag;
@@ -29,23 +29,6 @@ const MAX_DNS: usize = 4;
 /// Parameter lists, and parameters in one.
 const MAX_LISTS: usize = 16;
 const MAX_PARAMETERS: usize = 256;
-
-/// What is sent with a request whose URI ends in `##params`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Parameters {
-    name: Option<String>,
-    /// None: POST when there is a form, else GET.
-    pub(super) method: Option<Method>,
-    pub(super) entries: Vec<Parameter>,
-}
-
-/// A field of a form, or of the request's head.
-#[derive(Debug, Clone)]
-pub(super) struct Parameter {
-    pub(super) key: String,
-    pub(super) value: String,
-    pub(super) header: bool,
-}
 
 impl Interpreter<'_, '_> {
     pub(super) fn params(&mut self, words: &[String]) -> Result<Step, Failure> {

@@ -5,8 +5,8 @@ use alloc::string::String;
 
 use super::console::Line;
 use super::errno::{Errno, Failure};
+use super::machine::{Interpreter, Step};
 use super::options::{Arguments, MANY, number};
-use super::{Interpreter, Step};
 use crate::terminal::editor::Echo;
 
 impl Interpreter<'_, '_> {

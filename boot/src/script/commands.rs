@@ -1,9 +1,14 @@
-//! The table of commands: every name a script can use (<https://ipxe.org/cmd>), and where it is defined.
+//! The table of commands: every name a script can use (<https://ipxe.org/cmd>), and where it is defined; and the two commands
+//! that look into it.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
-use super::errno::Failure;
-use super::{Interpreter, Step};
+use super::errno::{Errno, Failure};
+use super::machine::{Interpreter, Step};
+use super::table::key;
+use crate::terminal::in_columns;
 
 /// A command: its words, the first of which is its name.
 pub(super) type Command = fn(&mut Interpreter<'_, '_>, &[String]) -> Result<Step, Failure>;
@@ -22,18 +27,6 @@ const fn named(name: &'static str, command: Command) -> Named {
         name,
         command,
     }
-}
-
-/// The first eight bytes of a name, in the order of names.
-pub(super) const fn key(name: &str) -> u64 {
-    let (mut key, mut rest, mut shift) = (0, name.as_bytes(), u64::BITS);
-    while let [byte, after @ ..] = rest
-        && let Some(left) = shift.checked_sub(8)
-    {
-        key |= (*byte as u64) << left;
-        (rest, shift) = (after, left);
-    }
-    key
 }
 
 /// In the order of their names.
@@ -124,6 +117,35 @@ pub(super) fn find(name: &str) -> Option<Command> {
 /// Every name, in order.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().map(|named| named.name)
+}
+
+impl Interpreter<'_, '_> {
+    pub(super) fn help(&mut self, _: &[String]) -> Result<Step, Failure> {
+        let names: Vec<&str> = names().collect();
+        let text = format!("Commands:\n{}", in_columns(&names, self.person.columns()));
+        self.print(&text);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn time(&mut self, words: &[String]) -> Result<Step, Failure> {
+        let now = self.world.now();
+        if let Some(frame) = self.frames.last_mut() {
+            frame.timed = Some(now);
+        }
+        // What follows is a command of its own; `time time …` is told once.
+        let mut rest = words.get(1..).unwrap_or_default();
+        while let Some(("time", after)) = rest.split_first().map(|(name, after)| (name.as_str(), after)) {
+            rest = after;
+        }
+        match rest.first().map(|name| find(name)) {
+            None => Err(Failure::new(
+                Errno::ARGUMENTS,
+                "takes at least 1 arguments, got 0",
+            )),
+            Some(None) => Err(Failure::new(Errno::NO_COMMAND, "command not found")),
+            Some(Some(command)) => command(self, rest),
+        }
+    }
 }
 
 #[cfg(test)]

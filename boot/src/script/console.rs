@@ -1,6 +1,5 @@
 //! What a person types while a script waits: single keys, lines and forms, all told from noise as in menus.
 
-use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,12 +7,12 @@ use alloc::vec::Vec;
 use smoltcp::time::{Duration, Instant};
 
 use super::errno::{Errno, Failure};
-use super::{Frame, Interpreter, Source};
+use super::machine::{Frame, Interpreter, Source};
 use crate::observe::Event;
-use crate::terminal::editor::{Echo, Editor, History};
+use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::form::{Form, Wish};
 use crate::terminal::keys::{Burst, Key, SILENCE};
-use crate::terminal::{ASK_SIZE, Size, column_after};
+use crate::terminal::{ASK_SIZE, column_after};
 
 /// The most bytes of one key.
 const MAX_KEY: usize = 8;
@@ -26,36 +25,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub(super) const MAX_LINE: usize = 4096;
 /// A line begins in a row of its own when the one that the prompt is in has less room.
 const MIN_ROOM: usize = 16;
-
-/// What is known of the person at the terminal, and of the terminal.
-#[derive(Debug)]
-pub(super) struct Person {
-    /// What was typed ahead, for the next line.
-    ahead: VecDeque<Key>,
-    /// The lines typed at the prompt.
-    history: History,
-    size: Size,
-    /// The column of the cursor, as far as what the script printed tells.
-    pub(super) column: usize,
-}
-
-impl Default for Person {
-    fn default() -> Self {
-        Self {
-            ahead: VecDeque::new(),
-            history: History::default(),
-            size: Size::DEFAULT,
-            column: 0,
-        }
-    }
-}
-
-impl Person {
-    /// How wide the terminal is, as far as it has said.
-    pub(super) fn columns(&self) -> usize {
-        self.size.columns
-    }
-}
 
 /// A line that is wanted.
 pub(super) struct Line<'l> {

@@ -19,31 +19,26 @@ mod cmd_settings;
 mod commands;
 mod console;
 mod cpio;
+mod error;
+mod machine;
 mod options;
+mod table;
 
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
-use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::Ipv4Address;
-
-use crate::fetch::{self, Request, Response};
 use crate::lease::{Fixed, Lease};
-use crate::menu::{Chosen, Menu};
-use crate::ntp;
 use crate::observe::Event;
 use crate::random::Seeds;
-use crate::resolve;
 use crate::text::plain;
-use crate::url::Url;
-use crate::vlan::Tag;
-use crate::{Board, Handoff, Region, terminal};
+use crate::{Board, Region};
 use errno::{Errno, Failure};
+pub use error::Error;
 use images::{Content, Id, Images};
-use line::{NoLine, Operator, Place, Text, Words};
+use line::NoLine;
+use machine::{Frame, Interpreter, Source, Step, at_line};
+pub use machine::{Outcome, Script, World};
 use settings::{Facts, Settings};
 
 /// Scripts inside scripts, those not counted whose caller has nothing left to do.
@@ -52,217 +47,6 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
-/// Characters of a command that an error repeats.
-const MAX_SHOWN: usize = 120;
-/// Bytes of a command that has run that its script keeps, so that the next one need not allocate.
-const MAX_KEPT: usize = 4096;
-
-/// What a script can do to the world, and what the world may know of a script.
-pub trait World {
-    /// Time since reset.
-    fn now(&self) -> Instant;
-    /// Rests until `deadline` at the latest, with the network and the watchdog looked after; a byte that was typed ends
-    /// it. A deadline in the past only looks after them.
-    fn key(&mut self, deadline: Instant) -> Option<u8>;
-    /// Writes to the terminal.
-    fn print(&mut self, text: &str);
-    /// Downloads into memory.
-    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
-    /// Shows a menu, and says what was chosen.
-    fn choose(&mut self, menu: &Menu) -> Chosen;
-    /// The lease, when there is one.
-    fn lease(&mut self) -> Option<Lease>;
-    /// Asks DHCP again and waits so long for an answer. A lease that is still fresh is one.
-    fn dhcp(&mut self, patience: Duration) -> bool;
-    /// The address of a host.
-    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
-    /// Sets what a script has set of the interface's configuration, until DHCP is asked again.
-    fn fix(&mut self, _fixed: &Fixed) {}
-    /// Moves to a VLAN, or back to the network without a tag: whether it can. There is no lease at first.
-    fn select(&mut self, _tag: Option<Tag>) -> bool {
-        false
-    }
-    /// Whether there is a link.
-    fn link(&mut self) -> bool {
-        true
-    }
-    /// Sends an ICMP echo of so many bytes: whether it came back in time.
-    fn echo(&mut self, _host: Ipv4Address, _sequence: u16, _size: usize, _patience: Duration) -> bool {
-        false
-    }
-    /// Asks an NTP server: seconds since 1970.
-    fn ntp(&mut self, _server: Ipv4Address) -> Result<u64, ntp::Error> {
-        Err(ntp::Error::NoAnswer)
-    }
-    /// Hears that `bramble.name` was set; empty: that it was cleared.
-    fn set(&mut self, _name: &str, _value: &str) {}
-    /// Hears of commands, what they print and what boots, in order.
-    fn event(&mut self, _event: &Event<'_>) {}
-}
-
-/// Where a script leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// To a kernel.
-    Boot(Handoff),
-    /// To a reset of the board.
-    Reset,
-    /// To its end: switched off.
-    PowerOff,
-}
-
-/// Why a script led nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    /// It failed; the reason begins with the script and the line.
-    Failed(Failure),
-    /// It ended without booting anything, which is how servers say "the next boot device".
-    Ended(Url),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(failure) => write!(f, "script: {}", plain(&failure.reason)),
-            Self::Ended(url) => {
-                write!(
-                    f,
-                    "script: {url} ended without booting anything, and there is no other boot device"
-                )
-            }
-        }
-    }
-}
-
-/// Where commands come from.
-#[derive(Debug)]
-enum Source {
-    /// A script in memory, and the image that it is.
-    Script(Rc<Text>, Id, Url),
-    /// A person at the prompt of `shell`, since then.
-    Person(Instant),
-}
-
-/// A script that runs.
-#[derive(Debug)]
-struct Frame {
-    source: Source,
-    /// The line that comes next.
-    next: Place,
-    /// The number of the current line, from 1.
-    number: usize,
-    /// The current line.
-    line: String,
-    /// Where what is left of it begins; none when it is done.
-    rest: Option<usize>,
-    /// What follows the command that runs, and where.
-    pending: Option<(Operator, usize)>,
-    /// Whether the next command is run.
-    runs: bool,
-    /// How the last command ended.
-    result: Result<(), Failure>,
-    /// The last command, expanded: for an error, and for the next one to take its room.
-    words: Vec<String>,
-    /// Whether that one named settings.
-    expands: bool,
-    /// Room for words of commands that have more of them.
-    spare: Vec<String>,
-    /// What relative URIs were relative to before.
-    cwuri: Option<Url>,
-    /// The image that takes this script's place when it ends.
-    replacement: Option<Id>,
-    /// When a command's time is to be told: the command and its start.
-    timed: Option<Instant>,
-}
-
-impl Frame {
-    fn new(source: Source, cwuri: Option<Url>) -> Self {
-        Self {
-            source,
-            next: Place::default(),
-            number: 0,
-            line: String::new(),
-            rest: None,
-            pending: None,
-            runs: true,
-            result: Ok(()),
-            words: Vec::new(),
-            expands: false,
-            spare: Vec::new(),
-            cwuri,
-            replacement: None,
-            timed: None,
-        }
-    }
-
-    /// Whether all that is left are blank lines and comments.
-    fn is_over(&self) -> bool {
-        let Source::Script(text, ..) = &self.source else {
-            return false;
-        };
-        let mut place = self.next;
-        while let Ok(line) = text.line(place) {
-            let mut words = Words::of(&line.command);
-            if words.next().is_some() || words.tail.is_some() {
-                return false;
-            }
-            place = line.next;
-        }
-        self.pending.is_none() && self.timed.is_none() && text.line(place) == Err(NoLine::End)
-    }
-}
-
-/// What a command leads to, other than failure.
-enum Step {
-    /// The next command.
-    Done,
-    /// Another line of the script.
-    Goto(Place),
-    /// The end of the script, with this result.
-    Exit(Result<(), Failure>),
-    /// An image that is executed.
-    Execute(Id),
-    /// The end of everything.
-    End(Outcome),
-    /// A prompt.
-    Shell,
-}
-
-/// A script's world and its state.
-struct Interpreter<'r, 'm> {
-    world: &'r mut dyn World,
-    board: &'r Board<'r>,
-    seeds: &'r Seeds,
-    settings: Settings,
-    images: Images<'m>,
-    frames: Vec<Frame>,
-    menus: Vec<cmd_menus::Form>,
-    person: console::Person,
-    parameters: Vec<cmd_network::Parameters>,
-    /// Whether images must be trusted, and whether that is for ever.
-    trust: (bool, bool),
-    /// Commands since something last took time.
-    idle: u32,
-    /// Downloads in a row that failed.
-    misses: u32,
-    /// Menu items and form fields, of all menus and forms.
-    items: usize,
-    /// What was last set of the interface's configuration.
-    fixed: Fixed,
-    /// VLANs that were made.
-    vlans: Vec<Tag>,
-    /// Seconds from 1970 to the reset of the board; 0 when nobody has told the time.
-    epoch: u64,
-}
-
-/// A script that was downloaded.
-#[derive(Debug, Clone)]
-pub struct Script {
-    /// Where it came from, after redirects.
-    pub url: Url,
-    /// Its text.
-    pub text: Vec<u8>,
-}
 
 /// The value of `text` with every `${…}` in it replaced, for a boot file or a menu's URL that names settings.
 pub fn expand(text: &str, board: &Board<'_>, boot: &crate::Settings, lease: &Lease) -> String {
@@ -304,7 +88,7 @@ pub fn run(
         images: Images::new(memory),
         frames: Vec::new(),
         menus: Vec::new(),
-        person: console::Person::default(),
+        person: Default::default(),
         parameters: Vec::new(),
         trust: (false, false),
         idle: 0,
@@ -606,115 +390,4 @@ impl Interpreter<'_, '_> {
         self.after(result);
         None
     }
-
-    /// Writes to the terminal.
-    fn print(&mut self, text: &str) {
-        self.world.event(&Event::Print(text));
-        self.world.print(text);
-        self.person.column = terminal::column_after(self.person.column, text);
-    }
-
-    /// Something took time: whatever loops here is not only burning it.
-    fn progress(&mut self) {
-        self.idle = 0;
-        self.tell_time();
-    }
-
-    /// Looks at the clock for `${unixtime}`.
-    fn tell_time(&mut self) {
-        let since_reset = self.world.now().secs().cast_unsigned();
-        self.settings.facts.unixtime = self.epoch.saturating_add(since_reset) as u32;
-    }
-}
-
-impl Frame {
-    /// Goes on with the line behind a command, or to the next line.
-    fn go_on(&mut self) {
-        if let Some((operator, rest)) = self.pending.take() {
-            self.runs = operator.goes_on(self.result.is_ok());
-            self.rest = Some(rest);
-        }
-    }
-
-    /// Passes over the command that begins at `rest`.
-    fn skip(&mut self, rest: usize) {
-        let mut given = Words::of(self.line.get(rest..).unwrap_or_default());
-        self.pending = given.tail(&self.line);
-    }
-
-    /// Reads the command that begins at `rest` into `words`, expanded; when that fails, the words until then.
-    fn expand(&mut self, rest: usize, words: &mut Vec<String>, settings: &Settings) -> Result<(), Failure> {
-        let command = self.line.get(rest..).unwrap_or_default();
-        let mut given = Words::of(command);
-        self.expands = command.as_bytes().contains(&b'$');
-        let (mut count, mut room, mut expansions) = (0_usize, line::MAX_COMMAND, line::MAX_EXPANSIONS);
-        let mut result = Ok(());
-        while result.is_ok()
-            && let Some(word) = given.next()
-        {
-            if count == words.len() {
-                words.push(self.spare.pop().unwrap_or_default());
-            }
-            let Some(text) = words.get_mut(count) else {
-                break;
-            };
-            text.clear();
-            text.push_str(word);
-            if self.expands {
-                result = line::expand_in_place(text, &mut expansions, &mut |name| settings.text(name));
-            }
-            match room.checked_sub(text.len()) {
-                Some(left) => room = left,
-                None => {
-                    let reason = format!("expands to more than {} bytes", line::MAX_COMMAND);
-                    result = result.and(Err(Failure::new(Errno::BOUND, reason)));
-                }
-            }
-            count = count.saturating_add(usize::from(result.is_ok()));
-        }
-        while words.len() > count {
-            self.spare.extend(words.pop());
-        }
-        self.pending = given.tail(&self.line);
-        result
-    }
-
-    /// Remembers the command that has run.
-    fn keep(&mut self, words: Vec<String>) {
-        // A short line without settings cannot take much.
-        if self.line.len() <= MAX_SHOWN && !self.expands {
-            self.words = words;
-            return;
-        }
-        let room: usize = words.iter().chain(&self.spare).map(String::capacity).sum();
-        self.words = if room > MAX_KEPT {
-            self.spare = Vec::new();
-            Vec::from([shown(&words)])
-        } else {
-            words
-        };
-    }
-}
-
-/// The failure with the place where it happened in front.
-fn at_line(frame: &Frame, failure: Failure) -> Failure {
-    let place = match &frame.source {
-        Source::Script(_, _, url) => format!("{url} line {}: ", frame.number),
-        Source::Person(_) => String::new(),
-    };
-    let shown = shown(&frame.words);
-    let gap = if shown.is_empty() { "" } else { ": " };
-    Failure {
-        reason: format!("{place}{shown}{gap}{}", failure.reason).into(),
-        ..failure
-    }
-}
-
-/// A command as an error repeats it.
-fn shown(words: &[String]) -> String {
-    let line = words.join(" ");
-    if line.chars().nth(MAX_SHOWN).is_none() {
-        return line;
-    }
-    line.chars().take(MAX_SHOWN).chain(['…']).collect()
 }

@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
-use super::commands::key;
 use super::errno::{Errno, Failure};
+use super::table::key;
 use super::value::{Type, number};
 use crate::Board;
 use crate::lease::{Lease, Options, Uuid};

@@ -1,0 +1,30 @@
+//! Why a script led nowhere.
+
+use core::fmt;
+
+use super::errno::Failure;
+use crate::text::plain;
+use crate::url::Url;
+
+/// Why a script led nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// It failed; the reason begins with the script and the line.
+    Failed(Failure),
+    /// It ended without booting anything, which is how servers say "the next boot device".
+    Ended(Url),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => write!(f, "script: {}", plain(&failure.reason)),
+            Self::Ended(url) => {
+                write!(
+                    f,
+                    "script: {url} ended without booting anything, and there is no other boot device"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The machine: what a script is while it runs. A frame for each script inside another, and what all of them share.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::Ipv4Address;
+
+use super::errno::{Errno, Failure};
+use super::images::{Id, Images};
+use super::line::{self, NoLine, Operator, Place, Text, Words};
+use super::settings::Settings;
+use crate::fetch::{self, Method, Request, Response};
+use crate::hal::Board;
+use crate::handoff::Handoff;
+use crate::lease::{Fixed, Lease};
+use crate::menu::{Chosen, Entry, Menu};
+use crate::observe::Event;
+use crate::random::Seeds;
+use crate::terminal::editor::History;
+use crate::terminal::keys::Key;
+use crate::terminal::{self, Size};
+use crate::url::Url;
+use crate::vlan::Tag;
+use crate::{ntp, resolve};
+
+/// Characters of a command that an error repeats.
+pub(super) const MAX_SHOWN: usize = 120;
+
+/// Bytes of a command that has run that its script keeps, so that the next one need not allocate.
+pub(super) const MAX_KEPT: usize = 4096;
+
+/// What a script can do to the world, and what the world may know of a script.
+pub trait World {
+    /// Time since reset.
+    fn now(&self) -> Instant;
+    /// Rests until `deadline` at the latest, with the network and the watchdog looked after; a byte that was typed ends
+    /// it. A deadline in the past only looks after them.
+    fn key(&mut self, deadline: Instant) -> Option<u8>;
+    /// Writes to the terminal.
+    fn print(&mut self, text: &str);
+    /// Downloads into memory.
+    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
+    /// Shows a menu, and says what was chosen.
+    fn choose(&mut self, menu: &Menu) -> Chosen;
+    /// The lease, when there is one.
+    fn lease(&mut self) -> Option<Lease>;
+    /// Asks DHCP again and waits so long for an answer. A lease that is still fresh is one.
+    fn dhcp(&mut self, patience: Duration) -> bool;
+    /// The address of a host.
+    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
+    /// Sets what a script has set of the interface's configuration, until DHCP is asked again.
+    fn fix(&mut self, _fixed: &Fixed) {}
+    /// Moves to a VLAN, or back to the network without a tag: whether it can. There is no lease at first.
+    fn select(&mut self, _tag: Option<Tag>) -> bool {
+        false
+    }
+    /// Whether there is a link.
+    fn link(&mut self) -> bool {
+        true
+    }
+    /// Sends an ICMP echo of so many bytes: whether it came back in time.
+    fn echo(&mut self, _host: Ipv4Address, _sequence: u16, _size: usize, _patience: Duration) -> bool {
+        false
+    }
+    /// Asks an NTP server: seconds since 1970.
+    fn ntp(&mut self, _server: Ipv4Address) -> Result<u64, ntp::Error> {
+        Err(ntp::Error::NoAnswer)
+    }
+    /// Hears that `bramble.name` was set; empty: that it was cleared.
+    fn set(&mut self, _name: &str, _value: &str) {}
+    /// Hears of commands, what they print and what boots, in order.
+    fn event(&mut self, _event: &Event<'_>) {}
+}
+
+/// Where a script leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// To a kernel.
+    Boot(Handoff),
+    /// To a reset of the board.
+    Reset,
+    /// To its end: switched off.
+    PowerOff,
+}
+
+/// Where commands come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A script in memory, and the image that it is.
+    Script(Rc<Text>, Id, Url),
+    /// A person at the prompt of `shell`, since then.
+    Person(Instant),
+}
+
+/// A script that runs.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) source: Source,
+    /// The line that comes next.
+    pub(super) next: Place,
+    /// The number of the current line, from 1.
+    pub(super) number: usize,
+    /// The current line.
+    pub(super) line: String,
+    /// Where what is left of it begins; none when it is done.
+    pub(super) rest: Option<usize>,
+    /// What follows the command that runs, and where.
+    pub(super) pending: Option<(Operator, usize)>,
+    /// Whether the next command is run.
+    pub(super) runs: bool,
+    /// How the last command ended.
+    pub(super) result: Result<(), Failure>,
+    /// The last command, expanded: for an error, and for the next one to take its room.
+    pub(super) words: Vec<String>,
+    /// Whether that one named settings.
+    pub(super) expands: bool,
+    /// Room for words of commands that have more of them.
+    pub(super) spare: Vec<String>,
+    /// What relative URIs were relative to before.
+    pub(super) cwuri: Option<Url>,
+    /// The image that takes this script's place when it ends.
+    pub(super) replacement: Option<Id>,
+    /// When a command's time is to be told: the command and its start.
+    pub(super) timed: Option<Instant>,
+}
+
+/// What a command leads to, other than failure.
+pub(super) enum Step {
+    /// The next command.
+    Done,
+    /// Another line of the script.
+    Goto(Place),
+    /// The end of the script, with this result.
+    Exit(Result<(), Failure>),
+    /// An image that is executed.
+    Execute(Id),
+    /// The end of everything.
+    End(Outcome),
+    /// A prompt.
+    Shell,
+}
+
+/// A script's world and its state.
+pub(super) struct Interpreter<'r, 'm> {
+    pub(super) world: &'r mut dyn World,
+    pub(super) board: &'r Board<'r>,
+    pub(super) seeds: &'r Seeds,
+    pub(super) settings: Settings,
+    pub(super) images: Images<'m>,
+    pub(super) frames: Vec<Frame>,
+    pub(super) menus: Vec<Form>,
+    pub(super) person: Person,
+    pub(super) parameters: Vec<Parameters>,
+    /// Whether images must be trusted, and whether that is for ever.
+    pub(super) trust: (bool, bool),
+    /// Commands since something last took time.
+    pub(super) idle: u32,
+    /// Downloads in a row that failed.
+    pub(super) misses: u32,
+    /// Menu items and form fields, of all menus and forms.
+    pub(super) items: usize,
+    /// What was last set of the interface's configuration.
+    pub(super) fixed: Fixed,
+    /// VLANs that were made.
+    pub(super) vlans: Vec<Tag>,
+    /// Seconds from 1970 to the reset of the board; 0 when nobody has told the time.
+    pub(super) epoch: u64,
+}
+
+impl Interpreter<'_, '_> {
+    /// Writes to the terminal.
+    pub(super) fn print(&mut self, text: &str) {
+        self.world.event(&Event::Print(text));
+        self.world.print(text);
+        self.person.column = terminal::column_after(self.person.column, text);
+    }
+
+    /// Something took time: whatever loops here is not only burning it.
+    pub(super) fn progress(&mut self) {
+        self.idle = 0;
+        self.tell_time();
+    }
+
+    /// Looks at the clock for `${unixtime}`.
+    pub(super) fn tell_time(&mut self) {
+        let since_reset = self.world.now().secs().cast_unsigned();
+        self.settings.facts.unixtime = self.epoch.saturating_add(since_reset) as u32;
+    }
+}
+
+/// A script that was downloaded.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its text.
+    pub text: Vec<u8>,
+}
+
+/// The failure with the place where it happened in front.
+pub(super) fn at_line(frame: &Frame, failure: Failure) -> Failure {
+    let place = match &frame.source {
+        Source::Script(_, _, url) => format!("{url} line {}: ", frame.number),
+        Source::Person(_) => String::new(),
+    };
+    let shown = shown(&frame.words);
+    let gap = if shown.is_empty() { "" } else { ": " };
+    Failure {
+        reason: format!("{place}{shown}{gap}{}", failure.reason).into(),
+        ..failure
+    }
+}
+
+/// A command as an error repeats it.
+pub(super) fn shown(words: &[String]) -> String {
+    let line = words.join(" ");
+    if line.chars().nth(MAX_SHOWN).is_none() {
+        return line;
+    }
+    line.chars().take(MAX_SHOWN).chain(['…']).collect()
+}
+
+impl Frame {
+    pub(super) fn new(source: Source, cwuri: Option<Url>) -> Self {
+        Self {
+            source,
+            next: Place::default(),
+            number: 0,
+            line: String::new(),
+            rest: None,
+            pending: None,
+            runs: true,
+            result: Ok(()),
+            words: Vec::new(),
+            expands: false,
+            spare: Vec::new(),
+            cwuri,
+            replacement: None,
+            timed: None,
+        }
+    }
+
+    /// Whether all that is left are blank lines and comments.
+    pub(super) fn is_over(&self) -> bool {
+        let Source::Script(text, ..) = &self.source else {
+            return false;
+        };
+        let mut place = self.next;
+        while let Ok(line) = text.line(place) {
+            let mut words = Words::of(&line.command);
+            if words.next().is_some() || words.tail.is_some() {
+                return false;
+            }
+            place = line.next;
+        }
+        self.pending.is_none() && self.timed.is_none() && text.line(place) == Err(NoLine::End)
+    }
+}
+
+impl Frame {
+    /// Goes on with the line behind a command, or to the next line.
+    pub(super) fn go_on(&mut self) {
+        if let Some((operator, rest)) = self.pending.take() {
+            self.runs = operator.goes_on(self.result.is_ok());
+            self.rest = Some(rest);
+        }
+    }
+
+    /// Passes over the command that begins at `rest`.
+    pub(super) fn skip(&mut self, rest: usize) {
+        let mut given = Words::of(self.line.get(rest..).unwrap_or_default());
+        self.pending = given.tail(&self.line);
+    }
+
+    /// Reads the command that begins at `rest` into `words`, expanded; when that fails, the words until then.
+    pub(super) fn expand(
+        &mut self,
+        rest: usize,
+        words: &mut Vec<String>,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        let command = self.line.get(rest..).unwrap_or_default();
+        let mut given = Words::of(command);
+        self.expands = command.as_bytes().contains(&b'$');
+        let (mut count, mut room, mut expansions) = (0_usize, line::MAX_COMMAND, line::MAX_EXPANSIONS);
+        let mut result = Ok(());
+        while result.is_ok()
+            && let Some(word) = given.next()
+        {
+            if count == words.len() {
+                words.push(self.spare.pop().unwrap_or_default());
+            }
+            let Some(text) = words.get_mut(count) else {
+                break;
+            };
+            text.clear();
+            text.push_str(word);
+            if self.expands {
+                result = line::expand_in_place(text, &mut expansions, &mut |name| settings.text(name));
+            }
+            match room.checked_sub(text.len()) {
+                Some(left) => room = left,
+                None => {
+                    let reason = format!("expands to more than {} bytes", line::MAX_COMMAND);
+                    result = result.and(Err(Failure::new(Errno::BOUND, reason)));
+                }
+            }
+            count = count.saturating_add(usize::from(result.is_ok()));
+        }
+        while words.len() > count {
+            self.spare.extend(words.pop());
+        }
+        self.pending = given.tail(&self.line);
+        result
+    }
+
+    /// Remembers the command that has run.
+    pub(super) fn keep(&mut self, words: Vec<String>) {
+        // A short line without settings cannot take much.
+        if self.line.len() <= MAX_SHOWN && !self.expands {
+            self.words = words;
+            return;
+        }
+        let room: usize = words.iter().chain(&self.spare).map(String::capacity).sum();
+        self.words = if room > MAX_KEPT {
+            self.spare = Vec::new();
+            Vec::from([shown(&words)])
+        } else {
+            words
+        };
+    }
+}
+
+/// A menu or a form: `choose` or `present` decides which.
+#[derive(Debug)]
+pub(super) struct Form {
+    pub(super) name: Option<String>,
+    pub(super) title: String,
+    /// As a menu has them, so that nothing is copied to show it: an answer's or a field's name, or gaps.
+    pub(super) entries: Vec<Entry>,
+    /// The last entry that wanted to be the default.
+    pub(super) default: Option<usize>,
+    /// The fields that are typed in secret, in order.
+    pub(super) secrets: Vec<usize>,
+}
+
+/// What is sent with a request whose URI ends in `##params`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parameters {
+    pub(super) name: Option<String>,
+    /// None: POST when there is a form, else GET.
+    pub(super) method: Option<Method>,
+    pub(super) entries: Vec<Parameter>,
+}
+
+/// A field of a form, or of the request's head.
+#[derive(Debug, Clone)]
+pub(super) struct Parameter {
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) header: bool,
+}
+
+/// What is known of the person at the terminal, and of the terminal.
+#[derive(Debug)]
+pub(super) struct Person {
+    /// What was typed ahead, for the next line.
+    pub(super) ahead: VecDeque<Key>,
+    /// The lines typed at the prompt.
+    pub(super) history: History,
+    pub(super) size: Size,
+    /// The column of the cursor, as far as what the script printed tells.
+    pub(super) column: usize,
+}
+
+impl Default for Person {
+    fn default() -> Self {
+        Self {
+            ahead: VecDeque::new(),
+            history: History::default(),
+            size: Size::DEFAULT,
+            column: 0,
+        }
+    }
+}
+
+impl Person {
+    /// How wide the terminal is, as far as it has said.
+    pub(super) fn columns(&self) -> usize {
+        self.size.columns
+    }
+}
