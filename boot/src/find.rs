@@ -10,11 +10,11 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::fetch::{Fetcher, Get};
+use crate::fetch::Get;
 use crate::hal::Board;
 use crate::lease::{Lease, Uuid, hardware_address};
 use crate::menu::{self, Content, Error, Fault, Menu};
-use crate::net::Net;
+use crate::node::Node;
 use crate::script::{
     self, Script,
     line::{MAX_SCRIPT, is_script},
@@ -39,19 +39,12 @@ pub(crate) enum Found {
 }
 
 /// Finds, fetches and parses the menu, or a script in its place. `scratch` holds the text while it is parsed.
-pub(crate) fn find(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    lease: &Lease,
-    board: &Board<'_>,
-    settings: &Settings,
-    scratch: &mut [u8],
-) -> Result<Found, Error> {
-    let places = places(settings, lease, board);
-    let named = is_named(settings, lease);
-    let since = net.now();
+pub(crate) fn find(node: &mut Node<'_>, lease: &Lease, scratch: &mut [u8]) -> Result<Found, Error> {
+    let places = places(&node.settings.now, lease, node.board);
+    let named = is_named(&node.settings.now, lease);
+    let since = node.net.now();
     first(&places, named, scratch, &mut |url, into| {
-        menu::in_time(net, fetcher, url, into, since)
+        menu::in_time(node, url, into, since)
     })
 }
 

@@ -55,6 +55,7 @@ mod backoff;
 mod ending;
 mod error;
 mod machine;
+mod node;
 pub mod observe;
 mod policy;
 mod session;

@@ -1,39 +1,24 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
-use alloc::string::{String, ToString as _};
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::Ipv4Address;
+use smoltcp::time::Duration;
 
-use crate::fetch::{self, Fetcher, Method, Reason, Request, Response};
+use crate::fetch::{self, Method, Reason, Request};
 use crate::find::{Found, class_wanted, find, is_for_us};
-use crate::lease::{Fixed, Identity, Lease};
 use crate::load;
-use crate::menu::{self, Chosen, Menu, Next};
-use crate::net::Net;
+use crate::menu::{self, Menu, Next};
+use crate::node::Node;
 use crate::observe::{Boot, Event};
 use crate::plan::{DeviceTree, Plan};
 use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, Picker};
-use crate::random::Seeds;
-use crate::resolve;
-use crate::script::{self, Outcome, World};
-use crate::settings::Current;
-use crate::terminal::progress::Progress;
-use crate::terminal::{POLL, write};
+use crate::script::{self, Outcome};
 use crate::url::{Scheme, Url};
-use crate::vlan::Tag;
-use crate::{Board, Cause, Console, Ending, Entropy, Error, Handoff, Machine, Region, Settings};
-use crate::{ntp, ping};
-
-/// How often a long download says in the log how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
+use crate::{Cause, Ending, Error, Handoff, Machine, Region, Settings};
 
 /// What may stand before an initrd that does not stay in memory, in bytes: the header of a `uInitrd`.
 const WRAPPER: usize = 64;
-
-/// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
-const FRESH: Duration = Duration::from_secs(30);
 
 /// How long servers are waited for that might know the node by another user class.
 const SECOND_QUESTION: Duration = Duration::from_secs(10);
@@ -41,35 +26,12 @@ const SECOND_QUESTION: Duration = Duration::from_secs(10);
 /// Boots: returns a kernel that is ready to run, or why the board is to reset instead. It makes attempts until either is
 /// decided, at most `settings.attempts`.
 pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
-    let Machine {
-        nic,
-        clock,
-        console,
-        mut memory,
-        entropy,
-        board,
-        platform,
-        observers,
-    } = machine;
-    let identity = Identity::of(board, settings);
-    let mut net = Net::new(nic, clock, platform, entropy, identity).heard_by(observers);
-    // Its socket lives in `net`: one for all attempts.
-    let mut fetcher = Fetcher::new();
+    let (mut node, mut memory) = Node::new(machine, settings);
     let mut failures: u32 = 0;
-    // A script may change them for the attempts that follow.
-    let mut settings = Current::new(settings);
     loop {
-        let result = attempt(
-            &mut net,
-            &mut fetcher,
-            console,
-            memory.reborrow(),
-            entropy,
-            board,
-            &mut settings,
-        );
+        let result = attempt(&mut node, memory.reborrow());
         // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
-        fetcher.close(&mut net);
+        node.hang_up();
         let (ended, error) = match result {
             Ok(Outcome::Boot(handoff)) => return Ending::Boot(handoff),
             Ok(Outcome::Reset) => (Attempt::Resets, None),
@@ -78,14 +40,14 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
         };
         if let Some(error) = &error {
             failures = failures.saturating_add(1);
-            net.tell(&Event::AttemptFailed(error));
+            node.tell(&Event::AttemptFailed(error));
             error!("{}", error);
         }
         let state = policy::State {
             failures,
-            limit: settings.now.attempts,
+            limit: node.settings.now.attempts,
         };
-        let pause = match policy::after_attempt(state, ended, net.random()) {
+        let pause = match policy::after_attempt(state, ended, node.net.random()) {
             AfterAttempt::Retry(pause) => pause,
             AfterAttempt::PowerOff => return Ending::PowerOff,
             AfterAttempt::Reset => {
@@ -98,91 +60,68 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
             failures.saturating_add(1),
             pause.total_millis()
         );
-        let deadline = net.now() + pause;
-        let _: Option<()> = net.wait(deadline, |_| None);
+        let deadline = node.net.now() + pause;
+        let _: Option<()> = node.net.wait(deadline, |_| None);
         // What the servers said led nowhere; an operator may have changed it meanwhile.
-        net.select(None);
-        net.ask_as(None);
+        node.net.select(None);
+        node.net.ask_as(None);
     }
 }
 
 /// The pipeline, once. Each line is a step of the picture in `lib.rs`.
-fn attempt(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    console: &mut dyn Console,
-    mut memory: Region<'_>,
-    entropy: &mut dyn Entropy,
-    board: &Board<'_>,
-    settings: &mut Current<'_>,
-) -> Result<Outcome, Error> {
-    net.hasten(settings.now.url.is_some());
-    let lease = net.lease();
-    let mut found = find(net, fetcher, &lease, board, &settings.now, memory.bytes_mut());
+fn attempt(node: &mut Node<'_>, mut memory: Region<'_>) -> Result<Outcome, Error> {
+    node.net.hasten(node.settings.now.url.is_some());
+    let lease = node.net.lease();
+    let mut found = find(node, &lease, memory.bytes_mut());
     if let Err(error) = &found
-        && let Some(class) = class_wanted(&settings.now, &lease)
+        && let Some(class) = class_wanted(&node.settings.now, &lease)
     {
         warn!("{}", error);
         info!("lease: asking once more, with user class {}", class);
-        fetcher.close(net);
-        net.ask_as(Some(class));
-        let deadline = net.now() + SECOND_QUESTION;
-        let other = net.wait(deadline, |net| net.lease_now().cloned());
+        node.hang_up();
+        node.net.ask_as(Some(class));
+        let deadline = node.net.now() + SECOND_QUESTION;
+        let other = node.net.wait(deadline, |net| net.lease_now().cloned());
         if let Some(other) = other.filter(is_for_us) {
-            found = find(net, fetcher, &other, board, &settings.now, memory.bytes_mut());
+            found = find(node, &other, memory.bytes_mut());
         }
     }
     let found = found?;
-    let seeds = Seeds::draw(entropy);
-    let menu = match found {
-        Found::Menu(menu) => menu,
+    node.draw_seeds();
+    match found {
+        Found::Menu(menu) => from_menu(node, memory, *menu).map(Outcome::Boot),
         Found::Script(script) => {
-            let mut world = Live {
-                leased: net.now(),
-                net,
-                fetcher,
-                console,
-                settings,
-            };
-            let current = world.settings.now.clone();
-            return Ok(script::run(script, memory, board, &current, &seeds, &mut world)?);
+            node.leased = node.net.now();
+            let (board, seeds, settings) = (node.board, node.seeds.clone(), node.settings.now.clone());
+            Ok(script::run(script, memory, board, &settings, &seeds, node)?)
         }
-    };
-    let menu = (*menu, settings.now.menu_timeout);
-    from_menu(net, fetcher, console, memory, board, &seeds, menu).map(Outcome::Boot)
+    }
 }
 
 /// Shows a menu, and those that it leads to, until something boots or an attempt has failed. What a person chose may
 /// fail: the menu comes back. What the clock chose may not, unless the menu says what to do then.
-fn from_menu(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    console: &mut dyn Console,
-    mut memory: Region<'_>,
-    board: &Board<'_>,
-    seeds: &Seeds,
-    (mut menu, timeout): (Menu, Option<Duration>),
-) -> Result<Handoff, Error> {
+fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Result<Handoff, Error> {
+    let timeout = node.settings.now.menu_timeout;
     let mut menus: usize = 0;
     menu.timed(timeout);
-    let mut opened = net.now();
+    let mut opened = node.net.now();
     loop {
-        let picked = menu::choose(net, fetcher, console, &menu, memory.bytes_mut())?;
+        let picked = menu::choose(node, &menu, memory.bytes_mut())?;
         let mut pick = picked.pick;
         loop {
             // The lease may have changed while the menu waited.
-            let lease = net.lease();
-            let result = match menu.leads(&pick, &lease, board) {
+            let lease = node.net.lease();
+            let result = match menu.leads(&pick, &lease, node.board) {
                 Ok(Next::Boot(payload)) => {
                     info!("menu: booting {} {}", payload.kernel, payload.command_line);
-                    match boot(net, fetcher, console, &payload, memory.reborrow(), board, seeds) {
+                    match boot(node, &payload, memory.reborrow()) {
                         Ok(handoff) => return Ok(handoff),
                         Err(error) => Err(error),
                     }
                 }
                 Ok(Next::Menu(_)) if menus >= menu::MAX_MENUS => Err(menu::Error::TooManyMenus.into()),
                 Ok(Next::Menu(load)) => {
-                    menu::load(net, fetcher, &load, &menu, memory.bytes_mut()).map_err(Error::Menu)
+                    menu::load(node, &load, &menu, memory.bytes_mut()).map_err(Error::Menu)
                 }
                 Err(error) => Err(error.into()),
             };
@@ -191,7 +130,7 @@ fn from_menu(
                     menus = menus.saturating_add(1);
                     next.timed(timeout);
                     menu = next;
-                    opened = net.now();
+                    opened = node.net.now();
                     break;
                 }
                 Err(error) => error,
@@ -204,15 +143,15 @@ fn from_menu(
             };
             match (policy::after_entry(picker, &error), after) {
                 (AfterEntry::ShowAgain, _) => {
-                    net.tell(&Event::EntryFailed(&error));
+                    node.tell(&Event::EntryFailed(&error));
                     error!("{}", error);
-                    menu.again(pick, error.to_string(), net.now() - opened);
+                    menu.again(pick, error.to_string(), node.net.now() - opened);
                     break;
                 }
                 (AfterEntry::OnError, Some(after)) => {
                     // Once: what ONERROR leads to has no ONERROR.
                     menu.on_error = None;
-                    net.tell(&Event::EntryFailed(&error));
+                    node.tell(&Event::EntryFailed(&error));
                     error!("{}", error);
                     pick = after;
                 }
@@ -223,26 +162,19 @@ fn from_menu(
 }
 
 /// Downloads and places what an entry boots.
-fn boot(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    console: &mut dyn Console,
-    payload: &Plan,
-    memory: Region<'_>,
-    board: &Board<'_>,
-    seeds: &Seeds,
-) -> Result<Handoff, Error> {
-    let there = look_ahead(net, fetcher, payload, memory.len())?;
+fn boot(node: &mut Node<'_>, payload: &Plan, memory: Region<'_>) -> Result<Handoff, Error> {
+    let there = look_ahead(node, payload, memory.len())?;
     let mut sources: Vec<(Url, Url)> = Vec::new();
-    let handoff = load::load(payload, memory, board, seeds, &mut |url, into| {
-        let response = download(net, fetcher, console, &Request::get(url), into).inspect_err(|error| {
+    let (board, seeds) = (node.board, node.seeds.clone());
+    let handoff = load::load(payload, memory, board, &seeds, &mut |url, into| {
+        let response = node.download(&Request::get(url), into).inspect_err(|error| {
             // One that counts how often it is asked.
             if there.contains(&url) && error.may_be_absent() {
                 warn!(
                     "fetch: {}: was there when it was asked for with HEAD; that is not done any more",
                     url
                 );
-                fetcher.distrust(&error.url);
+                node.fetcher.distrust(&error.url);
             }
         })?;
         sources.push((url.clone(), response.url.clone()));
@@ -253,7 +185,7 @@ fn boot(
         let found = sources.iter().find(|(asked, _)| asked == url);
         found.map_or(url, |(_, source)| source)
     };
-    net.tell(&Event::Boot(&Boot {
+    node.tell(&Event::Boot(&Boot {
         kernel: source(&payload.kernel),
         initrds: payload.initrds.iter().map(source).collect(),
         command_line: &handoff.command_line,
@@ -274,8 +206,7 @@ fn boot(
 /// Asks for what an entry boots beside its kernel before that is downloaded: that each file is there, and that together they
 /// fit. An entry with a kernel alone costs nothing. Returns those that are there.
 fn look_ahead<'p>(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
+    node: &mut Node<'_>,
     payload: &'p Plan,
     memory: usize,
 ) -> Result<Vec<&'p Url>, fetch::Error> {
@@ -291,7 +222,7 @@ fn look_ahead<'p>(
             continue;
         }
         looked.push(url);
-        let Some(len) = fetcher.look(net, url)? else {
+        let Some(len) = node.look(url)? else {
             continue;
         };
         there.push(url);
@@ -314,149 +245,4 @@ fn look_ahead<'p>(
         free = free.saturating_sub(bytes.saturating_sub(WRAPPER));
     }
     Ok(there)
-}
-
-/// Downloads, and says now and then how far it is: to a person, or, where the terminal has frames on it, in log lines.
-fn download(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    console: &mut dyn Console,
-    request: &Request<'_>,
-    into: &mut [u8],
-) -> Result<Response, fetch::Error> {
-    let clock = net.clock();
-    let mut next = clock.now() + PROGRESS;
-    let mut progress = Progress::new(clock.now());
-    let mut output = String::new();
-    let result = fetcher.send(net, request, into, &mut |done, total| {
-        let now = clock.now();
-        if cfg!(not(feature = "defmt")) {
-            progress.arrived(done, total, now, &mut output);
-            write(console, &mut output);
-        } else if now >= next {
-            next = now + PROGRESS;
-            // Without a length the server has not said how much will come.
-            info!(
-                "fetch: {}: {} of {} KiB",
-                request.url,
-                done / 1024,
-                total.unwrap_or_default() / 1024
-            );
-        }
-    });
-    progress.end(&mut output);
-    write(console, &mut output);
-    result
-}
-
-/// The world of a script on the board.
-struct Live<'a, 'm, 's> {
-    net: &'a mut Net<'m>,
-    fetcher: &'a mut Fetcher,
-    console: &'a mut dyn Console,
-    /// When DHCP was last asked.
-    leased: Instant,
-    settings: &'a mut Current<'s>,
-}
-
-impl World for Live<'_, '_, '_> {
-    fn now(&self) -> Instant {
-        self.net.now()
-    }
-
-    fn key(&mut self, deadline: Instant) -> Option<u8> {
-        loop {
-            let console = &mut *self.console;
-            let until = deadline.min(self.net.now() + POLL);
-            let key = self.net.wait(until, |_| {
-                let mut byte = [0];
-                let ready = console.read_ready() == Ok(true) && console.read(&mut byte) == Ok(1);
-                ready.then_some(byte)
-            });
-            if let Some([key]) = key {
-                return Some(key);
-            }
-            if self.net.now() >= deadline {
-                return None;
-            }
-        }
-    }
-
-    fn print(&mut self, text: &str) {
-        let mut output = String::new();
-        for c in text.chars() {
-            match c {
-                '\n' => output.push_str("\r\n"),
-                // What moves the cursor or changes colours is the script's to use.
-                '\x1b' | '\x08' | '\r' | '\t' => output.push(c),
-                _ if c.is_control() => {}
-                _ => output.push(c),
-            }
-        }
-        if !output.is_empty() {
-            write(self.console, &mut output);
-        }
-    }
-
-    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {
-        download(self.net, self.fetcher, self.console, request, into)
-    }
-
-    fn choose(&mut self, menu: &Menu) -> Chosen {
-        menu::ask(self.net, self.console, menu)
-    }
-
-    fn lease(&mut self) -> Option<Lease> {
-        self.net.lease_now().cloned()
-    }
-
-    fn dhcp(&mut self, patience: Duration) -> bool {
-        let now = self.net.now();
-        if self.net.lease_now().is_some() && !self.net.is_fixed() && now < self.leased + FRESH {
-            return true;
-        }
-        // While the address is still ours.
-        self.fetcher.close(self.net);
-        self.net.ask_again();
-        self.leased = now;
-        let granted = self.net.wait(now + patience, |net| net.lease_now().map(|_| ()));
-        granted.is_some()
-    }
-
-    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error> {
-        resolve::resolve(self.net, host)
-    }
-
-    fn fix(&mut self, fixed: &Fixed) {
-        // The connection was made from the old address.
-        self.fetcher.close(self.net);
-        self.net.fix(fixed.clone());
-    }
-
-    fn select(&mut self, tag: Option<Tag>) -> bool {
-        // While the address is still ours.
-        self.fetcher.close(self.net);
-        self.net.select(tag);
-        true
-    }
-
-    fn link(&mut self) -> bool {
-        self.net.link()
-    }
-
-    fn echo(&mut self, host: Ipv4Address, sequence: u16, size: usize, patience: Duration) -> bool {
-        ping::echo(self.net, host, sequence, size, patience)
-    }
-
-    fn ntp(&mut self, server: Ipv4Address) -> Result<u64, ntp::Error> {
-        ntp::ask(self.net, server)
-    }
-
-    fn set(&mut self, name: &str, value: &str) {
-        self.settings.set(name, value);
-    }
-
-    fn event(&mut self, event: &Event<'_>) {
-        self.net.tell(event);
-    }
 }

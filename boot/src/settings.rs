@@ -69,17 +69,17 @@ impl Settings {
 
 /// The settings from the command line, with the changes that scripts have made.
 #[derive(Debug)]
-pub(crate) struct Current<'s> {
-    came_with: &'s Settings,
+pub(crate) struct Current {
+    came_with: Settings,
     /// The settings in force.
     pub(crate) now: Settings,
 }
 
-impl<'s> Current<'s> {
+impl Current {
     /// The settings from the command line.
-    pub(crate) fn new(came_with: &'s Settings) -> Self {
+    pub(crate) fn new(came_with: &Settings) -> Self {
         Self {
-            came_with,
+            came_with: came_with.clone(),
             now: came_with.clone(),
         }
     }
@@ -87,7 +87,7 @@ impl<'s> Current<'s> {
     /// Sets `bramble.name` for a script: from the next attempt to the next reset. An empty value restores the command line's.
     /// Options already sent in DHCP cannot be changed in this boot.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        let (now, came_with) = (&mut self.now, self.came_with);
+        let (now, came_with) = (&mut self.now, &self.came_with);
         match (name, value) {
             ("user-class" | "ipxe-features", _) => {
                 warn!("settings: bramble.{} counts on cmdline.txt only; ignored", name);

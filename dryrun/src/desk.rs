@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 
+use boot::fetch::Exchange;
 use boot::menu::{Action, Chosen, Menu};
-use boot::observe::{Event, Exchange, Observer};
+use boot::observe::{Event, Observer};
 use boot::url::Url;
 use boot::{Clock as _, Platform};
 use smoltcp::time::Duration;

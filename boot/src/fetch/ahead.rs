@@ -5,7 +5,7 @@
 
 use smoltcp::time::Duration;
 
-use super::{Error, Fetcher, HeadError, LONGEST, MAX_REDIRECTS, Method, Reason, Request, Transfer};
+use super::{Error, Fetcher, HeadError, LONGEST, MAX_REDIRECTS, Method, Reason, Request, Transfer, Watch};
 use crate::net::Net;
 use crate::url::{Scheme, Url};
 
@@ -18,16 +18,21 @@ impl Fetcher {
     /// The length of the file at `url`, if the server tells it; an error when there is no such file, or no such server. One
     /// round trip, and none to where the last one was in vain, or where a query tells that the answer is made by a
     /// program, which may count how often it is asked.
-    pub fn look(&mut self, net: &mut Net<'_>, url: &Url) -> Result<Option<u64>, Error> {
+    pub fn look(
+        &mut self,
+        net: &mut Net<'_>,
+        url: &Url,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<u64>, Error> {
         let mut at = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             if at.target().contains('?') || self.is_deaf(&at) {
                 return Ok(None);
             }
-            match self.ask_for(net, Method::Head, &at) {
+            match self.ask_for(net, Method::Head, &at, watch) {
                 Ok((None, len)) => return Ok(len),
                 Ok((Some(next), _)) => at = next,
-                Err(error) => return self.judge(net, error),
+                Err(error) => return self.judge(net, error, watch),
             }
         }
         Ok(None)
@@ -45,7 +50,12 @@ impl Fetcher {
     }
 
     /// What a failed HEAD says of the file.
-    fn judge(&mut self, net: &mut Net<'_>, error: Error) -> Result<Option<u64>, Error> {
+    fn judge(
+        &mut self,
+        net: &mut Net<'_>,
+        error: Error,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<u64>, Error> {
         match &error.reason {
             // No method makes a difference to that.
             Reason::Resolve(_) | Reason::Connect(..) => Err(error),
@@ -54,7 +64,8 @@ impl Fetcher {
                 method: Method::Get,
                 ..error
             }),
-            Reason::Status { code: 404 | 410, .. } => match self.ask_for(net, Method::Get, &error.url) {
+            Reason::Status { code: 404 | 410, .. } => match self.ask_for(net, Method::Get, &error.url, watch)
+            {
                 Err(error) if is_gone(&error) => Err(error),
                 // It says another thing of HEAD than of GET.
                 _ => {
@@ -82,6 +93,7 @@ impl Fetcher {
         net: &mut Net<'_>,
         method: Method,
         url: &Url,
+        watch: &mut dyn Watch,
     ) -> Result<(Option<Url>, Option<u64>), Error> {
         let request = Request {
             method,
@@ -89,8 +101,7 @@ impl Fetcher {
             ..Request::get(url)
         };
         let now = net.now();
-        let mut progress = |_, _| ();
-        let mut transfer = Transfer::new(&mut [], &mut progress, now, now + LONGEST);
+        let mut transfer = Transfer::new(&mut [], watch, now, now + LONGEST);
         transfer.looks = true;
         let next = self
             .exchange(net, &request, &mut transfer)

@@ -11,6 +11,7 @@ mod login;
 mod request;
 mod resume;
 mod tftp;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -28,6 +29,7 @@ pub use self::connection::{ConnectError, Lost};
 pub use self::head::Error as HeadError;
 pub use self::request::{Method, Request};
 pub use self::tftp::Error as TftpError;
+pub use self::watch::{Exchange, Watch};
 
 use self::body::Body;
 use self::connection::{Connection, Received};
@@ -37,7 +39,6 @@ use self::request::Rest;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
 use crate::net::Net;
-use crate::observe::{Event, Exchange};
 use crate::resolve::{self, resolve};
 use crate::url::{self, Scheme, Url};
 
@@ -55,7 +56,7 @@ const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 const MAX_REDIRECTS: usize = 10;
 /// The first bytes of a file, which tell what it is.
 const BEGINNING: u64 = 4096;
-/// The least time between two calls of `progress`.
+/// The least time between two calls of [`Watch::progress`].
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// The body of an error or a redirect is read, to keep the connection, when it is at most this long …
 const MAX_DISCARD: usize = 8 * 1024;
@@ -282,9 +283,6 @@ impl Fetcher {
 
     /// Downloads `url` into `into`.
     ///
-    /// `progress` hears (bytes so far, bytes in all when known) at most every 100 ms while bytes arrive, and once at the
-    /// end, when both are the same. The bytes so far go back to zero when a server does not resume but starts again.
-    ///
     /// When a download breaks off, the rest is asked for, as long as it gets on (`resume.rs`), if the server gave an entity
     /// tag or a date by which it can tell that the file is still the same. Otherwise that is an error, like all others.
     pub fn get(
@@ -292,9 +290,9 @@ impl Fetcher {
         net: &mut Net<'_>,
         url: &Url,
         into: &mut [u8],
-        progress: &mut dyn FnMut(u64, Option<u64>),
+        watch: &mut dyn Watch,
     ) -> Result<Response, Error> {
-        self.send(net, &Request::get(url), into, progress)
+        self.send(net, &Request::get(url), into, watch)
     }
 
     /// The same for any request. A redirect of any kind leads to a plain GET, as in iPXE: parameters are for the first URL
@@ -305,7 +303,7 @@ impl Fetcher {
         net: &mut Net<'_>,
         request: &Request<'_>,
         into: &mut [u8],
-        progress: &mut dyn FnMut(u64, Option<u64>),
+        watch: &mut dyn Watch,
     ) -> Result<Response, Error> {
         let started = net.now();
         let mut url = request.url.clone();
@@ -313,7 +311,7 @@ impl Fetcher {
         let mut visited = vec![url.clone()];
         let end = started + LONGEST;
         let mut resumes = Resumes::new(started, end, request.patience);
-        let mut transfer = Transfer::new(into, progress, started, end);
+        let mut transfer = Transfer::new(into, watch, started, end);
         loop {
             let plain = Request::get(&url);
             let request = if redirected {
@@ -381,18 +379,18 @@ impl Fetcher {
         self.connection.close(net);
     }
 
-    /// One request and its answer, told to whoever listens. `Some`: a redirect to follow.
+    /// One request and its answer, told to whoever watches. `Some`: a redirect to follow.
     fn exchange(
         &mut self,
         net: &mut Net<'_>,
         request: &Request<'_>,
         transfer: &mut Transfer<'_>,
     ) -> Result<Option<Url>, Reason> {
-        net.tell(&Event::Asking(request));
+        transfer.watch.asking(request);
         let mut status = None;
         transfer.came = 0;
         let result = self.converse(net, request, transfer, &mut status);
-        net.tell(&Event::Answered(&Exchange {
+        transfer.watch.answered(&Exchange {
             method: request.method,
             url: request.url,
             status,
@@ -400,7 +398,7 @@ impl Fetcher {
             received: transfer.came,
             redirect: result.as_ref().ok().and_then(Option::as_ref),
             failure: result.as_ref().err(),
-        }));
+        });
         result
     }
 
@@ -461,7 +459,7 @@ impl Fetcher {
             done,
             came,
             total,
-            progress,
+            watch,
             reported,
             end,
             ..
@@ -469,19 +467,19 @@ impl Fetcher {
         let (space, have, total) = (into.len(), *done, *total);
         let target = into.get_mut(have..).unwrap_or_default();
         let due = Due::new(BODY_PACE.within(request.patience), net.now(), *end);
-        let result = self.read_body(net, &head, target, due, &mut |net, now, bytes| {
+        let result = self.read_body(net, &head, target, due, &mut |now, bytes| {
             let before = *came;
             *came = bytes.len() as u64;
             *done = have.saturating_add(bytes.len());
             if now - *reported >= PROGRESS_INTERVAL {
                 *reported = now;
-                progress(*done as u64, total);
+                watch.progress(*done as u64, total);
             }
             // Asked once, when enough has come to tell what the file is.
             let rest =
                 total.filter(|total| have == 0 && before < BEGINNING && (BEGINNING..*total).contains(came));
             match rest {
-                Some(total) if !net.wants(url, bytes, total) => {
+                Some(total) if !watch.wants(url, bytes, total) => {
                     *done = usize::try_from(total).unwrap_or(*done);
                     false
                 }
@@ -639,7 +637,7 @@ impl Fetcher {
                     written = written.saturating_add(wrote);
                     let now = net.now();
                     due.arrived(now, written);
-                    if !arrived(net, now, into.get(..written).unwrap_or_default()) {
+                    if !arrived(now, into.get(..written).unwrap_or_default()) {
                         self.connection.close(net);
                         return Ok(());
                     }
@@ -662,12 +660,12 @@ impl Fetcher {
         let now = net.now();
         let due = Due::new(DISCARD_PACE, now, now + DISCARD_PACE.window);
         // `read_body` closes the connection when it fails.
-        let _ = self.read_body(net, head, &mut sink, due, &mut |_, _, _| true);
+        let _ = self.read_body(net, head, &mut sink, due, &mut |_, _| true);
     }
 }
 
 /// Hears the time and sees the bytes of a body so far, and says whether to go on.
-type Arrived<'a> = dyn FnMut(&mut Net<'_>, Instant, &[u8]) -> bool + 'a;
+type Arrived<'a> = dyn FnMut(Instant, &[u8]) -> bool + 'a;
 
 /// How fast a body must come: so many bytes in every window, or its end.
 #[derive(Debug, Clone, Copy)]
@@ -731,8 +729,8 @@ struct Transfer<'a> {
     total: Option<u64>,
     /// What tells the server which version of the file those bytes are from.
     validator: Option<String>,
-    progress: &'a mut dyn FnMut(u64, Option<u64>),
-    /// When `progress` was called last.
+    watch: &'a mut dyn Watch,
+    /// When it heard last how far the download is.
     reported: Instant,
     /// Until when it may take.
     end: Instant,
@@ -741,19 +739,14 @@ struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    fn new(
-        into: &'a mut [u8],
-        progress: &'a mut dyn FnMut(u64, Option<u64>),
-        start: Instant,
-        end: Instant,
-    ) -> Self {
+    fn new(into: &'a mut [u8], watch: &'a mut dyn Watch, start: Instant, end: Instant) -> Self {
         Self {
             into,
             done: 0,
             came: 0,
             total: None,
             validator: None,
-            progress,
+            watch,
             reported: start,
             end,
             looks: false,
@@ -805,12 +798,13 @@ impl<'a> Transfer<'a> {
     fn tell(&mut self, now: Instant) {
         if now - self.reported >= PROGRESS_INTERVAL {
             self.reported = now;
-            (self.progress)(self.done as u64, self.total);
+            self.watch.progress(self.done as u64, self.total);
         }
     }
 
     fn report(&mut self) {
-        (self.progress)(self.done as u64, self.total.or(Some(self.done as u64)));
+        self.watch
+            .progress(self.done as u64, self.total.or(Some(self.done as u64)));
     }
 }
 
@@ -861,8 +855,8 @@ mod tests {
 
     /// Runs `check` on a download of which 4 of 10 bytes have come.
     fn after_four_of_ten(check: impl FnOnce(&mut Transfer<'_>)) {
-        let (mut into, mut progress) = ([0; 12], |_, _| ());
-        let mut transfer = Transfer::new(&mut into, &mut progress, Instant::ZERO, Instant::ZERO);
+        let (mut into, mut watch) = ([0; 12], ());
+        let mut transfer = Transfer::new(&mut into, &mut watch, Instant::ZERO, Instant::ZERO);
         let whole = head(200, Framing::Length(10), None);
         transfer.expect_whole(&whole, whole.length()).unwrap();
         transfer.done = 4;

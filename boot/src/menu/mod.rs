@@ -24,5 +24,4 @@ pub use model::{
 pub use password::Password;
 pub use payload::Next;
 pub(crate) use pxelinux::parse;
-pub(crate) use show::in_time;
-pub use show::{Picked, ask, choose, load};
+pub(crate) use show::{ask, choose, in_time, load};

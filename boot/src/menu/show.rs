@@ -11,9 +11,8 @@ use super::model::{Action, Chosen, Load, Menu, Pick};
 use super::names::resolve;
 use super::pxelinux;
 use super::screen::{self, Choice};
-use crate::fetch::{self, Fetcher};
-use crate::hal::Console;
-use crate::net::Net;
+use crate::fetch;
+use crate::node::Node;
 use crate::observe::Event;
 use crate::terminal::{POLL, read, shortened, write};
 use crate::url::Url;
@@ -23,7 +22,7 @@ const HEARING: Duration = Duration::from_millis(1);
 
 /// What was picked of a menu.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picked {
+pub(crate) struct Picked {
     /// The entry.
     pub pick: Pick,
     /// Whether a person picked it, rather than the clock.
@@ -36,25 +35,19 @@ pub struct Picked {
 /// # Errors
 ///
 /// [`Error::Left`] when a person left, [`Error::Unattended`] when a menu without a timeout was shown for an hour in vain.
-pub fn choose(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    console: &mut dyn Console,
-    menu: &Menu,
-    scratch: &mut [u8],
-) -> Result<Picked, Error> {
+pub(crate) fn choose(node: &mut Node<'_>, menu: &Menu, scratch: &mut [u8]) -> Result<Picked, Error> {
     let mut output = String::new();
-    let mut screen = screen::Screen::new(menu, net.now(), &mut output);
+    let mut screen = screen::Screen::new(menu, node.net.now(), &mut output);
     let picked = loop {
-        match shown(net, console, menu, &mut screen, &mut output) {
+        match shown(node, menu, &mut screen, &mut output) {
             Choice::Entry { pick, by_person } => {
                 let entry = menu.entries.get(pick.entry);
                 let Some(Action::Text(file)) = entry.map(|entry| &entry.action).filter(|_| by_person) else {
                     break Ok(Picked { pick, by_person });
                 };
-                show_text(net, fetcher, menu, file, scratch, &mut output);
+                show_text(node, menu, file, scratch, &mut output);
             }
-            Choice::Text(file) => show_text(net, fetcher, menu, file, scratch, &mut output),
+            Choice::Text(file) => show_text(node, menu, file, scratch, &mut output),
             Choice::Left => break Err(Error::Left),
             Choice::Unattended => break Err(Error::Unattended),
         }
@@ -63,25 +56,16 @@ pub fn choose(
     if menu.clears {
         output.push_str("\x1b[2J\x1b[H");
     }
-    write(console, &mut output);
+    write(node.console, &mut output);
     picked
 }
 
 /// Fetches a text file of a menu, and writes it to `output`.
-fn show_text(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    menu: &Menu,
-    file: &str,
-    scratch: &mut [u8],
-    output: &mut String,
-) {
+fn show_text(node: &mut Node<'_>, menu: &Menu, file: &str, scratch: &mut [u8], output: &mut String) {
     let room = scratch.len().min(MAX_TEXT_FILE);
     let window = scratch.get_mut(..room).unwrap_or_default();
     let fetched = match resolve(&menu.base, file) {
-        Ok(url) => fetcher
-            .get(net, &url, window, &mut |_done, _total| ())
-            .map_err(Fault::Fetch),
+        Ok(url) => node.get(&url, window).map_err(Fault::Fetch),
         Err(error) => Err(Fault::Url(error)),
     };
     match fetched {
@@ -93,34 +77,28 @@ fn show_text(
         }
         Err(fault) => {
             let error = crate::Error::Menu(Error::Load(Box::new(fault)));
-            net.tell(&Event::EntryFailed(&error));
+            node.tell(&Event::EntryFailed(&error));
             error!("{}", error);
         }
     }
 }
 
 /// Fetches and parses the menu that an entry of `menu` leads to; it is read in `scratch`.
-pub fn load(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
-    load: &Load,
-    menu: &Menu,
-    scratch: &mut [u8],
-) -> Result<Menu, Error> {
-    let since = net.now();
-    let get = &mut |url: &Url, into: &mut [u8]| in_time(net, fetcher, url, into, since);
+pub(crate) fn load(node: &mut Node<'_>, load: &Load, menu: &Menu, scratch: &mut [u8]) -> Result<Menu, Error> {
+    let since = node.net.now();
+    let get = &mut |url: &Url, into: &mut [u8]| in_time(node, url, into, since);
     let menu = pxelinux::load(load, menu, scratch, get).map_err(|fault| Error::Load(Box::new(fault)))?;
     info!("menu: {} entries from {}", menu.entries.len(), menu.url);
     Ok(menu)
 }
 
 /// Shows a script's menu and returns what the person or the clock chose.
-pub fn ask(net: &mut Net<'_>, console: &mut dyn Console, menu: &Menu) -> Chosen {
+pub(crate) fn ask(node: &mut Node<'_>, menu: &Menu) -> Chosen {
     let mut output = String::new();
-    let mut screen = screen::Screen::new(menu, net.now(), &mut output);
-    let choice = shown(net, console, menu, &mut screen, &mut output);
+    let mut screen = screen::Screen::new(menu, node.net.now(), &mut output);
+    let choice = shown(node, menu, &mut screen, &mut output);
     screen.close(&mut output);
-    write(console, &mut output);
+    write(node.console, &mut output);
     chosen(&choice)
 }
 
@@ -134,17 +112,17 @@ fn chosen(choice: &Choice<'_>) -> Chosen {
 
 /// Runs the screen until something is chosen.
 fn shown<'m>(
-    net: &mut Net<'_>,
-    console: &mut dyn Console,
+    node: &mut Node<'_>,
     menu: &'m Menu,
     screen: &mut screen::Screen<'m>,
     output: &mut String,
 ) -> Choice<'m> {
-    net.tell(&Event::Menu(menu));
+    node.tell(&Event::Menu(menu));
     loop {
         // A line that is pasted comes faster than a UART's buffer lasts.
         let pause = if screen.hears() { HEARING } else { POLL };
-        let choice = net.wait(net.now() + pause, |net| {
+        let console = &mut *node.console;
+        let choice = node.net.wait(node.net.now() + pause, |net| {
             read(console, |byte| screen.byte(byte, net.now()));
             let choice = screen.tick(net.now(), output);
             write(console, output);
@@ -152,7 +130,7 @@ fn shown<'m>(
         });
         if let Some(choice) = choice {
             if !matches!(choice, Choice::Text(_)) {
-                net.tell(&Event::Chosen(menu, chosen(&choice)));
+                node.tell(&Event::Chosen(menu, chosen(&choice)));
             }
             return choice;
         }
@@ -161,18 +139,17 @@ fn shown<'m>(
 
 /// Fetches a file of a menu that has been read since then, unless that has taken too long.
 pub(crate) fn in_time(
-    net: &mut Net<'_>,
-    fetcher: &mut Fetcher,
+    node: &mut Node<'_>,
     url: &Url,
     into: &mut [u8],
     since: Instant,
 ) -> Result<fetch::Response, fetch::Error> {
-    let spent = net.now() - since;
+    let spent = node.net.now() - since;
     if spent > MAX_READING {
         let (method, url, reason) = (fetch::Method::Get, url.clone(), fetch::Reason::Overdue(spent));
         return Err(fetch::Error { method, url, reason });
     }
-    fetcher.get(net, url, into, &mut |_done, _total| ())
+    node.get(url, into)
 }
 
 #[cfg(test)]
@@ -189,8 +166,9 @@ mod tests {
     use super::*;
     use crate::hal::tests::board;
     use crate::hal::{Clock, Entropy, Platform};
-    use crate::lease::Identity;
     use crate::lease::tests::lease;
+    use crate::machine::Machine;
+    use crate::memory::Region;
     use crate::settings::Settings;
 
     /// A NIC whose frames nobody hears or answers.
@@ -323,10 +301,18 @@ mod tests {
             ..Menu::flat(url, None, entries, Manners::Syslinux)
         };
         let (mut nic, mut platform) = (Unplugged, Nothing);
-        let identity = Identity::of(&board(), &Settings::default());
-        let mut net = Net::new(&mut nic, &clock, &mut platform, &mut Nothing, identity);
-        let mut fetcher = Fetcher::new();
-        let picked = choose(&mut net, &mut fetcher, &mut console, &menu, &mut []).unwrap();
+        let machine = Machine {
+            nic: &mut nic,
+            clock: &clock,
+            console: &mut console,
+            memory: Region::new(0, &mut []).unwrap(),
+            entropy: &mut Nothing,
+            board: &board(),
+            platform: &mut platform,
+            observers: &mut [],
+        };
+        let (mut node, _) = Node::new(machine, &Settings::default());
+        let picked = choose(&mut node, &menu, &mut []).unwrap();
         let kernel = match menu.leads(&picked.pick, &lease(), &board()) {
             Ok(Next::Boot(payload)) => Ok(payload.kernel.to_string()),
             Ok(other) => panic!("{other:?}"),

@@ -10,9 +10,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
-use crate::observe::{Event, Observer};
 use crate::random::Random;
-use crate::url::Url;
 use crate::vlan::Tag;
 
 mod port;
@@ -30,7 +28,6 @@ pub struct Net<'m> {
     nic: &'m mut dyn Port,
     clock: &'m dyn Clock,
     platform: &'m mut dyn Platform,
-    observers: &'m mut [&'m mut dyn Observer],
     iface: Interface,
     sockets: SocketSet<'static>,
     client: Client,
@@ -67,7 +64,6 @@ impl<'m> Net<'m> {
             nic,
             clock,
             platform,
-            observers: &mut [],
             iface,
             sockets: SocketSet::new(vec![]),
             client,
@@ -189,25 +185,6 @@ impl<'m> Net<'m> {
     pub fn hasten(&mut self, hasty: bool) {
         self.hasty = hasty;
         self.client.hasten(hasty);
-    }
-
-    /// The same, and these hear what happens.
-    pub(crate) fn heard_by(self, observers: &'m mut [&'m mut dyn Observer]) -> Self {
-        Self { observers, ..self }
-    }
-
-    /// Tells whoever listens what happens.
-    pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        for observer in self.observers.iter_mut() {
-            observer.event(event);
-        }
-    }
-
-    /// Whether the rest of a file of `len` bytes is wanted that begins with `first`.
-    pub(crate) fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
-        self.observers
-            .iter_mut()
-            .all(|observer| observer.wants(url, first, len))
     }
 
     /// A random number, for ports and jitter.

@@ -4,8 +4,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::Error;
-use crate::fetch::{Method, Reason, Request};
+use crate::error::Error;
+use crate::fetch::{Exchange, Request};
 use crate::menu::{Chosen, Menu};
 use crate::script::errno::Failure;
 use crate::url::Url;
@@ -20,6 +20,23 @@ pub trait Observer {
     /// taken for its bytes.
     fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
         true
+    }
+}
+
+/// The observers of a boot.
+pub(crate) struct Observers<'m>(pub(crate) &'m mut [&'m mut dyn Observer]);
+
+impl Observers<'_> {
+    /// Tells them what happens.
+    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        for observer in self.0.iter_mut() {
+            observer.event(event);
+        }
+    }
+
+    /// Whether the rest of a file of `len` bytes is wanted that begins with `first`.
+    pub(crate) fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
+        self.0.iter_mut().all(|observer| observer.wants(url, first, len))
     }
 }
 
@@ -53,25 +70,6 @@ pub enum Event<'e> {
     AttemptFailed(&'e Error),
     /// A kernel is about to run: everything that boots was downloaded.
     Boot(&'e Boot<'e>),
-}
-
-/// One request and its answer: a download that is redirected or resumed has several.
-#[derive(Debug)]
-pub struct Exchange<'e> {
-    /// How it was asked for.
-    pub method: Method,
-    /// What was asked for.
-    pub url: &'e Url,
-    /// The answer's status; none without an answer, or where a protocol has none.
-    pub status: Option<u16>,
-    /// The length of the whole file in bytes, when the server told it.
-    pub length: Option<u64>,
-    /// How many bytes of the file came with this answer.
-    pub received: u64,
-    /// Where it was redirected to.
-    pub redirect: Option<&'e Url>,
-    /// Why it did not lead to the file.
-    pub failure: Option<&'e Reason>,
 }
 
 /// What boots.

@@ -30,6 +30,9 @@ const MAX_DNS: usize = 4;
 const MAX_LISTS: usize = 16;
 const MAX_PARAMETERS: usize = 256;
 
+/// How often a link that is waited for is looked at.
+const LINK_POLL: Duration = Duration::from_millis(100);
+
 impl Interpreter<'_, '_> {
     pub(super) fn params(&mut self, words: &[String]) -> Result<Step, Failure> {
         let specs = [("name", 'n', true), ("method", 'm', true), ("delete", 'd', false)];
@@ -261,7 +264,7 @@ impl Interpreter<'_, '_> {
             if now >= end {
                 return Err(Failure::new(Errno::TIMEOUT, "no link"));
             }
-            let _ = self.world.key((now + Duration::from_millis(100)).min(end));
+            self.pause((end - now).min(LINK_POLL))?;
         }
         Ok(Step::Done)
     }

@@ -47,9 +47,11 @@ impl Interpreter<'_, '_> {
         loop {
             let mut burst = Burst::new(limit);
             let mut byte = Some(self.world.key(deadline)?);
+            // What comes with the deadline counts; a line that never falls silent ends behind it.
+            let latest = deadline + SILENCE;
             while let Some(key) = byte {
                 let now = self.world.now();
-                if now >= deadline {
+                if now >= latest {
                     return None;
                 }
                 burst.push(key, now);

@@ -6,18 +6,18 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::Ipv4Address;
+use smoltcp::time::Instant;
 
 use super::errno::{Errno, Failure};
 use super::images::{Id, Images};
 use super::line::{self, NoLine, Operator, Place, Text, Words};
 use super::settings::Settings;
-use crate::fetch::{self, Method, Request, Response};
+use super::world::World;
+use crate::fetch::Method;
 use crate::hal::Board;
 use crate::handoff::Handoff;
-use crate::lease::{Fixed, Lease};
-use crate::menu::{Chosen, Entry, Menu};
+use crate::lease::Fixed;
+use crate::menu::Entry;
 use crate::observe::Event;
 use crate::random::Seeds;
 use crate::terminal::editor::History;
@@ -25,56 +25,12 @@ use crate::terminal::keys::Key;
 use crate::terminal::{self, Size};
 use crate::url::Url;
 use crate::vlan::Tag;
-use crate::{ntp, resolve};
 
 /// Characters of a command that an error repeats.
 pub(super) const MAX_SHOWN: usize = 120;
 
 /// Bytes of a command that has run that its script keeps, so that the next one need not allocate.
 pub(super) const MAX_KEPT: usize = 4096;
-
-/// What a script can do to the world, and what the world may know of a script.
-pub trait World {
-    /// Time since reset.
-    fn now(&self) -> Instant;
-    /// Rests until `deadline` at the latest, with the network and the watchdog looked after; a byte that was typed ends
-    /// it. A deadline in the past only looks after them.
-    fn key(&mut self, deadline: Instant) -> Option<u8>;
-    /// Writes to the terminal.
-    fn print(&mut self, text: &str);
-    /// Downloads into memory.
-    fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
-    /// Shows a menu, and says what was chosen.
-    fn choose(&mut self, menu: &Menu) -> Chosen;
-    /// The lease, when there is one.
-    fn lease(&mut self) -> Option<Lease>;
-    /// Asks DHCP again and waits so long for an answer. A lease that is still fresh is one.
-    fn dhcp(&mut self, patience: Duration) -> bool;
-    /// The address of a host.
-    fn resolve(&mut self, host: &str) -> Result<Ipv4Address, resolve::Error>;
-    /// Sets what a script has set of the interface's configuration, until DHCP is asked again.
-    fn fix(&mut self, _fixed: &Fixed) {}
-    /// Moves to a VLAN, or back to the network without a tag: whether it can. There is no lease at first.
-    fn select(&mut self, _tag: Option<Tag>) -> bool {
-        false
-    }
-    /// Whether there is a link.
-    fn link(&mut self) -> bool {
-        true
-    }
-    /// Sends an ICMP echo of so many bytes: whether it came back in time.
-    fn echo(&mut self, _host: Ipv4Address, _sequence: u16, _size: usize, _patience: Duration) -> bool {
-        false
-    }
-    /// Asks an NTP server: seconds since 1970.
-    fn ntp(&mut self, _server: Ipv4Address) -> Result<u64, ntp::Error> {
-        Err(ntp::Error::NoAnswer)
-    }
-    /// Hears that `bramble.name` was set; empty: that it was cleared.
-    fn set(&mut self, _name: &str, _value: &str) {}
-    /// Hears of commands, what they print and what boots, in order.
-    fn event(&mut self, _event: &Event<'_>) {}
-}
 
 /// Where a script leads.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod error;
 mod machine;
 mod options;
 mod table;
+mod world;
 
 use alloc::format;
 use alloc::string::String;
@@ -38,8 +39,9 @@ pub use error::Error;
 use images::{Content, Id, Images};
 use line::NoLine;
 use machine::{Frame, Interpreter, Source, Step, at_line};
-pub use machine::{Outcome, Script, World};
+pub use machine::{Outcome, Script};
 use settings::{Facts, Settings};
+pub use world::World;
 
 /// Scripts inside scripts, those not counted whose caller has nothing left to do.
 pub const MAX_DEPTH: usize = 32;
@@ -211,7 +213,7 @@ impl Interpreter<'_, '_> {
         self.idle = self.idle.saturating_add(1);
         if self.idle.is_multiple_of(BREATHER) {
             let now = self.world.now();
-            let _ = self.world.key(now);
+            self.world.rest(now);
             self.tell_time();
         }
         let (script, line) = match self.frames.last() {

@@ -159,7 +159,7 @@ const RIGHT: &str = "open%3A%20sesame";
 
 fn get(net: &mut Net<'_>, fetcher: &mut Fetcher, url: &Url) -> Result<Vec<u8>, Error> {
     let mut memory = vec![0; 4000];
-    let response = fetcher.get(net, url, &mut memory, &mut |_, _| ())?;
+    let response = fetcher.get(net, url, &mut memory, &mut ())?;
     memory.truncate(response.len);
     Ok(memory)
 }
@@ -196,7 +196,7 @@ fn every_algorithm_opens_and_is_remembered() {
         site.node(|net, fetcher| {
             let menu = get(net, fetcher, &url(RIGHT, "/menu?mac=b8%3A27"));
             assert_eq!(menu, Ok(b"menu".to_vec()), "{algorithm}");
-            assert_eq!(fetcher.look(net, &url(RIGHT, "/kernel")), Ok(Some(6)));
+            assert_eq!(fetcher.look(net, &url(RIGHT, "/kernel"), &mut ()), Ok(Some(6)));
             assert_eq!(get(net, fetcher, &url(RIGHT, "/kernel")), Ok(b"kernel".to_vec()));
         });
         // One of them to hear what is wanted, over one connection.
@@ -309,7 +309,7 @@ fn forms_redirects_and_the_rest_of_a_file() {
             form: Some("mac=b8"),
             ..Request::get(&url)
         };
-        let response = fetcher.send(net, &request, &mut memory, &mut |_, _| ());
+        let response = fetcher.send(net, &request, &mut memory, &mut ());
         response.expect("a file").len
     });
     assert_eq!(&memory[..len], [7; 3000]);

@@ -62,9 +62,12 @@ fn get(
     let mut memory = vec![GUARD; space + 16];
     let url = Url::parse(url).expect("a test's URL");
     let mut heard = Vec::new();
-    let result = fetcher.get(net, &url, &mut memory[..space], &mut |done, total| {
-        heard.push((done, total))
-    });
+    let result = fetcher.get(
+        net,
+        &url,
+        &mut memory[..space],
+        &mut |done: u64, total: Option<u64>| heard.push((done, total)),
+    );
     assert!(
         memory[space..].iter().all(|byte| *byte == GUARD),
         "beyond the destination"
@@ -418,9 +421,7 @@ fn a_form_may_lead_to_where_it_was_sent() {
                 form: Some("mac=b8"),
                 ..Request::get(&url)
             };
-            fetcher
-                .send(net, &request, &mut memory, &mut |_, _| ())
-                .expect("a page")
+            fetcher.send(net, &request, &mut memory, &mut ()).expect("a page")
         });
         assert_eq!(
             (&memory[..response.len], response.url.target()),

@@ -173,6 +173,10 @@ impl World for Bench {
         Instant::from_millis(self.now)
     }
 
+    fn rest(&mut self, deadline: Instant) {
+        self.now = self.now.max(deadline.total_millis());
+    }
+
     fn key(&mut self, deadline: Instant) -> Option<u8> {
         let deadline = deadline.total_millis();
         match self.case.keys.front() {

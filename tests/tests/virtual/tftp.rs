@@ -46,9 +46,8 @@ impl Bench {
         };
         let (result, took) = leased(&self.lan, |net, fetcher| {
             let start = self.lan.now();
-            let result = fetcher.send(net, &request, &mut memory[..space], &mut |done, total| {
-                last = (done, total);
-            });
+            let mut watch = |done: u64, total: Option<u64>| last = (done, total);
+            let result = fetcher.send(net, &request, &mut memory[..space], &mut watch);
             let took = self.lan.now() - start;
             // What was sent last arrives.
             let soon = self.lan.now() + Duration::from_millis(10);
