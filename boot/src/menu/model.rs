@@ -69,7 +69,7 @@ pub struct Menu {
     pub manners: Manners,
 }
 
-/// A menu or a submenu, as it is shown.
+/// A menu or a submenu, as it is shown (D-83).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// The title above the entries.
@@ -410,6 +410,7 @@ impl Menu {
     }
 
     /// What is tried when `failed` did: ONERROR, with the command line that failed behind its own, as on Syslinux's command line.
+    /// D-84.
     pub fn after(&self, failed: &Pick) -> Option<Pick> {
         let mut pick = self.on_error.clone().filter(|pick| pick.entry != failed.entry)?;
         if !self.tells_on_error {
@@ -433,7 +434,7 @@ impl Menu {
         }
     }
 
-    /// The menu once more, after `pick`, which a person chose, has failed for this reason: shown, `spent` later.
+    /// The menu once more, after `pick`, which a person chose, has failed for this reason: shown, `spent` later (D-113).
     pub fn again(&mut self, pick: Pick, reason: String, spent: Duration) {
         self.failed = Some((pick, reason));
         self.display = Display::Shown;

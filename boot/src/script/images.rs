@@ -87,7 +87,7 @@ impl Image {
     }
 }
 
-/// The images and the memory they are in.
+/// The images and the memory they are in (D-57).
 #[derive(Debug)]
 pub struct Images<'m> {
     memory: Region<'m>,
