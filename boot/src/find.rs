@@ -223,7 +223,7 @@ fn is_named(settings: &Settings, lease: &Lease) -> bool {
     said.into_iter().any(Option::is_some)
 }
 
-/// The outcome of asking for one name.
+/// The outcome of asking for one name (D-24).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// The server says that there is no such file: 404, 410, TFTP's "file not found".
@@ -310,7 +310,7 @@ impl Outcome {
 /// The first menu in `places`; `named` as [`is_named`] says.
 ///
 /// An absent file leads to the next name and the next place, trouble ends the search: see [`next`]. Of a server that
-/// nobody answers for, nothing else is asked by the same protocol.
+/// nobody answers for, nothing else is asked by the same protocol (D-66).
 fn first(places: &[Place], named: bool, scratch: &mut [u8], get: &mut Get<'_>) -> Result<Found, Error> {
     let mut tried: Vec<&Url> = Vec::new();
     // The fault to report when nothing is found anywhere: a named file is absent; else the last name is absent; else nobody
@@ -444,7 +444,7 @@ fn menu_at(
     menu::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
 }
 
-/// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file.
+/// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file (D-25).
 fn server_roots(lease: &Lease) -> Vec<Located> {
     let is_path = |name: &Option<String>| name.as_deref().is_some_and(|name| !is_url(name));
     let relative = is_path(&lease.config_file) && lease.path_prefix.is_none();
@@ -519,7 +519,7 @@ fn without_trace(name: &str) -> &str {
 }
 
 /// Servers that offer a program to class `iPXE` too, and keep their script for a class of their own: how the program's
-/// name ends, and the class.
+/// name ends, and the class (D-103).
 const CLASSES: [(&str, &str); 1] = [
     // Tinkerbell's smee (internal/dhcp/dhcp.go, 2023 to 2026): class `iPXE` gets Tinkerbell's build of iPXE, which calls
     // itself `Tinkerbell` and gets the script. Which program an architecture gets can be set: any for EFI counts.
@@ -545,7 +545,7 @@ pub(crate) fn is_for_us(lease: &Lease) -> bool {
         .is_some_and(|file| !is_for_others(file))
 }
 
-/// Whether a boot file is a program that x86 or EFI clients, or the Pi's own firmware, would run.
+/// Whether a boot file is a program that x86 or EFI clients, or the Pi's own firmware, would run (D-26).
 fn is_for_others(path: &str) -> bool {
     let name = file_name(path);
     let extensions = [

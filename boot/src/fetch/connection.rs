@@ -23,7 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// … and given up after this long without any segment, which means that it is gone, not that it is busy.
 const PEER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The socket, and whom it is connected to.
+/// The socket, and whom it is connected to (D-21).
 #[derive(Debug, Default)]
 pub(super) struct Connection {
     socket: Option<SocketHandle>,

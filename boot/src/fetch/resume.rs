@@ -1,4 +1,4 @@
-//! When a download that broke off is taken up again: what counts is that it gets on, not how often it breaks.
+//! When a download that broke off is taken up again: what counts is that it gets on, not how often it breaks (D-106).
 
 use smoltcp::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! Files that people serve as a kernel by mistake, or that another loader would unpack: their names, and what to do about them.
+//! D-122.
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -1,4 +1,4 @@
-//! The arm64 `Image` header (Linux `Documentation/arch/arm64/booting.rst`).
+//! The arm64 `Image` header (Linux `Documentation/arch/arm64/booting.rst`) (D-31).
 
 use core::fmt;
 

@@ -3,7 +3,7 @@
 //! Device trees and overlays come first, because they say where nothing else may lie; they wait at the end of memory. Every
 //! other download goes straight to its place. What moves is a compressed kernel or a FIT image, whose bytes go to the end
 //! of memory, once, and are unpacked from there to where the kernel runs; and a kernel, once, when a tree reserves memory
-//! where it came to lie.
+//! where it came to lie (D-115).
 
 pub mod arrange;
 pub mod device_tree;

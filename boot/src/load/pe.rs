@@ -1,6 +1,6 @@
 //! EFI programs (Microsoft PE/COFF specification): how long one must be, and what one is that is served as a kernel.
 //!
-//! Only headers, the table of sections and the first bytes of a few sections are read.
+//! Only headers, the table of sections and the first bytes of a few sections are read (D-31).
 
 use alloc::boxed::Box;
 use alloc::format;

@@ -57,7 +57,7 @@ const LOOKS: [&str; 23] = [
 /// loader underneath to tell anything (`sendcookies`) or to try again (`pxeretry`), no Tab key at a prompt (`nocomplete`), it
 /// rests while it waits whatever it is told (`nohalt`), has nowhere to save a choice (`save`, `nosave`), gives every kernel
 /// a seed (`kaslrseed`), and does not count the boots that did not come up, which is when U-Boot takes another label
-/// (`fallback`).
+/// (`fallback`) (D-100).
 const WITHOUT_MEANING: [&str; 10] = [
     "console",
     "path",

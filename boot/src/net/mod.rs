@@ -17,7 +17,7 @@ mod port;
 
 pub use port::{Port, Stack};
 
-/// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens.
+/// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens (D-9).
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
@@ -89,7 +89,7 @@ impl<'m> Net<'m> {
     }
 
     /// Polls until `ready` has something or `deadline` has passed (then `None`). `ready` runs at least once, and again
-    /// after every batch of frames and every timer; between those the clock idles.
+    /// after every batch of frames and every timer; between those the clock idles (D-16).
     pub fn wait<T>(&mut self, deadline: Instant, mut ready: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         loop {
             self.platform.kick_watchdog();

@@ -313,6 +313,7 @@ impl Interpreter<'_, '_> {
         self.digest(words, |bytes| Sha512::digest(bytes).to_vec())
     }
 
+    // D-60
     fn digest(&mut self, words: &[String], sum: fn(&[u8]) -> Vec<u8>) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[("set", 's', true)], 1..=MANY)?;
         let name = arguments

@@ -43,9 +43,9 @@ pub use machine::{Outcome, Script};
 use settings::{Facts, Settings};
 pub use world::World;
 
-/// Scripts inside scripts, those not counted whose caller has nothing left to do.
+/// Scripts inside scripts, those not counted whose caller has nothing left to do (D-56).
 pub const MAX_DEPTH: usize = 32;
-/// Commands in a row without a download, a pause or a key.
+/// Commands in a row without a download, a pause or a key (D-58).
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
