@@ -47,7 +47,7 @@ const MAX_HELP: usize = 6;
 /// Columns before a label.
 const BEFORE: usize = 6;
 
-/// How a menu ended, or what it waits for.
+/// The outcome of a menu, or the reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice<'m> {
     /// This is to boot.
@@ -60,7 +60,7 @@ pub(super) enum Choice<'m> {
     Text(&'m str),
     /// A person left a script's menu.
     Left,
-    /// Nobody was there for a script's menu that has no timeout.
+    /// A script's menu without a timeout was given up: no key came for too long.
     Unattended,
 }
 
@@ -105,7 +105,7 @@ pub(super) struct Screen<'m> {
     wrong: u32,
     /// When the default boots; none when only a person can choose.
     deadline: Option<Instant>,
-    /// Whether a key has moved it.
+    /// Whether a key has moved the countdown.
     held: bool,
     /// Past this no key moves the deadline.
     latest: Instant,
@@ -147,7 +147,7 @@ impl<'m> Screen<'m> {
             burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
-        // What a person chose in vain stays selected: a second Enter is no choice of the default.
+        // A person's choice that failed stays selected: a second Enter must not boot the default (D-113).
         let failed = menu.failed.as_ref().map(|(pick, _)| pick.entry);
         let first = failed.and_then(|entry| menu.page_of(entry)).unwrap_or(menu.start);
         screen.turn_to(first);
@@ -171,7 +171,7 @@ impl<'m> Screen<'m> {
         self.burst.push(byte, now);
     }
 
-    /// Whether bytes are arriving that will be keys together.
+    /// Whether a burst of bytes is still arriving.
     pub(super) fn hears(&self) -> bool {
         self.burst.waits()
     }
@@ -179,7 +179,7 @@ impl<'m> Screen<'m> {
     /// Acts on the keys that are complete, draws what changed, and says what is to boot when that is known.
     pub(super) fn tick(&mut self, now: Instant, out: &mut String) -> Option<Choice<'m>> {
         let keys = self.burst.take(now);
-        // Nobody need be there for an answer of the terminal.
+        // A size report comes from the terminal itself; it is no sign of a person.
         let (sizes, keys): (Vec<Key>, Vec<Key>) =
             keys.into_iter().partition(|key| matches!(key, Key::Size(_)));
         if let Some(Key::Size(size)) = sizes.last() {
@@ -249,7 +249,7 @@ impl<'m> Screen<'m> {
         self.draw(now, out);
     }
 
-    /// Whether a key does something now.
+    /// Whether a key has an effect now.
     fn takes(&self, key: Key) -> bool {
         if self.dialogue.is_some() {
             return matches!(key, Key::Enter | Key::Escape | Key::INTERRUPT | Key::REDRAW)
@@ -278,13 +278,13 @@ impl<'m> Screen<'m> {
         self.menu.manners == Manners::Syslinux && self.menu.editing == Editing::Allowed
     }
 
-    /// What a function key shows.
+    /// The text that a function key shows.
     fn file(&self, n: u8) -> Option<&'m str> {
         let index = usize::from(n).checked_sub(1)?;
         self.menu.function_keys.get(index)?.as_deref()
     }
 
-    /// What a key picks while no menu is shown.
+    /// The pick of a key while the menu is hidden.
     fn hidden(&self, key: Key) -> Option<&'m Pick> {
         let is = |named: &Named| match (named, key) {
             (Named::Byte(byte), key) => key.code() == Some(u32::from(*byte)),
@@ -399,7 +399,7 @@ impl<'m> Screen<'m> {
         self.opened(pick, now, out)
     }
 
-    /// What is picked is open to the person.
+    /// Acts on a pick whose password is known.
     fn opened(&mut self, pick: Pick, now: Instant, out: &mut String) -> Option<Choice<'m>> {
         match self.menu.entries.get(pick.entry).map(|entry| &entry.action) {
             Some(Action::Page(page)) => {
@@ -418,7 +418,7 @@ impl<'m> Screen<'m> {
             return;
         }
         if self.menu.lets_edit("") {
-            // Who may not boot it may not see what it is either.
+            // A person who may not boot the entry may not see its command line either.
             if self.locked(&pick) {
                 self.ask_password(Purpose::Unlock(pick), out);
             } else {
@@ -432,7 +432,7 @@ impl<'m> Screen<'m> {
     fn edit_line(&mut self, pick: Pick, _now: Instant, out: &mut String) {
         let entry = self.menu.entries.get(pick.entry);
         if let Some(Action::Boot(boot)) = entry.map(|entry| &entry.action) {
-            // What was typed and did not boot is what is to be mended.
+            // A line that was typed and did not boot is edited further.
             let failed = self.menu.failed.as_ref().map(|(failed, _)| failed);
             let typed = failed.filter(|failed| failed.entry == pick.entry);
             let line = typed.and_then(|failed| failed.line.clone());
@@ -499,7 +499,7 @@ impl<'m> Screen<'m> {
         let mut dialogue = self.dialogue.take()?;
         self.burst.limit(MAX_BURST);
         if key != Key::Enter {
-            // Nothing came of the line, so nothing of it stays.
+            // The line was given up, so it is wiped.
             dialogue.editor.replace("");
             dialogue.editor.paint(out);
             let prompt = dialogue.prompt.chars().count();
@@ -550,7 +550,7 @@ impl<'m> Screen<'m> {
         found.unwrap_or(target)
     }
 
-    /// What boots when the time is up.
+    /// The pick that boots when the time is up.
     fn unattended(&self) -> Option<Pick> {
         match self.menu.manners {
             Manners::Script(_) => Some(Pick::plain(self.selected)),
@@ -741,7 +741,7 @@ impl<'m> Screen<'m> {
         };
         let width = self.width().saturating_sub(BEFORE);
         let indent = usize::from(entry.indent).min(width / 2);
-        // What leads to a submenu shows it.
+        // An entry that leads to a submenu has a mark.
         let (more, room) = match entry.action {
             Action::Page(_) => (" >", width.saturating_sub(indent).saturating_sub(2)),
             _ => ("", width.saturating_sub(indent)),

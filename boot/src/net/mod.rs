@@ -139,7 +139,8 @@ impl<'m> Net<'m> {
         self.fixed.address.is_some()
     }
 
-    /// Moves everything to a VLAN, or back out of it. A network of its own: the lease is asked for anew, as the same node.
+    /// Moves everything to a VLAN, or back out of it. A VLAN is a separate network: a new lease is requested, under the same
+    /// identity (D-76).
     /// Connections do not survive that; close them before.
     pub fn select(&mut self, tag: Option<Tag>) {
         if self.tag == tag {

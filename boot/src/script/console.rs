@@ -116,7 +116,7 @@ impl Interpreter<'_, '_> {
                 continue;
             };
             if let Key::Size(size) = key {
-                // Nobody need be there for an answer.
+                // A size report comes from the terminal itself; it is no sign of a person.
                 if size != self.person.size {
                     self.person.size = size;
                     self.world.print("\n");
