@@ -271,7 +271,7 @@ enum Next {
 /// The table of the search: what each outcome leads to. `docs/src/servers.md` has it in prose (D-102).
 ///
 /// The names that follow are more general, and the next servers hold other nodes' menus too; so they are asked only when
-/// this one is known to have nothing for this node.
+/// this one is known to have nothing for this node (D-142).
 const fn next(by: By, named: bool, outcome: Outcome, heard: Heard) -> Next {
     match (outcome, by) {
         (Outcome::Absent, _) if heard.refusal => Next::Refused,

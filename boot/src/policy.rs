@@ -72,7 +72,7 @@ pub(crate) enum AfterEntry {
     FailAttempt,
 }
 
-/// What follows an entry that failed like this.
+/// What follows an entry that failed like this (D-84).
 pub(crate) fn after_entry(picker: Picker, error: &Error) -> AfterEntry {
     match (picker, error) {
         (_, Error::Menu(menu::Error::TooManyMenus | menu::Error::Left)) => AfterEntry::FailAttempt,

@@ -191,7 +191,7 @@ impl Head {
 }
 
 /// Refuses what one reader takes for a field that decides, and another for one that it does not know: its name beside
-/// blanks, or a value with control characters. Those lines are missing from the parsed fields (D-107).
+/// blanks, or a value with control characters. Those lines are missing from the parsed fields (D-107, D-147).
 fn unambiguous(head: &[u8]) -> Result<(), Error> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = head.iter().position(|byte| !byte.is_ascii_whitespace());

@@ -171,7 +171,7 @@ pub struct Failure {
     /// Whether a script that provides for failure expects it: a test that did not hold, a key that was not pressed.
     pub expected: bool,
     /// Whether it ends the script whatever stands behind it: iPXE would have gone where this implementation cannot, to a disk
-    /// or a program, and never come to what the script has for the case that it fails.
+    /// or a program, and never come to what the script has for the case that it fails (D-145).
     pub ends: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A driver borrows the host for as long as one step takes, and in it the controller, for transfers. Nobody but the host starts
 //! or stops the bus. That ends every pipe: a driver sees that its device is not connected, and claims what the last search has
-//! found for it, or searches again.
+//! found for it, or searches again (D-141).
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
