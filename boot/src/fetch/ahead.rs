@@ -5,7 +5,14 @@
 
 use smoltcp::time::Duration;
 
-use super::{Error, Fetcher, HeadError, LONGEST, MAX_REDIRECTS, Method, Reason, Request, Transfer, Watch};
+use super::Fetcher;
+use super::bounds::{LONGEST, MAX_REDIRECTS};
+use super::error::{Error, Reason};
+use super::head::Error as HeadError;
+use super::request::{Method, Request};
+use super::sink::Sink;
+use super::transfer::Transfer;
+use super::watch::Watch;
 use crate::net::Net;
 use crate::url::{Scheme, Url};
 
@@ -101,9 +108,11 @@ impl Fetcher {
             ..Request::get(url)
         };
         let now = net.now();
-        let mut transfer = Transfer::new(&mut [], watch, now, now + LONGEST);
+        let mut sink = Sink::new(&mut []);
+        let mut transfer = Transfer::new(&mut sink, watch, now, now + LONGEST);
         transfer.looks = true;
         let next = self
+            .sources
             .exchange(net, &request, &mut transfer)
             .map_err(|reason| Error {
                 method,

@@ -1,18 +1,10 @@
-//! A server's challenge (`WWW-Authenticate`, RFC 9110 §11.6.1): the schemes that it accepts, each with its parameters.
+//! A server's challenge (`WWW-Authenticate`, RFC 9110 §11.6.1): which of its offers is answered, and what a person reads of it.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::digest::Digest;
 use super::login::Login;
-
-/// The longest part of a name or a realm that a line repeats, in characters.
-const MAX_TEXT: usize = 64;
-/// The most schemes that are read …
-const MAX_OFFERS: usize = 8;
-/// … and the most parameters of each.
-const MAX_PARAMETERS: usize = 16;
+use super::offer::{self, Offer, printable};
 
 /// An answer of 401.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,48 +15,10 @@ pub struct Challenge {
     pub(super) tried: bool,
 }
 
-/// One scheme that a server takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
-    scheme: String,
-    /// Names and values, without their quotes.
-    parameters: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Offer {
-    /// The value of the first parameter with this name.
-    pub(super) fn get(&self, name: &str) -> Option<&[u8]> {
-        let mut found = self.parameters.iter();
-        let found = found.find(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|(_, value)| &value[..])
-    }
-
-    fn is(&self, scheme: &str) -> bool {
-        self.scheme.eq_ignore_ascii_case(scheme)
-    }
-
-    /// How this scheme would be answered; an error when it cannot be.
-    fn login(&self, cnonce: &str) -> Result<Login, String> {
-        if self.is("basic") {
-            return Ok(Login::Basic);
-        }
-        if self.is("digest") {
-            return Digest::offered(self, cnonce.into()).map(Login::Digest);
-        }
-        Err(String::new())
-    }
-}
-
 impl Challenge {
     /// Reads the field's values; `None` when they name no scheme.
     pub(super) fn parse<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
-        let mut offers = Vec::new();
-        for element in values.flat_map(elements) {
-            if take(element, &mut offers).is_none() {
-                break;
-            }
-        }
-        let tried = false;
+        let (offers, tried) = (offer::read(values), false);
         (!offers.is_empty()).then_some(Self { offers, tried })
     }
 
@@ -75,7 +29,7 @@ impl Challenge {
             .offers
             .iter()
             .rev()
-            .filter_map(|offer| offer.login(cnonce).ok());
+            .filter_map(|offer| Login::offered(offer, cnonce).ok());
         // `max_by_key` takes the last of equals; in reverse order that is the server's first.
         logins.max_by_key(|login| match login {
             Login::Basic => None,
@@ -108,7 +62,7 @@ impl fmt::Display for Challenge {
         })?;
         for (i, offer) in self.offers.iter().enumerate() {
             write!(f, "{}{}", if i > 0 { ", " } else { "" }, offer.scheme)?;
-            match offer.login("") {
+            match Login::offered(offer, "") {
                 Err(why) if !why.is_empty() => write!(f, " {}", printable(why.as_bytes()))?,
                 _ => {}
             }
@@ -119,74 +73,6 @@ impl fmt::Display for Challenge {
             _ => f.write_str(")"),
         }
     }
-}
-
-/// Reads one element of the list: `scheme`, `scheme name=value`, or one more `name=value`. `None` when there are too many.
-fn take(element: &[u8], offers: &mut Vec<Offer>) -> Option<()> {
-    let end = element
-        .iter()
-        .position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
-    let (word, rest) = element.split_at_checked(end.unwrap_or(element.len()))?;
-    let parameter = if rest.trim_ascii().starts_with(b"=") {
-        element
-    } else {
-        if !word.is_empty() {
-            let (scheme, parameters) = (printable(word), Vec::new());
-            (offers.len() < MAX_OFFERS).then(|| offers.push(Offer { scheme, parameters }))?;
-        }
-        rest
-    };
-    if let Some((name, value)) = split(parameter, b'=')
-        && let Some(offer) = offers.last_mut()
-        && offer.parameters.len() < MAX_PARAMETERS
-    {
-        let value = unquoted(value.trim_ascii());
-        offer.parameters.push((name.trim_ascii().to_vec(), value));
-    }
-    Some(())
-}
-
-/// The value of a token or a quoted string (RFC 9110 §5.6.4).
-fn unquoted(value: &[u8]) -> Vec<u8> {
-    let Some(inside) = value.strip_prefix(b"\"") else {
-        return value.to_vec();
-    };
-    let mut meant = Vec::new();
-    let mut bytes = inside.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => break,
-            b'\\' => meant.extend(bytes.next()),
-            _ => meant.push(*byte),
-        }
-    }
-    meant
-}
-
-/// The parts between commas. A comma inside of quotes separates nothing.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (mut quoted, mut escaped) = (false, false);
-    value
-        .split(move |byte| {
-            let part = *byte == b',' && !quoted;
-            quoted ^= *byte == b'"' && !escaped;
-            escaped = quoted && !escaped && *byte == b'\\';
-            part
-        })
-        .map(<[u8]>::trim_ascii)
-}
-
-fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|byte| *byte == at)?;
-    let (before, after) = text.split_at_checked(end)?;
-    Some((before, after.get(1..)?))
-}
-
-fn printable(text: &[u8]) -> String {
-    let kept = text
-        .iter()
-        .filter(|byte| matches!(byte, b' '..=b'~') && **byte != b'\\');
-    kept.take(MAX_TEXT).map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use alloc::string::String;
 use alloc::vec;
-use core::fmt;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
+use super::bounds::CONNECT_TIMEOUT;
+use super::error::{ConnectError, Lost};
 use crate::net::Net;
 use crate::url::Url;
 
@@ -16,8 +17,6 @@ use crate::url::Url;
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// A whole request fits, with the longest URL; one with Digest, which has it twice, goes in two parts.
 const SEND_BUFFER: usize = 12 * 1024;
-/// How long a server may take to accept.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A silent peer is probed so often …
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// … and given up after this long without any segment, which means that it is gone, not that it is busy.
@@ -37,38 +36,6 @@ pub(super) enum Received<T> {
     Data(T),
     /// The server closed its side, everything before has been read.
     End,
-}
-
-/// How a connection ended early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// The server closed it (FIN).
-    Closed,
-    /// The server reset it (RST), or is gone: no segment for 20 s.
-    Reset,
-    /// Nothing came in the time allowed.
-    Stalled,
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectError {
-    /// The server answered with a reset.
-    Refused,
-    /// No answer within 10 s.
-    Timeout,
-    /// No address of ours, or 0.0.0.0.
-    Unaddressable,
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str("connection refused"),
-            Self::Timeout => write!(f, "no connection within {} s", CONNECT_TIMEOUT.secs()),
-            Self::Unaddressable => f.write_str("not an address to connect to"),
-        }
-    }
 }
 
 impl Connection {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
-use super::challenge::Offer;
+use super::offer::Offer;
 use super::request::Method;
 
 /// The longest realm, nonce and opaque value that is sent back, in bytes.

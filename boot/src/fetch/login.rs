@@ -2,15 +2,13 @@
 //! (RFC 9110 §11.6).
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::challenge::Challenge;
 use super::digest::Digest;
-use super::head::{Framing, Head};
-use super::request::{Method, Request, Rest, base64};
-use super::{Fetcher, Reason};
-use crate::net::Net;
+use super::offer::Offer;
+use super::request::{Request, base64};
 use crate::url::Url;
 
 /// How many servers' challenges are remembered. A file of a forgotten server costs one more request.
@@ -25,8 +23,19 @@ pub(super) enum Login {
 }
 
 impl Login {
+    /// The form that an offer asks for; an error when it cannot be answered.
+    pub(super) fn offered(offer: &Offer, cnonce: &str) -> Result<Self, String> {
+        if offer.is("basic") {
+            return Ok(Self::Basic);
+        }
+        if offer.is("digest") {
+            return Digest::offered(offer, cnonce.into()).map(Self::Digest);
+        }
+        Err(String::new())
+    }
+
     /// The value of `Authorization`; `None` for a user name that the form cannot carry.
-    fn answer(&mut self, credentials: &[u8], request: &Request<'_>) -> Option<Vec<u8>> {
+    pub(super) fn answer(&mut self, credentials: &[u8], request: &Request<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Basic => Some(format!("Basic {}", base64(credentials)).into_bytes()),
             Self::Digest(digest) => {
@@ -49,57 +58,33 @@ impl fmt::Display for Login {
     }
 }
 
-impl Fetcher {
-    /// Sends `request` and reads the answer's head. A 401 is answered once in the form that it asks for, and once more when the
-    /// server calls its nonce stale. A remembered form is used in the first request already, and may be out of date.
-    pub(super) fn ask_as_wanted(
-        &mut self,
-        net: &mut Net<'_>,
-        request: &Request<'_>,
-        rest: Option<Rest<'_>>,
-    ) -> Result<Head, Reason> {
-        let url = request.url;
-        let Some(credentials) = url.credentials() else {
-            return self.ask(net, request, rest, None);
-        };
-        // Whether this file's own 401 was answered, and whether a stale nonce was replaced.
-        let (mut told, mut renewed) = (false, false);
-        loop {
-            let known = self.logins.iter_mut().find(|(known, _)| serves(known, url));
-            let basic = matches!(known, Some((_, Login::Basic)));
-            let answer = known.and_then(|(_, login)| login.answer(&credentials, request));
-            let answered = answer.is_some();
-            let mut head = self.ask(net, request, rest, answer.as_deref())?;
-            if head.status != 401 {
-                return Ok(head);
-            }
-            self.logins.retain(|(known, _)| !serves(known, url));
-            let wanted = match &head.challenge {
-                Some(challenge) => {
-                    let cnonce = format!("{:08x}{:08x}", net.random(), net.random());
-                    challenge.login(&cnonce)
-                }
-                // The server names no scheme, and the URL has a password.
-                None => Some(Login::Basic),
-            };
-            let stale = answered && head.challenge.as_ref().is_some_and(Challenge::is_stale);
-            let again = !told || stale && !renewed;
-            // The same answer would only bring the same 401.
-            let Some(login) = wanted.filter(|login| again && !(basic && *login == Login::Basic)) else {
-                return Ok(head);
-            };
-            renewed |= told;
-            told = true;
-            info!("fetch: {}: asked again with {}", url, login);
-            if request.method == Method::Head {
-                head.framing = Framing::Length(0);
-            }
-            self.discard(net, &head);
-            if self.logins.len() >= MAX_LOGINS {
-                self.logins.remove(0);
-            }
-            self.logins.push((url.clone(), login));
+/// The forms that servers have asked for, each with the URL that it was for.
+#[derive(Debug, Default)]
+pub(super) struct Logins(Vec<(Url, Login)>);
+
+impl Logins {
+    /// The form for `url`, when it is known.
+    pub(super) fn known(&mut self, url: &Url) -> Option<&mut Login> {
+        let mut logins = self.0.iter_mut();
+        logins.find_map(|(known, login)| serves(known, url).then_some(login))
+    }
+
+    /// Forgets the form for `url`.
+    pub(super) fn forget(&mut self, url: &Url) {
+        self.0.retain(|(known, _)| !serves(known, url));
+    }
+
+    /// Remembers one, in place of the oldest if need be.
+    pub(super) fn remember(&mut self, url: &Url, login: Login) {
+        if self.0.len() >= MAX_LOGINS {
+            self.0.remove(0);
         }
+        self.0.push((url.clone(), login));
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smoltcp::time::{Duration, Instant};
 
-use super::BODY_PACE;
+use super::bounds::BODY_PACE;
 use crate::backoff::backoff;
 
 /// How often in a row it is tried without getting on: 1, 2, 4 … 60 s, three minutes in all, and never less than half of that.
