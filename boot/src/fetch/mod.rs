@@ -98,7 +98,7 @@ impl Fetcher {
         self.download(net, request, &mut Sink::new(into), watch)
     }
 
-    /// The same for any request, into any sink.
+    /// The same to the start of any sink: one [with a digest](Sink::with_digest), too.
     pub fn download(
         &mut self,
         net: &mut Net<'_>,
@@ -106,6 +106,7 @@ impl Fetcher {
         sink: &mut Sink<'_>,
         watch: &mut dyn Watch,
     ) -> Result<Response, Error> {
+        sink.restart();
         let started = net.now();
         let mut url = request.url.clone();
         let mut redirected = false;

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use boot::Clock;
-use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response};
+use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response, Sink};
 use boot::net::Net;
 use boot::url::Url;
+use sha2::{Digest as _, Sha256};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Random, Reply, leased};
@@ -286,6 +287,76 @@ fn a_file_that_changed_meanwhile_starts_again() {
             .is_ok_and(|got| got == new)
     );
     assert!(site.requests()[1].contains("\r\nIf-Range: yesterday\r\n"));
+}
+
+/// The digest of a download as it arrives, and that of a second pass over what has come.
+fn digests(site: &Site, path: &str) -> ([u8; 32], [u8; 32]) {
+    let url = Url::parse(&format!("http://192.168.7.2/{path}")).expect("a test's URL");
+    let mut memory = vec![0; 400_000];
+    let mut sink = Sink::with_digest(&mut memory);
+    let request = Request::get(&url);
+    let response = site.node(|net, fetcher| fetcher.download(net, &request, &mut sink, &mut ()));
+    let (len, digest) = (response.expect("a file").len, sink.digest());
+    (digest.expect("a digest"), Sha256::digest(&memory[..len]).into())
+}
+
+#[test]
+fn a_digest_beside_a_download_is_that_of_the_file() {
+    let (file, old) = (bytes(300_001), vec![7; 250_000]);
+    let tag = "ETag: \"v1\"";
+    let rest = |from: usize| {
+        Reply::status("206 Partial Content", &file[from..])
+            .header(tag)
+            .header(&format!("Content-Range: bytes {from}-300000/300001"))
+    };
+    let whole = || Reply::ok(file.clone());
+    for (seed, case, replies) in [
+        (70, "whole", vec![whole()]),
+        (71, "chunked", vec![whole().chunked(1461)]),
+        (72, "until the end", vec![whole().until_close()]),
+        (
+            73,
+            "resumed",
+            vec![
+                whole().header(tag).stalled(100_000),
+                rest(100_000).reset(50_000),
+                rest(150_000).truncated(1),
+                rest(150_001),
+            ],
+        ),
+        (
+            74,
+            "restarted",
+            vec![
+                Reply::ok(old.clone())
+                    .header("Last-Modified: yesterday")
+                    .truncated(200_000),
+                whole().header("Last-Modified: today"),
+            ],
+        ),
+        (
+            75,
+            "resumed, and then restarted",
+            vec![
+                Reply::ok(old).header("ETag: \"v0\"").truncated(100_000),
+                whole().header(tag).truncated(64),
+                rest(64),
+            ],
+        ),
+        (76, "redirected", vec![Reply::redirect(302, "elsewhere")]),
+    ] {
+        let site = Site::new(seed);
+        let asked = if case == "redirected" { 2 } else { replies.len() };
+        site.route("/a", replies);
+        site.route("/elsewhere", [whole()]);
+        let (riding, second) = digests(&site, "a");
+        assert_eq!(riding, second, "{case}");
+        assert!(
+            riding == <[u8; 32]>::from(Sha256::digest(&file)),
+            "{case}: other bytes"
+        );
+        assert_eq!(site.requests().len(), asked, "{case}");
+    }
 }
 
 /// A server that is started again, or a switch: what has come stays, however long it takes within a minute and a half.

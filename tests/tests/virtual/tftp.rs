@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use boot::Clock;
-use boot::fetch::{Error, Lost, Method, Reason, Request, TftpError};
+use boot::fetch::{Error, Lost, Method, Reason, Request, Sink, TftpError};
 use boot::url::Url;
+use sha2::{Digest as _, Sha256};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 use tests::{Dhcp, Host, Http, Lan, Link, Random, Reply, Site, Station, Tftp, leased, payload, site};
@@ -44,21 +45,25 @@ impl Bench {
             method,
             ..Request::get(&url)
         };
+        let mut sink = Sink::with_digest(&mut memory[..space]);
         let (result, took) = leased(&self.lan, |net, fetcher| {
             let start = self.lan.now();
             let mut watch = |done: u64, total: Option<u64>| last = (done, total);
-            let result = fetcher.send(net, &request, &mut memory[..space], &mut watch);
+            let result = fetcher.download(net, &request, &mut sink, &mut watch);
             let took = self.lan.now() - start;
             // What was sent last arrives.
             let soon = self.lan.now() + Duration::from_millis(10);
             let _: Option<()> = net.wait(soon, |_| None);
             (result, took)
         });
+        let digest = sink.digest().expect("a digest");
         assert!(
             memory[space..].iter().all(|byte| *byte == GUARD),
             "beyond the end"
         );
         if let Ok(response) = &result {
+            let second: [u8; 32] = Sha256::digest(&memory[..response.len]).into();
+            assert_eq!(digest, second, "a second pass says otherwise");
             assert_eq!(last.0, response.len as u64);
             assert_eq!(method == Method::Head, response.len == 0 && last.1 > Some(0));
         }
