@@ -16,7 +16,7 @@ use crate::text::ascii;
 pub(crate) const LIMIT: usize = 2048;
 
 /// What only the firmware knows: facts of the board, of its memory split and of its displays. A name that ends
-/// in a dot stands for all parameters of that module.
+/// in a dot stands for all parameters of that module (D-34).
 const KEPT: &[&str] = &[
     "8250.nr_uarts",
     "bcm2708_fb.",
@@ -63,6 +63,7 @@ pub(crate) fn check(entry: &str) -> Result<(), Error> {
 }
 
 /// Merges the entry's command line with the firmware's by the policy above. What has no room is left out with a warning.
+/// D-117.
 pub(crate) fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
     check(entry)?;
     let set: Vec<&str> = arguments(entry).map(name).collect();

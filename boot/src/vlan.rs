@@ -12,7 +12,7 @@ pub(crate) const LEN: usize = 4;
 /// Bytes of the two addresses, which stand before it.
 const ADDRESSES: usize = 12;
 
-/// A VLAN.
+/// A VLAN (D-76).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tag {
     /// 1 to 4094.

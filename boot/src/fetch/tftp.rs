@@ -27,7 +27,7 @@ use crate::udp::Conversation;
 const REQUEST_PAUSE: Duration = Duration::from_millis(500);
 const BLOCK_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-/// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word.
+/// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word (D-67).
 const ECHO: Duration = Duration::from_millis(100);
 /// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
 const WINDOW: u16 = 16;

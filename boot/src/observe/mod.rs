@@ -10,14 +10,14 @@ use crate::menu::{Chosen, Menu};
 use crate::script::errno::Failure;
 use crate::url::Url;
 
-/// Who hears what happens: a log, a report, a dry run. It is called from within the boot and must return at once.
+/// Who hears what happens: a log, a report, a dry run. It is called from within the boot and must return at once (D-139).
 pub trait Observer {
     /// Hears what happens, in order.
     fn event(&mut self, event: &Event<'_>);
 
     /// Whether the rest of a download of `len` bytes is wanted that begins with `first`, about 4 KiB. The download ends early
     /// when one observer knows enough: the part left out then counts as downloaded, and whatever lies in memory there is
-    /// taken for its bytes.
+    /// taken for its bytes (D-82).
     fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
         true
     }
@@ -40,7 +40,7 @@ impl Observers<'_> {
     }
 }
 
-/// Something that happened. All text is as servers and scripts have it: it may hold anything.
+/// Something that happened. All text is as servers and scripts have it: it may hold anything (D-80).
 #[derive(Debug)]
 pub enum Event<'e> {
     /// A command of a script is about to run.

@@ -14,7 +14,7 @@ use crate::terminal::{POLL, write};
 use crate::vlan::Tag;
 use crate::{ntp, ping, resolve};
 
-/// A lease this young answers a script's `dhcp`: the script itself was fetched with it.
+/// A lease this young answers a script's `dhcp`: the script itself was fetched with it (D-59).
 const FRESH: Duration = Duration::from_secs(30);
 
 /// What a script can do to the world, and what the world may know of a script.

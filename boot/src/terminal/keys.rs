@@ -10,7 +10,7 @@ use smoltcp::time::{Duration, Instant};
 
 use super::{Size, is_plain};
 
-/// A burst ends after this silence.
+/// A burst ends after this silence (D-28).
 pub(crate) const SILENCE: Duration = Duration::from_millis(20);
 
 /// A key, or a terminal's answer.

@@ -1,4 +1,4 @@
-//! Finding devices: reset, address and look at one after another, through hubs (USB 2.0 §9.1.2, §11.24).
+//! Finding devices: reset, address and look at one after another, through hubs (USB 2.0 §9.1.2, §11.24) (D-13).
 
 use alloc::vec::Vec;
 use core::fmt;

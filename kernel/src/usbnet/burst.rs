@@ -31,7 +31,7 @@ const BATCHES: usize = 4;
 /// Longest transmission: a partner's pause frame stops the chip for 335 ms at 100 Mb/s, and may be repeated.
 const TRANSMIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How a device packs frames into transfers.
+/// How a device packs frames into transfers (D-41).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Framing {
     /// Bytes asked for at a time, at most `BURST`.

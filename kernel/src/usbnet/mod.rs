@@ -243,7 +243,7 @@ impl UsbNic {
         ))
     }
 
-    /// A place for a frame, when there is a link and room.
+    /// A place for a frame, when there is a link and room (D-49).
     pub(crate) fn transmit(&mut self, now: Instant) -> Option<TxToken<'_>> {
         self.poll(now);
         let State::Present(present) = &mut self.state else {
@@ -336,6 +336,7 @@ impl UsbNic {
     }
 
     /// A transfer failed: starts the chip and both endpoints anew. What was in flight is lost, and asked for again by TCP.
+    /// D-42.
     fn trouble(&mut self, error: Error, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         // Each line is for a person; a device that fails without end shows as ever fewer of them.
