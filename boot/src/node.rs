@@ -1,4 +1,4 @@
-//! What every step may use, in menus and scripts alike: the network, downloads, the terminal, settings, the board.
+//! What every step may use, in menus and scripts alike: the network, downloads, the terminal, settings, the board (D-153).
 
 use alloc::string::String;
 

@@ -22,7 +22,7 @@ pub trait World {
     /// Time since reset.
     fn now(&self) -> Instant;
     /// Rests until `deadline`, with the network and the watchdog looked after. A deadline in the past only looks after them.
-    /// What is typed meanwhile stays typed.
+    /// What is typed meanwhile stays typed (D-154).
     fn rest(&mut self, deadline: Instant);
     /// The next byte that was typed or is typed until `deadline`, with the same looked after.
     fn key(&mut self, deadline: Instant) -> Option<u8>;
