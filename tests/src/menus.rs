@@ -12,6 +12,9 @@ pub const MENU: &str = "menu";
 /// Files that a menu may include, show or lead to.
 const OTHERS: [&str; 3] = ["one.cfg", "two.cfg", "three.cfg"];
 
+/// So long a comment takes all that Syslinux reads as one line.
+const LONG: usize = 4094;
+
 /// Names of labels; few, so that some are used twice, and some only referred to.
 const NAMES: [&str; 10] = ["a", "a", "b", "b", "c", "c", "A", "linux", "b c", "rescue "];
 
@@ -80,7 +83,9 @@ pub fn menu(seed: u64) -> Files {
             if writer.random.chance(0.3) {
                 writer.clock(ui);
             }
+            writer.uneven();
             writer.body(0, &[]);
+            writer.uneven();
             files.insert(name.into(), writer.take());
         }
     }
@@ -95,9 +100,21 @@ struct Writer {
 }
 
 impl Writer {
+    /// The file, now and then with a byte order mark before it.
     fn take(&mut self) -> String {
         self.open = 0;
-        std::mem::take(&mut self.text)
+        let text = std::mem::take(&mut self.text);
+        let mark = if self.random.chance(0.01) { "\u{feff}" } else { "" };
+        format!("{mark}{text}")
+    }
+
+    /// Now and then the beginning or the end of a submenu without the other.
+    fn uneven(&mut self) {
+        match self.random.below(30) {
+            0 => self.line("MENU END", ""),
+            1 => self.line("MENU BEGIN", "inner"),
+            _ => {}
+        }
     }
 
     fn one<'w>(&mut self, of: &[&'w str]) -> &'w str {
@@ -114,9 +131,20 @@ impl Writer {
             }
             _ => keyword.to_owned(),
         };
-        let indent = self.one(&["", "", "  ", "\t", "    "]);
-        let gap = self.one(&[" ", " ", " ", "\t", "   "]);
-        let end = self.one(&["\n", "\n", "\n", "\n", "\n", "\r\n"]);
+        let mut indent = self.one(&["", "", "  ", "\t", "    "]);
+        let mut gap = self.one(&[" ", " ", " ", "\t", "   "]);
+        let mut end = self.one(&["\n", "\n", "\n", "\n", "\n", "\r\n"]);
+        // What a web page or an editor has left.
+        match self.random.below(700) {
+            0 => indent = self.one(&["\x0c", "\x01", "\u{a0}"]),
+            1 => gap = self.one(&["\x0b", "\x7f", "\u{a0}", " \u{3000}"]),
+            2 => end = self.one(&[" \n", "\x0b\n", "\u{a0}\n", "\u{3000}\r\n"]),
+            3 if self.random.chance(0.3) => {
+                self.text.push('#');
+                self.text.push_str(&"-".repeat(LONG));
+            }
+            _ => {}
+        }
         self.text.push_str(indent);
         self.text.push_str(&keyword);
         if !value.is_empty() {
@@ -168,26 +196,31 @@ impl Writer {
             "menu.c32",
             "menu.c32 one.cfg",
             "menu.c32 ~ two.cfg",
+            "menu.c32",
+            "vesamenu",
+            "Menu.C32",
         ]);
         let module = module.to_owned();
-        let ui = match self.random.below(10) {
-            0..=3 => {
-                self.line("UI", &module);
-                true
-            }
-            4 => {
-                self.line("DEFAULT", &module);
-                self.clock(true);
-                self.line("DEFAULT", &module);
-                return true;
-            }
-            _ => false,
+        let (ui, by_default) = match self.random.below(10) {
+            0..=3 => (true, false),
+            4 | 5 => (true, true),
+            _ => (false, false),
         };
+        if ui && !by_default {
+            self.line("UI", &module);
+        }
         if self.random.chance(0.4) {
             let prompt = self.one(&["0", "1", "1", "yes"]);
             self.line("PROMPT", prompt);
         }
+        if self.random.chance(0.06) {
+            let number = self.one(&["1", "1", "0"]);
+            self.line("NOESCAPE", number);
+        }
         self.clock(ui);
+        if by_default {
+            self.line("DEFAULT", &module);
+        }
         for (chance, keyword) in [
             (0.06, "MENU HIDDEN"),
             (0.03, "MENU SHIFTKEY"),
@@ -224,7 +257,12 @@ impl Writer {
     fn kernel(&mut self) {
         self.kernels += 1;
         let name = format!("k{}", self.kernels);
-        match self.random.below(14) {
+        match self.random.below(15) {
+            14 => match self.random.below(3) {
+                0 => self.line("KERNEL", "Menu.C32"),
+                1 => self.line("KERNEL", "vesamenu"),
+                _ => self.line("LINUX", &format!("{name}.c32")),
+            },
             0 => self.line("KERNEL", &format!("{name}.c32")),
             1 => self.line("COM32", &name),
             2 => {
@@ -271,7 +309,14 @@ impl Writer {
                 8 if self.random.chance(0.3) => self.kernel(),
                 9 if self.random.chance(0.3) => self.line("MENU INDENT", "2"),
                 10 if self.random.chance(0.4) => self.line("MENU QUIT", ""),
-                11 if self.random.chance(0.4) => self.line("MENU GOTO", "inner"),
+                11 if self.random.chance(0.4) => {
+                    let tag = self.one(&["inner", "inner", ".top", ".hidden", "inner "]);
+                    self.line("MENU GOTO", tag);
+                }
+                12 if self.random.chance(0.3) => {
+                    let tag = self.one(&["", "inner", ".top", "nowhere"]);
+                    self.line("MENU EXIT", tag);
+                }
                 _ => {}
             }
         }
@@ -300,9 +345,13 @@ impl Writer {
                 }
                 5 if !others.is_empty() && self.random.chance(0.7) => {
                     let file = self.one(others);
-                    self.line("LABEL", "more");
-                    let module = self.one(&["menu.c32", "vesamenu.c32"]);
-                    self.line("KERNEL", module);
+                    // No line of a web page's: another label's APPEND would be this one's.
+                    self.text.push_str("LABEL more\n");
+                    match self.random.below(3) {
+                        0 => self.line("KERNEL", "menu.c32"),
+                        1 => self.line("KERNEL", "vesamenu.c32"),
+                        _ => self.line("COM32", "vesamenu"),
+                    }
                     self.line("APPEND", file);
                 }
                 6 if !others.is_empty() && self.random.chance(0.5) => {
@@ -323,7 +372,18 @@ impl Writer {
         self.open += 1;
         let tag = self.one(&["", "inner", "inner"]);
         self.line("MENU BEGIN", tag);
-        match self.random.below(6) {
+        match self.random.below(12) {
+            4 => self.line("TIMEOUT", "0"),
+            5 => {
+                let target = self.target();
+                self.line("ONTIMEOUT", &target);
+            }
+            6 => {
+                let target = self.target();
+                let keyword = self.one(&["ONERROR", "MENU ONERROR"]);
+                self.line(keyword, &target);
+            }
+            7 => self.line("APPEND", "quiet"),
             0 => self.line("MENU DEFAULT", ""),
             1 => self.line("MENU START", ""),
             2 => self.line("TIMEOUT", "25"),
@@ -331,7 +391,9 @@ impl Writer {
             _ => {}
         }
         self.body(deep, others);
-        self.line("MENU END", "");
+        if self.random.chance(0.95) {
+            self.line("MENU END", "");
+        }
         self.open -= 1;
     }
 }

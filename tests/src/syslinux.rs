@@ -10,6 +10,9 @@ use std::fmt;
 /// The files that a server has, by name.
 pub type Files = BTreeMap<String, String>;
 
+/// Bytes of a line, as many as are read at a time.
+const LONGEST_LINE: usize = 4095;
+
 /// How many menus may follow each other, and how deep files may include each other.
 const DEEPEST: usize = 16;
 
@@ -98,11 +101,20 @@ pub enum Rule {
     OnErrorFollows,
     TimeoutsAreTheMenus,
     LabelsEndAtABlankInTheCore,
+    PromptHasItsOwnOnTimeout,
+    NoEscapeLeavesNoPrompt,
+    ControlsAreBlanks,
+    OnlyAsciiIsBlank,
+    AMarkIsAPartOfItsLine,
+    LongLinesAreSeveral,
+    FilesHaveTheirOwnPage,
+    AKernelIsWhatGotoLooksFor,
+    CaseOfEndingsCounts,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 35] = [
         Self::DefaultBeatsMenuDefaultUnderUi,
         Self::DefaultNeedsUiInAModule,
         Self::LastMenuDefaultWins,
@@ -129,6 +141,15 @@ impl Rule {
         Self::OnErrorFollows,
         Self::TimeoutsAreTheMenus,
         Self::LabelsEndAtABlankInTheCore,
+        Self::PromptHasItsOwnOnTimeout,
+        Self::NoEscapeLeavesNoPrompt,
+        Self::ControlsAreBlanks,
+        Self::OnlyAsciiIsBlank,
+        Self::AMarkIsAPartOfItsLine,
+        Self::LongLinesAreSeveral,
+        Self::FilesHaveTheirOwnPage,
+        Self::AKernelIsWhatGotoLooksFor,
+        Self::CaseOfEndingsCounts,
     ];
 }
 
@@ -141,7 +162,7 @@ pub struct World<'f> {
     /// absent module leads to the prompt.
     pub is_pc: bool,
     /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a label that is all of a text is
-    /// its default, a label's whole name, blanks and all, is found first, and a directory's name needs no slash at its end.
+    /// its default, and a directory's name needs no slash at its end.
     pub declared: bool,
     /// The rule to break.
     pub broken: Option<Rule>,
@@ -184,6 +205,8 @@ enum Does {
     /// Leads to another page, which the entry opens or a tag names.
     Page,
     Goto(String),
+    /// The same, which MENU DEFAULT cannot name.
+    Exit(String),
     /// Leaves.
     #[default]
     Nothing,
@@ -193,8 +216,6 @@ enum Does {
 struct Entry {
     /// The name that finds the label.
     name: Option<String>,
-    /// The whole text behind LABEL.
-    whole: String,
     page: Option<usize>,
     index: usize,
     does: Does,
@@ -218,7 +239,6 @@ struct Page {
 #[derive(Debug, Clone, Default)]
 struct Label {
     name: String,
-    whole: String,
     kernel: String,
     kind: Option<&'static str>,
     append: Option<String>,
@@ -237,7 +257,9 @@ struct Read<'w> {
     directory: &'w str,
     pages: Vec<Page>,
     entries: Vec<Entry>,
+    /// The page that the file goes on in that is being read, and the one that its next include begins in.
     page: usize,
+    current: usize,
     label: Option<Label>,
     append: Option<String>,
     start: usize,
@@ -246,6 +268,7 @@ struct Read<'w> {
     default: Option<String>,
     ui: Option<String>,
     prompt: i64,
+    no_escape: bool,
     implicit: bool,
     total: i64,
     /// The core's, whichever page they stand on.
@@ -275,11 +298,22 @@ impl Way<'_> {
 /// Where a page's hidden entries are: nowhere.
 const HIDDEN: Option<usize> = None;
 
+/// What ends a word.
 fn is_blank(c: char) -> bool {
     c <= ' ' || c == '\x7f'
 }
 
+/// What is left out where something is read.
+fn is_space(c: char) -> bool {
+    matches!(c, '\t'..='\r' | ' ')
+}
+
 fn trimmed(text: &str) -> &str {
+    text.trim_start_matches(is_space)
+}
+
+/// What is left out between a program and its arguments.
+fn behind(text: &str) -> &str {
     text.trim_start_matches(is_blank)
 }
 
@@ -337,6 +371,7 @@ impl World<'_> {
             pages: vec![Page::default()],
             entries: Vec::new(),
             page: 0,
+            current: 0,
             label: None,
             append: None,
             start: 0,
@@ -345,6 +380,7 @@ impl World<'_> {
             default: None,
             ui: None,
             prompt: 0,
+            no_escape: false,
             implicit: true,
             total: 0,
             timeout: None,
@@ -359,11 +395,13 @@ impl World<'_> {
                 None => {}
             }
         }
+        read.page = read.current;
         self.record(&mut read);
         if reader == Reader::Module {
-            let tags: Vec<&str> = read.pages.iter().skip(1).map(|page| &*page.tag).collect();
+            let tags = read.pages.iter().skip(1).map(|page| &*page.tag);
+            let tags: Vec<&str> = tags.chain([".top", ".hidden"]).collect();
             for entry in &mut read.entries {
-                if let Does::Goto(tag) = &entry.does {
+                if let Does::Goto(tag) | Does::Exit(tag) = &entry.does {
                     entry.disabled |= !tags.contains(&&**tag);
                 }
             }
@@ -378,7 +416,19 @@ impl World<'_> {
         read.depth += 1;
         let mut in_text = false;
         let mut joined = String::new();
-        for line in text.split('\n') {
+        read.page = read.current;
+        let mut text = text.to_owned();
+        if !self.holds(Rule::AMarkIsAPartOfItsLine) {
+            text = text.replace('\u{feff}', "");
+        }
+        // What these rules forbid, in words that they allow.
+        if !self.holds(Rule::OnlyAsciiIsBlank) {
+            text = text.replace(['\u{a0}', '\u{3000}'], " ");
+        }
+        if !self.holds(Rule::ControlsAreBlanks) {
+            text = text.replace(|c: char| c.is_ascii_control() && !"\t\r\n".contains(c), "?");
+        }
+        for line in text.split('\n').flat_map(|line| self.pieces(line)) {
             let line = line.split('\r').next().unwrap_or_default();
             let line = trimmed(line);
             if in_text {
@@ -401,27 +451,50 @@ impl World<'_> {
         read.depth -= 1;
     }
 
+    /// The lines that a line is.
+    fn pieces<'l>(&self, line: &'l str) -> Vec<&'l str> {
+        let (mut pieces, mut rest) = (Vec::new(), line);
+        while rest.len() > LONGEST_LINE && self.holds(Rule::LongLinesAreSeveral) {
+            let (piece, more) = rest.split_at(LONGEST_LINE);
+            pieces.push(piece);
+            rest = more;
+        }
+        pieces.push(rest);
+        pieces
+    }
+
     fn include(&self, read: &mut Read<'_>, value: &str, tagged: bool) {
         let (name, tag) = first_word(value);
         let tag = trimmed(tag);
         let file = self.files.get(&format!("{}{name}", read.directory));
         let tagged = tagged && !tag.is_empty() && (file.is_some() || read.reader == Reader::Module);
-        let page = read.page;
         if tagged {
             self.record(read);
             self.begin(read, tag);
         }
+        let page = read.page;
         if let Some(text) = file {
             self.file(read, text);
         }
+        // It goes on where it was, whatever the file has begun or ended.
+        let goes_on = self.holds(Rule::FilesHaveTheirOwnPage);
+        read.page = if goes_on { page } else { read.current };
         if tagged {
-            self.record(read);
-            read.page = page;
+            self.end(read);
         }
     }
 
+    /// Ends the label, and the page that is open.
+    fn end(&self, read: &mut Read<'_>) {
+        self.record(read);
+        if let Some((parent, _)) = read.pages[read.current].parent {
+            read.current = parent;
+        }
+        read.page = read.current;
+    }
+
     fn begin(&self, read: &mut Read<'_>, tag: &str) {
-        let parent = read.page;
+        let parent = read.current;
         let index = read.pages[parent].count;
         read.pages[parent].count += 1;
         read.entries.push(Entry {
@@ -439,6 +512,7 @@ impl World<'_> {
         };
         read.pages.push(page);
         read.page = read.pages.len() - 1;
+        read.current = read.page;
     }
 
     /// Ends the label.
@@ -452,7 +526,8 @@ impl World<'_> {
             Some(read.page)
         };
         let index = page.map_or(0, |page| read.pages[page].count);
-        let runs = label.elsewhere != Some(Does::Nothing) && !label.disabled;
+        let leaves = matches!(&label.elsewhere, Some(Does::Nothing | Does::Exit(_)));
+        let runs = !leaves && !label.disabled;
         if let Some(page) = page {
             let page = &mut read.pages[page];
             page.count += 1;
@@ -472,7 +547,6 @@ impl World<'_> {
         let named = !label.disabled || !self.holds(Rule::DisabledLabelsHaveNoName);
         read.entries.push(Entry {
             name: Some(label.name).filter(|_| named),
-            whole: label.whole,
             page,
             index,
             does: label.elsewhere.unwrap_or(Does::Runs(line)),
@@ -504,7 +578,6 @@ impl World<'_> {
             let name = if whole { rest } else { first_word(rest).0 };
             read.label = Some(Label {
                 name: name.to_owned(),
-                whole: rest.trim_end_matches(is_blank).to_owned(),
                 kernel: name.to_owned(),
                 ..Label::default()
             });
@@ -512,6 +585,11 @@ impl World<'_> {
             let last = self.holds(Rule::LastKernelWins);
             if let Some(label) = read.label.as_mut().filter(|label| last || label.kind.is_none()) {
                 label.kernel = rest.to_owned();
+                if let Some(Does::Goto(tag) | Does::Exit(tag)) = &mut label.elsewhere
+                    && self.holds(Rule::AKernelIsWhatGotoLooksFor)
+                {
+                    rest.clone_into(tag);
+                }
                 // KERNEL says nothing of what it is.
                 label.kind = Some(kind).filter(|kind| *kind != "kernel" || !last);
             }
@@ -537,6 +615,8 @@ impl World<'_> {
         } else if read.reader == Reader::Core {
             if let Some(rest) = after(line, "prompt") {
                 read.prompt = number(rest);
+            } else if let Some(rest) = after(line, "noescape") {
+                read.no_escape = number(rest) != 0 && self.holds(Rule::NoEscapeLeavesNoPrompt);
             } else if let Some(rest) = after(line, "implicit") {
                 read.implicit = number(rest) != 0;
             } else if let Some(rest) = after(line, "onerror") {
@@ -582,19 +662,21 @@ impl World<'_> {
             self.record(read);
             self.begin(read, rest);
         } else if after(line, "end").is_some() {
-            self.record(read);
-            if let Some((parent, _)) = read.pages[read.page].parent {
-                read.page = parent;
-            }
+            self.end(read);
         } else if let Some(rest) = after(line, "include") {
             self.include(read, rest, true);
         } else if let Some(rest) = after(line, "goto") {
             if let Some(label) = &mut read.label {
                 label.elsewhere = Some(Does::Goto(rest.to_owned()));
             }
-        } else if after(line, "quit").is_some() || (after(line, "exit").is_some() && parent.is_some()) {
+        } else if after(line, "quit").is_some() {
             if let Some(label) = &mut read.label {
                 label.elsewhere = Some(Does::Nothing);
+            }
+        } else if let Some(rest) = after(line, "exit").filter(|_| parent.is_some()) {
+            if let Some(label) = &mut read.label {
+                let tag = Some(rest).filter(|rest| !rest.is_empty());
+                label.elsewhere = Some(tag.map_or(Does::Nothing, |tag| Does::Exit(tag.to_owned())));
             }
         } else if after(line, "start").is_some() {
             read.start = page;
@@ -612,17 +694,7 @@ impl World<'_> {
 
     /// The label that the first word of `line` names.
     fn find<'r>(&self, read: &'r Read<'_>, line: &str) -> Option<&'r Entry> {
-        let (word, rest) = first_word(line);
-        if self.declared && read.reader == Reader::Core {
-            let whole = |name: &str| {
-                let named = |entry: &&Entry| entry.name.is_some() && entry.whole == name;
-                read.entries.iter().find(named)
-            };
-            let found = whole(line.trim_end_matches(is_blank));
-            if found.is_some() || !trimmed(rest).is_empty() {
-                return found.or_else(|| whole(word));
-            }
-        }
+        let (word, _) = first_word(line);
         let is = |entry: &&Entry| match entry.name.as_deref() {
             Some(name) if self.holds(Rule::CaseOfLabelsCounts) => name == word,
             Some(name) => name.eq_ignore_ascii_case(word),
@@ -639,7 +711,7 @@ impl World<'_> {
     fn spelled_out(&self, read: &Read<'_>, line: &str) -> Option<String> {
         match self.find(read, line).map(|entry| &entry.does) {
             Some(Does::Runs(runs)) => Some(format!("{runs}{}", first_word(line).1)),
-            Some(Does::Page | Does::Goto(_) | Does::Nothing) => None,
+            Some(Does::Page | Does::Goto(_) | Does::Exit(_) | Does::Nothing) => None,
             None => Some(line.to_owned()),
         }
     }
@@ -662,12 +734,16 @@ impl World<'_> {
         {
             default = default.or(named.next());
         }
-        let waits = read.prompt != 0 && read.ui.is_none() && self.holds(Rule::PromptWaits);
+        let prompts = read.prompt != 0 && !read.no_escape;
+        let waits = prompts && read.ui.is_none() && self.holds(Rule::PromptWaits);
         if !waits
             && let Some(line) = default
             && let Some(decision) = self.command(&read, name, line, way)
         {
             return decision;
+        }
+        if read.no_escape {
+            return nothing;
         }
         // The core shows its prompt next.
         let timeout = read.timeout.filter(|timeout| *timeout > 0);
@@ -675,6 +751,7 @@ impl World<'_> {
             return nothing;
         }
         let on_timeout = read.on_timeout.as_ref().filter(|line| !line.is_empty());
+        let on_timeout = on_timeout.filter(|_| !waits || self.holds(Rule::PromptHasItsOwnOnTimeout));
         let line = on_timeout.or(default.filter(|_| waits));
         line.and_then(|line| self.command(&read, name, line, way))
             .unwrap_or(nothing)
@@ -685,7 +762,7 @@ impl World<'_> {
         let found = self.find(read, line);
         let mut first = match found.map(|entry| &entry.does) {
             Some(Does::Runs(runs)) => {
-                let arguments = trimmed(first_word(line).1);
+                let arguments = behind(first_word(line).1);
                 self.execute(&format!("{runs} {arguments}"), name, way)
             }
             // The label runs nothing.
@@ -720,7 +797,14 @@ impl World<'_> {
     /// Runs a program by its line; none when that gives way to the prompt.
     fn execute(&self, line: &str, config: &str, way: Way<'_>) -> Option<Decision> {
         let (word, rest) = first_word(line);
-        let rest = trimmed(rest);
+        let rest = behind(rest);
+        let cases = !self.holds(Rule::CaseOfEndingsCounts);
+        let lower = word.to_ascii_lowercase();
+        let (word, line) = match lower.strip_suffix(".c32") {
+            Some(_) if cases => (&*lower, format!("{lower} {rest}")),
+            _ => (word, line.to_owned()),
+        };
+        let line = &*line;
         let by_ending = |name: &str| match ENDINGS.iter().find(|ending| name.ends_with(**ending)) {
             Some(&".c32") => "com32",
             Some(&".img") => "fdimage",
@@ -779,7 +863,7 @@ impl World<'_> {
             "com32" => file(Kind::Module),
             "config" => {
                 // The first word behind its name is the directory of what it names.
-                let (directory, _) = first_word(trimmed(arguments));
+                let (directory, _) = first_word(behind(arguments));
                 let ends = directory.is_empty() || directory.ends_with('/') || !self.declared;
                 let directory = format!("{}{}", here(directory), if ends { "" } else { "/" });
                 let way = Way {
@@ -845,7 +929,7 @@ impl World<'_> {
         let default = match chosen {
             Some(entry) if !entry.disabled => match &entry.does {
                 Does::Runs(line) => Some(line.clone()),
-                Does::Page | Does::Goto(_) | Does::Nothing => None,
+                Does::Page | Does::Goto(_) | Does::Exit(_) | Does::Nothing => None,
             },
             _ => None,
         };

@@ -2,24 +2,26 @@
 //!
 //! Two programs read PXELINUX's text: Syslinux's command line (`ldlinux`), and, where UI or DEFAULT starts it, its menu
 //! module (`menu.c32`, `vesamenu.c32`). They do not take it in the same way. U-Boot is a third where the text has words that only
-//! U-Boot knows. What each does here was read in its source, and is no more than that: what happens without anybody.
+//! U-Boot knows; where it has words of both, they must agree. What each does here was read in its source, and is no more than
+//! that: what happens without anybody.
 
 use alloc::vec::Vec;
 
 use super::model::Display;
-use super::names::{is_menu_module, word};
+use super::names::{is_menu_file, is_menu_module, word};
+use super::uboot::UBoot;
 
 /// The program that reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     /// Syslinux's command line: DEFAULT at once, unless PROMPT says to ask.
     CommandLine,
-    /// A text with words of U-Boot's, which takes a default where nobody named one, and asks where MENU stands outside of labels.
-    UBoot,
     /// A menu module.
     Module {
         /// Whether the text has a UI line: DEFAULT counts only then.
         default_counts: bool,
+        /// Whether the command line has read this text before, and DEFAULT in it leads to the module: PROMPT counts only then.
+        after_prompt: bool,
     },
     /// A program that is not there: it alone would know.
     Unknown,
@@ -47,6 +49,10 @@ pub(super) enum Runs {
 pub(super) struct Line<'t> {
     /// The name behind LABEL; `None` when DEFAULT and similar keywords cannot find the entry.
     pub(super) name: Option<&'t str>,
+    /// The same, for U-Boot, which finds it in any case.
+    pub(super) label: Option<&'t str>,
+    /// Whether U-Boot runs the same when it comes to it.
+    pub(super) runs_in_u_boot: bool,
     /// Whether blanks follow the name: a menu module takes them for a part of it.
     pub(super) padded: bool,
     /// The page that it is on; none when it is hidden.
@@ -98,8 +104,10 @@ pub(super) struct Text<'t> {
     pub(super) hidden: bool,
     /// MENU SHIFTKEY.
     pub(super) shift_key: bool,
-    /// Whether the menu has a title: U-Boot then asks.
-    pub(super) titled: bool,
+    /// What U-Boot makes of the text, when it has words of U-Boot's.
+    pub(super) u_boot: Option<&'t UBoot>,
+    /// Whether labels go on in the command line where here they end.
+    pub(super) cut_short: bool,
     /// Whether no line says anything but what a label boots.
     pub(super) alone: bool,
     /// Whether it has several entries, and a title or a MENU LABEL: its author expected people.
@@ -130,23 +138,103 @@ pub(super) struct Decision<'t> {
     /// Whether the text lacks a TIMEOUT that would count.
     pub(super) untimed: bool,
     pub(super) on_error: Option<Boots<'t>>,
+    /// Why the clock boots nothing, where that is in doubt.
+    pub(super) doubt: Option<&'static str>,
 }
 
 /// Decides.
 pub(super) fn decide<'t>(text: &Text<'t>) -> Decision<'t> {
-    match text.reader {
-        Reader::CommandLine | Reader::UBoot => text.command_line(),
-        Reader::Module { default_counts } => text.module(default_counts),
-        Reader::Unknown => Decision {
-            default: text.entry_of(text.start).map(|line| Boots::Line(line, "")),
-            clock: None,
-            untimed: false,
-            ..text.shown(text.start, &Timing::default())
-        },
+    let syslinux = text.syslinux();
+    let Some(known) = text.u_boot else {
+        return syslinux;
+    };
+    let (u_boot, fails) = text.u_boot(known);
+    if !known.is_foreign && text.reader == Reader::CommandLine {
+        return Decision {
+            doubt: fails,
+            ..u_boot
+        };
+    }
+    // Words of both: what boots is what boots in both, or nothing.
+    let boots = |decision: &Decision<'t>, is_timed: bool| {
+        let waits = decision.display == Display::Shown && !is_timed;
+        (decision.clock, decision.clock.is_some() && !waits)
+    };
+    let is_timed = syslinux.timeout.is_some() || text.total.is_some();
+    if boots(&syslinux, is_timed) == boots(&u_boot, u_boot.timeout.is_some()) {
+        return syslinux;
+    }
+    let differ = "it has words of U-Boot's and of Syslinux's, which would not boot the same";
+    Decision {
+        clock: None,
+        doubt: Some(fails.unwrap_or(differ)),
+        ..syslinux
     }
 }
 
 impl<'t> Text<'t> {
+    /// Decides as Syslinux does.
+    fn syslinux(&self) -> Decision<'t> {
+        match self.reader {
+            Reader::CommandLine => self.command_line(),
+            Reader::Module {
+                default_counts,
+                after_prompt,
+            } => {
+                let decision = self.module(default_counts);
+                let prompts = after_prompt && self.prompt == Some(true) && !self.no_escape;
+                if prompts {
+                    self.prompted(decision)
+                } else {
+                    decision
+                }
+            }
+            Reader::Unknown => Decision {
+                default: self.entry_of(self.start).map(|line| Boots::Line(line, "")),
+                clock: None,
+                untimed: false,
+                ..self.shown(self.start, &Timing::default())
+            },
+        }
+    }
+
+    /// Decides as U-Boot does; with why that is nothing.
+    fn u_boot(&self, known: &UBoot) -> (Decision<'t>, Option<&'static str>) {
+        let mut labels = self.lines.iter().enumerate();
+        let mut labels = labels.by_ref().filter(|(_, line)| line.label.is_some());
+        let found = match &known.default {
+            // The last of two.
+            Some(name) => labels
+                .filter(|(_, line)| line.label == Some(name) && !line.padded)
+                .last(),
+            None => labels.next(),
+        };
+        let default = found.map(|(line, _)| Boots::Line(line, ""));
+        let fails = match found {
+            _ if known.fails.is_some() => known.fails,
+            None => Some("no label is called as U-Boot's default is"),
+            Some((_, line)) if !line.runs_in_u_boot => Some("for U-Boot, its default names no kernel"),
+            Some(_) => None,
+        };
+        let timing = Timing {
+            timeout: Some(known.timeout),
+            ..Timing::default()
+        };
+        let page = found.and_then(|(_, line)| line.page);
+        let shown = self.shown(page.unwrap_or(self.start), &timing);
+        let decision = Decision {
+            default: default.or_else(|| self.entry_of(self.start).map(|line| Boots::Line(line, ""))),
+            clock: default.filter(|_| fails.is_none()),
+            untimed: self.last.timeout.is_none() && self.total.is_none(),
+            ..shown
+        };
+        if known.asks {
+            (decision, fails)
+        } else {
+            (self.at_once(decision), fails)
+        }
+    }
+
     /// A menu that waits for a person.
     fn shown(&self, page: usize, timing: &Timing<&'t str>) -> Decision<'t> {
         Decision {
@@ -157,15 +245,15 @@ impl<'t> Text<'t> {
             timeout: timing.timeout.filter(|timeout| *timeout > 0),
             untimed: timing.timeout.is_none() && self.total.is_none(),
             on_error: None,
+            doubt: None,
         }
     }
 
     /// The command line: `DEFAULT` at once. ONTIMEOUT is for a prompt that nobody answers.
     fn command_line(&self) -> Decision<'t> {
-        let u_boot = self.reader == Reader::UBoot;
         let default = match self.default {
             Some(line) => self.named(line),
-            None => self.unnamed(u_boot),
+            None => self.unnamed(),
         };
         let default = default.filter(|boots| self.is_executed(boots));
         let last = &self.last;
@@ -175,13 +263,22 @@ impl<'t> Text<'t> {
             Some(Boots::Line(line, _)) => self.page_of(line),
             _ => None,
         };
-        let asks = self.prompt.unwrap_or(u_boot && self.titled);
+        let asks = self.prompt == Some(true);
         let decision = Decision {
             default: default.or_else(|| self.entry_of(self.start).map(|line| Boots::Line(line, ""))),
             clock: default,
             on_error: on_error.and_then(|line| self.named(line)),
             ..self.shown(page.unwrap_or(self.start), last)
         };
+        if self.cut_short {
+            let doubt =
+                Some("an INCLUDE with a tag stands in a label, which ends there in a menu module only");
+            return Decision {
+                clock: None,
+                doubt,
+                ..decision
+            };
+        }
         if self.no_escape && default.is_none() {
             return decision;
         }
@@ -201,15 +298,38 @@ impl<'t> Text<'t> {
                 ..decision
             };
         }
-        // The entry would boot at once. But its author gave the menu a title and a time, in which a person can choose another.
+        self.at_once(decision)
+    }
+
+    /// The entry would boot at once. But its author gave the menu a title and a time, in which a person can choose another.
+    fn at_once(&self, decision: Decision<'t>) -> Decision<'t> {
         let display = match decision.timeout {
             // Nor does anybody see the menu that names another one.
-            _ if default.is_some_and(|boots| self.is_menu(&boots)) => Display::AtOnce,
+            _ if decision.clock.is_some_and(|boots| self.is_menu(&boots)) => Display::AtOnce,
             Some(_) if self.hidden => Display::Hidden,
             Some(_) if self.for_people => Display::Shown,
             _ => Display::AtOnce,
         };
         Decision { display, ..decision }
+    }
+
+    /// The prompt that comes before a menu module: only the clock ends it, and ONTIMEOUT goes before the module, which decides so.
+    fn prompted(&self, module: Decision<'t>) -> Decision<'t> {
+        let last = self.shown(module.page, &self.last);
+        let on_timeout = self.last.on_timeout.filter(|line| !line.is_empty());
+        let waits = last.timeout.is_none() && self.total.is_none();
+        if on_timeout.is_none() && !waits {
+            return module;
+        }
+        let clock = match on_timeout {
+            Some(line) => self.named(line).filter(|boots| self.is_executed(boots)),
+            None => module.clock.filter(|_| last.untimed),
+        };
+        Decision {
+            default: module.default,
+            clock,
+            ..last
+        }
     }
 
     /// A menu module: the default of the page that it starts with, or ONTIMEOUT there.
@@ -265,7 +385,7 @@ impl<'t> Text<'t> {
     pub(super) fn resolve(&self, line: &'t str) -> Option<Boots<'t>> {
         match self.reader {
             Reader::Module { .. } => self.command(line),
-            Reader::CommandLine | Reader::UBoot | Reader::Unknown => self.named(line),
+            Reader::CommandLine | Reader::Unknown => self.named(line),
         }
     }
 
@@ -314,7 +434,15 @@ impl<'t> Text<'t> {
     fn is_menu(&self, boots: &Boots<'_>) -> bool {
         match boots {
             Boots::Line(line, _) => self.lines.get(*line).is_some_and(|line| line.runs == Runs::Menu),
-            Boots::Command(line) => is_menu_module(word(line).0),
+            Boots::Command(line) => self.shows_a_menu(word(line).0),
+        }
+    }
+
+    /// Whether what is run as `name` is a menu module: only the command line looks for its ending.
+    pub(super) fn shows_a_menu(&self, name: &str) -> bool {
+        match self.reader {
+            Reader::Module { .. } => is_menu_file(name),
+            Reader::CommandLine | Reader::Unknown => is_menu_module(name),
         }
     }
 
@@ -322,43 +450,32 @@ impl<'t> Text<'t> {
         self.lines.iter().position(|line| line.name.is_some_and(&is))
     }
 
-    /// What DEFAULT or its like means on the command line. A label's whole name, which may hold blanks in U-Boot, goes before its
-    /// first word, which is all that Syslinux takes for its name; and where only first words are the same, nobody knows.
+    /// What DEFAULT or its like means on the command line: the first label whose name begins with its first word. Where that is
+    /// not all of the label's name, or bytes of it are no text, nobody knows whether it was meant.
     pub(super) fn named(&self, line: &'t str) -> Option<Boots<'t>> {
         let (first, rest) = word(line);
-        let whole = self.position(|name| name == line && !name.is_empty());
-        let found = match whole {
-            Some(whole) => Some(Boots::Line(whole, "")),
-            None if rest.is_empty() => {
-                let found = self.position(|name| word(name).0 == line && !line.is_empty());
-                found.map(|found| Boots::Line(found, ""))
-            }
-            None => self
-                .position(|name| name == first)
-                .map(|found| Boots::Line(found, rest)),
+        let Some(found) = self.position(|name| word(name).0 == first && !first.is_empty()) else {
+            return Some(Boots::Command(line));
         };
-        let similar = || self.position(|name| word(name).0 == first && !first.is_empty());
-        found.or_else(|| similar().is_none().then_some(Boots::Command(line)))
+        let name = self.lines.get(found)?.name?;
+        let is_whole = |name: &str| name == line;
+        if first.contains(char::REPLACEMENT_CHARACTER)
+            || (!is_whole(name) && self.position(is_whole).is_some())
+        {
+            return None;
+        }
+        if is_whole(name) || rest.is_empty() {
+            return Some(Boots::Line(found, ""));
+        }
+        (name == first).then_some(Boots::Line(found, rest))
     }
 
-    /// What is the default without DEFAULT: a label that is all of the text; in U-Boot, where ONTIMEOUT is another word for DEFAULT,
-    /// the first that MENU DEFAULT names, or else the first.
-    fn unnamed(&self, u_boot: bool) -> Option<Boots<'t>> {
-        let mut labels = self
-            .lines
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| line.name.is_some());
-        let first = labels.clone().next().map(|(line, _)| Boots::Line(line, ""));
-        if u_boot {
-            if let Some(line) = self.last.on_timeout {
-                return self.named(line);
-            }
-            let marked = labels.find(|(_, line)| line.marked);
-            let marked = marked.map(|(line, _)| Boots::Line(line, ""));
-            return marked.or(first);
-        }
-        first.filter(|_| self.alone && labels.count() == 1)
+    /// What is the default without DEFAULT: a label that is all of the text.
+    fn unnamed(&self) -> Option<Boots<'t>> {
+        let lines = self.lines.iter().enumerate();
+        let mut labels = lines.filter(|(_, line)| line.name.is_some());
+        let only = labels.next().filter(|_| self.alone && labels.next().is_none());
+        only.map(|(line, _)| Boots::Line(line, ""))
     }
 
     /// The label that a menu module finds for a command: the first whose LABEL line is the command's first word, to the last
@@ -366,7 +483,9 @@ impl<'t> Text<'t> {
     fn found(&self, command: &str) -> Found {
         let (name, _) = word(command);
         let mut lines = self.lines.iter();
-        let is = |line: &Line<'_>| line.name == Some(name) && !line.padded;
+        // Two names whose bytes are no text may differ in these.
+        let is_text = !name.contains(char::REPLACEMENT_CHARACTER);
+        let is = |line: &Line<'_>| is_text && line.name == Some(name) && !line.padded;
         if let Some(line) = lines.position(is) {
             return Found::Yes(line);
         }
@@ -396,7 +515,7 @@ enum Found {
 #[cfg(test)]
 mod tests {
     use super::super::names::word;
-    use super::super::pxelinux::tests::menu;
+    use super::super::pxelinux::tests::{bytes, menu};
     use super::super::{Action, Display, Menu};
 
     /// What happens without anybody: how, after how many seconds, and what boots.
@@ -421,14 +540,15 @@ mod tests {
             (Display::Shown, Some(time)) => format!("{} s {what}", time.secs()),
             (Display::Hidden, Some(time)) => format!("hidden {} s {what}", time.secs()),
         };
-        told.trim_end().into()
+        told.trim_end_matches(' ').into()
     }
 
     fn check(table: &[(&str, &str)]) {
         for (text, expected) in table {
-            // One line each: `;` for the end of a line, and a label for each name in brackets.
+            // One line each, or `;` for the end of a line, and a label for each name in brackets.
             let mut lines = String::new();
-            for line in text.split(';').map(str::trim) {
+            let end = if text.contains('\n') { '\n' } else { ';' };
+            for line in text.split(end).map(|line| line.trim_start_matches(' ')) {
                 match line.strip_prefix('[').and_then(|line| line.split_once(']')) {
                     Some((name, more)) => {
                         lines.push_str(&format!("LABEL {name}\nKERNEL /{name}\n{}\n", more.trim()))
@@ -520,11 +640,174 @@ mod tests {
                 "DEFAULT two more; TIMEOUT 50; ONTIMEOUT a; [a]; [two words]",
                 "nothing",
             ),
+            ("DEFAULT two words; [a]; [two words]", "at once two words"),
+            // Syslinux takes the first of them, with an argument.
+            ("DEFAULT two words; [two]; [two words]", "nothing"),
+            ("DEFAULT two words; [two other]; [two words]", "nothing"),
             (
                 "DEFAULT menu.c32; IMPLICIT 0; TIMEOUT 50; [a]; [b]",
                 "at once menu.c32",
             ),
         ]);
+    }
+
+    #[test]
+    fn prompt_comes_before_a_module_that_default_starts() {
+        check(&[
+            // The last ONTIMEOUT and the last TIMEOUT count, wherever they stand.
+            (
+                "DEFAULT menu.c32; PROMPT 1; TIMEOUT 50; [a]; MENU BEGIN s; ONTIMEOUT c; [c]; MENU END",
+                "5 s c",
+            ),
+            (
+                "DEFAULT menu.c32; PROMPT 1; TIMEOUT 50; [a]; MENU BEGIN s; TIMEOUT 0; [c]; MENU END",
+                "nothing",
+            ),
+            ("DEFAULT menu.c32; PROMPT 1; MENU SHIFTKEY; [a]; [b]", "nothing"),
+            (
+                "DEFAULT menu.c32; PROMPT 1; MENU SHIFTKEY; TIMEOUT 50; ONTIMEOUT b; [a]; [b]",
+                "5 s b",
+            ),
+            (
+                "DEFAULT m; PROMPT 1; TIMEOUT 50; ONTIMEOUT b; [a]; [b]; LABEL m; KERNEL menu.c32",
+                "5 s b",
+            ),
+            ("DEFAULT menu.c32; PROMPT 1; TOTALTIMEOUT 300; [a]; [b]", "30 s a"),
+            (
+                "DEFAULT menu.c32; PROMPT 1; TIMEOUT 50; ONTIMEOUT; [a]; [b]",
+                "5 s",
+            ),
+            (
+                "DEFAULT menu.c32; PROMPT 1; TIMEOUT 50; ONTIMEOUT x; [a]; LABEL x; MENU QUIT",
+                "nothing",
+            ),
+            // Without a prompt the module decides.
+            (
+                "DEFAULT menu.c32; PROMPT 1; NOESCAPE 1; MENU SHIFTKEY; ONTIMEOUT b; [a]; [b]",
+                "at once a",
+            ),
+            (
+                "DEFAULT menu.c32; PROMPT 0; MENU SHIFTKEY; ONTIMEOUT b; [a]; [b]",
+                "at once a",
+            ),
+            (
+                "UI menu.c32; PROMPT 1; MENU SHIFTKEY; ONTIMEOUT b; [a]; [b]",
+                "at once a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn words_are_parted_as_in_syslinux() {
+        check(&[
+            ("UI menu.c32\nTIMEOUT 50\nDEFAULT b\u{a0}\n[a]\n[b]", "5 s a"),
+            ("UI menu.c32\nTIMEOUT 50\nDEFAULT b\u{3000}\n[a]\n[b]", "5 s a"),
+            ("DEFAULT b\u{a0}\n[a]\n[b]", "at once file b\u{a0}"),
+            ("DEFAULT b\u{85}\n[a]\n[b]", "at once file b\u{fffd}"),
+            ("DEFAULT\u{a0}b\n[a]\n[b]", "nothing"),
+            ("\u{2003}DEFAULT b\n[a]\n[b]", "nothing"),
+            (
+                "UI menu.c32\nTIMEOUT 50\nONTIMEOUT b\u{2003}\n[a]\n[b]",
+                "5 s file b\u{2003}",
+            ),
+            ("UI menu.c32\nTIMEOUT 50\nDEFAULT\x0bb\n[a]\n[b]", "5 s b"),
+            (
+                "\x0cUI\x0bmenu.c32\nTIMEOUT 50\nDEFAULT\x0cb\x0b\n[a]\n[b]",
+                "5 s b",
+            ),
+            // Others end a word, and are a part of the next one.
+            ("DEFAULT\x7fb\n[a]\n[b]", "nothing"),
+            ("UI menu.c32\nTIMEOUT 50\nDEFAULT b\x01\n[a]\n[b]", "nothing"),
+            ("TEXT HELP\n\x1bENDTEXT\nDEFAULT b\nENDTEXT\n[a]\n[b]", "nothing"),
+            (
+                "DEFAULT b\nSAY \x1b[1m\n# \x1b\n[a] MENU LABEL \x1b[7ma\n[b]\nTEXT HELP\n\x07\nENDTEXT\n\x1a",
+                "at once b",
+            ),
+            ("DEFAULT\x0cb\n[a]", "at once file b"),
+        ]);
+    }
+
+    #[test]
+    fn names_of_menu_modules_are_what_syslinux_takes_them_for() {
+        check(&[
+            ("UI MENU.C32; TIMEOUT 50; [a]; [b]", "nothing"),
+            ("UI Menu.c32; TIMEOUT 50; [a]; [b]", "nothing"),
+            ("UI menu; TIMEOUT 50; [a]; [b]", "5 s a"),
+            ("UI sys/vesamenu.c32; TIMEOUT 50; [a]; [b]", "5 s a"),
+            ("DEFAULT Menu.C32; TIMEOUT 50; [a]; [b]", "at once Menu.C32"),
+            // A label's KERNEL is a file, COM32 has its ending.
+            (
+                "DEFAULT m; TIMEOUT 50; [a]; [b]; LABEL m; KERNEL menu",
+                "at once file menu",
+            ),
+            ("DEFAULT m; TIMEOUT 50; [a]; [b]; LABEL m; COM32 menu", "5 s a"),
+            (
+                "DEFAULT m; TIMEOUT 50; [a]; [b]; LABEL m; COM32 Menu",
+                "at once m",
+            ),
+            (
+                "DEFAULT m; TIMEOUT 50; [a]; [b]; LABEL m; LINUX menu.c32",
+                "at once file menu.c32",
+            ),
+            ("DEFAULT menu.c32; TIMEOUT 50; [a]; LABEL menu.c32", "5 s a"),
+            // A module looks for no ending.
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT menu; [a]; [b]",
+                "5 s file menu",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_submenu_that_a_kernel_names_is_not_there() {
+        check(&[
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; LABEL x; MENU GOTO s; KERNEL /k; MENU BEGIN s; [c]; MENU END; [b]",
+                "nothing",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; LABEL x; KERNEL /k; MENU GOTO s; MENU BEGIN s; [c]; MENU END; [b]",
+                "5 s b",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; LABEL x; MENU GOTO y; LOCALBOOT s; MENU BEGIN s; [c]; MENU END; [b]",
+                "5 s b",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; LABEL x; MENU GOTO .hidden; [b]",
+                "5 s b",
+            ),
+            // Blanks behind a name are a part of it.
+            (
+                "UI menu.c32\nTIMEOUT 50\nONTIMEOUT b\nLABEL x\nMENU GOTO s \nMENU BEGIN s\n[c]\nMENU END\n[b]",
+                "nothing",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; LABEL x; MENU GOTO; [b]",
+                "nothing",
+            ),
+            // A way out that leads nowhere is disabled, and MENU DEFAULT cannot name it.
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; MENU BEGIN s; MENU START; [b]; LABEL x; MENU EXIT z; MENU DEFAULT; MENU END",
+                "5 s b",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; MENU BEGIN s; MENU START; LABEL x; MENU EXIT z; [b]; MENU END",
+                "nothing",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; MENU BEGIN s; MENU START; LABEL x; MENU EXIT .top; [b]; MENU END",
+                "5 s b",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_no_labels_names() {
+        let menu = bytes(b"DEFAULT b\xe9\nLABEL a\nLABEL b\xe8\nLABEL b\xe9\n");
+        assert_eq!(told(&menu), "nothing");
+        let menu = bytes(b"UI menu.c32\nTIMEOUT 50\nDEFAULT b\xe9\nLABEL a\nLABEL b\xe8\n");
+        assert_eq!(told(&menu), "nothing");
     }
 
     #[test]
@@ -743,12 +1026,89 @@ mod tests {
             ("[a] FDTDIR d; [b] MENU DEFAULT; [c] MENU DEFAULT", "at once b"),
             ("ONTIMEOUT b; [a] FDTDIR d; [b]", "at once b"),
             ("DEFAULT b; [a] FDTDIR d;MENU DEFAULT; [b]", "at once b"),
+            (
+                "[a] MENU DEFAULT; DEFAULT b; [b] FDTDIR d;MENU DEFAULT",
+                "at once b",
+            ),
+            (
+                "DEFAULT two words; [two]; [two words] FDTDIR d",
+                "at once two words",
+            ),
+            ("FALLBACK b; [a]; [b]", "at once a"),
+            // ONTIMEOUT is DEFAULT's other name: the last one counts, of lines and of labels.
+            ("DEFAULT b; ONTIMEOUT a; [a] FDT -; [b]", "at once a"),
+            (
+                "PROMPT 1; TIMEOUT 50; ONTIMEOUT a; DEFAULT b; [a] FDT -; [b]",
+                "5 s b",
+            ),
+            ("DEFAULT a; [a] FDT -; LABEL a; KERNEL /b", "at once file /b"),
+            // MENU outside of labels asks, and PROMPT does, whichever is last.
             ("DEFAULT b; MENU TITLE t; [a] FDTDIR d; [b]", "nothing"),
             ("DEFAULT b; MENU TITLE t; TIMEOUT 50; [a] FDTDIR d; [b]", "5 s b"),
-            ("DEFAULT two words; [two]; [two words]", "at once two words"),
-            ("UI menu.c32; TIMEOUT 50; [a] FDTDIR d; [b]", "5 s a"),
+            ("PROMPT 0; MENU TITLE t; DEFAULT b; [a] FDT -; [b]", "nothing"),
+            ("MENU TITLE t; PROMPT 0; DEFAULT b; [a] FDT -; [b]", "at once b"),
+            ("MENU BACKGROUND x.bmp; DEFAULT b; [a] FDT -; [b]", "nothing"),
+            ("MENU INCLUDE x; DEFAULT b; [a] FDT -; [b]", "nothing"),
+            ("MENU TITLE t; PROMPT; DEFAULT b; [a] FDT -; [b]", "nothing"),
+            // Its default that is not there, or runs nothing there.
+            ("DEFAULT nowhere; [a] FDT -; [b]", "nothing"),
+            ("DEFAULT b; [a] FDT -; LABEL b", "nothing"),
+            ("DEFAULT b\n[a] FDT -\nLABEL b \nKERNEL /b\n", "nothing"),
+            ("DEFAULT b \n[a] FDT -\n[b]", "nothing"),
+            // A value that is not there fails all of it.
+            ("DEFAULT b; [a] FDT; [b]", "nothing"),
+            ("DEFAULT b; TIMEOUT; [a] FDT -; [b]", "nothing"),
+            ("DEFAULT b; [a] FDT -; [b] APPEND", "nothing"),
+            ("DEFAULT b; [a] FDT -; [b] INITRD # none", "nothing"),
         ]);
-        let first = menu("LABEL p\nCOM32 chain.c32\nLABEL k\nKERNEL /k\nFDTDIR d\n");
-        assert_eq!(told(&first), "at once p");
+    }
+
+    #[test]
+    fn words_of_both_boot_what_both_boot() {
+        check(&[
+            ("UI menu.c32; TIMEOUT 50; [a] FDTDIR d; [b]", "5 s a"),
+            (
+                "UI menu.c32; MENU HIDDEN; TIMEOUT 50; TOTALTIMEOUT 600; [a] FDTDIR d; [b]",
+                "hidden 5 s a",
+            ),
+            ("UI menu.c32; TIMEOUT 50; [a] FDTDIR d; [b] MENU DEFAULT", "5 s b"),
+            (
+                "UI menu.c32; TIMEOUT 50; DEFAULT b; [a] FDTDIR d; [b] MENU DEFAULT",
+                "5 s b",
+            ),
+            ("DEFAULT b; ONERROR a; [a] FDT -; [b]", "at once b"),
+            ("DEFAULT b; [a] FDT -; [b] SYSAPPEND 3", "at once b"),
+            // They do not agree.
+            (
+                "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; [a] FDTDIR d; [b]; DEFAULT a",
+                "nothing",
+            ),
+            ("DEFAULT a; NOESCAPE 1; PROMPT 1; [a] FDT -; [b]", "nothing"),
+            (
+                "[a] FDT -; LABEL b; KERNEL /b; SYSAPPEND 3; MENU DEFAULT",
+                "nothing",
+            ),
+            (
+                "TIMEOUT 50; [a] FDT -; LABEL b; KERNEL /b; SYSAPPEND 3; MENU DEFAULT",
+                "nothing",
+            ),
+            ("DEFAULT b; [a] FDT -; LABEL b; SYSAPPEND 3; KERNEL /b", "nothing"),
+            ("DEFAULT b; ONERROR a; ONTIMEOUT a; [a] FDT -; [b]", "nothing"),
+            ("DEFAULT menu.c32 x.cfg; [a] FDT -; [b]", "nothing"),
+            ("UI menu.c32 x.cfg; [a] FDT -; [b]", "nothing"),
+            ("UI chain.c32; TIMEOUT 50; [a] FDT -; [b]", "nothing"),
+            ("[a] FDT -;MENU DISABLE; [b]", "nothing"),
+            ("DEFAULT p; LABEL p; COM32 chain.c32; [k] FDTDIR d", "nothing"),
+            ("DEFAULT a; [a] FDT -; MENU SEPARATOR; KERNEL /k; [b]", "nothing"),
+            (
+                "DEFAULT b; [a]; TEXT HELP; LABEL b; ENDTEXT; [b] FDT -",
+                "nothing",
+            ),
+            // What does not make it U-Boot's: no word of it, or not where it would read it.
+            ("OVERLAYS x; [a]; [b]", "nothing"),
+            ("[a] OVERLAYS x; [b]", "nothing"),
+            ("FDT; [a]; [b]", "nothing"),
+            ("TIMEOUT 50; [a] TEXT HELP;FDT -;ENDTEXT; [b]", "nothing"),
+        ]);
     }
 }

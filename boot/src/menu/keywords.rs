@@ -2,7 +2,7 @@
 //! and pages.
 //!
 //! Keywords know no case. A line whose keyword is not known is skipped and counted, and its label goes on, as in
-//! Syslinux; in U-Boot it would end there.
+//! Syslinux. What U-Boot makes of the same lines, where it decides, is `uboot`'s.
 
 use alloc::borrow::ToOwned;
 use alloc::rc::Rc;
@@ -14,8 +14,9 @@ use super::bounds::MAX_ENTRIES;
 use super::clock::{Line, Runs, Timing};
 use super::error::{Bound, Unsupported};
 use super::model::{Action, Boot, Editing, Entry, Key, Load, Texts};
-use super::names::{is_menu_module, word};
+use super::names::{is_blank, is_menu_file, is_menu_module, padded_word, word};
 use super::password::Password;
+use super::uboot::{self, UBoot};
 
 /// Messages kept; later ones are skipped.
 pub(super) const MAX_MESSAGES: usize = 32;
@@ -71,27 +72,15 @@ const WITHOUT_MEANING: [&str; 10] = [
     "fallback",
 ];
 
-/// Keywords that start something of a PC's BIOS.
-const PC_KEYWORDS: [(&str, &str); 6] = [
+/// Keywords that start something of a PC's BIOS, or, in Syslinux, nothing.
+const PC_KEYWORDS: [(&str, &str); 7] = [
+    ("none", "NONE"),
     ("boot", "BOOT"),
     ("bss", "BSS"),
     ("pxe", "PXE"),
     ("fdimage", "FDIMAGE"),
     ("comboot", "COMBOOT"),
     ("multiboot", "MULTIBOOT"),
-];
-
-/// Keywords that U-Boot knows and Syslinux does not: the text was written for U-Boot.
-const OF_U_BOOT: [&str; 9] = [
-    "fdt",
-    "devicetree",
-    "fdtdir",
-    "devicetreedir",
-    "fdtoverlays",
-    "devicetree-overlay",
-    "overlays",
-    "fallback",
-    "kaslrseed",
 ];
 
 /// A file that is to be read in the place of a line.
@@ -111,6 +100,9 @@ pub(super) struct Parser {
     pub(super) start: usize,
     /// The pages that are open, the menu itself not among them.
     open: Vec<Open>,
+    /// The page that the file goes on in that is being read: a file that it includes begins and ends submenus for the files
+    /// that follow, not for it.
+    page: usize,
     /// Whether the next lines belong to the last label.
     in_label: bool,
     /// Inside TEXT … ENDTEXT; whether that is help.
@@ -122,8 +114,14 @@ pub(super) struct Parser {
     /// The last of each, on whatever page.
     pub(super) last: Timing<String>,
     pub(super) ui: Option<String>,
-    /// Whether there was a word of U-Boot's.
-    pub(super) u_boot: bool,
+    /// What U-Boot makes of the same lines.
+    pub(super) u_boot: UBoot,
+    /// Whether the text is too odd to say what Syslinux makes of it.
+    pub(super) doubtful: bool,
+    /// Whether an INCLUDE with a tag has ended a label, which on Syslinux's command line goes on.
+    cut: bool,
+    /// Whether something stands behind such an INCLUDE that is the label's there.
+    pub(super) cut_short: bool,
     /// Tenths of a second.
     pub(super) total: Option<i64>,
     pub(super) prompt: Option<bool>,
@@ -150,6 +148,7 @@ impl Default for Parser {
             pages: vec![Draft::default()],
             start: 0,
             open: Vec::new(),
+            page: 0,
             in_label: false,
             in_text: None,
             append: Rc::from(""),
@@ -158,7 +157,10 @@ impl Default for Parser {
             default: None,
             last: Timing::default(),
             ui: None,
-            u_boot: false,
+            u_boot: UBoot::default(),
+            doubtful: false,
+            cut: false,
+            cut_short: false,
             total: None,
             prompt: None,
             implicit: true,
@@ -192,11 +194,9 @@ pub(super) struct Draft {
     entry: Option<usize>,
 }
 
-/// The state to restore after MENU END.
+/// The state to restore after MENU END. APPEND and SYSAPPEND are the whole text's.
 struct Open {
     page: usize,
-    append: Rc<str>,
-    sysappend: u32,
     immediate: bool,
 }
 
@@ -223,6 +223,7 @@ pub(super) struct Label {
     marked: bool,
     /// Whether blanks follow its name.
     padded: bool,
+    pub(super) u_boot: uboot::Label,
 }
 
 /// The effect of a label.
@@ -231,6 +232,8 @@ enum Kind {
     Kernel,
     /// The file is a kernel, whatever its name: LINUX.
     Linux,
+    /// What only COM32 can say: that the file is a menu module, without its ending.
+    Module,
     Local(i32),
     /// CONFIG: another menu, in this file.
     Config(String),
@@ -245,7 +248,7 @@ enum Kind {
 }
 
 /// The decimal number that a text begins with, 0 without one, as C's `atoi` has it: in the menu's numbers that decide.
-fn leading(text: &str) -> i64 {
+pub(super) fn leading(text: &str) -> i64 {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let (digits, _) = digits.split_at_checked(end).unwrap_or((digits, ""));
@@ -269,6 +272,22 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// Whether the line is about the label that it stands in, in Syslinux.
+fn is_of_a_label(keyword: &str) -> bool {
+    let known = [
+        "append",
+        "ipappend",
+        "sysappend",
+        "initrd",
+        "kernel",
+        "linux",
+        "com32",
+        "config",
+        "localboot",
+    ];
+    known.contains(&keyword) || PC_KEYWORDS.iter().any(|(name, _)| *name == keyword)
+}
+
 /// Whether a number begins it.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -283,9 +302,10 @@ impl Parser {
     /// Takes a line without its end; returns what is to be read in its place.
     pub(super) fn line(&mut self, line: &str) -> Result<Option<Insert>, Bound> {
         let whole = line;
-        let line = line.trim_end();
+        let line = line.trim_end_matches(is_blank);
         let (keyword, rest) = word(line);
         let keyword = keyword.to_ascii_lowercase();
+        self.as_u_boot(whole);
         if let Some(help) = self.in_text {
             if keyword == "endtext" {
                 self.in_text = None;
@@ -300,13 +320,17 @@ impl Parser {
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
-        self.u_boot |= OF_U_BOOT.contains(&&*keyword);
+        self.cut &= keyword != "label";
         if self.setting(&keyword, rest, line) {
             return Ok(None);
         }
         match &*keyword {
-            "menu" => return self.menu_line(rest, line),
-            "include" => return Ok(self.include(rest, line)),
+            "menu" => return self.menu_line(padded_word(whole).1, line),
+            "include" => {
+                let insert = self.include(padded_word(whole).1, line);
+                self.cut |= self.in_label && matches!(&insert, Some(Insert::Menu { tag: Some(_), .. }));
+                return Ok(insert);
+            }
             "label" => self.label(rest, whole.len() > line.len())?,
             "text" => self.in_text = Some(word(rest).0.eq_ignore_ascii_case("help")),
             "display" => return Ok(non_empty(word(rest).0).map(Insert::Text)),
@@ -315,6 +339,28 @@ impl Parser {
             _ => self.skip(line),
         }
         Ok(None)
+    }
+
+    /// Whether only people read what stands in this line.
+    pub(super) fn is_for_people(&self, line: &str) -> bool {
+        let (keyword, rest) = word(line);
+        let is =
+            |keyword: &str, known: &[&str]| known.iter().any(|known| keyword.eq_ignore_ascii_case(known));
+        line.is_empty()
+            || line.starts_with('#')
+            || is(keyword, &["say"])
+            || is(keyword, &["menu"]) && is(word(rest).0, &["label", "title"])
+            || self.in_text.is_some() && !is(keyword, &["endtext"])
+    }
+
+    /// Takes the same line as U-Boot does.
+    fn as_u_boot(&mut self, line: &str) {
+        let (in_text, in_label) = (self.in_text.is_some(), self.in_label && self.in_text.is_none());
+        let label = self.labels.last_mut().map(|label| {
+            let name = Some(&*label.entry.name).filter(|_| !label.padded);
+            (&mut label.u_boot, name)
+        });
+        self.u_boot.line(line, label, in_label, in_text);
     }
 
     /// Takes a line about the whole menu; `false` when it is another one.
@@ -345,6 +391,7 @@ impl Parser {
             "allowoptions" if !flag => self.editing = Editing::Forbidden,
             "allowoptions" => self.editing = Editing::Allowed,
             "say" => self.say(rest),
+            _ if self.cut && is_of_a_label(keyword) => self.cut_short = true,
             "append" => {
                 let append = Rc::from(if rest == "-" { "" } else { rest });
                 match self.current() {
@@ -384,11 +431,16 @@ impl Parser {
         set(&mut self.last);
     }
 
-    /// A line that begins with MENU; `rest` is what follows.
+    /// A line that begins with MENU; `rest` is what follows, with the blanks at its end.
     fn menu_line(&mut self, rest: &str, line: &str) -> Result<Option<Insert>, Bound> {
-        let (keyword, rest) = word(rest);
-        match &*keyword.to_ascii_lowercase() {
-            "include" => return Ok(self.include(rest, line)),
+        let (keyword, tag) = padded_word(rest);
+        let rest = tag.trim_end_matches(is_blank);
+        let keyword = keyword.to_ascii_lowercase();
+        self.cut &= !matches!(&*keyword, "begin" | "end" | "separator");
+        let decides = ["disable", "disabled", "goto", "exit", "quit"];
+        self.cut_short |= self.cut && decides.contains(&&*keyword);
+        match &*keyword {
+            "include" => return Ok(self.include(tag, line)),
             "title" => {
                 let title = non_empty(rest);
                 let page = self.page();
@@ -440,17 +492,21 @@ impl Parser {
             "master" if word(rest).0.eq_ignore_ascii_case("passwd") => {
                 self.master = Some(Password::new(word(rest).1));
             }
-            "goto" => self.does(Kind::Goto(rest.to_owned())),
+            "goto" => {
+                // Syslinux looks for a submenu without a name where there is no name at all.
+                self.doubtful |= tag.is_empty();
+                self.does(Kind::Goto(tag.to_owned()));
+            }
             // There is no way out of the menu itself.
-            "exit" if self.open.is_empty() => self.skip(line),
-            "exit" => self.does(Kind::Exit(rest.to_owned())),
+            "exit" if self.page == 0 => self.skip(line),
+            "exit" => self.does(Kind::Exit(tag.to_owned())),
             "quit" => self.does(Kind::Quit),
             "help" => self.does(Kind::Text(word(rest).0.to_owned())),
             "separator" => {
-                self.in_label = false;
+                self.end_label();
                 self.add("", Kind::Gap)?;
             }
-            "begin" => self.begin(rest)?,
+            "begin" => self.begin(tag)?,
             "end" => self.end(),
             "start" => self.start = self.page(),
             "hidden" => self.hidden = true,
@@ -469,9 +525,9 @@ impl Parser {
         Ok(None)
     }
 
-    /// INCLUDE and MENU INCLUDE, which differ only for programs that are not there.
+    /// INCLUDE and MENU INCLUDE, which differ only on Syslinux's command line, which knows tags of the latter only.
     fn include(&mut self, rest: &str, line: &str) -> Option<Insert> {
-        let (file, tag) = word(rest);
+        let (file, tag) = padded_word(rest);
         if file.is_empty() {
             self.skip(line);
             return None;
@@ -483,6 +539,7 @@ impl Parser {
     }
 
     fn label(&mut self, name: &str, padded: bool) -> Result<(), Bound> {
+        self.end_label();
         self.add(name, Kind::Kernel)?;
         if let Some(label) = self.labels.last_mut() {
             label.padded = padded;
@@ -515,6 +572,7 @@ impl Parser {
             hidden: false,
             marked: false,
             padded: false,
+            u_boot: uboot::Label::default(),
         });
         Ok(index)
     }
@@ -525,8 +583,9 @@ impl Parser {
         if page >= MAX_PAGES {
             return Err(Bound::Pages);
         }
-        let entry = self.add(tag, Kind::Page(page))?;
-        self.in_label = false;
+        self.end_label();
+        self.enter();
+        let entry = self.add(tag.trim_end_matches(is_blank), Kind::Page(page))?;
         let timing = self.pages.get(self.page()).map(|page| page.timing.clone());
         self.pages.push(Draft {
             tag: tag.to_owned(),
@@ -537,23 +596,56 @@ impl Parser {
         });
         self.open.push(Open {
             page,
-            append: Rc::clone(&self.append),
-            sysappend: self.sysappend,
             immediate: self.immediate,
         });
+        self.enter();
+        Ok(())
+    }
+
+    /// The same of a submenu whose file is not there: on Syslinux's command line its label goes on.
+    pub(super) fn begin_absent(&mut self, tag: &str) -> Result<(), Bound> {
+        self.cut |= self.in_label;
+        self.begin(tag)?;
+        self.end();
         Ok(())
     }
 
     pub(super) fn end(&mut self) {
-        self.in_label = false;
+        self.end_label();
         if let Some(open) = self.open.pop() {
-            (self.append, self.sysappend, self.immediate) = (open.append, open.sysappend, open.immediate);
+            self.immediate = open.immediate;
         }
+        self.page = self.current_page();
     }
 
-    /// How many submenus are open.
-    pub(super) fn depth(&self) -> usize {
-        self.open.len()
+    /// A file begins.
+    pub(super) fn enter(&mut self) {
+        self.page = self.current_page();
+    }
+
+    /// The page that lines belong to.
+    pub(super) fn page(&self) -> usize {
+        self.page
+    }
+
+    /// An included file has ended, and the one before it goes on in its page.
+    pub(super) fn go_on(&mut self, page: usize) {
+        self.page = page;
+    }
+
+    /// All files have ended.
+    pub(super) fn finish(&mut self) {
+        self.enter();
+        self.end_label();
+    }
+
+    /// Ends the label, which is on the page of the line that ends it.
+    fn end_label(&mut self) {
+        let page = self.page;
+        if let Some(label) = self.current() {
+            label.page = page;
+        }
+        self.in_label = false;
     }
 
     /// A file ends, and a TEXT in it; `true` when there was one.
@@ -561,8 +653,8 @@ impl Parser {
         self.in_text.take().is_some()
     }
 
-    /// The page that lines belong to.
-    fn page(&self) -> usize {
+    /// The submenu that was begun last, of those that have not ended.
+    fn current_page(&self) -> usize {
         self.open.last().map_or(0, |open| open.page)
     }
 
@@ -636,11 +728,18 @@ impl Label {
             Kind::Goto(_) => Runs::Opens,
             Kind::Exit(_) | Kind::Quit | Kind::Text(_) => Runs::Shows,
             Kind::Config(_) => Runs::Menu,
-            Kind::Kernel | Kind::Linux | Kind::Local(_) | Kind::Pc(_) => Runs::Command,
+            Kind::Kernel | Kind::Linux | Kind::Module | Kind::Local(_) | Kind::Pc(_) => Runs::Command,
         };
-        let is_label = !matches!(self.kind, Kind::Page(_) | Kind::Gap) && !self.entry.disabled;
+        let is_label = !matches!(self.kind, Kind::Page(_) | Kind::Gap);
+        let label = Some(name).filter(|name| is_label && !name.is_empty());
         Line {
-            name: Some(name).filter(|name| is_label && !name.is_empty()),
+            name: label.filter(|_| !self.entry.disabled),
+            label,
+            runs_in_u_boot: match self.kind {
+                Kind::Kernel | Kind::Linux => self.u_boot.is_kernel(),
+                Kind::Local(_) => self.u_boot.is_local(),
+                _ => false,
+            },
             padded: self.padded,
             page: self.shown_on(),
             marked: self.marked,
@@ -648,17 +747,13 @@ impl Label {
         }
     }
 
-    /// Whether MENU GOTO and its like say what it does: no other line changes that.
-    fn is_for_people(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Goto(_) | Kind::Exit(_) | Kind::Quit | Kind::Text(_)
-        )
-    }
-
-    fn becomes(&mut self, kind: Kind) {
-        if !self.is_for_people() {
-            self.kind = kind;
+    /// A line says what its kernel is. MENU GOTO and its like go before that, but it is what they then look for.
+    fn becomes(&mut self, kind: Kind, rest: &str) {
+        match &mut self.kind {
+            Kind::Exit(tag) if tag.is_empty() => {}
+            Kind::Goto(tag) | Kind::Exit(tag) => rest.clone_into(tag),
+            Kind::Quit | Kind::Text(_) => {}
+            _ => self.kind = kind,
         }
     }
 
@@ -667,19 +762,16 @@ impl Label {
         match keyword {
             "kernel" | "linux" => {
                 self.kernel = non_empty(rest);
-                self.becomes(if keyword == "linux" {
-                    Kind::Linux
-                } else {
-                    Kind::Kernel
-                });
+                let is_linux = keyword == "linux";
+                self.becomes(if is_linux { Kind::Linux } else { Kind::Kernel }, rest);
             }
             // Menu modules are all that can be done without a PC.
             "com32" if is_menu_module(word(rest).0) => {
                 self.kernel = non_empty(rest);
-                self.becomes(Kind::Kernel);
+                self.becomes(Kind::Module, rest);
             }
-            "com32" => self.becomes(Kind::Pc("COM32")),
-            "config" => self.becomes(Kind::Config(word(rest).0.to_owned())),
+            "com32" => self.becomes(Kind::Pc("COM32"), rest),
+            "config" => self.becomes(Kind::Config(word(rest).0.to_owned()), rest),
             "initrd" => {
                 let (files, words) = initrds(rest);
                 for file in files {
@@ -693,9 +785,9 @@ impl Label {
                 self.overlays.push(' ');
                 self.overlays.push_str(rest);
             }
-            "localboot" => self.becomes(Kind::Local(word(rest).0.parse().unwrap_or(0))),
+            "localboot" => self.becomes(Kind::Local(word(rest).0.parse().unwrap_or(0)), rest),
             _ => match PC_KEYWORDS.iter().find(|(name, _)| *name == keyword) {
-                Some((_, shown)) => self.becomes(Kind::Pc(shown)),
+                Some((_, shown)) => self.becomes(Kind::Pc(shown), rest),
                 None => return false,
             },
         }
@@ -704,16 +796,15 @@ impl Label {
 
     /// The finished entry; `pages` to find tags in.
     pub(super) fn entry(self, pages: &[Draft]) -> Entry {
-        let of_tag = |tag: &str| match tag {
-            ".top" => Some(0),
-            _ => pages
-                .iter()
-                .skip(1)
-                .position(|page| page.tag == tag)
-                .map(|page| page.saturating_add(1)),
+        // The last of several.
+        let of_tag = |tag: &str| match pages.iter().rposition(|page| page.tag == tag) {
+            None if tag == ".top" => Some(0),
+            found => found.filter(|page| *page > 0),
         };
         let goto = |tag: &str| match of_tag(tag) {
             Some(page) => Action::Page(page),
+            // The page of hidden entries, which is not for people.
+            None if tag == ".hidden" => Action::Unsupported(Unsupported::Nothing),
             None => Action::Unsupported(Unsupported::NoPage(tag.to_owned())),
         };
         let (kernel, arguments) = match &self.kernel {
@@ -736,9 +827,8 @@ impl Label {
             Kind::Text(file) => Action::Text(file),
             Kind::Page(page) => Action::Page(page),
             Kind::Gap => Action::Gap,
-            Kind::Kernel if is_menu_module(kernel) && self.kernel.is_some() => {
-                menu_of_files([arguments, &self.append])
-            }
+            Kind::Module => menu_of_files([arguments, &self.append]),
+            Kind::Kernel if is_menu_file(kernel) => menu_of_files([arguments, &self.append]),
             Kind::Kernel if is_pc_program(kernel) => {
                 Action::Unsupported(Unsupported::PcProgram(kernel.to_owned()))
             }
@@ -753,7 +843,7 @@ impl Label {
                 },
                 device_tree: self.device_tree,
                 device_trees: self.device_trees,
-                overlays: self.overlays.trim().to_owned(),
+                overlays: self.overlays.trim_matches(is_blank).to_owned(),
                 sysappend: self.sysappend,
             }),
         };

@@ -15,6 +15,7 @@ mod pxelinux;
 mod screen;
 mod show;
 mod trees;
+mod uboot;
 
 pub(crate) use bounds::{MAX_MENUS, MAX_TEXT};
 pub use error::{Bound, Content, Error, Fault, Unsupported};

@@ -39,20 +39,35 @@ pub(super) fn base_of(url: &Url) -> Url {
         .unwrap_or_else(|_| url.clone())
 }
 
+/// Whether it parts words: white space beyond ASCII does not.
+pub(super) fn is_blank(c: char) -> bool {
+    c <= ' ' || c == '\x7f'
+}
+
 /// The keyword of a line and what follows it.
 pub(super) fn word(text: &str) -> (&str, &str) {
-    match text.split_once([' ', '\t']) {
-        Some((word, rest)) => (word, rest.trim()),
+    let (word, rest) = padded_word(text);
+    (word, rest.trim_end_matches(is_blank))
+}
+
+/// The same with the blanks at the end, which are a part of some names.
+pub(super) fn padded_word(text: &str) -> (&str, &str) {
+    match text.split_once(is_blank) {
+        Some((word, rest)) => (word, rest.trim_start_matches(is_blank)),
         None => (text, ""),
     }
 }
 
-/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, or bare.
+/// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, in this case of letters.
+pub(super) fn is_menu_file(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    ["menu.c32", "vesamenu.c32"].contains(&file)
+}
+
+/// The same where a name may do without its ending.
 pub(super) fn is_menu_module(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
-    ["menu.c32", "vesamenu.c32", "menu", "vesamenu"]
-        .iter()
-        .any(|known| file.eq_ignore_ascii_case(known))
+    is_menu_file(name) || ["menu", "vesamenu"].contains(&file)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! PXELINUX menus (Syslinux `doc/syslinux.txt`, `doc/menu.txt`; U-Boot `doc/README.pxe`): files read into one [`Menu`].
 //!
 //! `keywords` knows what a line means; here files are read, with those that they include, and what all lines together
-//! mean is decided. Bytes that are not UTF-8 become U+FFFD, control characters become `?`: neither may keep a node from
+//! mean is decided. Bytes that are not UTF-8 become U+FFFD, control characters become spaces: neither may keep a person from
 //! booting.
 
 use alloc::borrow::{Cow, ToOwned};
@@ -15,11 +15,13 @@ use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
 use super::error::{Bound, Content, Fault, Unsupported};
 use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files};
 use super::model::{Action, Display, Entry, LONGEST, Load, Manners, Menu, Page, Pick};
-use super::names::{base_of, is_menu_module, resolve, word};
+use super::names::{base_of, is_blank, is_menu_module, resolve, word};
 use crate::fetch::{Get, Response};
 use crate::terminal::shortened;
 use crate::url::Url;
 
+/// Bytes of a line that Syslinux reads as one; what is longer is several there.
+const LONGEST_LINE: usize = 4095;
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
 
@@ -69,6 +71,8 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
         reader.file(&response, window, usize::from(several), get)?;
         first.get_or_insert(response.url);
     }
+    // Only Syslinux comes here from another menu.
+    reader.parser.u_boot.is_meant = false;
     if let (None, Some(error)) = (&first, absent) {
         return Err(Fault::Fetch(error));
     }
@@ -94,7 +98,7 @@ pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
         }
     }
     let lines = kept.split(|&byte| byte == b'\n').take(MAX_MESSAGES);
-    let lines = lines.map(|line| readable(line.trim_ascii_end()).into_owned());
+    let lines = lines.map(|line| readable(line.trim_ascii_end(), '?').into_owned());
     let mut lines: Vec<String> = lines.collect();
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
@@ -171,16 +175,41 @@ impl Reader {
             return Err(Fault::Content(url.clone(), content));
         }
         self.bytes = self.bytes.saturating_add(text.len());
+        self.parser.enter();
+        let has_bom = without_bom(text).len() < text.len();
         for (number, line) in (1..).zip(without_bom(text).split(|&byte| byte == b'\n')) {
             let bound = |bound| Fault::Bound(url.clone(), number, bound);
             if line.len() > MAX_LINE {
                 return Err(bound(Bound::Line));
             }
-            // A carriage return ends a line in Syslinux, wherever it stands. Nothing makes one of two lines: in no reader.
-            let line = line.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            let line = readable(line.trim_ascii_start());
-            self.alone &= is_of_a_label(&line);
-            if let Some(insert) = self.parser.line(&line).map_err(bound)? {
+            if has_bom && number == 1 && !says_nothing(line) {
+                self.doubt(
+                    url,
+                    number,
+                    "for Syslinux and U-Boot, a byte order mark is a part of its line",
+                );
+            }
+            if line.len() > LONGEST_LINE {
+                self.parser.u_boot.cut();
+            }
+            for line in line.chunks(LONGEST_LINE) {
+                // A carriage return ends a line in Syslinux, wherever it stands. Nothing makes one of two lines: in no reader.
+                let line = line.split(|&byte| byte == b'\r').next().unwrap_or_default();
+                let has_controls = line.iter().any(|&byte| is_odd(byte));
+                let line = readable(line, ' ');
+                let line = line.trim_start_matches(is_blank);
+                if has_controls && !self.parser.is_for_people(line) {
+                    self.doubt(
+                        url,
+                        number,
+                        "for Syslinux, a control character ends a word and begins the next",
+                    );
+                }
+                self.alone &= is_of_a_label(line);
+                let insert = self.parser.line(line).map_err(bound)?;
+                let Some(insert) = insert else {
+                    continue;
+                };
                 if depth >= MAX_DEPTH {
                     return Err(bound(Bound::Depth));
                 }
@@ -200,6 +229,15 @@ impl Reader {
             );
         }
         Ok(())
+    }
+
+    /// Says why nothing boots without a person.
+    fn doubt(&mut self, url: &Url, number: usize, why: &str) {
+        warn!(
+            "menu: {}: line {}: {}: nothing boots without a person",
+            url, number, why
+        );
+        self.parser.doubtful = true;
     }
 
     /// Reads what stands for a line into `room`.
@@ -222,40 +260,36 @@ impl Reader {
         }
         match (got, insert) {
             (Ok(response), Insert::Menu { tag, .. }) => {
-                let open = self.parser.depth();
-                if let Some(tag) = tag {
-                    self.parser.begin(&tag).map_err(bound)?;
-                    self.file(&response, window, depth.saturating_add(1), get)?;
-                    // Whatever the file left open ends with it.
-                    while self.parser.depth() > open {
-                        self.parser.end();
-                    }
-                    return Ok(());
+                if let Some(tag) = &tag {
+                    self.parser.begin(tag).map_err(bound)?;
                 }
-                self.file(&response, window, depth.saturating_add(1), get)
+                self.parser.u_boot.include(tag.as_deref());
+                let page = self.parser.page();
+                self.file(&response, window, depth.saturating_add(1), get)?;
+                self.parser.go_on(page);
+                self.parser.u_boot.include(None);
+                if tag.is_some() {
+                    self.parser.end();
+                }
             }
             (Ok(response), Insert::Text(_)) => {
                 let text = window.get(..response.len).unwrap_or_default();
                 text_lines(text).iter().for_each(|line| self.parser.say(line));
-                Ok(())
             }
             // Syslinux goes on without it.
-            (Err(error), Insert::Text(_)) => {
-                warn!("menu: DISPLAY skipped: {}", error);
-                Ok(())
-            }
+            (Err(error), Insert::Text(_)) => warn!("menu: DISPLAY skipped: {}", error),
             // A failure may be gone next time, and an entry missing until then.
             (Err(error), Insert::Menu { tag, .. }) if error.is_absent() => {
                 warn!("menu: INCLUDE skipped: {}", error);
+                self.parser.u_boot.absent();
                 // Its submenu is there all the same, and may be the first entry: then the clock boots nothing.
                 if let Some(tag) = tag {
-                    self.parser.begin(&tag).map_err(bound)?;
-                    self.parser.end();
+                    self.parser.begin_absent(&tag).map_err(bound)?;
                 }
-                Ok(())
             }
-            (Err(error), Insert::Menu { .. }) => Err(Fault::Fetch(error)),
+            (Err(error), Insert::Menu { .. }) => return Err(Fault::Fetch(error)),
         }
+        Ok(())
     }
 
     /// The finished menu.
@@ -275,14 +309,27 @@ impl Reader {
     }
 }
 
-/// A line as text without control characters.
-fn readable(line: &[u8]) -> Cow<'_, str> {
+/// Whether it is a control character that Syslinux takes for a blank in some places only.
+fn is_odd(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\t' | 0x0b | 0x0c)
+}
+
+/// Whether a line means nothing to anybody.
+fn says_nothing(line: &[u8]) -> bool {
+    matches!(line.trim_ascii_start().first(), None | Some(b'#'))
+}
+
+/// A line as text, with this in the place of control characters. Those beyond ASCII are as foreign as bytes that are no text.
+fn readable(line: &[u8], instead: char) -> Cow<'_, str> {
     let line = String::from_utf8_lossy(line);
-    if line.contains(|c: char| c.is_control() && c != '\t') {
-        let clean = line
-            .chars()
-            .map(|c| if c.is_control() && c != '\t' { '?' } else { c });
-        return Cow::Owned(clean.collect());
+    let is_control = |c: char| c.is_control() && c != '\t';
+    if line.contains(is_control) {
+        let clean = |c: char| match c {
+            c if is_control(c) && c.is_ascii() => instead,
+            c if is_control(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        return Cow::Owned(line.chars().map(clean).collect());
     }
     line
 }
@@ -312,6 +359,7 @@ fn is_of_a_label(line: &str) -> bool {
 /// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it, `alone`
 /// that no line says anything but what a label boots.
 fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> Option<Menu> {
+    parser.finish();
     let mut drafts = core::mem::take(&mut parser.pages);
     let labels = core::mem::take(&mut parser.labels);
     let names: Vec<String> = labels.iter().map(|label| label.name().to_owned()).collect();
@@ -328,7 +376,12 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
         } else if matches!(entry.action, Action::Unsupported(Unsupported::NoPage(_)))
             && line.runs != Runs::Disabled
         {
-            line.runs = Runs::Nowhere;
+            // MENU DEFAULT cannot name a way out.
+            line.runs = if line.runs == Runs::Shows {
+                Runs::Disabled
+            } else {
+                Runs::Nowhere
+            };
         }
         lines.push(line);
         entries.push(entry);
@@ -350,16 +403,22 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
         no_escape: !parser.leaves,
         hidden: parser.hidden,
         shift_key: parser.shift_key,
-        titled,
+        u_boot: Some(&parser.u_boot).filter(|u_boot| u_boot.is_meant),
+        cut_short: parser.cut_short,
         alone,
         for_people: entries.len() > 1 && (parser.menu_label || titled),
     };
     let (reader, elsewhere) = reader(&parser, &text, &entries, asks);
     text.reader = reader;
+    let mut decision = clock::decide(&text);
+    if parser.doubtful || elsewhere.is_some() && text.u_boot.is_some() {
+        decision.clock = None;
+    }
+    let elsewhere = elsewhere.filter(|_| !parser.doubtful && text.u_boot.is_none());
     let elsewhere = elsewhere.map(|entry| Pick::plain(push(&mut entries, entry)));
-    let decision = clock::decide(&text);
     let mut commands = Commands {
         parser: &parser,
+        text: &text,
         has_labels: names.iter().any(|name| !name.is_empty()),
         entries,
     };
@@ -413,7 +472,10 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
         _ if elsewhere.is_some() => Display::AtOnce,
         (display, Some(_)) => display,
         (_, None) => {
-            warn!("menu: {} names nothing that boots without a person", url);
+            match decision.doubt {
+                Some(why) => warn!("menu: {} boots nothing without a person: {}", url, why),
+                None => warn!("menu: {} names nothing that boots without a person", url),
+            }
             Display::Shown
         }
     };
@@ -450,6 +512,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
 fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool) -> (ReadBy, Option<Entry>) {
     let module = ReadBy::Module {
         default_counts: parser.ui.is_some(),
+        after_prompt: !asks && parser.ui.is_none(),
     };
     if asks {
         return (module, None);
@@ -480,10 +543,10 @@ fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool
         }
         None => false,
     };
-    let reader = match starts_a_module {
-        true => module,
-        false if parser.u_boot => ReadBy::UBoot,
-        false => ReadBy::CommandLine,
+    let reader = if starts_a_module {
+        module
+    } else {
+        ReadBy::CommandLine
     };
     (reader, None)
 }
@@ -491,6 +554,7 @@ fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool
 /// The entries of a menu, and one more for each command that is no label's name.
 struct Commands<'p> {
     parser: &'p Parser,
+    text: &'p clock::Text<'p>,
     has_labels: bool,
     entries: Vec<Entry>,
 }
@@ -515,7 +579,7 @@ impl Commands<'_> {
         let mut pick = Pick::plain(self.entries.len());
         let entry = if !self.parser.implicit || name.is_empty() {
             Entry::new(name, Action::Unsupported(Unsupported::NoLabel(name.to_owned())))
-        } else if is_menu_module(name) {
+        } else if self.text.shows_a_menu(name) {
             Entry::new(name, menu_of_files([arguments, ""]))
         } else {
             arguments.clone_into(&mut pick.arguments);
@@ -573,7 +637,11 @@ pub(super) mod tests {
     }
 
     pub(in super::super) fn menu(text: &str) -> Menu {
-        parse_with(text.as_bytes(), &BTreeMap::new()).unwrap()
+        bytes(text.as_bytes())
+    }
+
+    pub(in super::super) fn bytes(text: &[u8]) -> Menu {
+        parse_with(text, &BTreeMap::new()).unwrap()
     }
 
     fn clock(menu: &Menu) -> Option<usize> {
@@ -725,7 +793,6 @@ LABEL local\r
             .on_timeout
             .unwrap()
         };
-        assert_eq!(entry("Fedora 23"), Pick::plain(2));
         assert_eq!(entry("linux"), Pick::plain(3));
         assert_eq!(entry("Fedora"), Pick::plain(1));
         let other = menu(
@@ -739,6 +806,10 @@ LABEL Fedora 22
             None,
             "another version is not the one that was meant"
         );
+        let exact = menu("DEFAULT Fedora 23\nLABEL x\nLABEL Fedora 23\nLABEL Fedora 22\n");
+        assert_eq!(clock(&exact), Some(1));
+        let behind = menu("DEFAULT Fedora 23\nLABEL x\nLABEL Fedora 22\nLABEL Fedora 23\n");
+        assert_eq!(clock(&behind), None, "Syslinux takes the first of them");
     }
 
     #[test]
@@ -847,11 +918,7 @@ LABEL Fedora 22
             other => panic!("{other:?}"),
         };
         assert_eq!(append("b"), "inner");
-        assert_eq!(
-            append("z"),
-            "global",
-            "what a submenu says for its labels ends with it"
-        );
+        assert_eq!(append("z"), "inner", "there is one for the whole text");
         assert_eq!(menu.timeout, None, "it is the submenu's");
     }
 
@@ -1145,7 +1212,8 @@ LABEL Fedora 22
         ]);
         let text = b"MENU TITLE t\nDISPLAY boot.msg\nLABEL a\nINCLUDE more tag\nLABEL d\n";
         let menu = parse_with(text, &files).unwrap();
-        assert_eq!(pages(&menu), ["t: a*, More, d", "More: b*, deep", "-: c*"]);
+        // The file has left a submenu open: as in Syslinux, the one that ends with it is that one.
+        assert_eq!(pages(&menu), ["t: a*, More", "More: b*, deep, c, d", "-: "]);
         assert_eq!(menu.messages, ["Hello you", "bye"]);
     }
 
@@ -1281,13 +1349,142 @@ LABEL Fedora 22
     fn marks_returns_and_blanks_around_lines_change_nothing() {
         let plain = menu("DEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k\n");
         for text in [
-            "\u{feff}DEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k",
+            "\u{feff}\nDEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k",
+            "\u{feff} # note\nDEFAULT b\nLABEL a\nLINUX k one two\nLABEL b\nLINUX k",
             "DEFAULT b\r\nLABEL a\r\nLINUX k one two\r\nLABEL b\r\nLINUX k\r\n",
             "\tDEFAULT\tb\t\n\n LABEL \ta \n\t\tLINUX\t k one two\n LABEL\tb\nLINUX k\n\t\n",
             "DEFAULT b\rLABEL c\nLABEL a\nLINUX k one two\r three\nLABEL b\n\rLINUX x\nLINUX k\r\r\n",
         ] {
             assert_eq!(menu(text), plain, "{text:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_as_long_as_in_syslinux_and_a_mark_is_a_part_of_one() {
+        let rest = "LABEL a\nLABEL b\n";
+        let long = |bytes: usize| {
+            let comment = "x".repeat(bytes - 1);
+            clock(&menu(&format!(
+                "UI menu.c32\nTIMEOUT 50\n#{comment}DEFAULT b\n{rest}"
+            )))
+        };
+        assert_eq!([4094, 4095, 4096].map(long), [Some(0), Some(1), Some(0)]);
+        let u_boot = |comment: usize| {
+            let comment = "x".repeat(comment);
+            clock(&menu(&format!(
+                "DEFAULT b\n#{comment}\nLABEL a\nKERNEL a\nFDT -\nLABEL b\nKERNEL b\n"
+            )))
+        };
+        assert_eq!([4094, 4095].map(u_boot), [Some(1), None]);
+        let marked = menu(&format!("\u{feff}DEFAULT b\n{rest}"));
+        assert_eq!((clock(&marked), &marked.default), (None, &Pick::plain(1)));
+        let elsewhere = menu(&format!("\u{feff}UI menu.c32 other.cfg\n{rest}"));
+        assert_eq!((clock(&elsewhere), elsewhere.display), (None, Display::Shown));
+    }
+
+    #[test]
+    fn an_included_file_begins_and_ends_submenus_for_those_behind_it() {
+        let boots = |text: &str, file: &str| {
+            let files = BTreeMap::from([("/pi/x", file.as_bytes())]);
+            let text = format!("UI menu.c32\nTIMEOUT 50\n{text}").replace("; ", "\n");
+            let menu = parse_with(text.as_bytes(), &files).unwrap();
+            menu.on_timeout.map(|pick| menu.entries[pick.entry].name.clone())
+        };
+        let begun = "MENU BEGIN s; INCLUDE x; ONTIMEOUT b; LABEL b; MENU END; LABEL a; MENU DEFAULT";
+        let open = "INCLUDE x; LABEL a; MENU DEFAULT; LABEL b";
+        let even = "MENU BEGIN z\nLABEL q\nMENU END\n";
+        for (text, file, expected) in [
+            (begun, "MENU END\n", Some("a")),
+            (begun, even, Some("a")),
+            (
+                "MENU BEGIN s; INCLUDE x; LABEL a; MENU DEFAULT; LABEL b",
+                "MENU END\n",
+                None,
+            ),
+            // The label is on the page of the line that ends it.
+            (open, "MENU BEGIN z\nLABEL q\n", Some("a")),
+            (open, even, Some("a")),
+            // There is nothing to end.
+            (open, "MENU END\n", Some("a")),
+            (
+                "INCLUDE x s; LABEL a; MENU DEFAULT; LABEL b",
+                "MENU BEGIN z\nLABEL q\n",
+                None,
+            ),
+            ("INCLUDE x s; LABEL a; MENU DEFAULT", even, Some("a")),
+            // The menu's own end ends all that is open.
+            ("LABEL a; MENU BEGIN s; LABEL b", "", Some("a")),
+        ] {
+            assert_eq!(boots(text, file).as_deref(), expected, "{text}: {file}");
+        }
+    }
+
+    #[test]
+    fn a_label_that_an_include_with_a_tag_cuts_short_is_in_doubt_on_the_command_line() {
+        let boots = |text: &str, file: &str| {
+            let files = BTreeMap::from([("/pi/x", file.as_bytes())]);
+            clock(&parse_with(text.as_bytes(), &files).unwrap())
+        };
+        for (head, text, file, expected) in [
+            ("DEFAULT a\n", "LABEL a\nINCLUDE x t\n", "KERNEL /k\n", None),
+            (
+                "DEFAULT a\n",
+                "LABEL a\nINCLUDE x t\nKERNEL /k\n",
+                "# none\n",
+                None,
+            ),
+            (
+                "DEFAULT a\n",
+                "LABEL a\nINCLUDE x t\nAPPEND k\n",
+                "# none\n",
+                None,
+            ),
+            (
+                "DEFAULT a\n",
+                "LABEL a\nINCLUDE x t\nMENU DISABLE\n",
+                "# none\n",
+                None,
+            ),
+            (
+                "DEFAULT a\n",
+                "LABEL a\nINCLUDE x t\nTIMEOUT 50\n",
+                "LABEL b\n",
+                Some(0),
+            ),
+            (
+                "DEFAULT a\n",
+                "LABEL a\nMENU INCLUDE x t\nKERNEL /k\n",
+                "# none\n",
+                Some(0),
+            ),
+            (
+                "UI menu.c32\nTIMEOUT 50\n",
+                "LABEL a\nINCLUDE x t\nKERNEL /k\n",
+                "# none\n",
+                Some(0),
+            ),
+        ] {
+            assert_eq!(boots(&format!("{head}{text}"), file), expected, "{head}{text}");
+        }
+    }
+
+    #[test]
+    fn an_include_that_is_absent_fails_a_menu_of_u_boots() {
+        for (text, expected) in [
+            (
+                "INCLUDE x\nDEFAULT b\nLABEL a\nKERNEL /a\nLABEL b\nKERNEL /b\n",
+                Some(1),
+            ),
+            (
+                "INCLUDE x\nDEFAULT b\nLABEL a\nKERNEL /a\nFDT -\nLABEL b\nKERNEL /b\n",
+                None,
+            ),
+        ] {
+            assert_eq!(clock(&parse_when(404, text).unwrap()), expected, "{text}");
+        }
+        let included = "DEFAULT b\nLABEL b\nKERNEL /b\nFDT -\n";
+        assert_eq!(clock(&menu(&format!("INCLUDE x\n{included}"))), Some(0));
+        assert_eq!(clock(&menu(&format!("INCLUDE x tag\n{included}"))), None);
     }
 
     #[test]
@@ -1342,7 +1539,7 @@ LABEL Fedora 22
             &BTreeMap::new(),
         )
         .unwrap();
-        assert_eq!(menu.entries[0].shown(), "Caf\u{fffd} ?[2J");
+        assert_eq!(menu.entries[0].shown(), "Caf\u{fffd}  [2J");
         assert_eq!(
             (boot(&menu, 0).kernel.as_str(), boot(&menu, 0).arguments.as_str()),
             ("k", "ro")

@@ -33,12 +33,16 @@ fn asked(outcome: &Outcome) -> Vec<String> {
         let probes = ENDINGS.iter().map(|ending| format!("{stem}{ending}"));
         let probed = rest.len() >= ENDINGS.len() && probes.eq(rest[..ENDINGS.len()].iter().cloned());
         rest = if probed { &rest[ENDINGS.len()..] } else { more };
-        let named = first.bytes().all(|byte| byte.is_ascii_graphic()) && !first.starts_with("(nul");
-        if !probed && named {
+        if !probed && is_name(first) {
             files.push(first.clone());
         }
     }
     few(files)
+}
+
+/// Whether it is no leftover of memory.
+fn is_name(file: &str) -> bool {
+    file.bytes().all(|byte| byte.is_ascii_graphic()) && !file.starts_with("(nul")
 }
 
 /// The first file and what followed it: a menu whose time is up for good tries the same again and again.
@@ -55,6 +59,7 @@ fn told(decision: &Decision) -> (Vec<String>, bool) {
         Start::File(name, Kind::Kernel | Kind::Module | Kind::Program) => Some(name.clone()),
         Start::Disk => None,
     });
+    let files = files.filter(|name| is_name(name));
     let disk = all.clone().any(|start| *start == Start::Disk);
     (few(files.collect()), disk)
 }
