@@ -66,13 +66,18 @@ pub(crate) fn check(entry: &str) -> Result<(), Error> {
 /// D-117.
 pub(crate) fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
     check(entry)?;
+    if ends_quoted(entry) {
+        // What came behind it would be a part of its last value.
+        warn!("load: the command line ends inside quotes: nothing of the firmware's is added");
+        return Ok(entry.trim().into());
+    }
     let set: Vec<&str> = arguments(entry).map(name).collect();
     let mut free = LIMIT.saturating_sub(entry.trim().len()).saturating_sub(1);
     let mut kept = Vec::new();
     for argument in arguments(firmware)
         .filter(|argument| is_kept(argument) && !set.iter().any(|s| same(s, name(argument))))
     {
-        // A NUL would end the line for Linux.
+        // A NUL would end the line for Linux, and an open quote take in what follows.
         let needed = argument.len().saturating_add(1);
         if needed > free {
             warn!(
@@ -80,7 +85,7 @@ pub(crate) fn merge(entry: &str, firmware: &str) -> Result<String, Error> {
                 ascii(argument),
                 LIMIT
             );
-        } else if !argument.contains('\0') {
+        } else if !argument.contains('\0') && !ends_quoted(argument) {
             free = free.saturating_sub(needed);
             kept.push(argument);
         }
@@ -161,6 +166,11 @@ pub(crate) fn value<'l>(line: &'l str, wanted: &str) -> Option<&'l str> {
         .last()
 }
 
+/// Whether a quote is still open at its end.
+fn ends_quoted(line: &str) -> bool {
+    line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1
+}
+
 fn push(line: &mut String, argument: &str) {
     if !line.is_empty() {
         line.push(' ');
@@ -198,6 +208,13 @@ fn is_kept(argument: &str) -> bool {
     })
 }
 
+/// For the fuzz target: the command line of a kernel.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn merged(entry: &str, firmware: &str) -> Result<String, Error> {
+    merge(entry, firmware)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +223,16 @@ mod tests {
         bcm2708_fb.fbwidth=656 smsc95xx.macaddr=B8:27:EB:00:00:01 vc_mem.mem_base=0x3ec00000 \
         video=HDMI-A-1:1920x1080M@60 console=ttyS0,115200 root=/dev/mmcblk0p2 rootfstype=ext4 rootwait \
         init=/bin/sh bramble.url=http://x";
+
+    #[test]
+    fn an_open_quote_takes_nothing_in() {
+        // Found by the fuzz target.
+        let firmware = "video=a coherent_pool=1M";
+        let entry = " root=/dev/nfs foo=\"a b ";
+        assert_eq!(merge(entry, firmware).as_deref(), Ok("root=/dev/nfs foo=\"a b"));
+        let merged = merge("quiet -- init", "coherent_pool=1M video=\"a b");
+        assert_eq!(merged.as_deref(), Ok("quiet coherent_pool=1M -- init"));
+    }
 
     #[test]
     fn the_entry_comes_first_and_the_facts_of_the_firmware_follow() {

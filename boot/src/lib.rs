@@ -73,3 +73,7 @@ pub use policy::NO_NIC_PAUSE;
 pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;
+
+#[doc(hidden)]
+#[cfg(fuzzing)]
+pub use {bootargs::merged as merge, terminal::keys::pressed as keys};

@@ -78,6 +78,22 @@ fn insert(buffer: &mut [u8], tag: Tag) {
     }
 }
 
+/// For the fuzz target: a frame with the tag in it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn tagged(frame: &[u8], tag: Tag) -> Vec<u8> {
+    let mut buffer = [frame, &[0; LEN]].concat();
+    insert(&mut buffer, tag);
+    buffer
+}
+
+/// For the fuzz target: the frame as the stack gets it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn untagged_copy(frame: &[u8], tag: Option<Tag>) -> Option<Vec<u8>> {
+    untagged(frame, tag, &mut Vec::new()).map(<[u8]>::to_vec)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,7 +22,7 @@ fn parse(files: &[&[u8]]) -> Option<Menu> {
     let url = Url::parse("http://192.0.2.1/pi/pxelinux.cfg/default").ok()?;
     let patience = if len.is_multiple_of(512) { MAX_INCLUDES } else { 3 };
     let (mut fetched, mut left) = (0, MAX_INCLUDED);
-    let menu = menu::parse(&Response { url, len }, &mut scratch, &mut |url, room| {
+    let menu = menu::read(&Response { url, len }, &mut scratch, &mut |url, room| {
         fetched += 1;
         // Most servers lose patience soon: each include costs the time of a whole menu.
         if fetched > patience {

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: a heap that knows its peak, and PXELINUX text out of a menu.
+//! What the fuzz targets share: a heap that knows its peak, input in pieces, and PXELINUX text out of a menu.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -44,4 +44,18 @@ pub fn within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let peak = PEAK.load(Relaxed).saturating_sub(before);
     assert!(peak <= limit, "{peak} bytes of heap where {limit} are enough");
     result
+}
+
+/// The input as datagrams or answers: each piece after a byte with its length, two bytes where the first is 0xff.
+pub fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (len, rest) = match *data {
+            [0xff, high, low, ref rest @ ..] => (usize::from(u16::from_be_bytes([high, low])), rest),
+            [len, ref rest @ ..] => (usize::from(len), rest),
+            [] => return None,
+        };
+        let (piece, rest) = rest.split_at(len.min(rest.len()));
+        data = rest;
+        Some(piece)
+    })
 }

@@ -82,16 +82,7 @@ impl Mailbox {
         }
         self.message.give(self.message.len());
         self.exchange()?;
-        let answer = self.message.take(WORDS * 4);
-        let word = |i: usize| Some(u32::from_le_bytes(answer.get(i * 4..i * 4 + 4)?.try_into().ok()?));
-        // An unknown tag comes back without the response bit on hardware, with a length of 0 from QEMU.
-        if word(1)? != RESPONSE || word(4)? & RESPONSE == 0 || word(4)? & !RESPONSE == 0 {
-            return None;
-        }
-        for (i, place) in words.iter_mut().enumerate() {
-            *place = word(5 + i)?;
-        }
-        Some(())
+        read_answer(self.message.take(WORDS * 4), words)
     }
 
     fn exchange(&mut self) -> Option<()> {
@@ -194,6 +185,30 @@ impl Mailbox {
         self.property(0x0002_8001, &mut value)?;
         (value[1] & 0b11 == 0b01).then_some(())
     }
+}
+
+/// Reads the tag's words out of an answered message. `None` when there are fewer, or when the tag was not understood.
+fn read_answer(message: &[u8], words: &mut [u32]) -> Option<()> {
+    let word = |i: usize| {
+        Some(u32::from_le_bytes(
+            message.get(i * 4..i * 4 + 4)?.try_into().ok()?,
+        ))
+    };
+    // An unknown tag comes back without the response bit on hardware, with a length of 0 from QEMU.
+    if word(1)? != RESPONSE || word(4)? & RESPONSE == 0 || word(4)? & !RESPONSE == 0 {
+        return None;
+    }
+    for (i, place) in words.iter_mut().enumerate() {
+        *place = word(5 + i)?;
+    }
+    Some(())
+}
+
+/// For the fuzz target: reads an answer.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn answer(message: &[u8], words: &mut [u32]) -> Option<()> {
+    read_answer(message, words)
 }
 
 #[cfg(test)]

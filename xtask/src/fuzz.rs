@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::program::{cargo, execute, on_path, output};
 
 /// Each target, and the longest input that it is given: enough for every rule, little enough for a million.
-const TARGETS: [(&str, usize); 8] = [
+const TARGETS: [(&str, usize); 17] = [
     ("pxelinux", 256),
     ("script", 256),
     ("expand", 96),
@@ -18,13 +18,22 @@ const TARGETS: [(&str, usize); 8] = [
     ("dhcp", 768),
     ("http", 512),
     ("formats", 1024),
+    ("tftp", 512),
+    ("ntp", 64),
+    ("keys", 64),
+    ("cmdline", 256),
+    ("vlan", 96),
+    ("usb", 256),
+    ("bursts", 512),
+    ("mailbox", 96),
+    ("mii", 256),
 ];
 /// Executions of each target.
 const RUNS: usize = 1_000_000;
 /// Targets that run at once.
 const AT_ONCE: usize = 2;
 
-/// What libFuzzer needs to see where an input led, and the way to the parsers that `boot` keeps to itself.
+/// What libFuzzer needs to see where an input led, and the way to what `boot` and `kernel` keep to themselves.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
                      -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";

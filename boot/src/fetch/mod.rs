@@ -180,6 +180,10 @@ impl Fetcher {
     }
 }
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use tftp::hear as read_tftp;
+
 /// Reads a response's head and as much of its body as there is, in pieces of `piece` bytes: the status, the body, and
 /// whether it was whole. For the fuzz targets.
 #[cfg(fuzzing)]

@@ -264,6 +264,20 @@ impl Reader {
     }
 }
 
+/// For the fuzz target: hears datagrams, each from a port. How many bytes are in place, the server's port, and how it ended.
+#[cfg(fuzzing)]
+pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>, String) {
+    let (mut reader, mut sink) = (Reader::new(b"file".to_vec(), 1468, false), Sink::new(into));
+    for (port, datagram) in datagrams {
+        match reader.hear(*port, datagram, &mut sink) {
+            Ok(Heard::End) => return (sink.filled(), reader.port, "end".into()),
+            Ok(_) => {}
+            Err(error) => return (sink.filled(), reader.port, format!("{error}")),
+        }
+    }
+    (sink.filled(), reader.port, String::new())
+}
+
 /// The first two bytes as a number, and the rest.
 fn word(packet: &[u8]) -> Option<(u16, &[u8])> {
     let (word, rest) = packet.split_first_chunk()?;

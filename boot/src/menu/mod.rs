@@ -26,3 +26,14 @@ pub use password::Password;
 pub use payload::Next;
 pub(crate) use pxelinux::parse;
 pub(crate) use show::{ask, choose, in_time, load};
+
+/// The menu in the text that `response` left in `scratch`: the PXELINUX parser, for the fuzz targets.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read(
+    response: &crate::fetch::Response,
+    scratch: &mut [u8],
+    get: &mut crate::fetch::Get<'_>,
+) -> Result<Menu, Fault> {
+    pxelinux::parse(response, None, scratch, get)
+}

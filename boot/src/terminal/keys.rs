@@ -191,6 +191,22 @@ fn keypad_key(last: u8) -> Option<Key> {
     })
 }
 
+/// For the fuzz target: of each key the character that it is, and its number in scripts.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn pressed(bytes: &[u8]) -> Option<Vec<(Option<char>, Option<u32>)>> {
+    let character = |key| match key {
+        Key::Character(c) => Some(c),
+        _ => None,
+    };
+    Some(
+        keys(bytes)?
+            .into_iter()
+            .map(|key| (character(key), key.code()))
+            .collect(),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -385,6 +385,54 @@ impl Phy {
     }
 }
 
+/// For the fuzz target: a PHY whose registers read as `readings`, two bytes each, from its search through negotiation and looks
+/// at its link. `follow` hears of each link and of each loss.
+#[cfg(fuzzing)]
+pub fn follow(readings: &[u8], follow: &mut dyn FnMut(bool)) {
+    struct Readings<'d>(&'d [u8]);
+
+    impl Mdio for Readings<'_> {
+        type Error = &'static str;
+
+        fn read(&mut self, _: u8, _: u8) -> Result<u16, Self::Error> {
+            let (value, rest) = self.0.split_first_chunk().ok_or("over")?;
+            self.0 = rest;
+            match u16::from_le_bytes(*value) {
+                0xdead => Err("no answer"),
+                value => Ok(value),
+            }
+        }
+
+        fn write(&mut self, phy: u8, register: u8, _: u16) -> Result<(), Self::Error> {
+            self.read(phy, register).map(drop)
+        }
+    }
+
+    let (mut bus, clock) = (Readings(readings), Clock::start());
+    let mut now = Instant::ZERO;
+    let Ok(Some(mut phy)) = Phy::find(&mut bus, Some(1)) else {
+        return;
+    };
+    if phy.reset(&mut bus, clock) != Ok(true) {
+        return;
+    }
+    let _ = phy.negotiate(&mut bus, true, now);
+    while bus.0.len() > 1 {
+        now += LOOK_EVERY;
+        match phy.look(&mut bus, now) {
+            Ok(Some(Change::Up(link))) => {
+                assert_eq!(phy.link(), Some(link));
+                follow(true);
+            }
+            Ok(Some(Change::Down)) => {
+                assert_eq!(phy.link(), None);
+                follow(false);
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::VecDeque;

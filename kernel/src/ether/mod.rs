@@ -6,6 +6,10 @@ use smoltcp::time::Duration;
 pub(crate) mod checksum;
 pub(crate) mod mii;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use mii::follow;
+
 /// Longest frame with its header, without a VLAN tag or frame check sequence.
 pub(crate) const FRAME: usize = 1514;
 /// How long the last frames may take to leave before a NIC is stopped: GENET's full ring takes 31 ms at 10 Mb/s.

@@ -118,15 +118,39 @@ pub(super) fn search(usb: &mut Dwc2, wanted: &mut [Wanted]) -> Result<(), Error>
     }
 }
 
-struct Search<'u> {
-    usb: &'u mut Dwc2,
+/// Who asks devices: the controller.
+trait Ask {
+    /// What a device answers, at most `len` bytes.
+    fn control_in(&mut self, device: Device, setup: Setup, len: usize) -> Result<&[u8], Error>;
+    /// Tells it something.
+    fn control_out(&mut self, device: Device, setup: Setup, data: &[u8]) -> Result<(), Error>;
+    /// What a device that is found now bears.
+    fn era(&self) -> u32;
+}
+
+impl Ask for Dwc2 {
+    fn control_in(&mut self, device: Device, setup: Setup, len: usize) -> Result<&[u8], Error> {
+        self.control_in(device, setup, len)
+    }
+
+    fn control_out(&mut self, device: Device, setup: Setup, data: &[u8]) -> Result<(), Error> {
+        self.control_out(device, setup, data)
+    }
+
+    fn era(&self) -> u32 {
+        self.era()
+    }
+}
+
+struct Search<'u, A> {
+    usb: &'u mut A,
     wanted: &'u mut [Wanted],
     clock: Clock,
     deadline: Instant,
     next_address: u8,
 }
 
-impl Search<'_> {
+impl<A: Ask> Search<'_, A> {
     /// Looks at the device that answers at address 0, and behind it when it is a hub. `bus` is the speed of the
     /// root port.
     fn visit(&mut self, speed: Speed, bus: Speed, depth: u8) -> Result<(), Error> {
@@ -381,6 +405,60 @@ impl fmt::Display for Id {
         };
         write!(f, "{:04x}:{:04x}{name}", self.0, self.1)
     }
+}
+
+/// For the fuzz target: a search in which devices answer with one piece after another; for how long it takes. A piece that
+/// begins with 0xff is a refusal, and an empty one silence.
+#[cfg(fuzzing)]
+pub fn fuzzed<'d>(answers: &mut dyn Iterator<Item = &'d [u8]>) -> core::time::Duration {
+    struct Script<'a, 'd> {
+        answers: &'a mut dyn Iterator<Item = &'d [u8]>,
+        clock: Clock,
+    }
+
+    impl Ask for Script<'_, '_> {
+        fn control_in(&mut self, _: Device, setup: Setup, len: usize) -> Result<&[u8], Error> {
+            assert!(len <= CONTROL_BUFFER && setup.request_type & 0x80 != 0);
+            match self.answers.next() {
+                None | Some([0xff, ..]) => Err(Error::Stall),
+                Some([]) => {
+                    self.clock.delay_ms(500);
+                    Err(Error::TimedOut)
+                }
+                Some(answer) => Ok(&answer[..answer.len().min(len)]),
+            }
+        }
+
+        fn control_out(&mut self, device: Device, setup: Setup, data: &[u8]) -> Result<(), Error> {
+            assert!(setup.request_type & 0x80 == 0 && data.is_empty() && device.address <= MAX_ADDRESS);
+            Ok(())
+        }
+
+        fn era(&self) -> u32 {
+            0
+        }
+    }
+
+    static ANYTHING: Class = Class {
+        what: "a device",
+        driven: "some",
+        knows: |_, configuration| descriptor::vendor(configuration).is_some(),
+    };
+    let clock = Clock::start();
+    let wanted = &mut [Wanted {
+        class: &ANYTHING,
+        found: None,
+    }];
+    let mut search = Search {
+        usb: &mut Script { answers, clock },
+        wanted,
+        clock,
+        deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
+        next_address: 1,
+    };
+    let end = search.visit(Speed::High, Speed::High, 0);
+    assert!(search.next_address <= MAX_ADDRESS + 1 && (end.is_ok() || search.wanted[0].found.is_none()));
+    core::time::Duration::from_micros(boot::Clock::now(&clock).total_micros() as u64)
 }
 
 #[cfg(test)]

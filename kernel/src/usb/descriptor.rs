@@ -195,6 +195,23 @@ pub(crate) fn mac(string: &[u8]) -> Option<[u8; 6]> {
     (mac[0] & 1 == 0 && mac != [0; 6]).then_some(mac)
 }
 
+/// For the fuzz target: reads everything that a device may say.
+#[cfg(fuzzing)]
+pub fn fuzzed(bytes: &[u8]) {
+    device(bytes);
+    max_packet_0(bytes);
+    assert!(hub(bytes).is_none_or(|(ports, power_ms)| ports <= 15 && power_ms <= 510));
+    total_length(bytes);
+    assert!(mac(bytes).is_none_or(|mac| mac[0] & 1 == 0));
+    let vendor = vendor(bytes).map(|function| (function.configuration, function.bulk_in, function.bulk_out));
+    let ecm = ecm(bytes).map(|function| (function.configuration, function.bulk_in, function.bulk_out));
+    for (configuration, input, output) in [vendor, ecm].into_iter().flatten() {
+        assert_eq!(Some(configuration), value(bytes));
+        assert!(input.0 & 0x80 != 0 && output.0 & 0x80 == 0);
+        assert!(usual(input.1) && usual(output.1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,12 @@ pub(crate) mod peripheral;
 pub(crate) mod pipe;
 pub(crate) mod transfer;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use bus::fuzzed as search;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use descriptor::fuzzed as describe;
 pub use dwc2::Dwc2;
 pub use host::Host;
 pub use transfer::Error;

@@ -145,6 +145,14 @@ impl Receiver {
         Ok(came)
     }
 
+    /// For the fuzz target: a burst has arrived.
+    #[cfg(fuzzing)]
+    pub(super) fn put(&mut self, burst: &[u8]) {
+        self.buffers[self.reading].bytes_mut()[..burst.len()].copy_from_slice(burst);
+        self.lens[self.reading] = burst.len();
+        self.arrived = 1;
+    }
+
     /// The next frame, where it landed.
     pub(super) fn frame(&mut self, framing: &Framing) -> Option<&[u8]> {
         while self.arrived > 0 {

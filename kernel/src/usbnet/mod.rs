@@ -555,6 +555,30 @@ impl Chip {
     }
 }
 
+/// For the fuzz target: the frames in a burst of one of the three chips, as the stack gets them.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn frames(chip: u8, burst: &[u8], each: &mut dyn FnMut(&[u8])) {
+    thread_local! {
+        static RECEIVER: RefCell<Receiver> = {
+            let memory: &'static mut [u8] = alloc::vec::Vec::leak(alloc::vec![0; 5 * burst::BURST]);
+            let range = memory.as_mut_ptr_range();
+            let start = range.start.expose_provenance();
+            // SAFETY: leaked for this arena alone; no device is here to reach it.
+            let mut arena = unsafe { Arena::new(start..range.end.addr()) };
+            RefCell::new(Receiver::new(&mut arena).expect("room for four bursts"))
+        };
+    }
+    let framing = [cdc_ecm::FRAMING, lan9514::FRAMING, lan78xx::FRAMING][usize::from(chip % 3)];
+    RECEIVER.with_borrow_mut(|receiver| {
+        receiver.clear();
+        receiver.put(&burst[..burst.len().min(framing.burst)]);
+        while let Some(frame) = receiver.frame(&framing) {
+            each(frame);
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
