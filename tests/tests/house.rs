@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 /// The crates, by folder.
 const CRATES: [&str; 4] = ["boot", "dryrun", "kernel", "xtask"];
-/// Those that still have circles: one without is to leave this list, and the test names the circles of one that has left it.
-const NOT_YET: &[&str] = &["boot"];
 
 // What Rust is made of, as far as paths go.
 
@@ -425,15 +423,8 @@ fn no_imports_go_round_in_a_circle() {
     let mut wrong = String::new();
     for name in CRATES {
         let graph = graph(name);
-        let circles = circles(&graph);
-        match (NOT_YET.contains(&name), circles.is_empty()) {
-            (false, false) => {
-                for circle in &circles {
-                    wrong += &format!("{name}: {}", told(&graph, circle));
-                }
-            }
-            (true, true) => wrong += &format!("{name} has no circle any more: take it off NOT_YET\n"),
-            _ => {}
+        for circle in &circles(&graph) {
+            wrong += &format!("{name}: {}", told(&graph, circle));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
