@@ -1,5 +1,7 @@
 //! Payloads: a kernel Image that would be valid to U-Boot, gzip of it, a device tree like the Pi firmware's.
 
+use std::ops::Range;
+
 use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
@@ -129,8 +131,17 @@ pub fn path_overlay(path: &str, name: &str, value: &str) -> Vec<u8> {
 /// A small flattened device tree with what Bramble must keep: identity, memory, aliases, a reservation of page 0,
 /// and the firmware's own bootargs.
 pub fn device_tree() -> Vec<u8> {
+    device_tree_that_reserves(&[])
+}
+
+/// The same with more memory reserved, by addresses.
+pub fn device_tree_that_reserves(ranges: &[Range<u64>]) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     tree.memory_reservations.push(MemoryReservation::new(0, 0x1000));
+    for range in ranges {
+        let reservation = MemoryReservation::new(range.start, range.end - range.start);
+        tree.memory_reservations.push(reservation);
+    }
     property(&mut tree.root, "#address-cells", 1_u32);
     property(&mut tree.root, "#size-cells", 1_u32);
     property(&mut tree.root, "model", "Raspberry Pi 3 Model B Rev 1.2");

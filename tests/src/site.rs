@@ -181,6 +181,7 @@ impl Site {
             initrd: self.bytes(&initrd).to_vec(),
             kaslr_seed: cells("kaslr-seed"),
             tree: self.bytes(&tree).to_vec(),
+            places: [kernel, initrd, tree],
         }
     }
 
@@ -210,4 +211,6 @@ pub struct Loaded {
     pub kaslr_seed: Option<u64>,
     /// The whole device tree.
     pub tree: Vec<u8>,
+    /// Where kernel, initrd and device tree lie.
+    pub places: [Range<u64>; 3],
 }

@@ -121,6 +121,40 @@ fn what_ipxe_would_have_run_is_not_replaced_by_what_stands_behind_it() {
     }
 }
 
+/// The served tree is known only when the other images are in memory, wherever there was room.
+#[test]
+fn nothing_that_a_script_boots_lies_where_its_tree_reserves_memory() {
+    const MIB: u64 = 1 << 20;
+    const ORDERS: [&str; 2] = [
+        "initrd /boot/initrd.img\nkernel /boot/Image\nfdt /reserves.dtb",
+        "fdt /reserves.dtb\nkernel /boot/Image\ninitrd /boot/initrd.img",
+    ];
+    let mut moved = std::collections::BTreeSet::new();
+    for start in (1..60).step_by(3) {
+        for (order, images) in (0..).zip(ORDERS) {
+            let kept = start * MIB..(start + 4) * MIB;
+            let mut site = site(20, "http://192.168.7.2/menu.ipxe");
+            site.route("/menu.ipxe", [Reply::ok(format!("#!ipxe\n{images}\nboot\n"))]);
+            let tree = tests::payload::device_tree_that_reserves(std::slice::from_ref(&kept));
+            site.route("/reserves.dtb", [Reply::ok(tree)]);
+            let handoff = site
+                .boot_attempts(1)
+                .unwrap_or_else(|error| panic!("{kept:x?}: {error}"));
+            let loaded = site.inspect(&handoff);
+            assert_eq!(loaded.initrd, site.initrd, "{kept:x?}");
+            assert_eq!(site.node.at(handoff.entry)[..site.kernel.len()], site.kernel[..]);
+            for part in &loaded.places {
+                assert!(
+                    part.end <= kept.start || kept.end <= part.start,
+                    "{part:x?} is in {kept:x?}, order {order}"
+                );
+            }
+            moved.insert(handoff.entry);
+        }
+    }
+    assert!(moved.len() > 1, "each place was free anyway: {moved:x?}");
+}
+
 #[test]
 fn a_script_that_ends_without_booting_is_tried_again() {
     let mut site = site(13, "http://192.168.7.2/e.ipxe");
