@@ -1,4 +1,4 @@
-//! One TCP connection (RFC 9293, over smoltcp), kept open between requests; its socket and buffers are used again.
+//! One TCP connection (RFC 9293, over smoltcp), kept open between requests; its socket and buffers are used again (D-156).
 
 use alloc::string::String;
 use alloc::vec;

@@ -110,6 +110,7 @@ impl Error {
     }
 
     /// The same, or a refusal that may mean it: object stores answer 403 for what does not exist, when listing is not allowed.
+    /// D-143.
     pub fn may_be_absent(&self) -> bool {
         let absent = matches!(self.status(), Some(403 | 404 | 410));
         absent || matches!(&self.reason, Reason::Tftp(error) if error.is_absent())

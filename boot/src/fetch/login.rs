@@ -1,5 +1,5 @@
 //! Logins: a URL's user and password go to its server in the form that the server asks for, and not before it asks
-//! (RFC 9110 §11.6).
+//! (RFC 9110 §11.6) (D-79).
 
 use alloc::format;
 use alloc::string::String;
@@ -34,7 +34,7 @@ impl Login {
         Err(String::new())
     }
 
-    /// The value of `Authorization`; `None` for a user name that the form cannot carry.
+    /// The value of `Authorization`; `None` for a user name that the form cannot carry (D-127).
     pub(super) fn answer(&mut self, credentials: &[u8], request: &Request<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Basic => Some(format!("Basic {}", base64(credentials)).into_bytes()),

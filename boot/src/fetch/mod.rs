@@ -1,5 +1,5 @@
 //! A URL to a sink: redirects, what broke off taken up again, progress, and bounds. How bytes come is the sources' business
-//! (`source.rs`), where they go the sink's.
+//! (`source.rs`), where they go the sink's (D-155).
 
 mod ahead;
 mod body;
@@ -87,7 +87,7 @@ impl Fetcher {
 
     /// The same for any request. A redirect of any kind leads to a plain GET, as in iPXE: parameters are for the first URL
     /// only. It may lead to where we have been, which answers another request (a form and then a page), or has
-    /// changed its mind; what goes round for ever is ended by the number.
+    /// changed its mind; what goes round for ever is ended by the number (D-22).
     pub fn send(
         &mut self,
         net: &mut Net<'_>,

@@ -1,4 +1,5 @@
 //! Where a download goes: a place in memory, filled in order, each byte once; and a digest beside it for whoever asks for one.
+//! D-157.
 
 use sha2::{Digest as _, Sha256};
 
