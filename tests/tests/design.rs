@@ -366,6 +366,22 @@ fn the_steps_of_a_boot_are_the_same_wherever_they_are_listed() {
     );
 }
 
+/// The firmware's own files lead to their decisions: the table names those that cite them.
+#[test]
+fn the_firmware_cites_what_the_table_says_it_obeys() {
+    let (_, rows, _) = everything();
+    let firmware = |place: &str| place.starts_with("boot/src/") || place.starts_with("kernel/src/");
+    let mut wrong = Vec::new();
+    for row in rows {
+        for place in row.places.iter().filter(|place| firmware(place)) {
+            if !cited(&read(place)).contains(&row.id) {
+                wrong.push(format!("{place} does not say that it obeys D-{}", row.id));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn what_is_wrong_is_noticed() {
     let page = "# A step\n\n## D-1\n\n*Replaced by D-3.*\n\n**One\nline.** Text.\n\n## D-2\n\n*Replaced in part by D-3: the\nrest.*\n\n\

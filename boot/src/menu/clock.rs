@@ -3,7 +3,7 @@
 //! Two programs read PXELINUX's text: Syslinux's command line (`ldlinux`), and, where UI or DEFAULT starts it, its menu
 //! module (`menu.c32`, `vesamenu.c32`). They do not take it in the same way. U-Boot is a third where the text has words that only
 //! U-Boot knows; where it has words of both, they must agree. What each does here was read in its source, and is no more than
-//! that: what happens without anybody.
+//! that: what happens without anybody (D-92).
 
 use alloc::vec::Vec;
 
@@ -135,7 +135,7 @@ pub(super) struct Decision<'t> {
     pub(super) display: Display,
     /// Tenths of a second to wait for a key; none is for ever.
     pub(super) timeout: Option<i64>,
-    /// Whether the text lacks a TIMEOUT that would count.
+    /// Whether the text lacks a TIMEOUT that would count (D-94).
     pub(super) untimed: bool,
     pub(super) on_error: Option<Boots<'t>>,
     /// Why the clock boots nothing, where that is in doubt.
@@ -451,7 +451,7 @@ impl<'t> Text<'t> {
     }
 
     /// What DEFAULT or its like means on the command line: the first label whose name begins with its first word. Where that is
-    /// not all of the label's name, or bytes of it are no text, nobody knows whether it was meant.
+    /// not all of the label's name, or bytes of it are no text, nobody knows whether it was meant (D-159).
     pub(super) fn named(&self, line: &'t str) -> Option<Boots<'t>> {
         let (first, rest) = word(line);
         let Some(found) = self.position(|name| word(name).0 == first && !first.is_empty()) else {
@@ -470,7 +470,7 @@ impl<'t> Text<'t> {
         (name == first).then_some(Boots::Line(found, rest))
     }
 
-    /// What is the default without DEFAULT: a label that is all of the text.
+    /// What is the default without DEFAULT: a label that is all of the text (D-86, D-144).
     fn unnamed(&self) -> Option<Boots<'t>> {
         let lines = self.lines.iter().enumerate();
         let mut labels = lines.filter(|(_, line)| line.name.is_some());

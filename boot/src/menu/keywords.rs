@@ -618,7 +618,7 @@ impl Parser {
         self.page = self.current_page();
     }
 
-    /// A file begins.
+    /// A file begins (D-161).
     pub(super) fn enter(&mut self) {
         self.page = self.current_page();
     }

@@ -2,7 +2,7 @@
 //!
 //! `keywords` knows what a line means; here files are read, with those that they include, and what all lines together
 //! mean is decided. Bytes that are not UTF-8 become U+FFFD, control characters become spaces: neither may keep a person from
-//! booting.
+//! booting (D-27).
 
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
@@ -309,7 +309,7 @@ impl Reader {
     }
 }
 
-/// Whether it is a control character that Syslinux takes for a blank in some places only.
+/// Whether it is a control character that Syslinux takes for a blank in some places only (D-160).
 fn is_odd(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\t' | 0x0b | 0x0c)
 }

@@ -1,7 +1,7 @@
 //! What U-Boot makes of a PXELINUX menu's lines (`boot/pxe_utils.c`), as far as it decides what boots without anybody.
 //!
 //! It reads the same text by rules of its own: a label ends at the first word that it does not know there, ONTIMEOUT is
-//! another word for DEFAULT, MENU outside of labels asks, and a value that is missing fails the whole file.
+//! another word for DEFAULT, MENU outside of labels asks, and a value that is missing fails the whole file (D-158).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
