@@ -266,7 +266,7 @@ impl Reader {
 
 /// For the fuzz target: hears datagrams, each from a port. How many bytes are in place, the server's port, and how it ended.
 #[cfg(fuzzing)]
-pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>, String) {
+pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>, alloc::string::String) {
     let (mut reader, mut sink) = (Reader::new(b"file".to_vec(), 1468, false), Sink::new(into));
     for (port, datagram) in datagrams {
         match reader.hear(*port, datagram, &mut sink) {
@@ -275,7 +275,7 @@ pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>,
             Err(error) => return (sink.filled(), reader.port, format!("{error}")),
         }
     }
-    (sink.filled(), reader.port, String::new())
+    (sink.filled(), reader.port, alloc::string::String::new())
 }
 
 /// The first two bytes as a number, and the rest.
