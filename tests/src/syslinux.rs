@@ -170,7 +170,9 @@ pub struct World<'f> {
 
 /// Whether a text says nothing but what labels boot, and comments.
 fn is_one_label(text: &str) -> bool {
-    let words = text.lines().map(|line| first_word(line).0.to_ascii_lowercase());
+    let words = text
+        .lines()
+        .map(|line| first_word(trimmed(line)).0.to_ascii_lowercase());
     let mut words = words.filter(|word| !word.is_empty() && !word.starts_with('#'));
     words.all(|word| {
         matches!(
