@@ -39,16 +39,24 @@ pub mod resolve;
 mod udp;
 pub mod vlan;
 
-// The line.
-pub mod fetch;
-mod find;
-mod handoff;
+// The line, in its order: find reads menus and scripts, which are the two ways to a plan.
 pub mod lease;
-pub mod load;
+
+mod find;
+
 pub mod menu;
-pub mod plan;
+
 pub mod script;
+
+pub mod plan;
+
+pub mod fetch;
+
 pub mod verify;
+
+pub mod load;
+
+mod handoff;
 
 // What goes through it.
 mod backoff;

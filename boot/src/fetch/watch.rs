@@ -1,4 +1,4 @@
-//! Who follows a download while it runs.
+//! Who follows a download while it runs (D-163).
 
 use super::{Method, Reason, Request};
 use crate::url::Url;
