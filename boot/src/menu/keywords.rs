@@ -247,22 +247,6 @@ enum Kind {
     Gap,
 }
 
-/// The decimal number that a text begins with, 0 without one, as C's `atoi` has it: in the menu's numbers that decide.
-pub(super) fn leading(text: &str) -> i64 {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    let (digits, _) = digits.split_at_checked(end).unwrap_or((digits, ""));
-    let number = match digits {
-        "" => 0,
-        digits => digits.parse().unwrap_or(i64::MAX),
-    };
-    if text.starts_with('-') {
-        number.saturating_neg()
-    } else {
-        number
-    }
-}
-
 /// A decimal or `0x` number, whatever follows it after a blank.
 fn number(text: &str) -> Option<u32> {
     let (text, _) = word(text);
@@ -365,7 +349,7 @@ impl Parser {
 
     /// Takes a line about the whole menu; `false` when it is another one.
     fn setting(&mut self, keyword: &str, rest: &str, line: &str) -> bool {
-        let flag = leading(rest) != 0;
+        let flag = crate::text::leading(rest) != 0;
         let mut understood = true;
         match keyword {
             // An empty one is one all the same: a default that names nothing, a program that is not there.
@@ -375,11 +359,11 @@ impl Parser {
             // A menu module knows MENU ONERROR only.
             "onerror" => self.last.on_error = Some(rest.to_owned()),
             "timeout" => {
-                self.time(|timing| timing.timeout = Some(leading(rest)));
+                self.time(|timing| timing.timeout = Some(crate::text::leading(rest)));
                 understood = is_number(rest);
             }
             "totaltimeout" => {
-                self.total = Some(leading(rest));
+                self.total = Some(crate::text::leading(rest));
                 understood = is_number(rest);
             }
             "prompt" => {

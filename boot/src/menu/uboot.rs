@@ -6,7 +6,6 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 
-use super::keywords::leading;
 use super::names::{is_blank, padded_word};
 
 /// Words of a label that U-Boot knows and Syslinux does not: the text was written for U-Boot.
@@ -128,9 +127,9 @@ impl UBoot {
                     _ => self.is_foreign = true,
                 }
             }
-            "timeout" => self.timeout = leading(value),
+            "timeout" => self.timeout = crate::text::leading(value),
             "default" | "ontimeout" => self.names(value),
-            "prompt" if !is_empty => self.asks = leading(value) != 0,
+            "prompt" if !is_empty => self.asks = crate::text::leading(value) != 0,
             "label" | "fallback" | "include" | "prompt" => {}
             _ => self.is_foreign = true,
         }
