@@ -139,6 +139,8 @@ fn named(menu: &Menu, pick: &Pick) -> Option<String> {
     let only_for_people = matches!(entry.action, Action::Page(_) | Action::Quit | Action::Text(_));
     (!entry.disabled && !only_for_people).then_some(())?;
     (entry.name.trim() == entry.name).then_some(())?;
+    // A name with bytes that are no text is never sure to be the one that was meant (D-159).
+    (!entry.name.contains(char::REPLACEMENT_CHARACTER)).then_some(())?;
     if pick.arguments.is_empty() {
         return Some(entry.name.clone());
     }

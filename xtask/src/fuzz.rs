@@ -30,6 +30,8 @@ const TARGETS: [(&str, usize); 17] = [
 ];
 /// Executions of each target.
 const RUNS: usize = 1_000_000;
+/// Lines of a panic that are worth showing.
+const MOST_SAID: usize = 30;
 /// Targets that run at once.
 const AT_ONCE: usize = 2;
 
@@ -114,7 +116,8 @@ fn start(programs: &Path, name: &str, longest: usize) -> Result<(Child, PathBuf)
     Ok((child, log))
 }
 
-/// Waits for a target; its failure names the input's file.
+/// Waits for a target; its failure names the input's file, and has what it says and the input itself: where the tests ran
+/// in a clean machine, neither file outlives them.
 fn end(mut child: Child, log: &Path) -> Result<()> {
     let status = child.wait().context("fuzz")?;
     let said = fs::read(log).with_context(|| log.display().to_string())?;
@@ -126,8 +129,18 @@ fn end(mut child: Child, log: &Path) -> Result<()> {
     let file = said
         .lines()
         .find_map(|line| line.split_once("Test unit written to "));
+    let panic: String = said
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"))
+        .take(MOST_SAID)
+        .fold(String::new(), |text, line| format!("{text}\n  {line}"));
+    let base64 = |line: &&str| line.contains("Base64: ");
+    let input = said.lines().find(base64).unwrap_or_default();
     match file {
-        Some((_, file)) => bail!("{status}; the input is {file}, the log {}", log.display()),
-        None => bail!("{status}; the log is {}", log.display()),
+        Some((_, file)) => bail!(
+            "{status}; the input is {file}, the log {}{panic}\n  {input}",
+            log.display()
+        ),
+        None => bail!("{status}; the log is {}{panic}", log.display()),
     }
 }
