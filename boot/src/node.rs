@@ -82,12 +82,7 @@ impl<'m> Node<'m> {
 
     /// Downloads a text, which takes no time worth a line on the terminal.
     pub(crate) fn get(&mut self, url: &Url, into: &mut [u8]) -> Result<Response, fetch::Error> {
-        let mut watch = Told {
-            observers: &mut self.observers,
-            progress: &mut |_, _| (),
-        };
-        self.fetcher
-            .send(&mut self.net, &Request::get(url), into, &mut watch)
+        self.fetcher.get(&mut self.net, url, into, &mut self.observers)
     }
 
     /// Downloads, and says now and then how far it is: to a person, or, where the terminal has frames on it, in log lines.
@@ -101,7 +96,7 @@ impl<'m> Node<'m> {
         let mut next = clock.now() + PROGRESS;
         let mut progress = Progress::new(clock.now());
         let mut output = String::new();
-        let mut watch = Told {
+        let mut watch = Attended {
             observers: &mut self.observers,
             progress: &mut |done, total| {
                 let now = clock.now();
@@ -128,31 +123,27 @@ impl<'m> Node<'m> {
 
     /// Asks whether a file is there, and how long it is; none when its server cannot be asked.
     pub(crate) fn look(&mut self, url: &Url) -> Result<Option<u64>, fetch::Error> {
-        let mut watch = Told {
-            observers: &mut self.observers,
-            progress: &mut |_, _| (),
-        };
-        self.fetcher.look(&mut self.net, url, &mut watch)
+        self.fetcher.look(&mut self.net, url, &mut self.observers)
     }
 }
 
-/// Brings what happens in a download before the observers.
-struct Told<'a, 'm> {
+/// The observers of a download, and a person who wants to know how far it is.
+struct Attended<'a, 'm> {
     observers: &'a mut Observers<'m>,
     progress: &'a mut dyn FnMut(u64, Option<u64>),
 }
 
-impl Watch for Told<'_, '_> {
+impl Watch for Attended<'_, '_> {
     fn progress(&mut self, done: u64, total: Option<u64>) {
         (self.progress)(done, total);
     }
 
     fn asking(&mut self, request: &Request<'_>) {
-        self.observers.tell(&Event::Asking(request));
+        self.observers.asking(request);
     }
 
     fn answered(&mut self, exchange: &Exchange<'_>) {
-        self.observers.tell(&Event::Answered(exchange));
+        self.observers.answered(exchange);
     }
 
     fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {

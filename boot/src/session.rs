@@ -68,7 +68,8 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
     }
 }
 
-/// The pipeline, once. Each line is a step of the picture in `lib.rs`.
+/// One attempt: a lease, the text that it leads to, and what that boots. From a plan on, a menu's road (`boot`) and a script's
+/// (`script/cmd_images.rs`) are still two.
 fn attempt(node: &mut Node<'_>, mut memory: Region<'_>) -> Result<Outcome, Error> {
     node.net.hasten(node.settings.now.url.is_some());
     let lease = node.net.lease();
@@ -141,21 +142,22 @@ fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Res
                 Some(_) => Picker::ClockWithOnError,
                 None => Picker::Clock,
             };
-            match (policy::after_entry(picker, &error), after) {
-                (AfterEntry::ShowAgain, _) => {
-                    node.tell(&Event::EntryFailed(&error));
-                    error!("{}", error);
+            let act = policy::after_entry(picker, &error);
+            if act == AfterEntry::FailAttempt {
+                return Err(error);
+            }
+            node.tell(&Event::EntryFailed(&error));
+            error!("{}", error);
+            match after.filter(|_| act == AfterEntry::OnError) {
+                Some(after) => {
+                    // Once: what ONERROR leads to has no ONERROR.
+                    menu.on_error = None;
+                    pick = after;
+                }
+                None => {
                     menu.again(pick, error.to_string(), node.net.now() - opened);
                     break;
                 }
-                (AfterEntry::OnError, Some(after)) => {
-                    // Once: what ONERROR leads to has no ONERROR.
-                    menu.on_error = None;
-                    node.tell(&Event::EntryFailed(&error));
-                    error!("{}", error);
-                    pick = after;
-                }
-                _ => return Err(error),
             }
         }
     }

@@ -22,6 +22,17 @@ use std::path::Path;
 
 use crate::payload;
 
+/// The files of cases that both the interpreter's traces and the comparison with iPXE read.
+pub const FILES: [&str; 7] = [
+    "language",
+    "expansion",
+    "settings",
+    "flow",
+    "images",
+    "menus",
+    "network",
+];
+
 /// One script, its servers and its person, and its expected trace.
 #[derive(Debug, Clone, Default)]
 pub struct Case {

@@ -4,6 +4,7 @@
 
 mod account;
 pub mod cases;
+pub mod checkout;
 mod dhcp;
 mod dns;
 mod http;

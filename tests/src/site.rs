@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use boot::{Ending, Error, Handoff, Settings};
+use boot::{Clock as _, Ending, Error, Handoff, Settings};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
+use smoltcp::time::Duration;
 
 use crate::dhcp::Dhcp;
 use crate::http::{Http, Reply};
@@ -71,6 +72,23 @@ impl Site {
         site
     }
 
+    /// A site with a payload of usual size whose DHCP server names this boot file.
+    pub fn named(seed: u64, boot_file: &str) -> Self {
+        let site = Self::with_payload(seed, 50_000, 10_000);
+        site.dhcp.borrow_mut().file = boot_file.into();
+        site
+    }
+
+    /// A site with a payload of usual size, this menu, and a person who types these keys, each at its second.
+    pub fn with_menu(seed: u64, menu: &str, keys: &[(u64, &[u8])]) -> Self {
+        let mut site = Self::with_payload(seed, 50_000, 10_000);
+        site.route("/boot/menu", [Reply::ok(menu)]);
+        for (at, bytes) in keys {
+            site.node = std::mem::take(&mut site.node).types(Duration::from_secs(*at), *bytes);
+        }
+        site
+    }
+
     /// Sets the replies of a path of the web server: each is used once, the last for ever.
     pub fn route(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.http.borrow_mut().route(path, replies);
@@ -110,6 +128,16 @@ impl Site {
         );
         assert_eq!(loaded.initrd, self.initrd, "the initrd");
         loaded
+    }
+
+    /// The paths that the web server was asked for.
+    pub fn asked(&self) -> Vec<String> {
+        self.http.borrow().paths()
+    }
+
+    /// When the node booted, in whole seconds of virtual time.
+    pub fn booted_at(&self) -> u64 {
+        self.lan.now().total_millis().cast_unsigned() / 1000
     }
 
     /// Reads memory as the kernel would find it, and checks what holds for every handoff.
@@ -213,4 +241,15 @@ pub struct Loaded {
     pub tree: Vec<u8>,
     /// Where kernel, initrd and device tree lie.
     pub places: [Range<u64>; 3],
+}
+
+impl Loaded {
+    /// The word of the command line by which the tests' menus say which entry booted.
+    pub fn entry(&self) -> &str {
+        let found = self
+            .bootargs
+            .split(' ')
+            .find_map(|word| word.strip_prefix("entry="));
+        found.expect("an entry's command line")
+    }
 }

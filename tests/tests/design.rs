@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
+use tests::checkout::{below, root};
 
 /// Numbers that no decision ever had.
 const NEVER_GIVEN: [u32; 3] = [95, 125, 126];
@@ -237,31 +238,20 @@ fn missing(name: &str, text: &str, tree: &BTreeSet<String>) -> Vec<String> {
         .collect()
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// The directories of the checkout and the files that KINDS has, by their paths from the root; directories end in a slash.
-fn tree(directory: &Path, from: &str, found: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        let whole = format!("{from}{name}");
+fn tree() -> BTreeSet<String> {
+    let enters = |directory: &Path| !LEFT_OUT.iter().any(|name| directory.ends_with(name));
+    let root = root();
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(&root).expect("below the root").to_str()?;
+        let kind = path.extension().and_then(|kind| kind.to_str());
         if path.is_dir() {
-            found.insert(format!("{whole}/"));
-            if !LEFT_OUT.contains(&name) {
-                tree(&path, &format!("{whole}/"), found);
-            }
-        } else if path
-            .extension()
-            .and_then(|kind| kind.to_str())
-            .is_some_and(|kind| KINDS.contains(&kind))
-        {
-            found.insert(whole);
+            Some(format!("{name}/"))
+        } else {
+            kind.filter(|kind| KINDS.contains(kind)).map(|_| name.to_owned())
         }
-    }
+    };
+    below(&root, enters).into_iter().filter_map(named).collect()
 }
 
 /// Whether this is a package's README. Those further down name other projects' files, too.
@@ -282,8 +272,7 @@ fn pages(tree: &BTreeSet<String>) -> BTreeMap<String, String> {
 }
 
 fn everything() -> (BTreeSet<String>, Vec<Row>, Vec<Decision>) {
-    let mut files = BTreeSet::new();
-    tree(&root(), "", &mut files);
+    let files = tree();
     let decided = pages(&files)
         .iter()
         .flat_map(|(name, text)| decisions(name, text))

@@ -1,7 +1,8 @@
 //! Every error that a board can print has a row in the user's guide: what `Display` writes is looked up in `docs/src/errors.md`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use tests::checkout::{root, sources};
 
 /// What is printed as a part of an error; other types with a `Display` (a URL, a lease) are facts.
 const KINDS: [&str; 9] = [
@@ -17,21 +18,6 @@ const KINDS: [&str; 9] = [
 ];
 /// Words shorter than this say nothing alone.
 const SHORTEST: usize = 8;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).expect("a directory of the sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
 
 /// The string literals of a piece of Rust that has no raw ones and no comments with quotes, as they are printed.
 fn literals(source: &str) -> Vec<String> {
@@ -88,11 +74,9 @@ fn said(source: &str) -> Vec<String> {
 #[test]
 fn every_error_has_a_row_in_the_guide() {
     let guide = fs::read_to_string(root().join("docs/src/errors.md")).expect("the guide");
-    let mut files = Vec::new();
-    sources(&root().join("boot/src"), &mut files);
     let mut count = 0;
     let mut missing = Vec::new();
-    for file in &files {
+    for file in &sources(&root().join("boot/src")) {
         let source = fs::read_to_string(file).expect("a source file");
         for literal in said(&source) {
             let words = fixed(&literal);

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tests::checkout::{root, sources};
+
 /// The crates, by folder.
 const CRATES: [&str; 4] = ["boot", "dryrun", "kernel", "xtask"];
 
@@ -410,10 +412,6 @@ fn told(graph: &Graph, circle: &[&str]) -> String {
     told
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn graph(name: &str) -> Graph {
     House::read(&root().join(name), name, false).imports(&root())
 }
@@ -436,20 +434,12 @@ fn every_file_is_read() {
     for name in CRATES {
         let house = House::read(&root().join(name), name, true);
         let read: BTreeSet<&Path> = house.modules.iter().map(|module| module.file.as_path()).collect();
-        let mut open = vec![root().join(name).join("src")];
-        while let Some(folder) = open.pop() {
-            for entry in fs::read_dir(&folder).expect("a folder of sources") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    open.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    assert!(
-                        read.contains(path.as_path()),
-                        "{} is not a module of {name}",
-                        path.display()
-                    );
-                }
-            }
+        for path in sources(&root().join(name).join("src")) {
+            assert!(
+                read.contains(path.as_path()),
+                "{} is not a module of {name}",
+                path.display()
+            );
         }
     }
 }

@@ -181,18 +181,21 @@ const FIRMWARE: [&str; 6] = ["--package", "boot", "--package", "kernel", "--targ
 
 /// What to look at before a commit: success when nothing failed.
 pub(crate) fn check() -> ExitCode {
-    let words = |words: &[&str]| vec![words.iter().map(|word| (*word).to_owned()).collect()];
     let mut report = Report::default();
     report.set_up(Goal::Image);
     report.format();
     report.lints();
-    report.tests("tests, boot", &words(&["--package", "boot", "--lib"]), None);
+    report.tests("tests, boot", &[words(&["--package", "boot", "--lib"])], None);
     report.tests(
         "tests, virtual time",
-        &words(&["--package", "tests", "--test", "virtual"]),
+        &[words(&["--package", "tests", "--test", "virtual"])],
         None,
     );
     tally::summary(report.0)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Runs the stages that are asked for, whatever became of the ones before it; success when nothing failed.
@@ -229,7 +232,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let before = report.0.len();
     if all {
         // The images' properties and the boots in QEMU are packages' tests like any other.
-        report.tests("tests", &[vec!["--workspace".to_owned()]], None);
+        report.tests("tests", &[words(&["--workspace"])], None);
     } else {
         for (stage, name) in [
             (Stage::Images, "tests, images"),
@@ -266,7 +269,6 @@ fn programs(stage: Stage) -> Result<Vec<Vec<String>>> {
             .flat_map(|program| ["--test".to_owned(), program.clone()]);
         packages.chain(programs).collect()
     };
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     Ok(match stage {
         Stage::Images => vec![of(&["tests"], &words(&["image"]))],
         // The machines' own tests need an emulator, too.

@@ -200,13 +200,11 @@ impl<'t> Text<'t> {
 
     /// Decides as U-Boot does; with why that is nothing.
     fn u_boot(&self, known: &UBoot) -> (Decision<'t>, Option<&'static str>) {
-        let mut labels = self.lines.iter().enumerate();
-        let mut labels = labels.by_ref().filter(|(_, line)| line.label.is_some());
+        let lines = self.lines.iter().enumerate();
+        let mut labels = lines.filter(|(_, line)| line.label.is_some());
         let found = match &known.default {
             // The last of two.
-            Some(name) => labels
-                .filter(|(_, line)| line.label == Some(name) && !line.padded)
-                .last(),
+            Some(name) => labels.rfind(|(_, line)| line.label == Some(name) && !line.padded),
             None => labels.next(),
         };
         let default = found.map(|(line, _)| Boots::Line(line, ""));

@@ -14,7 +14,9 @@ use super::bounds::MAX_ENTRIES;
 use super::clock::{Line, Runs, Timing};
 use super::error::{Bound, Unsupported};
 use super::model::{Action, Boot, Editing, Entry, Key, Load, Texts};
-use super::names::{is_blank, is_menu_file, is_menu_module, padded_word, word};
+use super::names::{
+    PC_KEYWORDS, is_blank, is_command, is_menu_file, is_menu_module, leading, padded_word, word,
+};
 use super::password::Password;
 use super::uboot::{self, UBoot};
 
@@ -70,17 +72,6 @@ const WITHOUT_MEANING: [&str; 10] = [
     "nosave",
     "kaslrseed",
     "fallback",
-];
-
-/// Keywords that start something of a PC's BIOS, or, in Syslinux, nothing.
-const PC_KEYWORDS: [(&str, &str); 7] = [
-    ("none", "NONE"),
-    ("boot", "BOOT"),
-    ("bss", "BSS"),
-    ("pxe", "PXE"),
-    ("fdimage", "FDIMAGE"),
-    ("comboot", "COMBOOT"),
-    ("multiboot", "MULTIBOOT"),
 ];
 
 /// A file that is to be read in the place of a line.
@@ -258,18 +249,7 @@ fn number(text: &str) -> Option<u32> {
 
 /// Whether the line is about the label that it stands in, in Syslinux.
 fn is_of_a_label(keyword: &str) -> bool {
-    let known = [
-        "append",
-        "ipappend",
-        "sysappend",
-        "initrd",
-        "kernel",
-        "linux",
-        "com32",
-        "config",
-        "localboot",
-    ];
-    known.contains(&keyword) || PC_KEYWORDS.iter().any(|(name, _)| *name == keyword)
+    ["append", "ipappend", "sysappend", "initrd"].contains(&keyword) || is_command(keyword)
 }
 
 /// Whether a number begins it.
@@ -349,7 +329,7 @@ impl Parser {
 
     /// Takes a line about the whole menu; `false` when it is another one.
     fn setting(&mut self, keyword: &str, rest: &str, line: &str) -> bool {
-        let flag = crate::text::leading(rest) != 0;
+        let flag = leading(rest) != 0;
         let mut understood = true;
         match keyword {
             // An empty one is one all the same: a default that names nothing, a program that is not there.
@@ -359,11 +339,11 @@ impl Parser {
             // A menu module knows MENU ONERROR only.
             "onerror" => self.last.on_error = Some(rest.to_owned()),
             "timeout" => {
-                self.time(|timing| timing.timeout = Some(crate::text::leading(rest)));
+                self.time(|timing| timing.timeout = Some(leading(rest)));
                 understood = is_number(rest);
             }
             "totaltimeout" => {
-                self.total = Some(crate::text::leading(rest));
+                self.total = Some(leading(rest));
                 understood = is_number(rest);
             }
             "prompt" => {

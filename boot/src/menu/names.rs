@@ -58,6 +58,39 @@ pub(super) fn padded_word(text: &str) -> (&str, &str) {
     }
 }
 
+/// The decimal number that a text begins with, 0 without one, as C's `atoi` has it: in the menu's numbers that decide.
+pub(super) fn leading(text: &str) -> i64 {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, _) = digits.split_at_checked(end).unwrap_or((digits, ""));
+    let number = match digits {
+        "" => 0,
+        digits => digits.parse().unwrap_or(i64::MAX),
+    };
+    if text.starts_with('-') {
+        number.saturating_neg()
+    } else {
+        number
+    }
+}
+
+/// Keywords that start something of a PC's BIOS, or, in Syslinux, nothing; and how a person is told.
+pub(super) const PC_KEYWORDS: [(&str, &str); 7] = [
+    ("none", "NONE"),
+    ("boot", "BOOT"),
+    ("bss", "BSS"),
+    ("pxe", "PXE"),
+    ("fdimage", "FDIMAGE"),
+    ("comboot", "COMBOOT"),
+    ("multiboot", "MULTIBOOT"),
+];
+
+/// Whether a keyword says what a label runs, in Syslinux.
+pub(super) fn is_command(keyword: &str) -> bool {
+    ["kernel", "linux", "com32", "config", "localboot"].contains(&keyword)
+        || PC_KEYWORDS.iter().any(|(name, _)| *name == keyword)
+}
+
 /// Whether `name` is a module that shows a menu: `menu.c32`, `vesamenu.c32`, with any path, in this case of letters.
 pub(super) fn is_menu_file(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);

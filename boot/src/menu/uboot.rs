@@ -6,7 +6,7 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 
-use super::names::{is_blank, padded_word};
+use super::names::{is_blank, is_command, leading, padded_word};
 
 /// Words of a label that U-Boot knows and Syslinux does not: the text was written for U-Boot.
 const OF_U_BOOT: [&str; 7] = [
@@ -95,18 +95,7 @@ impl UBoot {
                 return;
             }
             // The label is over for U-Boot, not for Syslinux.
-            let runs = [
-                "none",
-                "kernel",
-                "linux",
-                "localboot",
-                "boot",
-                "bss",
-                "pxe",
-                "fdimage",
-            ];
-            let runs = runs.contains(&&*keyword) || ["comboot", "com32", "config"].contains(&&*keyword);
-            label.differs |= in_label && runs;
+            label.differs |= in_label && is_command(&keyword);
         }
         self.in_label = keyword == "label";
         // The first of these lines is a label here, and text there.
@@ -127,9 +116,9 @@ impl UBoot {
                     _ => self.is_foreign = true,
                 }
             }
-            "timeout" => self.timeout = crate::text::leading(value),
+            "timeout" => self.timeout = leading(value),
             "default" | "ontimeout" => self.names(value),
-            "prompt" if !is_empty => self.asks = crate::text::leading(value) != 0,
+            "prompt" if !is_empty => self.asks = leading(value) != 0,
             "label" | "fallback" | "include" | "prompt" => {}
             _ => self.is_foreign = true,
         }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::fetch::{Exchange, Request};
+use crate::fetch::{Exchange, Request, Watch};
 use crate::menu::{Chosen, Menu};
 use crate::script::errno::Failure;
 use crate::url::Url;
@@ -26,17 +26,27 @@ pub trait Observer {
 /// The observers of a boot.
 pub(crate) struct Observers<'m>(pub(crate) &'m mut [&'m mut dyn Observer]);
 
+/// They follow a download, and only do not hear how far it is.
+impl Watch for Observers<'_> {
+    fn asking(&mut self, request: &Request<'_>) {
+        self.tell(&Event::Asking(request));
+    }
+
+    fn answered(&mut self, exchange: &Exchange<'_>) {
+        self.tell(&Event::Answered(exchange));
+    }
+
+    fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
+        self.0.iter_mut().all(|observer| observer.wants(url, first, len))
+    }
+}
+
 impl Observers<'_> {
     /// Tells them what happens.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
         for observer in self.0.iter_mut() {
             observer.event(event);
         }
-    }
-
-    /// Whether the rest of a file of `len` bytes is wanted that begins with `first`.
-    pub(crate) fn wants(&mut self, url: &Url, first: &[u8], len: u64) -> bool {
-        self.0.iter_mut().all(|observer| observer.wants(url, first, len))
     }
 }
 

@@ -44,6 +44,13 @@ pub(super) struct Framing {
     pub(super) together: bool,
 }
 
+impl Framing {
+    /// BURST_CAP: how many packets of the bulk IN endpoint, of at most `max_packet` bytes each, a burst may have.
+    pub(super) fn cap(&self, max_packet: u16) -> u32 {
+        (self.burst / usize::from(max_packet.max(1))).min(0xff) as u32
+    }
+}
+
 /// Bytes before a frame on its way out.
 pub(super) const HEADER: usize = 8;
 

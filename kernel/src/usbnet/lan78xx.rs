@@ -10,7 +10,6 @@ use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, FCS, Framing, HEADER, Piece};
 use crate::usbnet::registers::{Error, Registers, address_words};
 
-const ID_REV: u16 = 0x000;
 const INT_STS: u16 = 0x00c;
 const HW_CFG: u16 = 0x010;
 const PMT_CTL: u16 = 0x014;
@@ -184,11 +183,8 @@ impl Lan78xx {
         mac: [u8; 6],
     ) -> Result<Self, Error> {
         let mut registers = registers(usb, device);
-        let id = registers.steady(ID_REV)?;
-        if id >> 16 != CHIP {
-            return Err(Error::OtherChip(id));
-        }
-        let burst_cap = (FRAMING.burst / usize::from(max_packet.max(1))).min(0xff) as u32;
+        registers.expect_chip(CHIP)?;
+        let burst_cap = FRAMING.cap(max_packet);
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PMT_CTL, PMT_CTL_PHY_RESET)?;
         const DONE: (u32, u32) = (PMT_CTL_PHY_RESET | PMT_CTL_READY, PMT_CTL_READY);

@@ -8,7 +8,6 @@ use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, Framing, HEADER, Piece};
 use crate::usbnet::registers::{Error, Registers, address_words};
 
-const ID_REV: u16 = 0x00;
 const INT_STS: u16 = 0x08;
 const TX_CFG: u16 = 0x10;
 const HW_CFG: u16 = 0x14;
@@ -124,11 +123,8 @@ impl Lan9514 {
         mac: [u8; 6],
     ) -> Result<Self, Error> {
         let mut registers = registers(usb, device);
-        let id = registers.steady(ID_REV)?;
-        if id >> 16 != CHIP {
-            return Err(Error::OtherChip(id));
-        }
-        let burst_cap = (FRAMING.burst / usize::from(max_packet.max(1))).min(0xff) as u32;
+        registers.expect_chip(CHIP)?;
+        let burst_cap = FRAMING.cap(max_packet);
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PM_CTRL, PM_CTRL_PHY_RESET)?;
         registers.until(PM_CTRL, (PM_CTRL_PHY_RESET, 0), "reset of the PHY")?;

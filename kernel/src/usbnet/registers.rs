@@ -83,6 +83,8 @@ fn again<T>(mut access: impl FnMut() -> Result<T, usb::Error>) -> Result<T, Erro
     end.map_err(Error::Usb)
 }
 
+/// Which chip it is, in the upper half: the first register of each.
+const ID_REV: u16 = 0x00;
 const MII_BUSY: u32 = 1 << 0;
 const MII_WRITE: u32 = 1 << 1;
 
@@ -92,6 +94,14 @@ pub(super) fn address_words([a, b, c, d, e, f]: [u8; 6]) -> (u32, u32) {
 }
 
 impl Registers<'_> {
+    /// Reads which chip it is, which must be this one.
+    pub(super) fn expect_chip(&mut self, chip: u32) -> Result<(), Error> {
+        match self.steady(ID_REV)? {
+            id if id >> 16 == chip => Ok(()),
+            id => Err(Error::OtherChip(id)),
+        }
+    }
+
     /// A register.
     pub(super) fn read(&mut self, register: u16) -> Result<u32, Error> {
         let setup = Setup {

@@ -21,17 +21,8 @@ use crate::{PATIENCE, RELEASE, machine};
 
 const BOARD: Board = Board::UsbNet3b;
 
-/// The files of cases in `tests/scripts/`; the last is for this test alone.
-const FILES: [&str; 8] = [
-    "language",
-    "expansion",
-    "settings",
-    "flow",
-    "images",
-    "menus",
-    "network",
-    "compared",
-];
+/// More cases, for this test alone.
+const COMPARED: &str = "compared";
 
 /// Fewer cases would mean that something keeps them from being compared.
 const ENOUGH: usize = 400;
@@ -81,8 +72,9 @@ impl Declared {
     /// The cases that are run, and one that asks for what iPXE lacks.
     fn cases(&self) -> Vec<(String, Case)> {
         let named = |file| move |case: Case| (format!("{file}: {}", case.title), case);
-        let all: Vec<_> = FILES
+        let all: Vec<_> = cases::FILES
             .into_iter()
+            .chain([COMPARED])
             .flat_map(|file| cases::file(file).into_iter().map(named(file)))
             .collect();
         for name in self.apart.iter().chain(&self.differ) {

@@ -8,23 +8,12 @@ fn millis(at: u64) -> Duration {
     Duration::from_millis(at)
 }
 
-/// A site whose DHCP server names this boot file.
-fn site(seed: u64, boot_file: &str) -> Site {
-    let site = Site::with_payload(seed, 50_000, 10_000);
-    site.dhcp.borrow_mut().file = boot_file.into();
-    site
-}
-
-fn asked(site: &Site) -> Vec<String> {
-    site.http.borrow().paths()
-}
-
 const HEXHYP: &str = "b8-27-eb-01-02-03";
 const UUID: &str = "52506934-8220-a000-eb01-0203efbead5e";
 
 #[test]
 fn warewulf_expands_the_boot_file_and_goes_on_without_its_runtime_overlay() {
-    let mut site = site(
+    let mut site = Site::named(
         1,
         "http://192.168.7.2/ipxe/${mac:hexhyp}?assetkey=${asset}&uuid=${uuid}",
     );
@@ -144,7 +133,7 @@ exit 0
 
 /// A menu in the manner of netboot.xyz; its kernels are redirected to another host.
 fn xyz(seed: u64) -> Site {
-    let site = site(seed, "http://192.168.7.2/menu.ipxe");
+    let site = Site::named(seed, "http://192.168.7.2/menu.ipxe");
     site.route("/menu.ipxe", [Reply::ok(XYZ_MENU)]);
     site.route(
         "/boot.cfg",
@@ -180,7 +169,7 @@ fn a_menu_in_the_manner_of_netboot_xyz_by_keys() {
         .types(millis(13000), b"\r");
     let loaded = site.boots();
     assert!(loaded.bootargs.contains("initrd=initrd.magic quiet"));
-    let asked = asked(&site);
+    let asked = site.asked();
     assert_eq!(asked[..3], ["/menu.ipxe", "/boot.cfg", "/MAC-b827eb010203.ipxe"]);
     assert_eq!(asked[3..], ["/linux.ipxe", "/trixie/vmlinuz", "/trixie/initrd"]);
     let screen = site.node.screen();
@@ -233,7 +222,7 @@ fn an_unattended_menu_under_a_hail_of_bytes_takes_its_default_in_time() {
 
 #[test]
 fn tinkerbell_retries_each_file_and_knows_its_nodes_by_address() {
-    let mut site = site(4, "http://192.168.7.2/b8:27:eb:01:02:03/auto.ipxe");
+    let mut site = Site::named(4, "http://192.168.7.2/b8:27:eb:01:02:03/auto.ipxe");
     site.route(
         "/b8:27:eb:01:02:03/auto.ipxe",
         [Reply::ok(
@@ -283,12 +272,12 @@ exit
             .contains("worker_id=b8:27:eb:01:02:03 console=ttyAMA0 tink_worker=52506934-")
     );
     assert!(site.errors().is_empty());
-    assert_eq!(asked(&site).len(), 6);
+    assert_eq!(site.asked().len(), 6);
 }
 
 /// A site whose DHCP server gives class `iPXE` its own iPXE, as a program, and only that the script.
 fn tinkerbell(seed: u64, script: Option<&str>) -> Site {
-    let site = site(seed, "http://192.168.7.2/b8:27:eb:01:02:03/snp-arm64.efi");
+    let site = Site::named(seed, "http://192.168.7.2/b8:27:eb:01:02:03/snp-arm64.efi");
     site.dhcp.borrow_mut().classes = vec![("Tinkerbell".into(), script.map(Into::into))];
     site.route(
         "/b8:27:eb:01:02:03/snp-arm64.efi",
@@ -340,7 +329,7 @@ fn a_server_that_knows_no_other_class_costs_ten_seconds_and_no_more() {
 
 #[test]
 fn matchbox_is_asked_by_relative_names_until_it_knows_the_node() {
-    let mut site = site(5, "http://192.168.7.2/boot.ipxe");
+    let mut site = Site::named(5, "http://192.168.7.2/boot.ipxe");
     site.dhcp.borrow_mut().options.push((12, b"node7".to_vec()));
     site.route(
         "/boot.ipxe",
@@ -374,7 +363,7 @@ fn matchbox_is_asked_by_relative_names_until_it_knows_the_node() {
 
 #[test]
 fn a_boot_script_service_sends_an_unknown_node_round_until_it_is_known() {
-    let mut site = site(
+    let mut site = Site::named(
         6,
         "http://192.168.7.2/boot/v1/bootscript?mac=${mac}&arch=${buildarch}",
     );
@@ -396,7 +385,7 @@ fn a_boot_script_service_sends_an_unknown_node_round_until_it_is_known() {
 
 #[test]
 fn fog_is_posted_what_the_node_is_and_answers_with_a_script() {
-    let mut site = site(7, "http://192.168.7.2/fog/default.ipxe");
+    let mut site = Site::named(7, "http://192.168.7.2/fog/default.ipxe");
     site.route(
         "/fog/default.ipxe",
         [Reply::ok(
@@ -433,7 +422,7 @@ chain http://192.168.7.2/fog/boot.php##params
 
 #[test]
 fn digitalrebar_tries_its_names_and_the_loop_over_interfaces_ends() {
-    let mut site = site(8, "http://192.168.7.2/default.ipxe");
+    let mut site = Site::named(8, "http://192.168.7.2/default.ipxe");
     site.route(
         "/default.ipxe",
         [Reply::ok(
@@ -463,7 +452,7 @@ chain ${builtin/buildarch}.ipxe || exit 1
     let loaded = site.boots();
     assert!(loaded.bootargs.contains(&format!("BOOTIF=01-{HEXHYP}")));
     assert_eq!(
-        asked(&site),
+        site.asked(),
         [
             "/default.ipxe",
             "/b8:27:eb:01:02:03.ipxe",
@@ -478,7 +467,7 @@ chain ${builtin/buildarch}.ipxe || exit 1
 
 #[test]
 fn foreman_sends_a_script_with_its_404_that_is_not_run() {
-    let mut site = site(20, "http://192.168.7.2/unattended/iPXE?bootstrap=1");
+    let mut site = Site::named(20, "http://192.168.7.2/unattended/iPXE?bootstrap=1");
     site.route(
         "/unattended/iPXE?bootstrap=1",
         [Reply::ok(
@@ -524,12 +513,12 @@ exit 1
     );
     assert!(site.errors().is_empty());
     assert!(!site.node.screen().contains("unable to find the host"));
-    assert_eq!(asked(&site).len(), 6);
+    assert_eq!(site.asked().len(), 6);
 }
 
 #[test]
 fn maas_survives_that_its_first_name_is_absent() {
-    let mut site = site(21, "http://192.168.7.2/ipxe.cfg");
+    let mut site = Site::named(21, "http://192.168.7.2/ipxe.cfg");
     site.route(
         "/ipxe.cfg",
         [Reply::ok(
@@ -557,12 +546,12 @@ fn maas_survives_that_its_first_name_is_absent() {
         "imgargs replaces what kernel said: {bootargs}"
     );
     assert!(bootargs.contains("cc:{'datasource_list':['MAAS']}end_cc BOOTIF=01-b8:27:eb:01:02:03"));
-    assert_eq!(asked(&site)[..2], ["/ipxe.cfg", "/ipxe.cfg-b8:27:eb:01:02:03"]);
+    assert_eq!(site.asked()[..2], ["/ipxe.cfg", "/ipxe.cfg-b8:27:eb:01:02:03"]);
 }
 
 #[test]
 fn ironic_falls_through_its_interfaces_and_tries_a_slow_image_server_again() {
-    let mut site = site(22, "http://192.168.7.2/boot.ipxe");
+    let mut site = Site::named(22, "http://192.168.7.2/boot.ipxe");
     site.route(
         "/boot.ipxe",
         [Reply::ok(
@@ -631,7 +620,7 @@ exit 1
 #[test]
 fn cobbler_answers_nothing_until_the_system_is_there() {
     let path = "/cblr/svc/op/ipxe/system/node7";
-    let mut site = site(23, &format!("http://192.168.7.2{path}"));
+    let mut site = Site::named(23, &format!("http://192.168.7.2{path}"));
     site.route(
         path,
         [
@@ -656,7 +645,7 @@ fn cobbler_answers_nothing_until_the_system_is_there() {
 
 #[test]
 fn xcat_loads_by_the_old_names_of_the_commands() {
-    let mut site = site(24, "http://${next-server}/tftpboot/xcat/xnba/nodes/node7");
+    let mut site = Site::named(24, "http://${next-server}/tftpboot/xcat/xnba/nodes/node7");
     site.dhcp.borrow_mut().next_server = [192, 168, 7, 2].into();
     site.route(
         "/tftpboot/xcat/xnba/nodes/node7",
@@ -714,7 +703,7 @@ fn sidero_is_not_ready_then_allocates_the_node_then_sends_it_to_its_disk() {
     let path = format!("/ipxe?uuid={UUID}&mac={HEXHYP}&domain=&hostname=&serial=5eadbeef&arch=arm64");
     let agent = "#!ipxe\nkernel /env/agent-arm64/vmlinuz initrd=initramfs.xz talos.platform=metal\n\
                  initrd /env/agent-arm64/initramfs.xz\nboot\n";
-    let mut allocated = site(25, "http://192.168.7.2/boot.ipxe");
+    let mut allocated = Site::named(25, "http://192.168.7.2/boot.ipxe");
     allocated.route("/boot.ipxe", [Reply::ok(SIDERO)]);
     allocated.route(
         &path,
@@ -739,18 +728,18 @@ fn sidero_is_not_ready_then_allocates_the_node_then_sends_it_to_its_disk() {
         Reply::ok("#!ipxe\nsanboot --no-describe --drive 0x80\n"),
         Reply::status("404 Not Found", "boot from disk"),
     ] {
-        let mut installed = site(26, "http://192.168.7.2/boot.ipxe");
+        let mut installed = Site::named(26, "http://192.168.7.2/boot.ipxe");
         installed.route("/boot.ipxe", [Reply::ok(SIDERO)]);
         installed.route(&path, [reply]);
         installed.boot_attempts(2).unwrap_err();
-        assert_eq!(asked(&installed).len(), 4);
+        assert_eq!(installed.asked().len(), 4);
         assert_eq!(installed.errors().len(), 2);
     }
 }
 
 #[test]
 fn nix_netboot_serve_redirects_streams_its_kernel_and_thinks_long() {
-    let mut site = site(27, "http://192.168.7.2/dispatch/hostname/node7");
+    let mut site = Site::named(27, "http://192.168.7.2/dispatch/hostname/node7");
     site.route(
         "/dispatch/hostname/node7",
         [Reply::redirect(
@@ -777,12 +766,12 @@ fn nix_netboot_serve_redirects_streams_its_kernel_and_thinks_long() {
     let bootargs = site.boots().bootargs;
     assert!(bootargs.contains("rdinit=/init console=ttyS0 init=/nix/store/abc/init"));
     assert!(site.errors().is_empty());
-    assert_eq!(asked(&site).len(), 4, "nothing was asked for twice");
+    assert_eq!(site.asked().len(), 4, "nothing was asked for twice");
 }
 
 #[test]
 fn an_image_factory_takes_its_password_from_the_url_and_another_host_never_hears_it() {
-    let mut site = site(
+    let mut site = Site::named(
         28,
         "http://node:s3cret@192.168.7.2/pxe/376567988ad3/v1.10.0/metal-arm64",
     );

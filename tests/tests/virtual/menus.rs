@@ -8,16 +8,6 @@ fn seconds(at: u64) -> Duration {
     Duration::from_secs(at)
 }
 
-/// A site with this menu and these keys.
-fn site(menu: &str, keys: &[(u64, &[u8])]) -> Site {
-    let mut site = Site::with_payload(1, 50_000, 10_000);
-    site.route("/boot/menu", [Reply::ok(menu)]);
-    for (at, bytes) in keys {
-        site.node = std::mem::take(&mut site.node).types(seconds(*at), *bytes);
-    }
-    site
-}
-
 fn bootargs(site: &mut Site) -> String {
     site.initrd.clear();
     site.boots().bootargs
@@ -25,13 +15,8 @@ fn bootargs(site: &mut Site) -> String {
 
 /// The word of the command line that says which entry booted.
 fn entry(site: &mut Site) -> String {
-    let bootargs = bootargs(site);
-    let found = bootargs.split(' ').find_map(|word| word.strip_prefix("entry="));
-    found.expect("an entry's command line").to_string()
-}
-
-fn booted_at(site: &Site) -> u64 {
-    boot::Clock::now(&site.lan).total_millis().cast_unsigned() / 1000
+    site.initrd.clear();
+    site.boots().entry().to_owned()
 }
 
 fn label(name: &str, more: &str) -> String {
@@ -47,7 +32,8 @@ fn a_person_goes_into_a_submenu_and_back_and_boots_from_it() {
         label("three", "")
     );
     // Down and Enter open it, Esc leaves, the same again, then its second entry.
-    let mut site = site(
+    let mut site = Site::with_menu(
+        1,
         &menu,
         &[
             (4, b"\x1b[B\r"),
@@ -63,18 +49,18 @@ fn a_person_goes_into_a_submenu_and_back_and_boots_from_it() {
 
 #[test]
 fn a_menu_in_another_file_is_shown_and_its_clock_boots() {
-    let mut site = site("UI vesamenu.c32 sub/other.cfg\n", &[]);
+    let mut site = Site::with_menu(1, "UI vesamenu.c32 sub/other.cfg\n", &[]);
     site.route(
         "/boot/sub/other.cfg",
         [Reply::ok(format!("TIMEOUT 50\n{}", label("other", "")))],
     );
     assert_eq!(entry(&mut site), "other");
-    assert!((5..12).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert!((5..12).contains(&site.booted_at()), "{}", site.booted_at());
 }
 
 #[test]
 fn menus_that_lead_to_each_other_end() {
-    let mut site = site("DEFAULT a\nLABEL a\nCONFIG menu\n", &[]);
+    let mut site = Site::with_menu(1, "DEFAULT a\nLABEL a\nCONFIG menu\n", &[]);
     let error = site.boot_attempts(1).unwrap_err().to_string();
     assert_eq!(error, "menu: more than 32 menus lead to each other");
     assert_eq!(site.http.borrow().paths().len(), 33);
@@ -86,7 +72,7 @@ fn onerror_boots_when_the_clocks_entry_fails() {
         "DEFAULT bad\nONERROR good\nLABEL bad\nLINUX missing\n{}",
         label("good", "")
     );
-    let mut site = site(&menu, &[]);
+    let mut site = Site::with_menu(1, &menu, &[]);
     assert!(bootargs(&mut site).contains("entry=good bad"));
     assert_eq!(site.errors().len(), 1, "{:?}", site.errors());
 }
@@ -94,14 +80,15 @@ fn onerror_boots_when_the_clocks_entry_fails() {
 #[test]
 fn no_other_label_boots_when_the_default_fails() {
     let menu = format!("DEFAULT bad\nLABEL bad\nLINUX missing\n{}", label("wipe", ""));
-    let mut site = site(&menu, &[]);
+    let mut site = Site::with_menu(1, &menu, &[]);
     let error = site.boot_attempts(2).unwrap_err().to_string();
     assert!(error.contains("/boot/missing: 404"), "{error}");
 }
 
 #[test]
 fn an_onerror_that_fails_too_ends_the_attempt() {
-    let mut site = site(
+    let mut site = Site::with_menu(
+        1,
         "DEFAULT bad\nONERROR worse\nLABEL bad\nLINUX missing\nLABEL worse\nLOCALBOOT 0\n",
         &[],
     );
@@ -119,9 +106,9 @@ fn what_a_person_chose_may_fail_and_the_menu_comes_back() {
         label("good", "")
     );
     // Enter alone tries the same entry again: what failed stays selected.
-    let mut site = site(&menu, &[(4, b"\x1b[B\r"), (20, b"\r"), (40, b"\x1b[A\r")]);
+    let mut site = Site::with_menu(1, &menu, &[(4, b"\x1b[B\r"), (20, b"\r"), (40, b"\x1b[A\r")]);
     assert_eq!(entry(&mut site), "good");
-    assert!(booted_at(&site) >= 40, "{}", booted_at(&site));
+    assert!(site.booted_at() >= 40, "{}", site.booted_at());
     let menus = site
         .http
         .borrow()
@@ -143,7 +130,7 @@ fn a_total_timeout_is_not_moved_by_keys_or_noise() {
             label("one", ""),
             label("two", "")
         );
-        let mut site = site(&menu, &[]);
+        let mut site = Site::with_menu(1, &menu, &[]);
         let mut node = Node::new();
         let mut random = Random::new(5);
         for second in 0..200 {
@@ -158,9 +145,9 @@ fn a_total_timeout_is_not_moved_by_keys_or_noise() {
         site.node = node;
         assert_eq!(entry(&mut site), "two");
         assert!(
-            (end..end + 10).contains(&booted_at(&site)),
+            (end..end + 10).contains(&site.booted_at()),
             "{}",
-            booted_at(&site)
+            site.booted_at()
         );
     }
 }
@@ -168,7 +155,7 @@ fn a_total_timeout_is_not_moved_by_keys_or_noise() {
 #[test]
 fn fdtdir_takes_the_first_tree_that_is_there() {
     let menu = label("a", "FDTDIR dtbs\n");
-    let mut site = site(&menu, &[]);
+    let mut site = Site::with_menu(1, &menu, &[]);
     site.route(
         "/boot/dtbs/bcm2710-rpi-3-b.dtb",
         [Reply::ok(payload::device_tree())],
@@ -193,7 +180,7 @@ fn fdtdir_takes_the_first_tree_that_is_there() {
 
 #[test]
 fn fdtdir_without_a_tree_for_this_board_takes_the_firmwares() {
-    let mut site = site(&label("a", "FDTDIR dtbs\n"), &[]);
+    let mut site = Site::with_menu(1, &label("a", "FDTDIR dtbs\n"), &[]);
     assert_eq!(entry(&mut site), "a");
     let warned = lines()
         .into_iter()
@@ -203,7 +190,7 @@ fn fdtdir_without_a_tree_for_this_board_takes_the_firmwares() {
 
 #[test]
 fn fdtdir_on_a_server_in_trouble_fails() {
-    let mut site = site(&label("a", "FDTDIR dtbs\n"), &[]);
+    let mut site = Site::with_menu(1, &label("a", "FDTDIR dtbs\n"), &[]);
     site.route(
         "/boot/dtbs/broadcom/bcm2837-rpi-3-b.dtb",
         [Reply::status("503 Service Unavailable", "")],
@@ -214,7 +201,8 @@ fn fdtdir_on_a_server_in_trouble_fails() {
 
 #[test]
 fn an_include_with_a_tag_is_a_submenu_and_its_label_the_default() {
-    let mut site = site(
+    let mut site = Site::with_menu(
+        1,
         "PROMPT 1\nTIMEOUT 50\nDEFAULT inner\nLABEL a\nLOCALBOOT 0\nINCLUDE more tag\n",
         &[],
     );
@@ -232,7 +220,8 @@ fn an_include_with_a_tag_is_a_submenu_and_its_label_the_default() {
 /// Two labels, one that installs and one that does what `safe` says, and this before them.
 fn installer_and(head: &str, safe: &str) -> Site {
     let install = label("install", "MENU LABEL Reinstall\n");
-    site(
+    Site::with_menu(
+        1,
         &format!("{head}LABEL safe\nMENU LABEL Safe\n{safe}{install}"),
         &[],
     )
@@ -245,7 +234,7 @@ fn the_clock_asks_for_no_password() {
         label("kept", "MENU PASSWD $4$salt$2gDsLm/57U00KyShbiYsgvPIsQs$\n"),
         label("install", "")
     );
-    assert_eq!(entry(&mut site(&menu, &[])), "kept");
+    assert_eq!(entry(&mut Site::with_menu(1, &menu, &[])), "kept");
 }
 
 #[test]
@@ -275,10 +264,10 @@ fn what_only_a_pc_can_run_is_nobodys_reason_to_boot_the_next_label() {
 #[test]
 fn onerror_is_for_a_pc_program_and_not_for_the_disk() {
     let more = format!("LABEL safe\nCOM32 chain.c32\n{}", label("rescue", ""));
-    let mut pc = site(&format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
+    let mut pc = Site::with_menu(1, &format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
     assert!(bootargs(&mut pc).contains("entry=rescue safe"));
     let more = more.replace("COM32 chain.c32", "LOCALBOOT 0");
-    let mut disk = site(&format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
+    let mut disk = Site::with_menu(1, &format!("DEFAULT safe\nONERROR rescue\n{more}"), &[]);
     let error = disk.boot_attempts(1).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -314,7 +303,7 @@ fn the_first_entry_is_the_default_whatever_it_is() {
 
 #[test]
 fn a_lone_label_boots_by_itself_only_when_it_is_all_of_the_text() {
-    assert_eq!(entry(&mut site(&label("only", ""), &[])), "only");
+    assert_eq!(entry(&mut Site::with_menu(1, &label("only", ""), &[])), "only");
     let install = label("install", "");
     for text in [
         // The other label was in the file that is gone.
@@ -324,7 +313,7 @@ fn a_lone_label_boots_by_itself_only_when_it_is_all_of_the_text() {
         format!("PROMPT 1\nTIMEOUT 50\n{install}"),
         format!("GARBAGE\nWORDS\n{install}"),
     ] {
-        let mut site = site(&text, &[]);
+        let mut site = Site::with_menu(1, &text, &[]);
         site.lan.limit(seconds(2 * 3600));
         let error = site.boot_attempts(1).unwrap_err().to_string();
         assert!(error.contains("waits for a person"), "{text}: {error}");
@@ -369,7 +358,7 @@ fn a_menu_without_a_time_waits_for_a_person_or_the_operators_time() {
                 Ok(handoff) => {
                     assert!(!waits && setting.is_some(), "{head}");
                     assert!(site.inspect(&handoff).bootargs.contains("entry=safe"));
-                    assert_eq!(booted_at(&site), 30, "{head}");
+                    assert_eq!(site.booted_at(), 30, "{head}");
                 }
                 Err(error) => {
                     assert!(waits || setting.is_none(), "{head}: {error}");
@@ -387,12 +376,12 @@ fn a_comment_that_ends_in_a_backslash_ends() {
         label("install", ""),
         label("kept", "MENU LABEL /\\/\\\nMENU INDENT 1\n")
     );
-    assert_eq!(entry(&mut site(&menu, &[])), "kept");
+    assert_eq!(entry(&mut Site::with_menu(1, &menu, &[])), "kept");
 }
 
 #[test]
 fn localboot_and_quit_fail_an_attempt_and_are_tried_again() {
-    let mut site = site("DEFAULT local\nLABEL local\nLOCALBOOT -1\n", &[]);
+    let mut site = Site::with_menu(1, "DEFAULT local\nLABEL local\nLOCALBOOT -1\n", &[]);
     let good = label("a", "");
     site.route(
         "/boot/menu",
@@ -406,7 +395,8 @@ fn localboot_and_quit_fail_an_attempt_and_are_tried_again() {
 
 #[test]
 fn variables_of_u_boot_reach_the_command_line_and_names() {
-    let mut site = site(
+    let mut site = Site::with_menu(
+        1,
         "LABEL a\nLINUX Im$(serverip)age\nAPPEND entry=${ethaddr} s=${serial#} c=http://h/?m=${mac}&u=${uuid}\n",
         &[],
     );
@@ -420,7 +410,7 @@ fn variables_of_u_boot_reach_the_command_line_and_names() {
 
 #[test]
 fn a_file_with_a_variable_that_nobody_knows_is_not_asked_for() {
-    let mut site = site("LABEL a\nLINUX nodes/${mac}/Image\n", &[]);
+    let mut site = Site::with_menu(1, "LABEL a\nLINUX nodes/${mac}/Image\n", &[]);
     let error = site.boot_attempts(1).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -431,7 +421,8 @@ fn a_file_with_a_variable_that_nobody_knows_is_not_asked_for() {
 
 #[test]
 fn initrd_takes_arguments_and_names_with_two_slashes_are_on_the_same_server() {
-    let mut site = site(
+    let mut site = Site::with_menu(
+        1,
         "LABEL a\nLINUX //boot/Image\nAPPEND one\nINITRD //boot/initrd.img , http:///boot/initrd.img splash=verbose\nIPAPPEND 2\n",
         &[],
     );
@@ -458,7 +449,7 @@ fn initrd_takes_arguments_and_names_with_two_slashes_are_on_the_same_server() {
 fn a_tree_of_hundreds_of_files_most_of_them_absent_is_a_menu() {
     let include = |i| format!("MENU INCLUDE plugins/p{i}/p{i}.menu\n");
     let menu: String = (0..260).map(include).collect();
-    let mut site = site(&format!("DEFAULT p100\nPROMPT 0\n{menu}"), &[]);
+    let mut site = Site::with_menu(1, &format!("DEFAULT p100\nPROMPT 0\n{menu}"), &[]);
     for i in (0..260).filter(|i| i % 5 < 2) {
         let label = label(&format!("p{i}"), "");
         site.route(&format!("/boot/plugins/p{i}/p{i}.menu"), [Reply::ok(label)]);
@@ -469,7 +460,7 @@ fn a_tree_of_hundreds_of_files_most_of_them_absent_is_a_menu() {
 #[test]
 fn the_files_of_a_menu_have_half_an_hour_together() {
     let menu = "INCLUDE slow\n".repeat(100);
-    let mut site = site(&format!("{menu}{}", label("a", "")), &[]);
+    let mut site = Site::with_menu(1, &format!("{menu}{}", label("a", "")), &[]);
     site.lan.limit(seconds(3 * 3600));
     site.route("/boot/slow", [Reply::ok("# nothing\n").after(seconds(100))]);
     let error = site.boot_attempts(1).unwrap_err().to_string();
@@ -488,7 +479,7 @@ fn of_several_files_one_may_be_absent_but_not_in_trouble() {
         ("403 Forbidden", false),
         ("500 Oops", false),
     ] {
-        let mut site = site(files, &[]);
+        let mut site = Site::with_menu(1, files, &[]);
         site.route("/boot/gone.cfg", [Reply::status(status, "")]);
         site.route(
             "/boot/more.cfg",
@@ -504,14 +495,14 @@ fn of_several_files_one_may_be_absent_but_not_in_trouble() {
 #[test]
 fn fallback_is_for_who_counts_boots() {
     let menu = format!("DEFAULT a\nFALLBACK b\nLABEL a\nLINUX gone\n{}", label("b", ""));
-    let mut site = site(&menu, &[]);
+    let mut site = Site::with_menu(1, &menu, &[]);
     let error = site.boot_attempts(2).unwrap_err().to_string();
     assert!(error.contains("/boot/gone: 404"), "{error}");
 }
 
 #[test]
 fn u_boots_names_are_searched_before_default() {
-    let mut site = site("", &[]);
+    let mut site = Site::with_menu(1, "", &[]);
     site.dhcp.borrow_mut().file = "boot/".into();
     site.dhcp.borrow_mut().next_server = tests::site::HTTP.into();
     site.route(
@@ -526,7 +517,7 @@ fn u_boots_names_are_searched_before_default() {
 #[test]
 fn a_menu_that_waits_for_a_person_is_fetched_again_after_an_hour() {
     let waits = format!("PROMPT 1\nTIMEOUT 0\n{}", label("one", ""));
-    let mut site = site(&waits, &[]);
+    let mut site = Site::with_menu(1, &waits, &[]);
     site.lan.limit(seconds(2 * 3600));
     site.route("/boot/menu", [Reply::ok(waits), Reply::ok(label("two", ""))]);
     // Lone bytes of noise, none of them Enter.
@@ -536,7 +527,7 @@ fn a_menu_that_waits_for_a_person_is_fetched_again_after_an_hour() {
     }
     site.node = node;
     assert_eq!(entry(&mut site), "two");
-    assert!((3600..3700).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert!((3600..3700).contains(&site.booted_at()), "{}", site.booted_at());
     assert_eq!(
         site.errors()[0].text,
         "menu: waits for a person, and nobody chose anything for 60 min"

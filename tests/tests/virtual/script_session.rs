@@ -2,20 +2,9 @@
 
 use tests::{Proxy, Random, Reply, Site};
 
-/// A site whose DHCP server names this boot file.
-fn site(seed: u64, boot_file: &str) -> Site {
-    let site = Site::with_payload(seed, 50_000, 10_000);
-    site.dhcp.borrow_mut().file = boot_file.into();
-    site
-}
-
-fn asked(site: &Site) -> Vec<String> {
-    site.http.borrow().paths()
-}
-
 #[test]
 fn autoexec_on_the_next_server_comes_before_the_search_path() {
-    let mut site = site(9, "");
+    let mut site = Site::named(9, "");
     site.dhcp.borrow_mut().next_server = [192, 168, 7, 2].into();
     site.route(
         "/autoexec.ipxe",
@@ -25,14 +14,14 @@ fn autoexec_on_the_next_server_comes_before_the_search_path() {
     );
     assert!(site.boots().bootargs.contains("auto"));
     assert_eq!(
-        asked(&site),
+        site.asked(),
         ["/autoexec.ipxe", "/boot/initrd.img", "/boot/Image"]
     );
 }
 
 #[test]
 fn a_proxy_and_the_dhcp_server_are_told_apart() {
-    let mut site = site(10, "");
+    let mut site = Site::named(10, "");
     site.lan
         .serve([192, 168, 7, 3], Proxy::new("http://192.168.7.2/proxy.ipxe"));
     site.route(
@@ -51,7 +40,7 @@ fn a_proxy_and_the_dhcp_server_are_told_apart() {
 
 #[test]
 fn a_script_may_ask_dhcp_again_and_hears_the_new_answer() {
-    let mut site = site(11, "http://192.168.7.2/first.ipxe");
+    let mut site = Site::named(11, "http://192.168.7.2/first.ipxe");
     site.route(
         "/first.ipxe",
         [Reply::ok(
@@ -66,10 +55,10 @@ fn a_script_may_ask_dhcp_again_and_hears_the_new_answer() {
 
 #[test]
 fn reboot_resets_without_another_attempt() {
-    let mut site = site(12, "http://192.168.7.2/r.ipxe");
+    let mut site = Site::named(12, "http://192.168.7.2/r.ipxe");
     site.route("/r.ipxe", [Reply::ok("#!ipxe\nsleep 1\nreboot\n")]);
     assert_eq!(site.ends(), boot::Ending::Reset(boot::Cause::Script));
-    assert_eq!(asked(&site), ["/r.ipxe"]);
+    assert_eq!(site.asked(), ["/r.ipxe"]);
 }
 
 /// An EFI program for this machine that has no kernel in it, such as a boot loader.
@@ -87,7 +76,7 @@ fn what_ipxe_would_have_run_is_not_replaced_by_what_stands_behind_it() {
     const ARM64: u16 = 0xaa64;
     const X86_64: u16 = 0x8664;
     let attempt = |seed, command: &str| {
-        let mut site = site(seed, "http://192.168.7.2/menu.ipxe");
+        let mut site = Site::named(seed, "http://192.168.7.2/menu.ipxe");
         site.route("/grub.efi", [Reply::ok(efi_program(ARM64))]);
         site.route("/pc.efi", [Reply::ok(efi_program(X86_64))]);
         let install = "kernel /boot/Image install && initrd /boot/initrd.img && boot";
@@ -133,7 +122,7 @@ fn nothing_that_a_script_boots_lies_where_its_tree_reserves_memory() {
     for start in (1..60).step_by(3) {
         for (order, images) in (0..).zip(ORDERS) {
             let kept = start * MIB..(start + 4) * MIB;
-            let mut site = site(20, "http://192.168.7.2/menu.ipxe");
+            let mut site = Site::named(20, "http://192.168.7.2/menu.ipxe");
             site.route("/menu.ipxe", [Reply::ok(format!("#!ipxe\n{images}\nboot\n"))]);
             let tree = tests::payload::device_tree_that_reserves(std::slice::from_ref(&kept));
             site.route("/reserves.dtb", [Reply::ok(tree)]);
@@ -157,7 +146,7 @@ fn nothing_that_a_script_boots_lies_where_its_tree_reserves_memory() {
 
 #[test]
 fn a_script_that_ends_without_booting_is_tried_again() {
-    let mut site = site(13, "http://192.168.7.2/e.ipxe");
+    let mut site = Site::named(13, "http://192.168.7.2/e.ipxe");
     site.route(
         "/e.ipxe",
         [
@@ -211,7 +200,7 @@ fn unpacked(mut bytes: &[u8]) -> Vec<(u32, String, Vec<u8>)> {
 
 #[test]
 fn what_a_script_calls_by_a_name_is_a_file_in_the_initial_ramdisk() {
-    let mut site = site(14, "http://192.168.7.2/boot/f.ipxe");
+    let mut site = Site::named(14, "http://192.168.7.2/boot/f.ipxe");
     let archive = |name: &str, body: &str| {
         let fields = [
             0,
@@ -351,7 +340,7 @@ fn random_scripts_end_one_way_or_another() {
             text.push_str(words[usize::from(byte[0]) % words.len()]);
             text.push(' ');
         }
-        let mut site = site(100 + round, "http://192.168.7.2/boot/r.ipxe");
+        let mut site = Site::named(100 + round, "http://192.168.7.2/boot/r.ipxe");
         site.route("/boot/r.ipxe", [Reply::ok(text)]);
         // A session that lets the watchdog starve, panics or never ends fails the rig.
         let _ = site.boot_attempts(1);
@@ -367,7 +356,7 @@ fn what_servers_and_scripts_are_told_follows_the_settings() {
         (boot::Settings::default(), &b"iPXE"[..], true, "/boot/efi"),
         (settings, b"Tinkerbell", false, "/boot/pcbios"),
     ] {
-        let mut site = site(14, "http://192.168.7.2/boot/${platform}");
+        let mut site = Site::named(14, "http://192.168.7.2/boot/${platform}");
         site.route(
             path,
             [Reply::ok(

@@ -1,6 +1,7 @@
 //! Whole boots, from the first DHCPDISCOVER to a kernel in memory, over networks good and bad.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use smoltcp::time::{Duration, Instant};
@@ -261,45 +262,45 @@ fn a_broken_generator_leaves_the_seeds_out() {
     assert!(loaded.kaslr_seed.is_none_or(|seed| seed == 0));
 }
 
-#[test]
-fn a_lossy_link_only_costs_time() {
-    for seed in 0..5 {
+/// Boots over links like this one.
+fn boots_over(seeds: Range<u64>, link: Link) {
+    for seed in seeds {
         let mut site = Site::with_payload(seed, 60_000, 40_000);
-        site.lan.link(Link {
-            loss: 0.1,
-            ..Link::default()
-        });
+        site.lan.link(link);
         site.boots();
     }
+}
+
+#[test]
+fn a_lossy_link_only_costs_time() {
+    let link = Link {
+        loss: 0.1,
+        ..Link::default()
+    };
+    boots_over(0..5, link);
 }
 
 #[test]
 fn duplicates_and_overtaking_change_nothing() {
-    for seed in 0..5 {
-        let mut site = Site::with_payload(seed, 60_000, 40_000);
-        site.lan.link(Link {
-            duplication: 0.2,
-            reordering: 0.3,
-            ..Link::default()
-        });
-        site.boots();
-    }
+    let link = Link {
+        duplication: 0.2,
+        reordering: 0.3,
+        ..Link::default()
+    };
+    boots_over(0..5, link);
 }
 
 #[test]
 fn everything_at_once_changes_nothing() {
-    for seed in 10..13 {
-        let mut site = Site::with_payload(seed, 60_000, 40_000);
-        site.lan.link(Link {
-            latency: Duration::from_millis(20),
-            loss: 0.03,
-            duplication: 0.05,
-            reordering: 0.1,
-            held: Duration::from_millis(60),
-            corruption: 0.02,
-        });
-        site.boots();
-    }
+    let link = Link {
+        latency: Duration::from_millis(20),
+        loss: 0.03,
+        duplication: 0.05,
+        reordering: 0.1,
+        held: Duration::from_millis(60),
+        corruption: 0.02,
+    };
+    boots_over(10..13, link);
 }
 
 #[test]

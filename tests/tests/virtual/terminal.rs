@@ -30,33 +30,14 @@ fn seconds(at: u64) -> Duration {
 
 /// A site with the menu above (20 s countdown) and these keys.
 fn site(seed: u64, keys: &[(u64, &[u8])]) -> Site {
-    site_with(seed, MENU, keys)
-}
-
-fn site_with(seed: u64, menu: &str, keys: &[(u64, &[u8])]) -> Site {
-    let mut site = Site::with_payload(seed, 50_000, 10_000);
-    site.route("/boot/menu", [Reply::ok(menu)]);
-    for (at, bytes) in keys {
-        site.node = std::mem::take(&mut site.node).types(seconds(*at), *bytes);
-    }
-    site
-}
-
-fn entry(site: &mut Site) -> String {
-    let bootargs = site.boots().bootargs;
-    let found = bootargs.split(' ').find_map(|word| word.strip_prefix("entry="));
-    found.expect("an entry's command line").to_string()
-}
-
-fn booted_at(site: &Site) -> u64 {
-    boot::Clock::now(&site.lan).total_millis().cast_unsigned() / 1000
+    Site::with_menu(seed, MENU, keys)
 }
 
 #[test]
 fn the_countdown_boots_the_default() {
     let mut site = site(1, &[]);
-    assert_eq!(entry(&mut site), "one");
-    assert!((20..30).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert_eq!(site.boots().entry(), "one");
+    assert!((20..30).contains(&site.booted_at()), "{}", site.booted_at());
     let screen = site.node.screen();
     for text in ["Which one?", "First system", "Second system", "Third system"] {
         assert!(screen.contains(text), "{text} is not on the screen:\n{screen}");
@@ -67,8 +48,8 @@ fn the_countdown_boots_the_default() {
 fn enter_boots_at_once() {
     for enter in [&b"\r"[..], b"\n"] {
         let mut site = site(2, &[(12, enter)]);
-        assert_eq!(entry(&mut site), "one");
-        assert!(booted_at(&site) < 16, "{}", booted_at(&site));
+        assert_eq!(site.boots().entry(), "one");
+        assert!(site.booted_at() < 16, "{}", site.booted_at());
     }
 }
 
@@ -82,21 +63,21 @@ fn arrows_move_and_enter_chooses() {
         (b"\x1bOB", "two"),
     ] {
         let mut site = site(3, &[(12, keys), (14, b"\r")]);
-        assert_eq!(entry(&mut site), chosen, "{keys:?}");
+        assert_eq!(site.boots().entry(), chosen, "{keys:?}");
     }
 }
 
 #[test]
 fn a_person_who_moved_is_given_time() {
     let mut site = site(4, &[(12, b"\x1b[B"), (60, b"\r")]);
-    assert_eq!(entry(&mut site), "two");
-    assert!(booted_at(&site) >= 60);
+    assert_eq!(site.boots().entry(), "two");
+    assert!(site.booted_at() >= 60);
 }
 
 #[test]
 fn a_hot_key_selects_its_entry() {
     let mut site = site(5, &[(12, b"t"), (13, b"\r")]);
-    assert_eq!(entry(&mut site), "three");
+    assert_eq!(site.boots().entry(), "three");
 }
 
 #[test]
@@ -116,8 +97,8 @@ fn noise_does_not_stop_an_unattended_boot() {
             node = node.types(seconds(second), noise);
         }
         site.node = node;
-        assert_eq!(entry(&mut site), "one");
-        assert!(booted_at(&site) < 40, "{}", booted_at(&site));
+        assert_eq!(site.boots().entry(), "one");
+        assert!(site.booted_at() < 40, "{}", site.booted_at());
     }
 }
 
@@ -133,8 +114,8 @@ fn a_gps_receiver_on_the_line_chooses_nothing() {
         }
     }
     site.node = node;
-    assert_eq!(entry(&mut site), "one");
-    assert!((20..22).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert_eq!(site.boots().entry(), "one");
+    assert!((20..22).contains(&site.booted_at()), "{}", site.booted_at());
 }
 
 #[test]
@@ -161,7 +142,7 @@ fn the_lease_is_renewed_while_a_menu_waits() {
     let mut dhcp = site.dhcp.borrow_mut();
     dhcp.lease = seconds(600);
     drop(dhcp);
-    assert_eq!(entry(&mut site), "two");
+    assert_eq!(site.boots().entry(), "two");
     let dhcp = site.dhcp.borrow();
     let renewals: Vec<_> = dhcp
         .log
@@ -194,7 +175,7 @@ fn a_lease_that_runs_out_while_a_menu_waits_is_taken_anew() {
     let server = site.dhcp.clone();
     site.lan
         .at(seconds(1_000), move || server.borrow_mut().silent = false);
-    assert_eq!(entry(&mut site), "two");
+    assert_eq!(site.boots().entry(), "two");
 }
 
 #[test]
@@ -218,7 +199,7 @@ fn an_included_menu_is_part_of_it() {
     let mut site = Site::with_payload(11, 50_000, 10_000);
     site.route("/boot/menu", [Reply::ok("DEFAULT two\nINCLUDE more/menu\n")]);
     site.route("/boot/more/menu", [Reply::ok(MENU.replace("DEFAULT one\n", ""))]);
-    assert_eq!(entry(&mut site), "two");
+    assert_eq!(site.boots().entry(), "two");
 }
 
 #[test]
@@ -229,8 +210,8 @@ fn a_command_line_is_edited_before_it_boots() {
         (b" entry=x\x17\r", "two"),
         (b"\x17\x17initrd=initrd.img entry=typed\r", "typed"),
     ] {
-        let mut site = site_with(18, MENU, &[(12, b"\x1b[B"), (13, b"\t"), (14, keys)]);
-        assert_eq!(entry(&mut site), chosen);
+        let mut site = Site::with_menu(18, MENU, &[(12, b"\x1b[B"), (13, b"\t"), (14, keys)]);
+        assert_eq!(site.boots().entry(), chosen);
         assert!(site.node.screen().contains("> Image entry=two initrd=initrd.img"));
     }
 }
@@ -248,13 +229,13 @@ fn a_locked_entry_boots_with_its_password_and_never_by_the_clock() {
         (15, b"\r"),
         (16, b"secret\r"),
     ];
-    let mut site = site_with(19, &menu, &keys);
-    assert_eq!(entry(&mut site), "two");
+    let mut site = Site::with_menu(19, &menu, &keys);
+    assert_eq!(site.boots().entry(), "two");
     let screen = site.node.screen();
     assert!(screen.contains("Wrong password") && screen.contains("******") && !screen.contains("secret"));
     // Left alone at the prompt, the default boots.
-    let mut site = site_with(20, &menu, &keys[..2]);
-    assert_eq!(entry(&mut site), "one");
+    let mut site = Site::with_menu(20, &menu, &keys[..2]);
+    assert_eq!(site.boots().entry(), "one");
 }
 
 /// The person chose the second system, whose kernel is not there the first time: the reason stays, and so does the choice.
@@ -269,13 +250,13 @@ fn a_choice_that_failed_stays_chosen() {
         "LINUX late\n  INITRD initrd.img\n  APPEND entry=two",
         1,
     );
-    let mut site = site_with(21, &menu, &[(12, b"\x1b[B"), (13, b"\r"), (20, b"\r")]);
+    let mut site = Site::with_menu(21, &menu, &[(12, b"\x1b[B"), (13, b"\r"), (20, b"\r")]);
     let kernel = site.kernel.clone();
     site.route(
         "/boot/late",
         [Reply::status("404 Not Found", "no"), Reply::ok(kernel)],
     );
-    assert_eq!(entry(&mut site), "two");
+    assert_eq!(site.boots().entry(), "two");
     let screen = site.node.screen();
     let again = screen.rsplit("\x1b[2J").next().unwrap();
     assert!(again.contains("> [c] \x1b[7mSecond system"), "{again}");
@@ -288,7 +269,7 @@ fn a_choice_that_failed_stays_chosen() {
 #[test]
 fn help_in_a_shell_fits_the_terminal() {
     let mut site = script(28, "shell\nset entry on", &[(12, b"help\r"), (14, b"exit\r")]);
-    assert_eq!(entry(&mut site), "on");
+    assert_eq!(site.boots().entry(), "on");
     let screen = site.node.screen();
     let help = screen.split("Commands:\r\n").nth(1).unwrap();
     let rows: Vec<&str> = help
@@ -319,12 +300,12 @@ fn a_line_is_edited_before_a_script_has_it() {
         (b"\x17a b\x17\x7fc\n", "ac"),
     ] {
         let mut site = script(20, "set entry one\nread entry", &[(12, keys)]);
-        assert_eq!(entry(&mut site), value, "{keys:?}");
+        assert_eq!(site.boots().entry(), value, "{keys:?}");
     }
     // Esc leaves the line, and what the setting was stays; so does silence.
     for keys in [&[(12, &b"x\x03"[..])][..], &[(12, b"x"), (13, b"\x1b")], &[]] {
         let mut site = script(21, "set entry one\nread entry ||", keys);
-        assert_eq!(entry(&mut site), "one");
+        assert_eq!(site.boots().entry(), "one");
     }
 }
 
@@ -332,7 +313,7 @@ fn a_line_is_edited_before_a_script_has_it() {
 fn lines_typed_ahead_are_the_next_ones() {
     let commands = "login\nset entry ${username}-${password}";
     let mut site = script(22, commands, &[(12, b"me\rs3cret\r")]);
-    assert_eq!(entry(&mut site), "me-s3cret");
+    assert_eq!(site.boots().entry(), "me-s3cret");
     let screen = site.node.screen();
     assert!(
         screen.contains("Password: ******\r\n") && !screen.contains("s3cret"),
@@ -357,7 +338,7 @@ fn a_form_is_filled_in_field_by_field() {
         (&[], "left"),
     ] {
         let mut site = script(23, form, keys);
-        assert_eq!(entry(&mut site), chosen);
+        assert_eq!(site.boots().entry(), chosen);
         let screen = site.node.screen();
         assert!(
             screen.contains("Who are you?") && !screen.contains("s3"),
@@ -376,7 +357,7 @@ fn a_shell_remembers_what_was_typed() {
         (16, b"exit\r"),
     ];
     let mut site = script(24, "shell", &keys);
-    assert_eq!(entry(&mut site), "two");
+    assert_eq!(site.boots().entry(), "two");
     let screen = site.node.screen();
     assert!(
         screen.contains("\none\r\n") && screen.contains("\ntwo\r\n"),
@@ -414,8 +395,8 @@ fn noise_holds_what_a_script_asks_no_longer_than_its_bound() {
             let mut site = script(25, &format!("{asks} ||\nset entry on"), &[]);
             site.node = noisy(seed, 4500);
             site.lan.limit(seconds(5000));
-            assert_eq!(entry(&mut site), "on", "{asks}");
-            assert!(booted_at(&site) < bound + 30, "{asks}: {}", booted_at(&site));
+            assert_eq!(site.boots().entry(), "on", "{asks}");
+            assert!(site.booted_at() < bound + 30, "{asks}: {}", site.booted_at());
         }
     }
 }
@@ -430,7 +411,7 @@ fn a_long_download_draws_a_line_in_place_and_does_not_flood() {
         ..Link::default()
     });
     site.boots();
-    assert!((50..70).contains(&booted_at(&site)), "{}", booted_at(&site));
+    assert!((50..70).contains(&site.booted_at()), "{}", site.booted_at());
     let screen = site.node.screen();
     assert!(screen.len() < 10_000, "{} bytes", screen.len());
     let drawn: Vec<&str> = screen.split('\r').filter(|line| line.contains(" left")).collect();
