@@ -13,14 +13,12 @@ use alloc::vec::Vec;
 use crate::fetch::Get;
 use crate::hal::Board;
 use crate::lease::{Lease, Uuid, hardware_address};
-use crate::menu::{self, Content, Error, Fault, Menu};
+use crate::menu::{self, Error, Fault, Menu};
 use crate::node::Node;
-use crate::script::{
-    self, Script,
-    line::{MAX_SCRIPT, is_script},
-};
+use crate::script::{self, Script, line::MAX_SCRIPT};
 use crate::settings::Settings;
 use crate::url::{self, Scheme, Url};
+use crate::verify::{self, Language, Unreadable};
 
 /// Bytes of a script or a menu.
 const MAX_TEXT: usize = if MAX_SCRIPT > menu::MAX_TEXT {
@@ -300,9 +298,9 @@ impl Outcome {
             Fault::Fetch(error) if error.is_absent() => Self::Absent,
             Fault::Fetch(error) if error.is_unreachable() => Self::Nobody,
             Fault::Fetch(error) if error.is_foreign() => Self::Foreign,
-            Fault::Content(_, Content::Html) => Self::Foreign,
+            Fault::Unreadable(_, Unreadable::Html) => Self::Foreign,
             Fault::Url(_) => Self::Unusable,
-            Fault::Fetch(_) | Fault::Content(..) | Fault::NoEntries(_) | Fault::Bound(..) => Self::Trouble,
+            Fault::Fetch(_) | Fault::Unreadable(..) | Fault::NoEntries(_) | Fault::Bound(..) => Self::Trouble,
         }
     }
 }
@@ -434,14 +432,15 @@ fn menu_at(
     let room = scratch.len().min(MAX_TEXT);
     let window = scratch.get_mut(..room).unwrap_or_default();
     let response = get(url, window).map_err(Fault::Fetch)?;
-    let text = scratch.get(..response.len).unwrap_or_default();
-    if is_script(text) {
-        return Ok(Found::Script(Script {
+    let text =
+        verify::text(&response, scratch).map_err(|why| Fault::Unreadable(response.url.clone(), why))?;
+    match text.language() {
+        Language::Script => Ok(Found::Script(Script {
+            text: scratch.get(..text.len()).unwrap_or_default().to_vec(),
             url: response.url,
-            text: text.to_vec(),
-        }));
+        })),
+        Language::Menu => menu::parse(&text, base, scratch, get).map(|menu| Found::Menu(Box::new(menu))),
     }
-    menu::parse(&response, base, scratch, get).map(|menu| Found::Menu(Box::new(menu)))
 }
 
 /// The roots of the server that DHCP names for TFTP, as HTTP and as TFTP; none when it names neither server nor file (D-25).
@@ -1000,13 +999,13 @@ mod tests {
             assert_eq!(Outcome::of(&fault), outcome, "{fault}");
         }
         for (content, outcome) in [
-            (Content::Html, Outcome::Foreign),
-            (Content::Empty, Outcome::Trouble),
-            (Content::Binary, Outcome::Trouble),
-            (Content::Gzip, Outcome::Trouble),
-            (Content::IpxeScript, Outcome::Trouble),
+            (Unreadable::Html, Outcome::Foreign),
+            (Unreadable::Empty, Outcome::Trouble),
+            (Unreadable::Binary, Outcome::Trouble),
+            (Unreadable::Gzip, Outcome::Trouble),
+            (Unreadable::IpxeScript, Outcome::Trouble),
         ] {
-            assert_eq!(Outcome::of(&Fault::Content(url.clone(), content)), outcome);
+            assert_eq!(Outcome::of(&Fault::Unreadable(url.clone(), content)), outcome);
         }
         assert_eq!(Outcome::of(&Fault::NoEntries(url)), Outcome::Trouble);
     }

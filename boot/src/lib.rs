@@ -58,6 +58,9 @@ pub mod load;
 
 mod handoff;
 
+// A plan's way along it.
+mod gather;
+
 // What goes through it.
 mod backoff;
 mod ending;

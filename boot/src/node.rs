@@ -6,11 +6,13 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::fetch::{self, Exchange, Fetcher, Request, Response, Watch};
 use crate::hal::{Board, Console, Entropy};
+use crate::handoff::Handoff;
 use crate::lease::Identity;
+use crate::load::{self, Parts};
 use crate::machine::Machine;
 use crate::memory::Region;
 use crate::net::Net;
-use crate::observe::{Event, Observers};
+use crate::observe::{Boot, Event, Observers};
 use crate::random::Seeds;
 use crate::settings::{Current, Settings};
 use crate::terminal::progress::Progress;
@@ -119,6 +121,13 @@ impl<'m> Node<'m> {
         progress.end(&mut output);
         write(self.console, &mut output);
         result
+    }
+
+    /// Places what boots, and tells whoever listens: from here on a kernel is about to run.
+    pub(crate) fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
+        let handoff = load::load(parts, memory, self.board, &self.seeds)?;
+        self.tell(&Event::Boot(&Boot::new(parts, &handoff)));
+        Ok(handoff)
     }
 
     /// Asks whether a file is there, and how long it is; none when its server cannot be asked.

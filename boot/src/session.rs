@@ -1,24 +1,18 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
 use alloc::string::ToString as _;
-use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
-use crate::fetch::{self, Method, Reason, Request};
 use crate::find::{Found, class_wanted, find, is_for_us};
-use crate::load;
+use crate::gather::gather;
 use crate::menu::{self, Menu, Next};
 use crate::node::Node;
-use crate::observe::{Boot, Event};
-use crate::plan::{DeviceTree, Plan};
+use crate::observe::Event;
+use crate::plan::Plan;
 use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, Picker};
 use crate::script::{self, Outcome};
-use crate::url::{Scheme, Url};
 use crate::{Cause, Ending, Error, Handoff, Machine, Region, Settings};
-
-/// What may stand before an initrd that does not stay in memory, in bytes: the header of a `uInitrd`.
-const WRAPPER: usize = 64;
 
 /// How long servers are waited for that might know the node by another user class.
 const SECOND_QUESTION: Duration = Duration::from_secs(10);
@@ -68,8 +62,8 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
     }
 }
 
-/// One attempt: a lease, the text that it leads to, and what that boots. From a plan on, a menu's road (`boot`) and a script's
-/// (`script/cmd_images.rs`) are still two.
+/// One attempt: a lease, the text that it leads to, and what that boots. A menu's entry is a plan, whose files are gathered; a script
+/// has gathered its own. From there on there is one road, [`Node::load`].
 fn attempt(node: &mut Node<'_>, mut memory: Region<'_>) -> Result<Outcome, Error> {
     node.net.hasten(node.settings.now.url.is_some());
     let lease = node.net.lease();
@@ -93,8 +87,8 @@ fn attempt(node: &mut Node<'_>, mut memory: Region<'_>) -> Result<Outcome, Error
         Found::Menu(menu) => from_menu(node, memory, *menu).map(Outcome::Boot),
         Found::Script(script) => {
             node.leased = node.net.now();
-            let (board, seeds, settings) = (node.board, node.seeds.clone(), node.settings.now.clone());
-            Ok(script::run(script, memory, board, &settings, &seeds, node)?)
+            let (board, settings) = (node.board, node.settings.now.clone());
+            Ok(script::run(script, memory, board, &settings, node)?)
         }
     }
 }
@@ -163,88 +157,8 @@ fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Res
     }
 }
 
-/// Downloads and places what an entry boots.
-fn boot(node: &mut Node<'_>, payload: &Plan, memory: Region<'_>) -> Result<Handoff, Error> {
-    let there = look_ahead(node, payload, memory.len())?;
-    let mut sources: Vec<(Url, Url)> = Vec::new();
-    let (board, seeds) = (node.board, node.seeds.clone());
-    let handoff = load::load(payload, memory, board, &seeds, &mut |url, into| {
-        let response = node.download(&Request::get(url), into).inspect_err(|error| {
-            // One that counts how often it is asked.
-            if there.contains(&url) && error.may_be_absent() {
-                warn!(
-                    "fetch: {}: was there when it was asked for with HEAD; that is not done any more",
-                    url
-                );
-                node.fetcher.distrust(&error.url);
-            }
-        })?;
-        sources.push((url.clone(), response.url.clone()));
-        Ok(response)
-    })?;
-    // Where they came from, after redirects.
-    let source = |url| {
-        let found = sources.iter().find(|(asked, _)| asked == url);
-        found.map_or(url, |(_, source)| source)
-    };
-    node.tell(&Event::Boot(&Boot {
-        kernel: source(&payload.kernel),
-        initrds: payload.initrds.iter().map(source).collect(),
-        command_line: &handoff.command_line,
-        device_tree: match &payload.device_tree {
-            DeviceTree::Firmware => None,
-            DeviceTree::Served(url) => Some(source(url)),
-            DeviceTree::FirstOf(urls) => {
-                let mut sources = sources.iter();
-                sources
-                    .find(|(asked, _)| urls.contains(asked))
-                    .map(|(_, source)| source)
-            }
-        },
-    }));
-    Ok(handoff)
-}
-
-/// Asks for what an entry boots beside its kernel before that is downloaded: that each file is there, and that together they
-/// fit. An entry with a kernel alone costs nothing. Returns those that are there.
-fn look_ahead<'p>(
-    node: &mut Node<'_>,
-    payload: &'p Plan,
-    memory: usize,
-) -> Result<Vec<&'p Url>, fetch::Error> {
-    let tree = match &payload.device_tree {
-        DeviceTree::Served(url) => Some(url),
-        DeviceTree::FirstOf(_) | DeviceTree::Firmware => None,
-    };
-    let mut looked: Vec<&Url> = Vec::new();
-    let mut there = Vec::new();
-    let mut free = memory;
-    for url in payload.initrds.iter().chain(tree) {
-        if *url == payload.kernel || looked.contains(&url) {
-            continue;
-        }
-        looked.push(url);
-        let Some(len) = node.look(url)? else {
-            continue;
-        };
-        there.push(url);
-        let bytes = usize::try_from(len).unwrap_or(usize::MAX);
-        if bytes > free {
-            return Err(fetch::Error {
-                // TFTP has one way to ask.
-                method: match url.scheme() {
-                    Scheme::Http => Method::Head,
-                    Scheme::Tftp => Method::Get,
-                },
-                url: url.clone(),
-                reason: Reason::TooLarge {
-                    len: Some(len),
-                    space: free,
-                },
-            });
-        }
-        // U-Boot's wrapper comes off.
-        free = free.saturating_sub(bytes.saturating_sub(WRAPPER));
-    }
-    Ok(there)
+/// The road from a plan on: fetch, verify, load.
+fn boot(node: &mut Node<'_>, plan: &Plan, mut memory: Region<'_>) -> Result<Handoff, Error> {
+    let mut parts = gather(node, plan, &mut memory)?;
+    Ok(node.load(&mut parts, memory)?)
 }

@@ -71,7 +71,12 @@ pub fn arrange(
 }
 
 fn lies_right(base: u64, window: &Range<usize>, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
-    let Some(room) = room.filter(|_| aligned(base, kernel.at, BLOCK) == kernel.at) else {
+    // Alone it may have all there is.
+    let alone = rest.is_empty().then_some(kernel.len);
+    let Some(room) = room
+        .or(alone)
+        .filter(|_| aligned(base, kernel.at, BLOCK) == kernel.at)
+    else {
         return false;
     };
     let end = rest.last().map_or(kernel.end(), Piece::end);

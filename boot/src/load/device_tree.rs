@@ -586,7 +586,7 @@ fn aligned(offset: usize) -> usize {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use dtoolkit::memreserve::MemoryReservation;
     use dtoolkit::{ToPropertyValue, fdt::Fdt};
 

@@ -8,7 +8,7 @@ use dtoolkit::{Node, Property, ToPropertyValue};
 
 use super::device_tree::text;
 
-pub(super) fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
+pub(crate) fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
     node.add_property(DeviceTreeProperty::new_unchecked(name, value));
 }
 

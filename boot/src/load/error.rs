@@ -77,6 +77,11 @@ pub enum Error {
     NoDeviceTree,
     /// The command line cannot be handed on.
     CommandLine(bootargs::Error),
+    /// Kernel and initial ramdisks take more memory than there is.
+    Together {
+        /// How many bytes they may have.
+        free: u64,
+    },
     /// Memory ends where something should begin.
     NoMemory {
         /// What was to be placed.
@@ -110,6 +115,12 @@ impl fmt::Display for Error {
                 f.write_str("load: no device tree: the firmware passed none and the entry names none (FDT)")
             }
             Self::CommandLine(why) => write!(f, "load: {why}"),
+            Self::Together { free } => {
+                write!(
+                    f,
+                    "load: kernel and initial ramdisks do not fit into {free} bytes together"
+                )
+            }
             Self::NoMemory { what, free } => {
                 write!(f, "load: no place for {what}: only {free} bytes are free")
             }

@@ -480,7 +480,7 @@ fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str) -> Result<(), Erro
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
     use super::super::device_tree::tests::{Value, node};

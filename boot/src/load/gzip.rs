@@ -22,7 +22,7 @@ const RESERVED: u8 = 0b1110_0000;
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// The CRC-32 that gzip and U-Boot's images use (D-32).
-pub(super) fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     CRC32.checksum(bytes)
 }
 
@@ -181,7 +181,7 @@ fn skip_header(member: &[u8]) -> Result<&[u8], Error> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use miniz_oxide::deflate::compress_to_vec;
 
     use super::*;

@@ -10,6 +10,7 @@ use core::ops::Range;
 use super::device_tree::Tree;
 use super::error::Error;
 use super::fit::{self, Contents};
+use super::place::BLOCK;
 use super::uimage::{self, Kind};
 use super::{gzip, image, zboot};
 use crate::memory::Region;
@@ -43,6 +44,14 @@ impl Bundle<'_> {
     fn part(&self, range: &Range<usize>) -> &[u8] {
         self.file.bytes().get(range.clone()).unwrap_or_default()
     }
+}
+
+/// What an arm64 `Image` needs from a 2 MiB boundary on, a device tree behind it included; none when only unpacking can tell.
+pub(crate) fn room(file: &[u8]) -> Option<usize> {
+    let image = image::parse(file).ok()?;
+    let end = image.text_offset.checked_add(image.size)?;
+    let room = end.checked_next_multiple_of(BLOCK)?.checked_add(BLOCK)?;
+    usize::try_from(room).ok()
 }
 
 /// Looks into a kernel's file: what is in it when it is a FIT image, of that `configuration`, else of the one for the

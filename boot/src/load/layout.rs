@@ -18,26 +18,26 @@ use crate::text::ascii;
 use crate::url::Url;
 
 /// The files that decide, each beside where it came from.
-pub struct Given<'a> {
+pub(super) struct Given<'a> {
     /// The kernel's.
-    pub kernel: (&'a Url, &'a [u8]),
+    pub(super) kernel: (&'a Url, &'a [u8]),
     /// The configuration of the kernel's FIT image; the one for the board without.
-    pub configuration: Option<&'a str>,
+    pub(super) configuration: Option<&'a str>,
     /// A device tree instead of the firmware's; the kernel's file for what is in it.
-    pub device_tree: Option<(&'a Url, &'a [u8])>,
+    pub(super) device_tree: Option<(&'a Url, &'a [u8])>,
     /// What goes onto either.
-    pub overlays: &'a [(&'a Url, &'a [u8])],
+    pub(super) overlays: &'a [(&'a Url, &'a [u8])],
 }
 
 /// What they come to.
 #[derive(Debug)]
-pub struct Layout {
+pub(super) struct Layout {
     /// The device tree for Linux, without what only the boot itself can say.
     pub(super) tree: Vec<u8>,
     /// What is in the kernel's FIT image.
     pub(super) contents: Option<Contents>,
     /// The addresses that kernel, device tree and initrds may have.
-    pub window: Range<u64>,
+    pub(super) window: Range<u64>,
     /// Where the tree came from; none for the firmware's.
     source: Option<Url>,
     /// Whether that is less than there is.
@@ -46,7 +46,7 @@ pub struct Layout {
 
 impl Layout {
     /// Plans a boot in `memory`. What is packed is unpacked into `scratch`.
-    pub fn new(
+    pub(super) fn new(
         given: &Given<'_>,
         scratch: &mut [u8],
         memory: Range<u64>,
@@ -93,7 +93,7 @@ impl Layout {
     }
 
     /// The command line for Linux: the entry's with Linux's names for UARTs, and what only the firmware knows.
-    pub fn command_line(&self, entry: &str, board: &Board<'_>) -> Result<String, Error> {
+    pub(super) fn command_line(&self, entry: &str, board: &Board<'_>) -> Result<String, Error> {
         let tree = Tree::check(&self.tree).map_err(|why| Error::DeviceTree {
             url: self.source.clone(),
             why,
@@ -129,10 +129,12 @@ impl Layout {
         let (source, crowded) = (self.source.clone(), self.crowded);
         let free = self.window.end.saturating_sub(self.window.start);
         move |error| match error {
-            Error::NoMemory { .. } | Error::KernelTooBig { .. } if crowded => Error::DeviceTree {
-                url: source.clone(),
-                why: device_tree::Error::NoRoom { free },
-            },
+            Error::NoMemory { .. } | Error::KernelTooBig { .. } | Error::Together { .. } if crowded => {
+                Error::DeviceTree {
+                    url: source.clone(),
+                    why: device_tree::Error::NoRoom { free },
+                }
+            }
             Error::DeviceTree { url: None, why } => Error::DeviceTree {
                 url: source.clone(),
                 why,

@@ -1,9 +1,9 @@
-//! Kernel, initrds and device tree to where they will run: [`Fetched`] → [`Verified`] → placed → [`Handoff`].
+//! Kernel, initrds and device tree to where they will run: [`Parts`], each [`Verified`] → placed → [`Handoff`]. Menus and scripts
+//! both end here (D-166).
 //!
-//! Device trees and overlays come first, because they say where nothing else may lie; they wait at the end of memory. Every
-//! other download goes straight to its place. What moves is a compressed kernel or a FIT image, whose bytes go to the end
-//! of memory, once, and are unpacked from there to where the kernel runs; and a kernel, once, when a tree reserves memory
-//! where it came to lie (D-115).
+//! Device trees and overlays are read first, because they say where nothing else may lie (D-115). Downloads in the usual order
+//! lie right already, and nothing moves; what does not is arranged (D-57). A compressed kernel or a FIT image then goes to the
+//! end of its room and is unpacked from there to where the kernel runs (D-30, D-68).
 
 pub mod arrange;
 pub mod device_tree;
@@ -17,12 +17,12 @@ pub mod place;
 pub mod uimage;
 pub mod zboot;
 
-mod edit;
+pub(crate) mod edit;
 mod error;
 mod fixups;
 mod formats;
-mod kernel;
-pub mod layout;
+pub(crate) mod kernel;
+mod layout;
 mod uart;
 
 use alloc::string::String;
@@ -30,148 +30,190 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::bootargs;
-use crate::fetch::{Get, Response};
 use crate::hal::Board;
 use crate::handoff::Handoff;
 use crate::memory::{Address, Region};
-use crate::plan::{DeviceTree, Plan};
 use crate::random::Seeds;
 use crate::text::ascii;
 use crate::url::Url;
-use crate::verify::{Expected, Fetched, Verified, verify};
+use crate::verify::{Expected, Verified};
+use arrange::{Piece, arrange};
 use device_tree::Tree;
 pub use error::Error;
 use kernel::{Bundle, Kernel};
 use layout::Layout;
-use overlay::MAX_OVERLAYS;
 use uimage::Kind;
 
-/// Fetches and places everything that `plan` names.
+/// What boots together: every file was fetched and verified, and lies somewhere in payload memory.
+#[derive(Debug)]
+pub struct Parts {
+    /// The kernel, or a FIT image.
+    pub kernel: Verified,
+    /// Which configuration of a FIT image; none is its default.
+    pub configuration: Option<String>,
+    /// Initial ramdisks in order; they are concatenated.
+    pub initrds: Vec<Initrd>,
+    /// A device tree instead of the firmware's. The kernel's own file stands for what is in it.
+    pub device_tree: Option<Verified>,
+    /// Device tree overlays, to be applied in order.
+    pub overlays: Vec<Verified>,
+    /// The command line, but for what the firmware adds.
+    pub command_line: String,
+    /// Whether any were moved, and may be unpacked over each other: then nothing in payload memory is what it was.
+    pub moved: bool,
+}
+
+/// A part of the initial ramdisk.
+#[derive(Debug)]
+pub struct Initrd {
+    /// Its file.
+    pub file: Verified,
+    /// The headers that make a file in an archive of it; empty for what is an archive itself.
+    pub headers: Vec<u8>,
+}
+
+/// Places `parts` in `memory`, in which they lie, and makes them ready to run.
 pub fn load(
-    plan: &Plan,
+    parts: &mut Parts,
     mut memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
-    get: &mut Get<'_>,
-) -> Result<Handoff, crate::Error> {
-    bootargs::check(&plan.command_line).map_err(Error::CommandLine)?;
-    // What is small, and says where all else may not lie.
-    let mut aside = Aside::new(&mut memory);
-    let device_tree = match &plan.device_tree {
-        DeviceTree::Served(url) if *url != plan.kernel => {
-            Some(aside.fetch(url, get)?.map_err(crate::Error::Verify)?)
-        }
-        DeviceTree::FirstOf(urls) => first_of(urls, &mut aside, get)?,
-        DeviceTree::Served(_) | DeviceTree::Firmware => None,
-    };
-    let overlays = load_overlays(&plan.overlays, &mut aside, get)?;
-    let top = aside.top;
-    let (range, no_room) = (memory.range(), no_memory(Expected::Kernel, &memory));
-    let (below, _) = memory.reborrow().split_at(top).ok_or(no_room.clone())?;
-    let room = place::kernel_room(below).ok_or(no_room.clone())?;
-    let at = memory_offset(&range, room.range().start);
-    let (url, _, len) = fetch(&plan.kernel, room, Expected::Kernel, get)?.into_parts();
-    let layout = {
-        let (low, high) = memory.bytes_mut().split_at_mut_checked(top).unwrap_or_default();
-        let (files, scratch) = low
-            .split_at_mut_checked(at.saturating_add(len))
-            .unwrap_or_default();
-        let kernel = files.get(at..).unwrap_or_default();
-        let high = &*high;
-        let bytes = |set: &SetAside| {
-            let bytes = set.at.checked_sub(top).and_then(|at| high.get(at..));
-            bytes.and_then(|bytes| bytes.get(..set.len)).unwrap_or_default()
-        };
-        let overlays: Vec<(&Url, &[u8])> = overlays.iter().map(|set| (&set.url, bytes(set))).collect();
-        let given = layout::Given {
-            kernel: (&url, kernel),
-            configuration: plan.configuration.as_deref(),
-            device_tree: match &plan.device_tree {
-                DeviceTree::Served(named) if *named == plan.kernel => Some((&url, kernel)),
-                _ => device_tree.as_ref().map(|set| (&set.url, bytes(set))),
-            },
-            overlays: &overlays,
-        };
-        Layout::new(&given, scratch, range.clone(), board)?
-    };
-    let window = layout.window.clone();
-    let (first, end) = (
-        memory_offset(&range, window.start),
-        memory_offset(&range, window.end),
-    );
-    let start = arrange::aligned(range.start, first, place::BLOCK);
-    // It lies there already, unless the tree reserves memory below or there.
-    let no_room = Error::NoMemory {
-        what: Expected::Kernel,
-        free: window.end.saturating_sub(window.start),
-    };
-    let command_line = layout.command_line(&plan.command_line, board)?;
+) -> Result<Handoff, Error> {
+    let range = memory.range();
+    let layout = layout(parts, memory.bytes_mut(), range.clone(), board)?;
+    let command_line = layout.command_line(&parts.command_line, board)?;
     let excuse = layout.excuse();
-    if start.checked_add(len).is_none_or(|last| last > end) {
-        return Err(excuse(no_room).into());
+    parts.moved = true;
+    unwrap_initrds(parts, memory.bytes_mut())?;
+    let window = memory_offset(&range, layout.window.start)..memory_offset(&range, layout.window.end);
+    if !in_place(parts, memory.bytes_mut(), range.start, &window) {
+        return Err(excuse(Error::Together {
+            free: window.len() as u64,
+        }));
     }
-    memory.bytes_mut().copy_within(at..at.saturating_add(len), start);
-    let (below, _) = memory.split_at(end).ok_or(no_room.clone())?;
-    let (_, room) = below.split_at(start).ok_or(no_room)?;
+    let initrd = initrd_addresses(parts, range.start);
+    let no_room = no_memory(Expected::Kernel, &memory);
+    let behind = parts.initrds.first().map_or(window.end, Initrd::start);
+    let at = parts.kernel.at();
+    let (below, _) = memory.split_at(behind).ok_or(no_room.clone())?;
+    let (_, room) = below.split_at(at.start).ok_or(no_room)?;
     let Layout { tree, contents, .. } = layout;
-    let is_fit = contents.is_some();
-    let kernel = kernel::place(url, room, len, contents).map_err(&excuse)?;
-    let (slot, free) = slot(kernel.free).map_err(&excuse)?;
-    let is_apart = |url: &&Url| !is_fit || **url != plan.kernel;
-    let (initrd, free) = load_initrds(plan.initrds.iter().filter(is_apart), free, get)?;
-    let ramdisk = kernel.bundle.as_ref().and_then(Bundle::ramdisk);
+    let url = parts.kernel.url().clone();
+    let kernel = kernel::place(url, room, at.len(), contents).map_err(&excuse)?;
+    let Kernel { placed, free, bundle } = kernel;
+    let (slot, free) = slot(free).map_err(&excuse)?;
+    let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| initrd.is_none()) {
-        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
+        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?),
         None => initrd,
     };
-    finish(tree, kernel.placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
+    finish(tree, placed, slot, initrd, command_line, seeds).map_err(excuse)
+}
+
+/// What the kernel's file and the device trees come to, before anything moves. What is packed in a FIT image is unpacked into
+/// the largest piece of memory in which no part lies.
+fn layout(parts: &Parts, bytes: &mut [u8], memory: Range<u64>, board: &Board<'_>) -> Result<Layout, Error> {
+    let files = parts.initrds.iter().map(|initrd| &initrd.file);
+    let files = files
+        .chain([&parts.kernel])
+        .chain(&parts.device_tree)
+        .chain(&parts.overlays);
+    let taken: Vec<Range<u64>> = files
+        .map(|file| file.at().start as u64..file.at().end as u64)
+        .collect();
+    let free = place::payload_region(0..bytes.len() as u64, &taken);
+    let free = memory_offset(&(0..0), free.start)..memory_offset(&(0..0), free.end);
+    let (below, rest) = bytes.split_at_mut_checked(free.start).unwrap_or_default();
+    let (scratch, above) = rest.split_at_mut_checked(free.len()).unwrap_or_default();
+    let (below, above) = (&*below, &*above);
+    let given = |file: &'_ Verified| {
+        let at = file.at();
+        match (at.start.checked_sub(free.end), at.end.checked_sub(free.end)) {
+            (Some(start), Some(end)) => above.get(start..end),
+            _ => below.get(at),
+        }
+        .unwrap_or_default()
+    };
+    let overlays: Vec<(&Url, &[u8])> = parts
+        .overlays
+        .iter()
+        .map(|file| (file.url(), given(file)))
+        .collect();
+    let given = layout::Given {
+        kernel: (parts.kernel.url(), given(&parts.kernel)),
+        configuration: parts.configuration.as_deref(),
+        device_tree: parts.device_tree.as_ref().map(|file| (file.url(), given(file))),
+        overlays: &overlays,
+    };
+    Layout::new(&given, scratch, memory, board)
+}
+
+/// Takes U-Boot's wrapper off each initrd that has one.
+fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8]) -> Result<(), Error> {
+    for Initrd { file, headers } in &mut parts.initrds {
+        let at = file.at();
+        // What is a file in the archive stays what it is.
+        if !headers.is_empty() {
+            continue;
+        }
+        let room = bytes.get_mut(at.clone()).unwrap_or_default();
+        let len = uimage::unwrap(room, at.len(), Kind::Ramdisk).map_err(|why| Error::Uimage {
+            kind: Kind::Ramdisk,
+            url: file.url().clone(),
+            why,
+        })?;
+        file.moved(at.start..at.start.saturating_add(len));
+    }
+    Ok(())
+}
+
+/// Moves the parts to where they are wanted inside of `window`, and writes the headers of those that have some. False when
+/// there is no room.
+fn in_place(parts: &mut Parts, bytes: &mut [u8], base: u64, window: &Range<usize>) -> bool {
+    let piece = |at: Range<usize>, headers: usize| Piece {
+        at: at.start,
+        len: at.len(),
+        front: place::pages(headers),
+    };
+    let mut kernel = piece(parts.kernel.at(), 0);
+    let room = kernel::room(bytes.get(parts.kernel.at()).unwrap_or_default());
+    let initrds = parts.initrds.iter();
+    let mut rest: Vec<Piece> = initrds
+        .map(|initrd| piece(initrd.file.at(), initrd.headers.len()))
+        .collect();
+    let done = arrange(bytes, base, window, &mut kernel, &mut rest, room);
+    parts.kernel.moved(kernel.at..kernel.end());
+    for (initrd, piece) in parts.initrds.iter_mut().zip(&rest) {
+        initrd.file.moved(piece.at..piece.end());
+    }
+    for Initrd { file, headers } in parts.initrds.iter().filter(|_| done) {
+        let at = file.at().start;
+        let space = bytes.get_mut(at.saturating_sub(headers.len())..at);
+        if let Some(space) = space.filter(|space| space.len() == headers.len()) {
+            space.copy_from_slice(headers);
+        }
+    }
+    done
+}
+
+/// The addresses of the initial ramdisk, from the first byte of the first to the last byte of the last.
+fn initrd_addresses(parts: &Parts, base: u64) -> Option<Range<u64>> {
+    let address = |offset: usize| base.saturating_add(offset as u64);
+    let (first, last) = (parts.initrds.first()?, parts.initrds.last()?);
+    Some(address(first.start())..address(last.file.at().end))
+}
+
+impl Initrd {
+    /// The offset of the first page that is its own, that of its headers.
+    fn start(&self) -> usize {
+        let front = place::pages(self.headers.len());
+        self.file.at().start.saturating_sub(front)
+    }
 }
 
 /// Where an address is in memory of that range.
 fn memory_offset(memory: &Range<u64>, address: u64) -> usize {
     usize::try_from(address.saturating_sub(memory.start)).unwrap_or(usize::MAX)
-}
-
-/// What a script has downloaded, each file where it may stay.
-#[derive(Debug)]
-pub struct Files<'m> {
-    /// The kernel, at a 2 MiB boundary; its room ends where the initrds begin.
-    pub kernel: Fetched<'m>,
-    /// Files for the initial ramdisk, one behind the other.
-    pub initrds: Vec<(Fetched<'m>, Expected)>,
-    /// The addresses from the first to the last byte of those.
-    pub initrd: Option<Range<u64>>,
-}
-
-/// Places what is already there, as planned, for a kernel with that command line.
-pub fn start(
-    files: Files<'_>,
-    layout: Layout,
-    command_line: String,
-    seeds: &Seeds,
-) -> Result<Handoff, crate::Error> {
-    for (file, expected) in files.initrds {
-        let (url, mut room, len) = verify(file, expected)?.into_parts();
-        // Linux could not read it, and has no use for zeros behind it either.
-        if expected == Expected::Initrd {
-            let unwrapped = unwrap_initrd(&url, room.bytes_mut(), len)?;
-            if let Some(rest) = room.bytes_mut().get_mut(unwrapped..len) {
-                rest.fill(0);
-            }
-        }
-    }
-    let (url, room, len) = verify(files.kernel, Expected::Kernel)?.into_parts();
-    let excuse = layout.excuse();
-    let placed = kernel::place(url, room, len, layout.contents).map_err(&excuse)?;
-    let Kernel { placed, free, bundle } = placed;
-    let (slot, free) = slot(free).map_err(&excuse)?;
-    let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
-    let initrd = match ramdisk.filter(|_| files.initrd.is_none()) {
-        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?.0),
-        None => files.initrd,
-    };
-    finish(layout.tree, placed, slot, initrd, command_line, seeds).map_err(|error| excuse(error).into())
 }
 
 /// The device tree's slot, and the memory behind it.
@@ -224,46 +266,6 @@ fn finish(
     })
 }
 
-/// The end of memory, where files lie that are read and not run.
-struct Aside<'a, 'm> {
-    memory: &'a mut Region<'m>,
-    /// How many bytes are free below them.
-    top: usize,
-}
-
-/// A file there.
-struct SetAside {
-    url: Url,
-    at: usize,
-    len: usize,
-}
-
-impl<'a, 'm> Aside<'a, 'm> {
-    fn new(memory: &'a mut Region<'m>) -> Self {
-        let top = memory.len();
-        Self { memory, top }
-    }
-
-    /// Downloads what must be a device tree. What is something else is not kept.
-    fn fetch(
-        &mut self,
-        url: &Url,
-        get: &mut Get<'_>,
-    ) -> Result<Result<SetAside, crate::verify::Error>, crate::fetch::Error> {
-        let free = self.memory.bytes_mut().get_mut(..self.top).unwrap_or_default();
-        let Response { url, len } = get(url, free)?;
-        let file = free.get(..len).unwrap_or_default();
-        if let Err(error) = crate::verify::check(&url, file, Expected::DeviceTree) {
-            return Ok(Err(error));
-        }
-        // It came into this memory.
-        let at = self.top.saturating_sub(len);
-        free.copy_within(..len.min(self.top), at);
-        self.top = at;
-        Ok(Ok(SetAside { url, at, len }))
-    }
-}
-
 /// Copies `bytes` to the start of `room` and returns their addresses; `None` when they do not fit.
 fn write(bytes: &[u8], mut room: Region<'_>) -> Option<Range<u64>> {
     room.bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -278,753 +280,10 @@ fn no_memory(what: Expected, free: &Region<'_>) -> Error {
     }
 }
 
-/// Downloads to the start of `room` what must be `expected`.
-fn fetch<'m>(
-    url: &Url,
-    mut room: Region<'m>,
-    expected: Expected,
-    get: &mut Get<'_>,
-) -> Result<Verified<'m>, crate::Error> {
-    let Response { url, len } = get(url, room.bytes_mut())?;
-    Ok(verify(Fetched { url, room, len }, expected)?)
-}
-
-/// Downloads the first device tree that is there; none when the server has none of them.
-fn first_of(
-    urls: &[Url],
-    aside: &mut Aside<'_, '_>,
-    get: &mut Get<'_>,
-) -> Result<Option<SetAside>, crate::Error> {
-    for url in urls {
-        match aside.fetch(url, get) {
-            Ok(Ok(tree)) => return Ok(Some(tree)),
-            // A server's way to say that there is none.
-            Ok(Err(error)) => warn!("{}", error),
-            Err(error) if error.may_be_absent() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if let (Some(first), Some(last)) = (urls.first(), urls.last()) {
-        warn!(
-            "load: no device tree for this board from {} to {}; taking the firmware's",
-            first, last
-        );
-    }
-    Ok(None)
-}
-
-/// Takes U-Boot's wrapper off an initrd at the start of `room`, when it has one, and returns its length.
-fn unwrap_initrd(url: &Url, room: &mut [u8], len: usize) -> Result<usize, Error> {
-    uimage::unwrap(room, len, Kind::Ramdisk).map_err(|why| Error::Uimage {
-        kind: Kind::Ramdisk,
-        url: url.clone(),
-        why,
-    })
-}
-
-/// Downloads the initrds one behind the other. Returns the addresses from the first to the last byte, and the memory
-/// behind.
-fn load_initrds<'m, 'u>(
-    urls: impl Iterator<Item = &'u Url>,
-    mut free: Region<'m>,
-    get: &mut Get<'_>,
-) -> Result<(Option<Range<u64>>, Region<'m>), crate::Error> {
-    let mut all: Option<Range<u64>> = None;
-    for url in urls {
-        let no_room = no_memory(Expected::Initrd, &free);
-        let room = place::initrd_room(free).ok_or(no_room)?;
-        let (url, mut room, len) = fetch(url, room, Expected::Initrd, get)?.into_parts();
-        let len = unwrap_initrd(&url, room.bytes_mut(), len)?;
-        let no_room = no_memory(Expected::Initrd, &room);
-        let (placed, rest) = room.split_at(len).ok_or(no_room)?;
-        let start = all.map_or(placed.range().start, |before| before.start);
-        all = Some(start..placed.range().end);
-        free = rest;
-    }
-    Ok((all, free))
-}
-
-/// Copies the initial ramdisk of a FIT image to its place. Returns its addresses and the memory behind.
-fn place_ramdisk<'m>(ramdisk: &[u8], free: Region<'m>) -> Result<(Range<u64>, Region<'m>), Error> {
+/// Copies the initial ramdisk of a FIT image to its place, and returns its addresses.
+fn place_ramdisk(ramdisk: &[u8], free: Region<'_>) -> Result<Range<u64>, Error> {
     let no_room = no_memory(Expected::Initrd, &free);
     let room = place::initrd_room(free).ok_or(no_room)?;
     let no_room = no_memory(Expected::Initrd, &room);
-    let (mut placed, rest) = room.split_at(ramdisk.len()).ok_or(no_room)?;
-    placed.bytes_mut().copy_from_slice(ramdisk);
-    Ok((placed.range(), rest))
-}
-
-/// Downloads overlays one behind the other. One that is not there is left out: the node boots without it. One that
-/// could not be fetched for another reason fails the attempt, since the next may get it.
-fn load_overlays(
-    urls: &[Url],
-    aside: &mut Aside<'_, '_>,
-    get: &mut Get<'_>,
-) -> Result<Vec<SetAside>, crate::Error> {
-    let mut all = Vec::new();
-    for url in urls.iter().take(MAX_OVERLAYS.saturating_add(1)) {
-        match aside.fetch(url, get) {
-            Ok(Ok(overlay)) => all.push(overlay),
-            Ok(Err(error)) => warn!("{}; it is no overlay", error),
-            Err(error) if error.may_be_absent() => warn!("load: no overlay: {}", error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use dtoolkit::fdt::Fdt;
-    use dtoolkit::model;
-    use dtoolkit::{Node, Property};
-    use smoltcp::wire::EthernetAddress;
-
-    use super::*;
-    use crate::fetch;
-
-    /// A server with these files, each beside its URL.
-    struct Server(Vec<(&'static str, Vec<u8>)>);
-
-    impl Server {
-        fn get(&self, url: &Url, into: &mut [u8]) -> Result<Response, crate::fetch::Error> {
-            let name = url.to_string();
-            let status = |code| fetch::Error {
-                method: fetch::Method::Get,
-                url: url.clone(),
-                reason: fetch::Reason::Status {
-                    code,
-                    phrase: String::new(),
-                },
-            };
-            if name.ends_with("/busy") {
-                return Err(status(503));
-            }
-            let file = self.0.iter().find(|(path, _)| name.ends_with(path));
-            let (_, file) = file.ok_or_else(|| status(404))?;
-            if file.len() > into.len() {
-                return Err(fetch::Error {
-                    method: fetch::Method::Get,
-                    url: url.clone(),
-                    reason: fetch::Reason::TooLarge {
-                        len: Some(file.len() as u64),
-                        space: into.len(),
-                    },
-                });
-            }
-            into[..file.len()].copy_from_slice(file);
-            Ok(Response {
-                url: url.clone(),
-                len: file.len(),
-            })
-        }
-    }
-
-    const BASE: u64 = 0x1000;
-    const MEMORY: usize = 16 << 20;
-    const SEEDS: Seeds = Seeds { kaslr: 1, rng: None };
-
-    fn url(path: &str) -> Url {
-        Url::parse(&format!("http://boot{path}")).unwrap()
-    }
-
-    fn payload(initrds: &[&str], device_tree: Option<&str>) -> Plan {
-        Plan {
-            kernel: url("/kernel"),
-            configuration: None,
-            initrds: initrds.iter().map(|path| url(path)).collect(),
-            device_tree: device_tree.map_or(DeviceTree::Firmware, |path| DeviceTree::Served(url(path))),
-            overlays: Vec::new(),
-            command_line: "quiet root=/dev/nfs".into(),
-        }
-    }
-
-    /// Loads, checks what must hold of every handoff, and returns it with the memory.
-    fn run(server: &Server, payload: &Plan, firmware: Option<&[u8]>) -> Result<(Handoff, Vec<u8>), String> {
-        let mut bytes = vec![0xa5; MEMORY];
-        let board = Board {
-            model: "test",
-            revision: 0,
-            serial: 1,
-            mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
-            uart: None,
-            device_tree: firmware,
-        };
-        let memory = Region::new(BASE, &mut bytes).unwrap();
-        let all = memory.range();
-        let handoff = load(payload, memory, &board, &SEEDS, &mut |url, into| {
-            server.get(url, into)
-        })
-        .map_err(|e| e.to_string())?;
-        let mut end = all.start;
-        for range in &handoff.written {
-            assert!(
-                end <= range.start && range.start < range.end,
-                "{:?}",
-                handoff.written
-            );
-            end = range.end;
-        }
-        assert!(end <= all.end);
-        assert_eq!(handoff.entry, handoff.written[0].start);
-        assert_eq!(handoff.device_tree, handoff.written[1].start);
-        assert_eq!(handoff.device_tree % (2 << 20), 0);
-        Ok((handoff, bytes))
-    }
-
-    fn firmware() -> Vec<u8> {
-        device_tree::tests::firmware().to_dtb()
-    }
-
-    fn at(bytes: &[u8], address: u64, len: usize) -> &[u8] {
-        &bytes[(address - BASE) as usize..][..len]
-    }
-
-    fn chosen(handoff: &Handoff, bytes: &[u8], name: &str) -> Option<Vec<u8>> {
-        let range = &handoff.written[1];
-        let dtb = at(bytes, range.start, (range.end - range.start) as usize);
-        let tree = Fdt::new(dtb).unwrap();
-        let value = tree
-            .find_node("/chosen")
-            .unwrap()
-            .property(name)?
-            .value()
-            .to_vec();
-        Some(value)
-    }
-
-    #[test]
-    fn kernel_device_tree_and_initrds_lie_in_this_order_and_apart() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let server = Server(vec![
-            ("/kernel", kernel.clone()),
-            ("/first", vec![1; 5000]),
-            ("/second", vec![2; 4096]),
-            ("/third", vec![3; 1]),
-        ]);
-        let payload = payload(&["/first", "/second", "/third"], None);
-        let (handoff, bytes) = run(&server, &payload, Some(&firmware())).unwrap();
-        assert_eq!(handoff.entry, 0x20_0000);
-        assert_eq!(handoff.written[0], 0x20_0000..0x50_0000);
-        assert_eq!(handoff.device_tree, 0x60_0000);
-        assert_eq!(handoff.written[2], 0x80_0000..0x80_3001);
-        assert_eq!(at(&bytes, 0x20_0000, kernel.len()), kernel);
-        let mut initrd = vec![1; 5000];
-        initrd.resize(8192, 0);
-        initrd.extend([2; 4096]);
-        initrd.push(3);
-        assert_eq!(at(&bytes, 0x80_0000, 0x3001), initrd);
-        assert_eq!(
-            chosen(&handoff, &bytes, "linux,initrd-start").unwrap(),
-            0x80_0000_u64.to_be_bytes()
-        );
-        assert_eq!(
-            chosen(&handoff, &bytes, "linux,initrd-end").unwrap(),
-            0x80_3001_u64.to_be_bytes()
-        );
-        assert_eq!(
-            chosen(&handoff, &bytes, "bootargs").unwrap(),
-            b"quiet root=/dev/nfs coherent_pool=1M vc_mem.mem_size=0x3f000000\0"
-        );
-    }
-
-    #[test]
-    fn a_compressed_kernel_runs_where_a_raw_one_would() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let server = Server(vec![("/kernel", gzip::tests::member(&kernel))]);
-        let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
-        assert_eq!(handoff.written[0], 0x20_0000..0x50_0000);
-        assert_eq!(at(&bytes, 0x20_0000, kernel.len()), kernel);
-        assert_eq!(chosen(&handoff, &bytes, "linux,initrd-start"), None);
-    }
-
-    #[test]
-    fn an_efi_zboot_kernel_is_unpacked() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let packed = zboot::tests::wrapped(&gzip::tests::member(&kernel), "gzip");
-        let server = Server(vec![("/kernel", packed)]);
-        let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
-        assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
-        let server = Server(vec![("/kernel", zboot::tests::wrapped(b"x", "zstd"))]);
-        assert_eq!(
-            run(&server, &payload(&[], None), Some(&firmware())).unwrap_err(),
-            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd, which is not \
-             supported: unpack it on the server, or pack it with gzip"
-        );
-    }
-
-    #[test]
-    fn a_compressed_kernel_may_fill_most_of_memory() {
-        // Incompressible, so that the compressed bytes overlap the place they are moved to.
-        let mut kernel = image::tests::golden(0, 64);
-        let mut state = 1_u64;
-        kernel.extend((0..6 << 20).map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        }));
-        let server = Server(vec![("/kernel", gzip::tests::member(&kernel))]);
-        let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
-        assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
-    }
-
-    #[test]
-    fn a_text_offset_moves_the_kernel() {
-        let kernel = image::tests::golden(0x8_0000, 0x10_0000);
-        let server = Server(vec![("/kernel", kernel.clone())]);
-        let (handoff, bytes) = run(&server, &payload(&[], None), Some(&firmware())).unwrap();
-        assert_eq!(handoff.written[0], 0x28_0000..0x38_0000);
-        assert_eq!(at(&bytes, 0x28_0000, kernel.len()), kernel);
-    }
-
-    #[test]
-    fn uboots_wrappers_come_off_kernel_and_initrds() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let packed = gzip::tests::member(&kernel);
-        for (compression, data) in [(0, &kernel), (1, &packed)] {
-            let server = Server(vec![
-                ("/kernel", uimage::tests::wrapped(Kind::Kernel, compression, data)),
-                ("/first", uimage::tests::wrapped(Kind::Ramdisk, 1, &[1; 5000])),
-                ("/second", vec![2; 10]),
-            ]);
-            let payload = payload(&["/first", "/second"], None);
-            let (handoff, bytes) = run(&server, &payload, Some(&firmware())).unwrap();
-            assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
-            let mut initrd = vec![1; 5000];
-            initrd.resize(8192, 0);
-            initrd.extend([2; 10]);
-            assert_eq!(at(&bytes, handoff.written[2].start, 8202), initrd);
-        }
-        let server = Server(vec![
-            ("/kernel", kernel.clone()),
-            ("/initrd", uimage::tests::wrapped(Kind::Kernel, 0, b"x")),
-        ]);
-        assert_eq!(
-            run(&server, &payload(&["/initrd"], None), Some(&firmware())).unwrap_err(),
-            "load: initrd http://boot/initrd: is a uImage with a kernel, not with an initrd"
-        );
-    }
-
-    /// An overlay that gives `/chosen` a property `marker` of this value.
-    fn marker(value: &str) -> Vec<u8> {
-        let node = device_tree::tests::node;
-        let mut tree = model::DeviceTree::new();
-        let addition = node("__overlay__", &[("marker", &value)], vec![]);
-        tree.root = node(
-            "",
-            &[],
-            vec![node("fragment@0", &[("target-path", &"/chosen")], vec![addition])],
-        );
-        tree.to_dtb()
-    }
-
-    #[test]
-    fn overlays_are_applied_in_order_to_either_tree_and_those_that_are_not_there_are_left_out() {
-        let server = Server(vec![
-            ("/kernel", image::tests::golden(0, 0x30_0000)),
-            ("/initrd", vec![4; 100]),
-            ("/dtb", firmware()),
-            ("/one", marker("one")),
-            ("/two", marker("two")),
-            ("/page", b"<html>".to_vec()),
-            ("/tree", firmware()),
-        ]);
-        for tree in [None, Some("/dtb")] {
-            let mut payload = payload(&["/initrd"], tree);
-            let last = |payload: &Plan| {
-                let (handoff, bytes) = run(&server, payload, Some(&firmware())).unwrap();
-                assert_eq!(at(&bytes, handoff.written[2].start, 100), [4; 100]);
-                chosen(&handoff, &bytes, "marker")
-            };
-            assert_eq!(last(&payload), None);
-            payload.overlays = ["/one", "/absent", "/page", "/two", "/tree"].map(url).to_vec();
-            assert_eq!(last(&payload).unwrap(), b"two\0");
-            payload.overlays = ["/two", "/one"].map(url).to_vec();
-            assert_eq!(last(&payload).unwrap(), b"one\0");
-            // The next attempt may get this one.
-            payload.overlays = ["/one", "/busy"].map(url).to_vec();
-            assert_eq!(
-                run(&server, &payload, Some(&firmware())).unwrap_err(),
-                "fetch: GET http://boot/busy: 503"
-            );
-        }
-    }
-
-    #[test]
-    fn the_first_candidate_that_is_there_is_the_device_tree_and_without_any_it_is_the_firmwares() {
-        let mut served = device_tree::tests::firmware();
-        edit::set(served.find_node_mut("/chosen").unwrap(), "marker", "served");
-        let server = Server(vec![
-            ("/kernel", image::tests::golden(0, 0x30_0000)),
-            ("/page", b"<html>".to_vec()),
-            ("/there", served.to_dtb()),
-        ]);
-        let marker = |candidates: &[&str]| -> Result<Option<Vec<u8>>, String> {
-            let mut payload = payload(&[], None);
-            payload.device_tree = DeviceTree::FirstOf(candidates.iter().map(|path| url(path)).collect());
-            let (handoff, bytes) = run(&server, &payload, Some(&firmware()))?;
-            Ok(chosen(&handoff, &bytes, "marker"))
-        };
-        let served = Some(b"served\0".to_vec());
-        assert_eq!(marker(&["/absent", "/page", "/there", "/busy"]), Ok(served));
-        assert_eq!(marker(&["/absent", "/page"]), Ok(None));
-        assert_eq!(
-            marker(&["/absent", "/busy", "/there"]),
-            Err("fetch: GET http://boot/busy: 503".into())
-        );
-    }
-
-    /// The firmware's tree with these ranges, each of whole megabytes, reserved by one node.
-    fn reserving(ranges: &[Range<u32>]) -> model::DeviceTree {
-        let mut tree = device_tree::tests::firmware();
-        let reg: Vec<[u32; 3]> = ranges
-            .iter()
-            .map(|range| [0, range.start << 20, (range.end - range.start) << 20])
-            .collect();
-        let reserved = tree.find_node_mut("/reserved-memory").unwrap();
-        let log = device_tree::tests::node("log@b000000", &[("reg", &reg.concat().as_slice())], vec![]);
-        reserved.add_child(log);
-        tree
-    }
-
-    #[test]
-    fn nothing_lies_where_the_tree_that_linux_gets_reserves_memory() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let overlay = |range: Range<u32>| {
-            let node = device_tree::tests::node;
-            let reg = [0, range.start << 20, (range.end - range.start) << 20];
-            let log = node("log@b000000", &[("reg", &reg)], vec![]);
-            let addition = node("__overlay__", &[], vec![log]);
-            let target: &dyn device_tree::tests::Value = &"/reserved-memory";
-            let mut tree = model::DeviceTree::new();
-            tree.root = node(
-                "",
-                &[],
-                vec![node("fragment@0", &[("target-path", target)], vec![addition])],
-            );
-            tree.to_dtb()
-        };
-        // Below, inside and behind what would have been the places.
-        for range in [0..3, 2..3, 5..6, 6..8, 9..10, 8..9, 14..20] {
-            for reserved_by in ["tree", "overlay", "FIT"] {
-                let served = reserving(std::slice::from_ref(&range)).to_dtb();
-                let mut payload = payload(&["/initrd"], (reserved_by == "tree").then_some("/dtb"));
-                let mut files = vec![
-                    ("/kernel", kernel.clone()),
-                    ("/initrd", vec![4; 0x12_0000]),
-                    ("/dtb", served.clone()),
-                    ("/overlay", overlay(range.clone())),
-                ];
-                match reserved_by {
-                    "overlay" => payload.overlays = vec![url("/overlay")],
-                    "FIT" => {
-                        let parts: &[(&str, &str, &[u8])] =
-                            &[("kernel", "kernel", &kernel), ("tree", "flat_dt", &served)];
-                        let parts_of: &[(&str, &dyn device_tree::tests::Value)] =
-                            &[("kernel", &"kernel"), ("fdt", &"tree")];
-                        let image = fit::tests::golden(parts, &[("pi", parts_of)], Some("pi"));
-                        files[0].1 = image.to_dtb();
-                    }
-                    _ => {}
-                }
-                let (handoff, bytes) = match run(&Server(files), &payload, Some(&firmware())) {
-                    Ok(loaded) => loaded,
-                    Err(error) => {
-                        let is_small = error.contains("reserves memory")
-                            || error.contains("free")
-                            || error.contains("no place")
-                            || error.contains("fit");
-                        assert!(
-                            is_small && range.start >= 5 && range.end <= 10,
-                            "{range:?} {reserved_by}: {error}"
-                        );
-                        continue;
-                    }
-                };
-                let reserved = u64::from(range.start) << 20..u64::from(range.end) << 20;
-                for written in &handoff.written {
-                    let apart = written.end <= reserved.start || reserved.end <= written.start;
-                    assert!(apart, "{range:?} {reserved_by}: {:?}", handoff.written);
-                }
-                assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
-                assert_eq!(at(&bytes, handoff.written[2].start, 0x12_0000), [4; 0x12_0000]);
-            }
-        }
-    }
-
-    #[test]
-    fn the_entry_boots_when_the_firmwares_arguments_have_no_room_and_uarts_get_linuxs_names() {
-        let server = Server(vec![("/kernel", image::tests::golden(0, 0x30_0000))]);
-        let mut payload = payload(&[], None);
-        payload.command_line = "x".repeat(2020);
-        let (handoff, _) = run(&server, &payload, Some(&firmware())).unwrap();
-        assert_eq!(
-            handoff.command_line,
-            format!("{} coherent_pool=1M", payload.command_line)
-        );
-        // No UART is on the pins of this board.
-        payload.command_line = "console=serial0,115200".into();
-        let (handoff, bytes) = run(&server, &payload, Some(&firmware())).unwrap();
-        assert!(handoff.command_line.starts_with("console=serial0,115200 "));
-        assert_eq!(
-            chosen(&handoff, &bytes, "bootargs").unwrap(),
-            format!("{}\0", handoff.command_line).into_bytes()
-        );
-    }
-
-    /// A FIT image with everything in it, the kernel (as a zboot one, too) and the device trees packed or not.
-    fn fit_image(kernel: &[u8], packed: bool) -> Vec<u8> {
-        let zboot = |packed| zboot::tests::wrapped(packed, "gzip");
-        fit_image_of(
-            &if packed {
-                zboot(&gzip::tests::member(kernel))
-            } else {
-                kernel.to_vec()
-            },
-            packed,
-        )
-    }
-
-    /// The same with this kernel as it is.
-    fn fit_image_of(kernel: &[u8], packed: bool) -> Vec<u8> {
-        let pack = |data: &[u8]| {
-            if packed {
-                gzip::tests::member(data)
-            } else {
-                data.to_vec()
-            }
-        };
-        let mut image = fit::tests::golden(
-            &[
-                ("kernel", "kernel", kernel),
-                ("tree", "flat_dt", &pack(&firmware())),
-                ("addition", "flat_dt", &pack(&marker("overlaid"))),
-                ("initrd", "ramdisk", &[7; 9000]),
-            ],
-            &[(
-                "pi",
-                &[
-                    ("kernel", &"kernel"),
-                    ("fdt", &b"tree\0addition\0".as_slice()),
-                    ("ramdisk", &"initrd"),
-                ],
-            )],
-            Some("pi"),
-        );
-        for name in ["/images/tree", "/images/addition"] {
-            let node = image.find_node_mut(name).unwrap();
-            edit::set(node, "compression", if packed { "gzip" } else { "none" });
-        }
-        image.to_dtb()
-    }
-
-    #[test]
-    fn a_fit_image_brings_everything() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        for packed in [false, true] {
-            let server = Server(vec![
-                ("/kernel", fit_image(&kernel, packed)),
-                ("/own", vec![5; 100]),
-                ("/dtb", firmware()),
-            ]);
-            let (handoff, bytes) = run(&server, &payload(&[], None), None).unwrap();
-            assert_eq!(handoff.written[0], 0x20_0000..0x50_0000);
-            assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
-            assert_eq!(chosen(&handoff, &bytes, "marker").unwrap(), b"overlaid\0");
-            assert_eq!(handoff.written[2], 0x80_0000..0x80_0000 + 9000);
-            assert_eq!(at(&bytes, 0x80_0000, 9000), [7; 9000]);
-            // What the entry names wins over what came with the kernel, and the overlay was for that tree.
-            let (handoff, bytes) = run(&server, &payload(&["/own"], Some("/dtb")), None).unwrap();
-            assert_eq!(at(&bytes, handoff.written[2].start, 100), [5; 100]);
-            assert_eq!(chosen(&handoff, &bytes, "marker"), None);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_unpacked_in_a_fit_image_is_named() {
-        let line = |kernel: &[u8], packed| {
-            let server = Server(vec![("/kernel", fit_image_of(kernel, packed))]);
-            run(&server, &payload(&[], None), None).unwrap_err()
-        };
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let packed = gzip::tests::member(&kernel);
-        assert_eq!(
-            line(&packed[..100], false),
-            "load: http://boot/kernel: the kernel in the FIT image: gzip file is truncated"
-        );
-        assert_eq!(
-            line(&zboot::tests::wrapped(&packed, "zstd22"), false),
-            "load: kernel http://boot/kernel: is an EFI zboot kernel packed with zstd22, which is not supported: unpack \
-             it on the server, or pack it with gzip"
-        );
-        // The hash is right, and yet it is no gzip file.
-        let good = fit_image_of(&packed, true);
-        let tree = gzip::tests::member(&firmware());
-        let mut changed = tree.clone();
-        changed[tree.len() - 8] ^= 1;
-        let at = |file: &[u8], part: &[u8]| file.windows(part.len()).position(|bytes| bytes == part).unwrap();
-        let mut file = good.clone();
-        let start = at(&good, &tree);
-        file[start..start + tree.len()].copy_from_slice(&changed);
-        let sum = gzip::crc32(&tree).to_be_bytes();
-        let start = at(&file, &sum);
-        file[start..start + 4].copy_from_slice(&gzip::crc32(&changed).to_be_bytes());
-        let server = Server(vec![("/kernel", file)]);
-        assert_eq!(
-            run(&server, &payload(&[], None), None).unwrap_err(),
-            "load: http://boot/kernel: a device tree in the FIT image: gzip file is corrupt: the CRC-32 differs"
-        );
-    }
-
-    #[test]
-    fn a_fit_image_named_again_stands_for_what_is_in_it_and_a_configuration_must_be_there() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let server = Server(vec![("/kernel", fit_image(&kernel, false))]);
-        let mut named = payload(&["/kernel"], Some("/kernel"));
-        let (handoff, bytes) = run(&server, &named, None).unwrap();
-        assert_eq!(at(&bytes, handoff.written[2].start, 9000), [7; 9000]);
-        assert_eq!(chosen(&handoff, &bytes, "marker").unwrap(), b"overlaid\0");
-        named.configuration = Some("pi".into());
-        run(&server, &named, None).unwrap();
-        named.configuration = Some("pi5".into());
-        assert_eq!(
-            run(&server, &named, None).unwrap_err(),
-            "load: http://boot/kernel: FIT image has no configuration \"pi5\"; it has pi"
-        );
-        let server = Server(vec![("/kernel", kernel)]);
-        assert_eq!(
-            run(&server, &named, None).unwrap_err(),
-            "load: kernel http://boot/kernel is no FIT image; it has no configuration \"pi5\""
-        );
-    }
-
-    #[test]
-    fn a_fit_image_that_fills_memory_is_refused() {
-        let mut kernel = image::tests::golden(0, 0x30_0000);
-        kernel.resize(8 << 20, 3);
-        let server = Server(vec![("/kernel", fit_image(&kernel, false))]);
-        let line = run(&server, &payload(&[], None), None).unwrap_err();
-        assert!(
-            line.starts_with("load: kernel http://boot/kernel needs 8388608 bytes of memory; "),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn every_changed_byte_of_a_fit_image_is_an_error_or_a_sound_handoff() {
-        let kernel = image::tests::golden(0, 0x30_0000);
-        let golden = fit_image(&kernel, false);
-        let firmware = firmware();
-        // The structure, and the kernel's header behind it.
-        for at in 0..400 {
-            for flip in [1, 0x80] {
-                let mut file = golden.clone();
-                file[at] ^= flip;
-                let server = Server(vec![("/kernel", file)]);
-                let _ = run(&server, &payload(&[], None), Some(&firmware));
-            }
-        }
-    }
-
-    #[test]
-    fn a_served_device_tree_replaces_the_firmwares_and_needs_none() {
-        let server = Server(vec![
-            ("/kernel", image::tests::golden(0, 0x30_0000)),
-            ("/dtb", firmware()),
-        ]);
-        let payload = payload(&[], Some("/dtb"));
-        let (handoff, bytes) = run(&server, &payload, None).unwrap();
-        assert_eq!(
-            chosen(&handoff, &bytes, "bootargs").unwrap(),
-            b"quiet root=/dev/nfs\0"
-        );
-        // An absurd tree of the firmware's is no reason not to boot with the server's.
-        run(&server, &payload, Some(b"nonsense")).unwrap();
-    }
-
-    #[test]
-    fn each_refusal_is_one_line_with_the_step_the_url_and_the_reason() {
-        let image = image::tests::golden(0, 0x30_0000);
-        let golden = gzip::tests::member(&image);
-        let mut corrupt = golden.clone();
-        let end = corrupt.len();
-        corrupt[end - 8] ^= 1;
-        let line = |kernel: &[u8], firmware: Option<&[u8]>, dtb: &[u8]| {
-            let server = Server(vec![("/kernel", kernel.into()), ("/dtb", dtb.into())]);
-            let tree = (!dtb.is_empty()).then_some("/dtb");
-            run(&server, &payload(&[], tree), firmware)
-                .map(|_| ())
-                .unwrap_err()
-        };
-        let own = firmware();
-        let own = Some(own.as_slice());
-        assert_eq!(
-            line(b"<html><body>It works!", own, b""),
-            "verify: http://boot/kernel is an HTML page, not a kernel"
-        );
-        assert_eq!(
-            line(&image[..0x1000], own, b""),
-            "load: kernel http://boot/kernel: truncated kernel: 4096 of at least 6144 bytes"
-        );
-        assert_eq!(
-            line(&golden[..500], own, b""),
-            "load: kernel http://boot/kernel: gzip file is truncated"
-        );
-        assert_eq!(
-            line(&corrupt, own, b""),
-            "load: kernel http://boot/kernel: gzip file is corrupt: the CRC-32 differs"
-        );
-        assert_eq!(
-            line(b"\x7fELF\x02\x01\x01\0", own, b""),
-            "load: kernel http://boot/kernel: is an ELF file, not an arm64 Image: of a kernel's build serve \
-             arch/arm64/boot/Image, not vmlinux"
-        );
-        assert_eq!(
-            line(&image::tests::golden(0, u64::MAX), own, b""),
-            "load: kernel http://boot/kernel needs 18446744073709551615 bytes of memory; 14684160 are free"
-        );
-        assert_eq!(
-            line(&image::tests::golden(0, (14 << 20) - 4096), own, b""),
-            "load: no place for a device tree: only 8192 bytes are free"
-        );
-        assert_eq!(
-            line(&image, None, b""),
-            "load: no device tree: the firmware passed none and the entry names none (FDT)"
-        );
-        assert_eq!(
-            line(&image, Some(b"\0\0"), b""),
-            "load: the firmware's device tree is not a device tree"
-        );
-        assert_eq!(
-            line(&image, own, &firmware()[..500]),
-            format!(
-                "load: device tree http://boot/dtb is truncated: 500 of {} bytes",
-                firmware().len()
-            )
-        );
-    }
-
-    #[test]
-    fn a_command_line_that_linux_would_cut_is_refused() {
-        let server = Server(vec![("/kernel", image::tests::golden(0, 0x30_0000))]);
-        let mut payload = payload(&[], None);
-        payload.command_line = "x".repeat(2048);
-        assert_eq!(
-            run(&server, &payload, Some(&firmware())).unwrap_err(),
-            "load: command line has 2049 bytes; Linux takes 2048"
-        );
-    }
-
-    #[test]
-    fn every_changed_header_byte_is_an_error_or_a_sound_handoff() {
-        let golden = image::tests::golden(0, 0x30_0000);
-        let firmware = firmware();
-        for at in 0..64 {
-            for flip in [1, 0x80] {
-                let mut kernel = golden.clone();
-                kernel[at] ^= flip;
-                let server = Server(vec![("/kernel", kernel)]);
-                let _ = run(&server, &payload(&[], None), Some(&firmware));
-            }
-        }
-    }
+    write(ramdisk, room).ok_or(no_room)
 }

@@ -15,6 +15,11 @@ pub const BLOCK: u64 = 2 << 20;
 /// Initrds start at a multiple of this. Linux takes zeros between cpio archives.
 pub const PAGE: u64 = 4096;
 
+/// `len` in whole pages.
+pub fn pages(len: usize) -> usize {
+    len.checked_next_multiple_of(PAGE as usize).unwrap_or(len)
+}
+
 /// The largest part of `bank` that touches none of the `kept` ranges; the lowest of equals, empty when there is none.
 pub fn payload_region(bank: Range<u64>, kept: &[Range<u64>]) -> Range<u64> {
     let mut ordered: Vec<&Range<u64>> = Vec::with_capacity(kept.len());

@@ -184,7 +184,7 @@ pub fn unwrap(room: &mut [u8], len: usize, wanted: Kind) -> Result<usize, Error>
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// An image for arm64 Linux around `data`.

@@ -84,7 +84,7 @@ pub(super) fn unwrap(room: &mut [u8], len: usize) -> Result<usize, Error> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A kernel of this kind around `packed`.

@@ -8,6 +8,7 @@ use super::bounds;
 use crate::fetch;
 use crate::terminal::shortened;
 use crate::url::{self, Url};
+use crate::verify::Unreadable;
 
 /// Why an entry cannot be booted here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,30 +93,11 @@ pub enum Fault {
     /// Its URL cannot be fetched.
     Url(url::Error),
     /// The file is no menu.
-    Content(Url, Content),
+    Unreadable(Url, Unreadable),
     /// The file has no LABEL.
     NoEntries(Url),
     /// This line (from 1) of it passes a bound.
     Bound(Url, usize, Bound),
-}
-
-/// The content that a server sent instead of a menu.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// Almost a script for iPXE: blanks or a byte order mark before the magic, or nothing behind it.
-    IpxeScript,
-    /// Text in UTF-16.
-    Utf16,
-    /// Text in which only carriage returns end lines.
-    Returns,
-    /// A web page.
-    Html,
-    /// Not text.
-    Binary,
-    /// Compressed, by the server or as a file.
-    Gzip,
-    /// Nothing.
-    Empty,
 }
 
 /// A bound on menus.
@@ -185,7 +167,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Fetch(e) => e.fmt(f),
             Self::Url(e) => e.fmt(f),
-            Self::Content(url, content) => {
+            Self::Unreadable(url, content) => {
                 write!(
                     f,
                     "{url}: expected an iPXE script or a PXELINUX menu, got {content}"
@@ -194,22 +176,6 @@ impl fmt::Display for Fault {
             Self::NoEntries(url) => write!(f, "{url}: not a PXELINUX menu, it has no LABEL"),
             Self::Bound(url, line, bound) => write!(f, "{url}: line {line}: {bound}"),
         }
-    }
-}
-
-impl fmt::Display for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::IpxeScript => {
-                "what resembles an iPXE script, but its first line is not #!ipxe (a byte order mark or blanks before it?)"
-            }
-            Self::Utf16 => "text in UTF-16: save it as UTF-8",
-            Self::Returns => "text without line feeds: save it with LF or CR LF at the end of each line",
-            Self::Html => "an HTML page",
-            Self::Binary => "binary data",
-            Self::Gzip => "gzip-compressed data: serve it unpacked, and without Content-Encoding",
-            Self::Empty => "an empty file",
-        })
     }
 }
 

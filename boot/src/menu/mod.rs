@@ -18,7 +18,7 @@ mod trees;
 mod uboot;
 
 pub(crate) use bounds::{MAX_MENUS, MAX_TEXT};
-pub use error::{Bound, Content, Error, Fault, Unsupported};
+pub use error::{Bound, Error, Fault, Unsupported};
 pub use model::{
     Action, Boot, Chosen, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts,
 };
@@ -35,5 +35,7 @@ pub fn read(
     scratch: &mut [u8],
     get: &mut crate::fetch::Get<'_>,
 ) -> Result<Menu, Fault> {
-    pxelinux::parse(response, None, scratch, get)
+    let text = crate::verify::text(response, scratch);
+    let text = text.map_err(|why| Fault::Unreadable(response.url.clone(), why))?;
+    pxelinux::parse(&text, None, scratch, get)
 }

@@ -12,31 +12,32 @@ use smoltcp::time::Duration;
 
 use super::bounds::{MAX_DEPTH, MAX_INCLUDES, MAX_LINE, MAX_REQUESTS, MAX_TEXT};
 use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
-use super::error::{Bound, Content, Fault, Unsupported};
+use super::error::{Bound, Fault, Unsupported};
 use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files};
 use super::model::{Action, Display, Entry, LONGEST, Load, Manners, Menu, Page, Pick};
 use super::names::{base_of, is_blank, is_menu_module, resolve, word};
 use crate::fetch::{Get, Response};
 use crate::terminal::shortened;
 use crate::url::Url;
+use crate::verify::{self, Language, Text, Unreadable, without_bom};
 
 /// Bytes of a line that Syslinux reads as one; what is longer is several there.
 const LONGEST_LINE: usize = 4095;
 /// The longest TIMEOUT, in tenths of a second: a day.
 const MAX_TIMEOUT: u64 = 864_000;
 
-/// Parses the menu that `response` left at the start of `scratch`, fetching what it INCLUDEs into the rest. Names in
-/// it are relative to `base`, or else to where it came from.
+/// Parses the menu in `text` at the start of `scratch`, fetching what it INCLUDEs into the rest. Names in it are relative to
+/// `base`, or else to where it came from.
 pub(crate) fn parse(
-    response: &Response,
+    text: &Text,
     base: Option<&Url>,
     scratch: &mut [u8],
     get: &mut Get<'_>,
 ) -> Result<Menu, Fault> {
-    let base = base.cloned().unwrap_or_else(|| base_of(&response.url));
+    let base = base.cloned().unwrap_or_else(|| base_of(text.url()));
     let mut reader = Reader::new(base);
-    reader.file(response, scratch, 0, get)?;
-    reader.menu(&response.url, false)
+    reader.file(text, scratch, 0, get)?;
+    reader.menu(text.url(), false)
 }
 
 /// Reads the menu that an entry of `menu` leads to.
@@ -68,7 +69,8 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
             }
             Err(error) => return Err(Fault::Fetch(error)),
         };
-        reader.file(&response, window, usize::from(several), get)?;
+        let text = verified(&response, window, several)?;
+        reader.file(&text, window, usize::from(several), get)?;
         first.get_or_insert(response.url);
     }
     // Only Syslinux comes here from another menu.
@@ -106,31 +108,19 @@ pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
     lines
 }
 
-/// What the server sent, when it is no PXELINUX menu whatever follows.
-fn foreign(text: &[u8]) -> Option<Content> {
-    let start = without_bom(text).trim_ascii_start();
-    let is_utf16 = text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff");
-    if start.is_empty() {
-        Some(Content::Empty)
-    } else if start.starts_with(b"#!ipxe") || start.starts_with(b"#!gpxe") {
-        Some(Content::IpxeScript)
-    } else if crate::load::gzip::is_gzip(text) {
-        Some(Content::Gzip)
-    } else if is_utf16 {
-        Some(Content::Utf16)
-    } else if text.contains(&0) {
-        Some(Content::Binary)
-    } else if start.starts_with(b"<") {
-        Some(Content::Html)
-    } else if start.trim_ascii_end().contains(&b'\r') && !text.contains(&b'\n') {
-        Some(Content::Returns)
+/// The text that `response` left at the start of `memory`. Where it is one of several it may be empty.
+fn verified(response: &Response, memory: &[u8], several: bool) -> Result<Text, Fault> {
+    let text = if several {
+        verify::included(response, memory)
     } else {
-        None
-    }
-}
-
-fn without_bom(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+        verify::text(response, memory)
+    };
+    let why = match text {
+        Ok(text) if text.language() == Language::Menu => return Ok(text),
+        Ok(_) => Unreadable::IpxeScript,
+        Err(why) => why,
+    };
+    Err(Fault::Unreadable(response.url.clone(), why))
 }
 
 /// One menu being read, with what it includes.
@@ -157,23 +147,18 @@ impl Reader {
         }
     }
 
-    /// Reads the file that `response` left at the start of `scratch`; files it includes land behind it. Only one at depth
-    /// 0 must say something.
+    /// Reads the text at the start of `scratch`; files it includes land behind it.
     fn file(
         &mut self,
-        response: &Response,
+        text: &Text,
         scratch: &mut [u8],
         depth: usize,
         get: &mut Get<'_>,
     ) -> Result<(), Fault> {
-        let url = &response.url;
+        let url = text.url();
         let (text, rest) = scratch
-            .split_at_mut_checked(response.len)
+            .split_at_mut_checked(text.len())
             .unwrap_or((&mut [], &mut []));
-        // There may be nothing to include, but a menu must say something.
-        if let Some(content) = foreign(text).filter(|content| depth == 0 || *content != Content::Empty) {
-            return Err(Fault::Content(url.clone(), content));
-        }
         self.bytes = self.bytes.saturating_add(text.len());
         self.parser.enter();
         let has_bom = without_bom(text).len() < text.len();
@@ -265,7 +250,8 @@ impl Reader {
                 }
                 self.parser.u_boot.include(tag.as_deref());
                 let page = self.parser.page();
-                self.file(&response, window, depth.saturating_add(1), get)?;
+                let text = verified(&response, window, true)?;
+                self.file(&text, window, depth.saturating_add(1), get)?;
                 self.parser.go_on(page);
                 self.parser.u_boot.include(None);
                 if tag.is_some() {
@@ -626,7 +612,8 @@ pub(super) mod tests {
             url: Url::parse(URL).unwrap(),
             len,
         };
-        parse(&response, None, &mut scratch, &mut |url, into| {
+        let text = verified(&response, &scratch, false)?;
+        parse(&text, None, &mut scratch, &mut |url, into| {
             let text = files.get(url.path()).copied().unwrap_or(b"# nothing\n");
             into[..text.len()].copy_from_slice(text);
             Ok(Response {
@@ -1255,9 +1242,8 @@ LABEL Fedora 22
     fn parse_when(status: u16, text: &str) -> Result<Menu, Fault> {
         let mut scratch = text.as_bytes().to_vec();
         let (url, len) = (Url::parse(URL).unwrap(), text.len());
-        parse(&Response { url, len }, None, &mut scratch, &mut |url, _| {
-            Err(no(status, url))
-        })
+        let text = verified(&Response { url, len }, &scratch, false)?;
+        parse(&text, None, &mut scratch, &mut |url, _| Err(no(status, url)))
     }
 
     fn no(status: u16, url: &Url) -> fetch::Error {

@@ -6,9 +6,12 @@ use alloc::vec::Vec;
 
 use crate::error::Error;
 use crate::fetch::{Exchange, Request, Watch};
+use crate::handoff::Handoff;
+use crate::load::Parts;
 use crate::menu::{Chosen, Menu};
 use crate::script::errno::Failure;
 use crate::url::Url;
+use crate::verify::Verified;
 
 /// Who hears what happens: a log, a report, a dry run. It is called from within the boot and must return at once (D-139).
 pub trait Observer {
@@ -78,7 +81,7 @@ pub enum Event<'e> {
     EntryFailed(&'e Error),
     /// An attempt failed; another one follows, or a reset.
     AttemptFailed(&'e Error),
-    /// A kernel is about to run: everything that boots was downloaded.
+    /// A kernel is about to run: everything that boots was fetched, verified and placed.
     Boot(&'e Boot<'e>),
 }
 
@@ -93,4 +96,16 @@ pub struct Boot<'e> {
     pub command_line: &'e str,
     /// Where the device tree came from; none for the firmware's.
     pub device_tree: Option<&'e Url>,
+}
+
+impl<'e> Boot<'e> {
+    /// What `parts` became.
+    pub fn new(parts: &'e Parts, handoff: &'e Handoff) -> Self {
+        Self {
+            kernel: parts.kernel.url(),
+            initrds: parts.initrds.iter().map(|initrd| initrd.file.url()).collect(),
+            command_line: &handoff.command_line,
+            device_tree: parts.device_tree.as_ref().map(Verified::url),
+        }
+    }
 }

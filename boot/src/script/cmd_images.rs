@@ -2,9 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use md5::{Digest, Md5};
 use sha1::Sha1;
@@ -14,21 +12,15 @@ use smoltcp::time::Duration;
 
 use super::cpio;
 use super::errno::{Errno, Failure};
-use super::images::{Content, Id, is_kernel, kernel_room};
+use super::images::{Content, Id, Image, is_kernel};
 use super::machine::{Interpreter, Outcome, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
 use crate::fetch::{Method, Request};
-use crate::load::arrange::{Piece, arrange};
-use crate::load::device_tree::SIZE_LIMIT;
-use crate::load::layout::{self, Layout};
-use crate::load::place::PAGE;
-use crate::load::{fit, gzip};
-use crate::observe::{Boot, Event};
+use crate::load::{self, Initrd, Parts, fit, gzip, kernel, place};
 use crate::text::plain;
 use crate::url::{self, Url};
-use crate::verify::{self, Expected, Fetched};
-use crate::{Region, load};
+use crate::verify::{Expected, Fetched, verify};
 
 /// Options of all commands that name one image.
 const SINGLE: [Spec; 5] = [
@@ -80,7 +72,7 @@ impl Interpreter<'_, '_> {
     pub(super) fn imgfetch(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = self.single(words, false, 1)?;
         // Room for the headers that make a file in the initial ramdisk of it.
-        let front = pages(headers(&arguments.text(1), 0)?.len());
+        let front = place::pages(headers(&arguments.text(1), 0)?.len());
         let id = self.download(arguments.get(0), arguments.timeout('t')?, false, front)?;
         self.dress(id, &arguments);
         Ok(Step::Done)
@@ -167,7 +159,7 @@ impl Interpreter<'_, '_> {
             let kind = match &image.content {
                 Content::Script(_) => " [script]",
                 Content::Data { .. } if gzip::is_gzip(bytes) => " [gzip]",
-                Content::Data { .. } if kernel_room(bytes).is_some() => " [Image]",
+                Content::Data { .. } if kernel::room(bytes).is_some() => " [Image]",
                 Content::Data { .. } => "",
             };
             line.push_str(kind);
@@ -444,184 +436,67 @@ impl Interpreter<'_, '_> {
             }
         }
         info!("script: booting {} {}", image.url, plain(&command_line));
-        let (board, seeds) = (self.board, self.seeds);
-        let layout = self.layout(id, device_tree);
-        let planned = layout.as_ref().ok();
-        let line = planned.map(|layout| layout.command_line(&command_line, board));
-        let url = |id: &Id| self.images.get(*id).map(|image| &image.url);
-        let initrds = files.iter().filter(|id| Some(**id) != device_tree);
-        self.world.event(&Event::Boot(&Boot {
-            kernel: url(&id).ok_or_else(no_image)?,
-            initrds: initrds.filter_map(url).collect(),
-            command_line: match &line {
-                Some(Ok(line)) => line,
-                _ => &command_line,
-            },
-            device_tree: device_tree.as_ref().and_then(url),
-        }));
-        let layout = layout?;
-        let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
-        let line = line.unwrap_or_else(|| layout.command_line(&command_line, board));
-        let line = line.map_err(|error| refused(&error))?;
-        self.arrange(id, &files, &layout.window)?;
-        let loaded = self
-            .files(id, &files, device_tree, &layout.window)
-            .ok_or_else(no_image)?;
-        load::start(loaded, layout, line, seeds)
-            .map(Outcome::Boot)
-            .map_err(|error| {
-                // It may have been unpacked over itself.
-                self.images.free(id);
-                refused(&error)
-            })
+        let mut parts = self.parts(id, &files, device_tree, command_line)?;
+        let memory = self.images.memory().reborrow();
+        let loaded = self.world.load(&mut parts, memory);
+        loaded.map(Outcome::Boot).map_err(|error| {
+            // The scripts end with it (D-145); a person at a prompt loads again.
+            if parts.moved {
+                self.images.forget_data();
+            }
+            let errno = match error {
+                load::Error::Together { .. } => Errno::NO_MEMORY,
+                _ => Errno::NOT_EXECUTABLE,
+            };
+            Failure::new(errno, error.to_string())
+        })
     }
 
-    /// What the kernel's file and the device tree come to, before anything moves.
-    fn layout(&mut self, id: Id, device_tree: Option<Id>) -> Result<Layout, Failure> {
-        let memory = self.images.memory().range();
-        let refused = |error: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, error.to_string());
-        let file = |id: Id| Some((&self.images.get(id)?.url, self.images.bytes(id)));
-        let kernel = file(id).ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no such image"))?;
-        let tree = device_tree.and_then(file);
-        if let Some((url, bytes)) = tree {
-            verify::check(url, bytes, Expected::DeviceTree).map_err(|error| refused(&error))?;
-        }
-        let given = layout::Given {
-            kernel,
-            configuration: self
-                .images
-                .get(id)
-                .and_then(|image| image.configuration.as_deref()),
-            device_tree: tree,
-            overlays: &[],
-        };
-        let packed = if fit::is_fit(kernel.1) { SIZE_LIMIT } else { 0 };
-        let mut scratch = vec![0; packed];
-        Layout::new(&given, &mut scratch, memory, self.board).map_err(|error| refused(&error))
-    }
-
-    /// Moves the kernel and `files` to where they are wanted, and writes the archive headers of those that have some.
-    fn arrange(&mut self, id: Id, files: &[Id], window: &Range<u64>) -> Result<(), Failure> {
-        let room = kernel_room(self.images.bytes(id));
-        let tree = self.images.device_tree;
-        let headers = |images: &super::images::Images<'_>, id: Id| match images.get(id) {
-            Some(image) if tree != Some(id) => {
-                headers(image.arguments.as_deref().unwrap_or_default(), image.len())
-            }
-            _ => Ok(Vec::new()),
-        };
-        let piece = |images: &super::images::Images<'_>, id: Id| match images.get(id)?.content {
-            Content::Data { piece, .. } => Some(piece),
-            Content::Script(_) => None,
-        };
-        let mut kernel = piece(&self.images, id).unwrap_or_default();
-        kernel.front = 0;
-        let mut rest: Vec<Piece> = Vec::with_capacity(files.len());
-        for &id in files {
-            if let Some(mut piece) = piece(&self.images, id) {
-                piece.front = pages(headers(&self.images, id)?.len());
-                rest.push(piece);
-            }
-        }
-        // Whatever else lies in memory would be written over.
-        let others: Vec<Id> = self
-            .images
-            .iter()
-            .filter(|image| matches!(image.content, Content::Data { .. }))
-            .map(|image| image.id())
-            .filter(|other| *other != id && !files.contains(other))
-            .collect();
-        others.into_iter().for_each(|id| self.images.free(id));
-        let memory = self.images.memory();
-        let base = memory.range().start;
-        let window = offsets(base, window);
-        if !arrange(memory.bytes_mut(), base, &window, &mut kernel, &mut rest, room) {
-            let free = window.len();
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("kernel and initial ramdisks do not fit into {free} bytes together"),
-            ));
-        }
-        let placed = files.iter().copied().zip(rest).chain([(id, kernel)]);
-        let kernel_id = id;
-        for (id, piece) in placed {
-            if piece.front > 0 {
-                let headers = headers(&self.images, id)?;
-                let bytes = self.images.memory().bytes_mut();
-                let start = piece.at.saturating_sub(headers.len());
-                if let Some(space) = bytes.get_mut(start..piece.at) {
-                    space.copy_from_slice(&headers);
-                }
-            }
-            if let Some(image) = self.images.get_mut(id) {
-                let end = piece.end();
-                let block = id == kernel_id;
-                image.content = Content::Data { piece, end, block };
-            }
-        }
-        Ok(())
-    }
-
-    /// The arranged memory, divided into the files in it.
-    fn files(
-        &mut self,
+    /// The kernel `id`, the initial ramdisks in `files` and the device tree, which is the last of those, verified.
+    fn parts(
+        &self,
         id: Id,
         files: &[Id],
         device_tree: Option<Id>,
-        window: &Range<u64>,
-    ) -> Option<load::Files<'_>> {
-        let found = |id: Id| {
-            let image = self.images.get(id)?;
-            match image.content {
-                Content::Data { piece, .. } => Some((image.url.clone(), piece)),
-                Content::Script(_) => None,
-            }
-        };
-        let (kernel_url, kernel) = found(id)?;
-        let rest: Vec<(Id, Url, Piece)> = files
-            .iter()
-            .map(|&id| found(id).map(|(url, piece)| (id, url, piece)))
-            .collect::<Option<_>>()?;
-        let memory = self.images.memory().reborrow();
-        let base = memory.range().start;
-        let end = rest.first().map_or(offsets(base, window).end, |(_, _, first)| {
-            first.at.saturating_sub(first.front)
-        });
-        let (_, memory) = memory.split_at(kernel.at)?;
-        let (room, mut memory) = memory.split_at(end.checked_sub(kernel.at)?)?;
-        let mut loaded = load::Files {
-            kernel: Fetched {
-                url: kernel_url,
-                room,
-                len: kernel.len,
-            },
-            initrds: Vec::new(),
-            initrd: None,
-        };
-        let mut at = end;
-        for (id, url, piece) in rest {
-            let room: Region<'_>;
-            (_, memory) = memory.split_at(piece.at.checked_sub(at)?)?;
-            (room, memory) = memory.split_at(piece.len)?;
-            at = piece.end();
-            let len = piece.len;
-            // It is read already.
-            if Some(id) == device_tree {
-                continue;
-            }
-            let file = Fetched { url, room, len };
-            let start = base.checked_add(piece.at.checked_sub(piece.front)? as u64)?;
-            let end = base.checked_add(piece.end() as u64)?;
-            let start = loaded.initrd.map_or(start, |before| before.start);
-            loaded.initrd = Some(start..end);
-            let expected = if piece.front > 0 {
-                Expected::File
-            } else {
-                Expected::Initrd
+        command_line: String,
+    ) -> Result<Parts, Failure> {
+        let memory = self.images.all_bytes();
+        let verified = |id: Id, expected: Expected| {
+            let image = self.images.get(id).filter(|image| image.at().is_some());
+            let image = image.ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no such image"))?;
+            let fetched = Fetched {
+                url: image.url.clone(),
+                at: image.at().unwrap_or_default(),
             };
-            loaded.initrds.push((file, expected));
+            let verified = verify(fetched, memory, expected);
+            verified.map_err(|error| Failure::new(Errno::NOT_EXECUTABLE, error.to_string()))
+        };
+        let mut initrds = Vec::with_capacity(files.len());
+        for &id in files.iter().filter(|id| Some(**id) != device_tree) {
+            let image = self.images.get(id);
+            let arguments = image.and_then(|image| image.arguments.as_deref());
+            let headers = headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
+            let expected = if headers.is_empty() {
+                Expected::Initrd
+            } else {
+                Expected::File
+            };
+            initrds.push(Initrd {
+                file: verified(id, expected)?,
+                headers,
+            });
         }
-        Some(loaded)
+        Ok(Parts {
+            kernel: verified(id, Expected::Kernel)?,
+            configuration: self.images.get(id).and_then(|image| image.configuration.clone()),
+            initrds,
+            device_tree: device_tree
+                .map(|id| verified(id, Expected::DeviceTree))
+                .transpose()?,
+            overlays: Vec::new(),
+            command_line,
+            moved: false,
+        })
     }
 }
 
@@ -634,15 +509,4 @@ fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
             format!("no file in the initial ramdisk can be called \"{name}\": {why}"),
         )
     })
-}
-
-/// Addresses as offsets into memory that begins at `base`.
-fn offsets(base: u64, addresses: &Range<u64>) -> Range<usize> {
-    let offset = |address: u64| usize::try_from(address.saturating_sub(base)).unwrap_or(usize::MAX);
-    offset(addresses.start)..offset(addresses.end)
-}
-
-/// `len` in whole pages.
-fn pages(len: usize) -> usize {
-    len.checked_next_multiple_of(PAGE as usize).unwrap_or(len)
 }

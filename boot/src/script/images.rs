@@ -6,18 +6,21 @@
 
 use alloc::format;
 use alloc::rc::Rc;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::errno::{Errno, Failure};
-use super::line::{MAX_SCRIPT, Text, is_script};
+use super::line::{MAX_SCRIPT, Text};
 use crate::Region;
+use crate::fetch::Response;
 use crate::load::arrange::{Piece, aligned};
 use crate::load::device_tree::Tree;
+use crate::load::kernel::room as kernel_room;
 use crate::load::place::{BLOCK, PAGE};
 use crate::load::{fit, gzip, image, pe, uimage, zboot};
 use crate::url::Url;
-use crate::verify;
+use crate::verify::{self, is_script};
 
 /// Images at a time.
 pub const MAX_IMAGES: usize = 256;
@@ -78,6 +81,14 @@ impl Image {
         match &self.content {
             Content::Script(text) => text.bytes().len(),
             Content::Data { piece, .. } => piece.len,
+        }
+    }
+
+    /// Where it lies in payload memory; none for a script.
+    pub(super) fn at(&self) -> Option<Range<usize>> {
+        match &self.content {
+            Content::Script(_) => None,
+            Content::Data { piece, .. } => Some(piece.at..piece.end()),
         }
     }
 
@@ -231,7 +242,7 @@ impl<'m> Images<'m> {
             .unwrap_or_default();
         // What has room for a name in front is a file, whatever is in it.
         let content = if front == 0 && is_script(bytes) {
-            self.script(bytes)?
+            self.script(&url, bytes)?
         } else {
             let base = self.memory.range().start;
             let piece = Piece { at, len, front };
@@ -260,9 +271,14 @@ impl<'m> Images<'m> {
         Ok(id)
     }
 
-    /// `bytes` as a script on the heap.
-    fn script(&self, bytes: &[u8]) -> Result<Content, Failure> {
+    /// The script from `url`, verified, on the heap.
+    fn script(&self, url: &Url, bytes: &[u8]) -> Result<Content, Failure> {
         let len = bytes.len();
+        let response = Response {
+            url: url.clone(),
+            len,
+        };
+        verify::text(&response, bytes).map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, why.to_string()))?;
         let scripts = self.list.iter().filter_map(|image| match &image.content {
             Content::Script(text) => Some(text.bytes().len()),
             Content::Data { .. } => None,
@@ -285,8 +301,9 @@ impl<'m> Images<'m> {
             .get(id)
             .is_some_and(|image| matches!(image.content, Content::Data { .. }));
         if is_data && is_script(self.bytes(id)) {
-            let script = self.script(self.bytes(id))?;
-            if let Some(image) = self.get_mut(id) {
+            let url = self.get(id).map(|image| image.url.clone());
+            let script = url.map(|url| self.script(&url, self.bytes(id))).transpose()?;
+            if let (Some(image), Some(script)) = (self.get_mut(id), script) {
                 image.content = script;
             }
         }
@@ -318,6 +335,21 @@ impl<'m> Images<'m> {
         let packed = packed.get(range).unwrap_or_default();
         let len = gzip::unpack(packed, room).map_err(|why| failure(&why))?;
         self.add(name, url, at, len, 0)
+    }
+
+    /// Forgets all that lies in payload memory, where nothing is what it was.
+    pub(super) fn forget_data(&mut self) {
+        let lost: Vec<Id> = self
+            .iter()
+            .filter(|image| image.at().is_some())
+            .map(Image::id)
+            .collect();
+        lost.into_iter().for_each(|id| self.free(id));
+    }
+
+    /// All of the memory that images lie in.
+    pub(super) fn all_bytes(&self) -> &[u8] {
+        self.memory.bytes()
     }
 
     /// The memory, for a boot.
@@ -375,14 +407,6 @@ impl<'m> Images<'m> {
 pub(super) fn is_kernel(file: &[u8]) -> bool {
     let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::Kind::Kernel).is_ok();
     wrapped || zboot::is_zboot(file) || fit::is_fit(file) || kernel_room(file).is_some()
-}
-
-/// What an arm64 `Image` needs from a 2 MiB boundary on, a device tree behind it included.
-pub(super) fn kernel_room(file: &[u8]) -> Option<usize> {
-    let image = image::parse(file).ok()?;
-    let end = image.text_offset.checked_add(image.size)?;
-    let room = end.checked_next_multiple_of(BLOCK)?.checked_add(BLOCK)?;
-    usize::try_from(room).ok()
 }
 
 #[cfg(test)]

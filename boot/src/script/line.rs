@@ -21,14 +21,6 @@ pub const MAX_COMMAND: usize = 256 * 1024;
 /// Settings replaced in one command: a value that names itself would go on for ever.
 pub const MAX_EXPANSIONS: usize = 1000;
 
-/// Whether `text` is a script: the magic, and white space behind it.
-pub fn is_script(text: &[u8]) -> bool {
-    text.strip_prefix(b"#!ipxe")
-        .or_else(|| text.strip_prefix(b"#!gpxe"))
-        .and_then(<[u8]>::first)
-        .is_some_and(|&byte| is_space(char::from(byte)))
-}
-
 /// A script and where its labels are.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text {
@@ -392,16 +384,6 @@ mod tests {
                 }
                 Err(why) => return (lines, why),
             }
-        }
-    }
-
-    #[test]
-    fn the_magic_is_followed_by_white_space() {
-        for script in ["#!ipxe\n", "#!gpxe \n", "#!ipxe\r\necho", "#!ipxe\t"] {
-            assert!(is_script(script.as_bytes()), "{script:?}");
-        }
-        for other in ["#!ipxe", "#!ipxes\n", " #!ipxe\n", "#!/bin/sh\n", "", "#!IPXE\n"] {
-            assert!(!is_script(other.as_bytes()), "{other:?}");
         }
     }
 

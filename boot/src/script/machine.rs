@@ -19,7 +19,6 @@ use crate::handoff::Handoff;
 use crate::lease::Fixed;
 use crate::menu::Entry;
 use crate::observe::Event;
-use crate::random::Seeds;
 use crate::terminal::editor::History;
 use crate::terminal::keys::Key;
 use crate::terminal::{self, Size};
@@ -104,7 +103,6 @@ pub(super) enum Step {
 pub(super) struct Interpreter<'r, 'm> {
     pub(super) world: &'r mut dyn World,
     pub(super) board: &'r Board<'r>,
-    pub(super) seeds: &'r Seeds,
     pub(super) settings: Settings,
     pub(super) images: Images<'m>,
     pub(super) frames: Vec<Frame>,

@@ -31,7 +31,6 @@ use alloc::vec::Vec;
 
 use crate::lease::{Fixed, Lease};
 use crate::observe::Event;
-use crate::random::Seeds;
 use crate::text::plain;
 use crate::{Board, Region};
 use errno::{Errno, Failure};
@@ -77,7 +76,6 @@ pub fn run(
     memory: Region<'_>,
     board: &Board<'_>,
     boot: &crate::Settings,
-    seeds: &Seeds,
     world: &mut dyn World,
 ) -> Result<Outcome, Error> {
     let facts = Facts::of(board, boot, world.lease());
@@ -85,7 +83,6 @@ pub fn run(
     let mut interpreter = Interpreter {
         world,
         board,
-        seeds,
         settings: Settings::new(facts),
         images: Images::new(memory),
         frames: Vec::new(),

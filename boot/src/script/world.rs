@@ -6,7 +6,10 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use crate::fetch::{self, Request, Response};
+use crate::handoff::Handoff;
 use crate::lease::{Fixed, Lease};
+use crate::load::{self, Parts};
+use crate::memory::Region;
 use crate::menu::{self, Chosen, Menu};
 use crate::node::Node;
 use crate::observe::Event;
@@ -30,6 +33,8 @@ pub trait World {
     fn print(&mut self, text: &str);
     /// Downloads into memory.
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
+    /// Makes ready to run what lies in memory.
+    fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error>;
     /// Shows a menu, and says what was chosen.
     fn choose(&mut self, menu: &Menu) -> Chosen;
     /// The lease, when there is one.
@@ -107,6 +112,10 @@ impl World for Node<'_> {
 
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {
         self.download(request, into)
+    }
+
+    fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
+        Node::load(self, parts, memory)
     }
 
     fn choose(&mut self, menu: &Menu) -> Chosen {

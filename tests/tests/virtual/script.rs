@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
-use boot::Seeds;
 use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Fixed, Lease, Options};
+use boot::load::{self, Parts};
 use boot::menu::{Action, Chosen, Menu};
-use boot::observe::Event;
+use boot::observe::{Boot, Event};
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
 use boot::vlan::Tag;
-use boot::{Board, Region, ntp, resolve};
+use boot::{Board, Handoff, Region, Seeds, ntp, resolve};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 use tests::cases::{self, Case};
@@ -200,6 +200,13 @@ impl World for Bench {
         result
     }
 
+    fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
+        let tree = payload::device_tree();
+        let handoff = load::load(parts, memory, &board(&tree), &Seeds::default())?;
+        self.event(&Event::Boot(&Boot::new(parts, &handoff)));
+        Ok(handoff)
+    }
+
     fn choose(&mut self, menu: &Menu) -> Chosen {
         let chosen = self.pick(menu);
         self.record_menu(menu, chosen);
@@ -353,6 +360,18 @@ fn lease() -> Lease {
     }
 }
 
+/// The node of all cases, with this device tree.
+fn board(tree: &[u8]) -> Board<'_> {
+    Board {
+        model: "Raspberry Pi 4 Model B",
+        revision: 0x00c0_3130,
+        serial: 0x1000_0000_e0ff_06da,
+        mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
+        uart: None,
+        device_tree: Some(tree),
+    }
+}
+
 /// Runs a case and returns its trace.
 fn run(case: Case) -> Vec<String> {
     let text = case.text();
@@ -363,14 +382,6 @@ fn run(case: Case) -> Vec<String> {
         trace: RefCell::default(),
     };
     let tree = payload::device_tree();
-    let board = Board {
-        model: "Raspberry Pi 4 Model B",
-        revision: 0x00c0_3130,
-        serial: 0x1000_0000_e0ff_06da,
-        mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
-        uart: None,
-        device_tree: Some(&tree),
-    };
     let script = Script {
         url: Url::parse(HOME).unwrap(),
         text: text.into_bytes(),
@@ -380,9 +391,8 @@ fn run(case: Case) -> Vec<String> {
     let result = script::run(
         script,
         region,
-        &board,
+        &board(&tree),
         &boot::Settings::default(),
-        &Seeds::default(),
         &mut bench,
     );
     let mut trace = bench.trace.into_inner();

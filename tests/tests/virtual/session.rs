@@ -114,7 +114,7 @@ fn uboots_wrappers_come_off() {
     site.route("/boot/initrd.img", [Reply::ok(initrd.clone())]);
     site.boots();
 
-    // In a script too. What was the wrapper is zeros behind it.
+    // In a script too.
     let mut site = Site::new(6);
     site.route(
         "/boot/menu",
@@ -122,7 +122,6 @@ fn uboots_wrappers_come_off() {
     );
     site.route("/boot/Image", [Reply::ok(kernel)]);
     site.route("/boot/initrd.img", [Reply::ok(initrd)]);
-    site.initrd.extend([0; 64]);
     site.boots();
 
     // A file with a path in the ramdisk is what it is.

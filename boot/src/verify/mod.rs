@@ -4,10 +4,14 @@
 //! they are unpacked, and nothing downstream accepts anything but a [`Verified`]. Until keys exist it refuses what
 //! can be told without them: nothing at all, and a web server's page in place of the file.
 
+mod text;
+
 use alloc::string::String;
 use core::fmt;
+use core::ops::Range;
 
-use crate::Region;
+pub(crate) use self::text::without_bom;
+pub use self::text::{Language, Text, Unreadable, included, is_script, text};
 use crate::url::Url;
 
 /// What a download is fetched to be.
@@ -34,39 +38,36 @@ impl fmt::Display for Expected {
     }
 }
 
-/// Bytes that arrived and that nobody has looked at.
-#[derive(Debug)]
-pub struct Fetched<'m> {
-    /// Where they came from, after redirects.
+/// A file in payload memory that nobody has looked at.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Where it came from, after redirects.
     pub url: Url,
-    /// Memory from their first byte to the end of what is free.
-    pub room: Region<'m>,
-    /// How many bytes of the room they fill.
-    pub len: usize,
+    /// Where it lies: offsets of its bytes in payload memory.
+    pub at: Range<usize>,
 }
 
-/// Bytes that may be used. Only [`verify`] makes one (D-29).
-#[derive(Debug)]
-pub struct Verified<'m> {
+/// A file that may be used. Only [`verify`] makes one (D-29).
+#[derive(Debug, Clone)]
+pub struct Verified {
     url: Url,
-    room: Region<'m>,
-    len: usize,
+    at: Range<usize>,
 }
 
-impl<'m> Verified<'m> {
-    /// The verified bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.room.bytes().get(..self.len).unwrap_or_default()
-    }
-
-    /// Where they came from, after redirects.
+impl Verified {
+    /// Where it came from, after redirects.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Where they came from, the memory that starts with them, and how many there are.
-    pub fn into_parts(self) -> (Url, Region<'m>, usize) {
-        (self.url, self.room, self.len)
+    /// Where it lies: offsets of its bytes in payload memory.
+    pub fn at(&self) -> Range<usize> {
+        self.at.clone()
+    }
+
+    /// Notes where its bytes were moved, or that fewer of them are left.
+    pub(crate) fn moved(&mut self, at: Range<usize>) {
+        self.at = at;
     }
 }
 
@@ -122,31 +123,26 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// Lets a download through when it can be what it is `expected` to be.
-pub fn verify(fetched: Fetched<'_>, expected: Expected) -> Result<Verified<'_>, Error> {
-    let Fetched { url, room, len } = fetched;
-    let verified = Verified { url, room, len };
-    check(&verified.url, verified.bytes(), expected)?;
-    Ok(verified)
-}
-
-/// The same for bytes that stay where they are.
-pub(crate) fn check(url: &Url, bytes: &[u8], expected: Expected) -> Result<(), Error> {
-    if expected == Expected::File {
-        return Ok(());
-    }
+/// Lets a file in `memory` through when it can be what it is `expected` to be.
+pub fn verify(fetched: Fetched, memory: &[u8], expected: Expected) -> Result<Verified, Error> {
+    let Fetched { url, at } = fetched;
+    let bytes = memory.get(at.clone()).unwrap_or_default();
     let url = || url.clone();
     match content(bytes) {
-        Content::Binary => Ok(()),
-        Content::Nothing => Err(Error::Empty { url: url(), expected }),
-        Content::Html => Err(Error::Html { url: url(), expected }),
-        Content::Script => Err(Error::Script { url: url(), expected }),
-        Content::Text(excerpt) => Err(Error::Text {
-            url: url(),
-            expected,
-            excerpt,
-        }),
+        _ if expected == Expected::File => {}
+        Content::Binary => {}
+        Content::Nothing => return Err(Error::Empty { url: url(), expected }),
+        Content::Html => return Err(Error::Html { url: url(), expected }),
+        Content::Script => return Err(Error::Script { url: url(), expected }),
+        Content::Text(excerpt) => {
+            return Err(Error::Text {
+                url: url(),
+                expected,
+                excerpt,
+            });
+        }
     }
+    Ok(Verified { url: url(), at })
 }
 
 /// What kind of thing a file is, as far as that can be told of any.
@@ -215,16 +211,14 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8], expected: Expected) -> Result<usize, String> {
-        let mut memory = vec![0; bytes.len() + 16];
-        memory[..bytes.len()].copy_from_slice(bytes);
         let fetched = Fetched {
             url: Url::parse("http://boot/f").unwrap(),
-            room: Region::new(0x1000, &mut memory).unwrap(),
-            len: bytes.len(),
+            at: 3..3 + bytes.len(),
         };
-        verify(fetched, expected)
-            .map(|v| v.bytes().len())
-            .map_err(|e| e.to_string())
+        let memory = [b"\0\0\0", bytes, &[0; 16]].concat();
+        verify(fetched, &memory, expected)
+            .map(|verified| verified.at().len())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -290,16 +284,12 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_room_is_nothing() {
-        let mut memory = [0x7f; 4];
+    fn what_lies_outside_of_memory_is_nothing() {
         let fetched = Fetched {
             url: Url::parse("http://boot/f").unwrap(),
-            room: Region::new(0, &mut memory).unwrap(),
-            len: 5,
+            at: 0..5,
         };
-        assert!(matches!(
-            verify(fetched, Expected::Kernel),
-            Err(Error::Empty { .. })
-        ));
+        let error = verify(fetched, &[0x7f; 4], Expected::Kernel).unwrap_err();
+        assert!(matches!(error, Error::Empty { .. }));
     }
 }
