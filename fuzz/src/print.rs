@@ -80,7 +80,8 @@ impl Printer {
             Action::Page(0) => self.line(&["MENU GOTO .top"]),
             Action::Page(page) => {
                 let tag = tags.get(*page).filter(|tag| **tag != ".top")?;
-                (tags.iter().skip(1).position(|known| known == tag)? + 1 == *page).then_some(())?;
+                // Of two pages with one tag, the reader decides which is meant.
+                (tags.iter().skip(1).filter(|known| *known == tag).count() == 1).then_some(())?;
                 self.line(&["MENU GOTO", tag]);
             }
             Action::Load(load) if load.asks => {
