@@ -71,7 +71,7 @@ fn commands(mut text: &str) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    line::is_script(data);
+    boot::verify::is_script(data);
     // A byte that is not UTF-8 becomes three; an empty line costs a list two strings.
     let (text, lines) = within(4096 + 256 * data.len(), || {
         let text = Text::new(data.to_vec());

@@ -142,6 +142,10 @@ fn named(menu: &Menu, pick: &Pick) -> Option<String> {
     (entry.name.trim() == entry.name).then_some(())?;
     // A name with bytes that are no text is never sure to be the one that was meant (D-159).
     (!entry.name.contains(char::REPLACEMENT_CHARACTER)).then_some(())?;
+    // Nor is one that begins as another does: readers differ in how much of it they look for (D-159).
+    let start = |entry: &Entry| entry.name.split([' ', '\t']).next().map(str::to_owned);
+    let mut others = menu.entries.iter().filter(|other| start(other) == start(entry));
+    others.all(|other| other.name == entry.name).then_some(())?;
     if pick.arguments.is_empty() {
         return Some(entry.name.clone());
     }
