@@ -123,6 +123,9 @@ fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Res
             let error = match result {
                 Ok(mut next) => {
                     menus = menus.saturating_add(1);
+                    if !picked.by_person {
+                        next.led_by_clock(&menu);
+                    }
                     next.timed(timeout);
                     menu = next;
                     opened = node.net.now();

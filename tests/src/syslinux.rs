@@ -162,7 +162,7 @@ pub struct World<'f> {
     /// absent module leads to the prompt.
     pub is_pc: bool,
     /// Whether what Bramble does in another way on purpose counts, too (`docs/src/menus.md`): a label that is all of a text is
-    /// its default, and a directory's name needs no slash at its end.
+    /// its default, and in a menu module has the time of the menu whose clock led to it, and a directory's name needs no slash at its end.
     pub declared: bool,
     /// The rule to break.
     pub broken: Option<Rule>,
@@ -286,9 +286,18 @@ struct Way<'w> {
     depth: usize,
     /// The directory that names are relative to.
     directory: &'w str,
+    /// The time of the menu whose clock led here.
+    time: Option<i64>,
 }
 
 impl Way<'_> {
+    fn timed(self, timeout: Option<i64>) -> Self {
+        Self {
+            time: timeout.filter(|timeout| *timeout > 0),
+            ..self
+        }
+    }
+
     fn further(self) -> Self {
         Self {
             depth: self.depth + 1,
@@ -740,7 +749,7 @@ impl World<'_> {
         let waits = prompts && read.ui.is_none() && self.holds(Rule::PromptWaits);
         if !waits
             && let Some(line) = default
-            && let Some(decision) = self.command(&read, name, line, way)
+            && let Some(decision) = self.command(&read, name, line, way.timed(None))
         {
             return decision;
         }
@@ -755,7 +764,7 @@ impl World<'_> {
         let on_timeout = read.on_timeout.as_ref().filter(|line| !line.is_empty());
         let on_timeout = on_timeout.filter(|_| !waits || self.holds(Rule::PromptHasItsOwnOnTimeout));
         let line = on_timeout.or(default.filter(|_| waits));
-        line.and_then(|line| self.command(&read, name, line, way))
+        line.and_then(|line| self.command(&read, name, line, way.timed(timeout)))
             .unwrap_or(nothing)
     }
 
@@ -951,7 +960,12 @@ impl World<'_> {
                 0 => others().any(|entry| !entry.disabled),
                 default => default + 1 == page.count,
             };
-        let time = page.timeout.filter(|timeout| *timeout > 0);
+        let one_label = self.declared
+            && matches!(files, [file] if self.files.get(file).is_some_and(|text| is_one_label(text)))
+            && read.entries.len() == 1;
+        let time = page.timeout.or(way.time.filter(|_| one_label));
+        let time = time.filter(|timeout| *timeout > 0);
+        let way = way.timed(time.filter(|_| !read.shift_key));
         let timeout = time.is_some() || !self.holds(Rule::NoTimeoutWaits);
         let line = if read.shift_key {
             default

@@ -45,6 +45,8 @@ pub struct Menu {
     pub total: Option<Duration>,
     /// Whether the text names no time, so that the operator's ([`Menu::timed`]) counts.
     pub untimed: bool,
+    /// Whether the text says nothing but what one label boots.
+    pub lone: bool,
     /// Whether the menu is shown.
     pub display: Display,
     /// The choice of a person that failed, and the reason: the menu is shown again.
@@ -384,6 +386,7 @@ impl Menu {
             timeout: None,
             total: None,
             untimed: false,
+            lone: false,
             display: Display::Shown,
             failed: None,
             messages: Vec::new(),
@@ -432,6 +435,12 @@ impl Menu {
         if let Some(time) = time.filter(|_| self.untimed) {
             (self.timeout, self.total) = (Some(time), Some(time.max(LONGEST)));
         }
+    }
+
+    /// The time of the menu whose clock led here, for a text that is one label and nothing else (D-167).
+    pub fn led_by_clock(&mut self, from: &Menu) {
+        let shown = from.display != Display::AtOnce;
+        self.timed(from.timeout.filter(|_| self.lone && shown));
     }
 
     /// The menu once more, after `pick`, which a person chose, has failed for this reason: shown, `spent` later (D-113).

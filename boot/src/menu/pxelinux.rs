@@ -52,6 +52,8 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
     let mut reader = Reader::new(base);
     let (mut first, mut absent) = (None, None);
     let several = load.files.len() > 1;
+    // One that is not there could have more.
+    reader.alone = !several;
     for file in &load.files {
         let url = match &**file {
             "~" => menu.url.clone(),
@@ -349,6 +351,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
     let mut drafts = core::mem::take(&mut parser.pages);
     let labels = core::mem::take(&mut parser.labels);
     let names: Vec<String> = labels.iter().map(|label| label.name().to_owned()).collect();
+    let lone = alone && names.len() == 1;
     let mut entries: Vec<Entry> = Vec::with_capacity(labels.len());
     let mut lines: Vec<clock::Line<'_>> = Vec::with_capacity(labels.len());
     for ((index, label), name) in labels.into_iter().enumerate().zip(&names) {
@@ -480,6 +483,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
         timeout,
         total,
         untimed: decision.untimed,
+        lone,
         display,
         hidden_keys,
         failed: None,

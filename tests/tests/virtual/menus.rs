@@ -288,17 +288,41 @@ fn the_first_entry_is_the_default_whatever_it_is() {
         );
         assert_eq!(entry(&mut site), "other");
     }
-    // Its own time counts, and its own default: without either a menu module waits for a person, be there one to choose or two.
-    for other in [
-        label("one", ""),
-        format!("{}{}", label("one", ""), label("two", "")),
-    ] {
-        let mut site = installer_and("UI menu.c32\nTIMEOUT 50\n", "KERNEL menu.c32\nAPPEND other.cfg\n");
-        site.route("/boot/other.cfg", [Reply::ok(other)]);
+    // A text that is one label and nothing else takes the time of the menu whose clock led to it; all others that name no time are
+    // a person's in a menu module, be there one to choose or two.
+    let to = |other: &str, files: &str| {
+        let mut site = installer_and(
+            "UI menu.c32\nTIMEOUT 50\n",
+            &format!("KERNEL menu.c32\nAPPEND {files}\n"),
+        );
+        site.route("/boot/other.cfg", [Reply::ok(other.to_owned())]);
         site.lan.limit(seconds(2 * 3600));
-        let error = site.boot_attempts(1).unwrap_err().to_string();
-        assert!(error.contains("waits for a person"), "{error}");
+        site
+    };
+    let one = label("one", "");
+    assert_eq!(entry(&mut to(&one, "other.cfg")), "one");
+    for (other, files) in [
+        (format!("MENU TITLE Really?\n{one}"), "other.cfg"),
+        (format!("{one}MENU LABEL Install\n"), "other.cfg"),
+        (format!("TIMEOUT 0\n{one}"), "other.cfg"),
+        (format!("{one}{}", label("two", "")), "other.cfg"),
+        // What is not there could have another.
+        (one.clone(), "other.cfg gone.cfg"),
+    ] {
+        let error = to(&other, files).boot_attempts(1).unwrap_err().to_string();
+        assert!(error.contains("waits for a person"), "{other}: {error}");
     }
+    // A person who opens it chooses there, too.
+    let mut site = Site::with_menu(
+        1,
+        "UI menu.c32\nTIMEOUT 50\nLABEL more\nKERNEL menu.c32\nAPPEND other.cfg\n",
+        &[],
+    );
+    site.route("/boot/other.cfg", [Reply::ok(one)]);
+    site.node.keys = vec![(seconds(2), b"\r".to_vec())];
+    site.lan.limit(seconds(2 * 3600));
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    assert!(error.contains("waits for a person"), "{error}");
 }
 
 #[test]
