@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 
 use crate::fetch::{self, Exchange, Fetcher, Request, Response, Watch};
 use crate::hal::{Board, Console, Entropy};
@@ -13,14 +13,12 @@ use crate::machine::Machine;
 use crate::memory::Region;
 use crate::net::Net;
 use crate::observe::{Boot, Event, Observers};
+use crate::patience;
 use crate::random::Seeds;
 use crate::settings::{Current, Settings};
 use crate::terminal::progress::Progress;
 use crate::terminal::write;
 use crate::url::Url;
-
-/// How often a long download says in the log how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
 
 /// A node that boots. Payload memory is apart: it is divided while all this is used.
 pub(crate) struct Node<'m> {
@@ -95,7 +93,7 @@ impl<'m> Node<'m> {
     ) -> Result<Response, fetch::Error> {
         let clock = self.net.clock();
         let console = &mut *self.console;
-        let mut next = clock.now() + PROGRESS;
+        let mut next = clock.now() + patience::PROGRESS_LINE;
         let mut progress = Progress::new(clock.now());
         let mut output = String::new();
         let mut watch = Attended {
@@ -106,7 +104,7 @@ impl<'m> Node<'m> {
                     progress.arrived(done, total, now, &mut output);
                     write(console, &mut output);
                 } else if now >= next {
-                    next = now + PROGRESS;
+                    next = now + patience::PROGRESS_LINE;
                     // Without a length the server has not said how much will come.
                     info!(
                         "fetch: {}: {} of {} KiB",

@@ -5,19 +5,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
 
 use crate::net::Net;
+use crate::patience;
 use crate::udp::Conversation;
 
 const PORT: u16 = 123;
 /// Bytes of a packet without extensions.
 const LEN: usize = 48;
-/// The time limit for an answer, over all repeats of the question.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause before the question is repeated; it doubles.
-const PAUSE: Duration = Duration::from_secs(1);
 /// No leap second, version 4, a client's question.
 const QUESTION: u8 = 0b00_100_011;
 /// Seconds from 1900, where NTP counts from, to 1970.
@@ -39,7 +35,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAnswer => write!(f, "no answer within {} s", TIMEOUT.secs()),
+            Self::NoAnswer => write!(f, "no answer within {} s", patience::NTP.secs()),
             Self::Refused => f.write_str("no NTP server runs there"),
             Self::Kiss(code) => write!(f, "the server does not serve us: {code}"),
             Self::Unsynchronised => f.write_str("the server does not know the time"),
@@ -53,8 +49,8 @@ pub(crate) fn ask(net: &mut Net<'_>, server: Ipv4Address) -> Result<u64, Error> 
     let [high, low] = [net.random(), net.random()].map(u32::to_be_bytes);
     let stamp = [high, low].concat();
     let talk = Conversation::open(net, server, 4, 512);
-    let end = net.now() + TIMEOUT;
-    let mut pause = PAUSE;
+    let end = net.now() + patience::NTP;
+    let mut pause = patience::NTP_AGAIN;
     let mut result = Err(Error::NoAnswer);
     while net.now() < end {
         if !talk.waits(net) {

@@ -6,9 +6,6 @@ use crate::Error;
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
 
-/// How long a board without a network interface waits, so that a person can read why, before it resets and looks again (D-14).
-pub const NO_NIC_PAUSE: Duration = Duration::from_secs(30);
-
 /// What is known of a node when an attempt has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct State {

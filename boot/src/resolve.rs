@@ -12,9 +12,7 @@ use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
 
 use crate::mdns;
 use crate::net::Net;
-
-/// How long mDNS and all servers together may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::patience;
 
 /// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +39,7 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "cannot resolve {host}: no DNS server answered within {} s",
-                    TIMEOUT.secs()
+                    patience::DNS.secs()
                 )
             }
             Self::Nobody(host) => write!(
@@ -68,7 +66,7 @@ pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
         return Ok(address);
     }
     let lease = net.lease();
-    let end = net.now() + TIMEOUT;
+    let end = net.now() + patience::DNS;
     let local = is_local(host);
     if local {
         let Some(name) = mdns::Name::new(host) else {

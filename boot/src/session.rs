@@ -2,20 +2,16 @@
 
 use alloc::string::ToString as _;
 
-use smoltcp::time::Duration;
-
 use crate::find::{Found, class_wanted, find, is_for_us};
 use crate::gather::gather;
 use crate::menu::{self, Menu, Next};
 use crate::node::Node;
 use crate::observe::Event;
+use crate::patience;
 use crate::plan::Plan;
 use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, Picker};
 use crate::script::{self, Outcome};
 use crate::{Cause, Ending, Error, Handoff, Machine, Region, Settings};
-
-/// How long servers are waited for that might know the node by another user class.
-const SECOND_QUESTION: Duration = Duration::from_secs(10);
 
 /// Boots: returns a kernel that is ready to run, or why the board is to reset instead. It makes attempts until either is
 /// decided, at most `settings.attempts`.
@@ -75,7 +71,7 @@ fn attempt(node: &mut Node<'_>, mut memory: Region<'_>) -> Result<Outcome, Error
         info!("lease: asking once more, with user class {}", class);
         node.hang_up();
         node.net.ask_as(Some(class));
-        let deadline = node.net.now() + SECOND_QUESTION;
+        let deadline = node.net.now() + patience::SECOND_CLASS;
         let other = node.net.wait(deadline, |net| net.lease_now().cloned());
         if let Some(other) = other.filter(is_for_us) {
             found = find(node, &other, memory.bytes_mut());

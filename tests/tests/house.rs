@@ -517,3 +517,22 @@ fn a_binary_beside_a_library_is_above_it() {
     assert!(graph["src/main.rs"].contains_key("src/a.rs"));
     assert!(graph["src/start.rs"].contains_key("src/a.rs"));
 }
+
+#[test]
+fn every_patience_of_a_second_and_more_stands_in_one_table() {
+    let is_patience = |line: &&str| line.contains("const ") && line.contains("Duration::from_secs(");
+    let mut elsewhere = Vec::new();
+    let mut table = 0;
+    for path in sources(&root().join("boot/src")) {
+        let source = fs::read_to_string(&path).expect("a source");
+        let product = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let patiences: Vec<&str> = product.lines().filter(is_patience).collect();
+        if path.ends_with("boot/src/patience.rs") {
+            table = patiences.len();
+        } else {
+            elsewhere.extend(patiences.iter().map(|line| format!("{}: {line}", path.display())));
+        }
+    }
+    assert!(elsewhere.is_empty(), "{}", elsewhere.join("\n"));
+    assert!(table > 25, "only {table} in the table");
+}

@@ -3,10 +3,8 @@
 //! Only a clear no counts, and only one that a GET confirms: servers refuse HEAD, forget it, or sign links for GET alone. What
 //! an answer does not tell is found out when the file is fetched. What else was thought of: D-108.
 
-use smoltcp::time::Duration;
-
 use super::Fetcher;
-use super::bounds::{LONGEST, MAX_REDIRECTS};
+use super::bounds::MAX_REDIRECTS;
 use super::error::{Error, Reason};
 use super::head::Error as HeadError;
 use super::request::{Method, Request};
@@ -14,10 +12,9 @@ use super::sink::Sink;
 use super::transfer::Transfer;
 use super::watch::Watch;
 use crate::net::Net;
+use crate::patience;
 use crate::url::{Scheme, Url};
 
-/// How long a server may think about a HEAD.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// Servers that are remembered for not answering it. With more of them nobody is asked.
 const MAX_DEAF: usize = 16;
 
@@ -104,12 +101,12 @@ impl Fetcher {
     ) -> Result<(Option<Url>, Option<u64>), Error> {
         let request = Request {
             method,
-            patience: (method == Method::Head).then_some(PATIENCE),
+            patience: (method == Method::Head).then_some(patience::HEAD_ANSWER),
             ..Request::get(url)
         };
         let now = net.now();
         let mut sink = Sink::new(&mut []);
-        let mut transfer = Transfer::new(&mut sink, watch, now, now + LONGEST);
+        let mut transfer = Transfer::new(&mut sink, watch, now, now + patience::DOWNLOAD);
         transfer.looks = true;
         let next = self
             .sources

@@ -5,22 +5,18 @@ use alloc::vec;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 use smoltcp::wire::Ipv4Address;
 
-use super::bounds::CONNECT_TIMEOUT;
 use super::error::{ConnectError, Lost};
 use crate::net::Net;
+use crate::patience;
 use crate::url::Url;
 
 /// The receive window. A gigabit per second over 2 ms needs as much.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// A whole request fits, with the longest URL; one with Digest, which has it twice, goes in two parts.
 const SEND_BUFFER: usize = 12 * 1024;
-/// A silent peer is probed so often …
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// … and given up after this long without any segment, which means that it is gone, not that it is busy.
-const PEER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The socket, and whom it is connected to (D-21).
 #[derive(Debug, Default)]
@@ -68,7 +64,7 @@ impl Connection {
             .get_mut::<tcp::Socket<'_>>(handle)
             .connect(context, (address, url.port()), self.local_port)
             .map_err(|_| ConnectError::Unaddressable)?;
-        let deadline = net.now() + CONNECT_TIMEOUT;
+        let deadline = net.now() + patience::CONNECT;
         let state = net.wait(deadline, |net| match net.tcp(handle).state() {
             tcp::State::SynSent | tcp::State::SynReceived => None,
             state => Some(state),
@@ -148,7 +144,7 @@ fn socket() -> tcp::Socket<'static> {
     // Frames are taken in batches and acknowledged per batch; a further delay only slows the sender down.
     socket.set_ack_delay(None);
     socket.set_nagle_enabled(false);
-    socket.set_keep_alive(Some(KEEP_ALIVE));
-    socket.set_timeout(Some(PEER_TIMEOUT));
+    socket.set_keep_alive(Some(patience::KEEP_ALIVE));
+    socket.set_timeout(Some(patience::PEER_SILENT));
     socket
 }

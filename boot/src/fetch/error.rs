@@ -8,11 +8,12 @@ use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
 
 use super::body::Error as BodyError;
-use super::bounds::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, MAX_REDIRECTS};
+use super::bounds::MAX_REDIRECTS;
 use super::challenge::Challenge;
 use super::head::Error as HeadError;
 use super::request::Method;
 use super::tftp_error::Error as TftpError;
+use crate::patience;
 use crate::resolve;
 use crate::url::{self, Scheme, Url};
 
@@ -34,7 +35,7 @@ pub enum Reason {
     Resolve(resolve::Error),
     /// The host cannot be reached at this address.
     Connect(Ipv4Address, ConnectError),
-    /// The connection ended before the answer began, or its head was not complete within `ANSWER_TIMEOUT`.
+    /// The connection ended before the answer began, or its head was not complete within `patience::HTTP_ANSWER`.
     NoAnswer(Lost),
     /// The answer's head cannot be used.
     Head(HeadError),
@@ -157,7 +158,7 @@ impl fmt::Display for Reason {
             Self::Connect(address, error) => write!(f, "{address}: {error}"),
             Self::NoAnswer(Lost::Closed) => f.write_str("connection closed without an answer"),
             Self::NoAnswer(Lost::Reset) => f.write_str("connection lost without an answer"),
-            Self::NoAnswer(Lost::Stalled) => write!(f, "no answer within {} s", ANSWER_TIMEOUT.secs()),
+            Self::NoAnswer(Lost::Stalled) => write!(f, "no answer within {} s", patience::HTTP_ANSWER.secs()),
             Self::Head(error) => error.fmt(f),
             Self::Status { code, phrase } => {
                 let gap = if phrase.is_empty() { "" } else { " " };
@@ -226,7 +227,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("connection refused"),
-            Self::Timeout => write!(f, "no connection within {} s", CONNECT_TIMEOUT.secs()),
+            Self::Timeout => write!(f, "no connection within {} s", patience::CONNECT.secs()),
             Self::Unaddressable => f.write_str("not an address to connect to"),
         }
     }

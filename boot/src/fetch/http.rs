@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 use smoltcp::time::{Duration, Instant};
 
 use super::body::{Body, Error as BodyError};
-use super::bounds::{ANSWER_TIMEOUT, BODY_PACE};
+use super::bounds::BODY_PACE;
 use super::challenge::Challenge;
 use super::connection::{Connection, Received};
 use super::error::{Lost, Reason};
@@ -21,6 +21,7 @@ use super::request::{Method, Request, Rest};
 use super::sink::Sink;
 use super::transfer::Transfer;
 use crate::net::Net;
+use crate::patience;
 use crate::url::Url;
 
 /// The first bytes of a file, which tell what it is.
@@ -206,7 +207,7 @@ impl Http {
     ) -> Result<Head, Reason> {
         let url = request.url;
         let bytes = request.encode(rest, authorization);
-        let answer = ANSWER_TIMEOUT.min(request.patience.unwrap_or(ANSWER_TIMEOUT));
+        let answer = patience::HTTP_ANSWER.min(request.patience.unwrap_or(patience::HTTP_ANSWER));
         // What changes something on the server must not be sent twice.
         if self.connection.serves(net, url) && request.may_be_repeated() {
             match self.request(net, &bytes, answer) {

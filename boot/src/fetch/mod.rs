@@ -35,12 +35,13 @@ pub use self::sink::Sink;
 pub use self::tftp_error::Error as TftpError;
 pub use self::watch::{Exchange, Watch};
 
-use self::bounds::{LONGEST, MAX_REDIRECTS};
+use self::bounds::MAX_REDIRECTS;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
 use self::source::{Sources, sends_the_rest};
 use self::transfer::Transfer;
 use crate::net::Net;
+use crate::patience;
 use crate::url::Url;
 
 /// Fetches URLs, keeping one connection open between them.
@@ -111,7 +112,7 @@ impl Fetcher {
         let mut url = request.url.clone();
         let mut redirected = false;
         let mut visited = vec![url.clone()];
-        let end = started + LONGEST;
+        let end = started + patience::DOWNLOAD;
         let mut resumes = Resumes::new(started, end, request.patience);
         let mut transfer = Transfer::new(sink, watch, started, end);
         loop {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
 
-use super::bounds::{BODY_PACE, TFTP_ANSWER_TIMEOUT};
+use super::bounds::BODY_PACE;
 use super::error::{Lost, Reason};
 use super::host::LastHost;
 use super::pace::Due;
@@ -21,12 +21,12 @@ use super::tftp_error::{
 };
 use super::transfer::Transfer;
 use crate::net::Net;
+use crate::patience;
 use crate::udp::Conversation;
 
 /// The first pause before a request or an acknowledgement is repeated; it doubles up to the longest.
 const REQUEST_PAUSE: Duration = Duration::from_millis(500);
 const BLOCK_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word (D-67).
 const ECHO: Duration = Duration::from_millis(100);
 /// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
@@ -359,8 +359,8 @@ fn converse(
     let start = net.now();
     let first = request
         .patience
-        .unwrap_or(TFTP_ANSWER_TIMEOUT)
-        .min(TFTP_ANSWER_TIMEOUT);
+        .unwrap_or(patience::TFTP_ANSWER)
+        .min(patience::TFTP_ANSWER);
     let mut due = Due::new(BODY_PACE.within(request.patience), start, transfer.end);
     talk.send(net, request.url.port(), &reader.request());
     let mut said = start;
@@ -436,7 +436,7 @@ fn converse(
         }
         let late = now >= repeat_at;
         if late && !word {
-            pause = (pause + pause).min(LONGEST_PAUSE);
+            pause = (pause + pause).min(patience::TFTP_AGAIN);
         }
         if word || late {
             // Two requests would be two conversations.

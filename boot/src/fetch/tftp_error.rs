@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::bounds::TFTP_ANSWER_TIMEOUT;
+use crate::patience;
 
 /// Characters of a server's error that are kept: the reason may stand behind a long path.
 const MAX_TEXT: usize = 512;
@@ -100,7 +100,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("nobody listens on that port"),
-            Self::NoAnswer => write!(f, "no answer within {} s", TFTP_ANSWER_TIMEOUT.secs()),
+            Self::NoAnswer => write!(f, "no answer within {} s", patience::TFTP_ANSWER.secs()),
             Self::Server { code, text } => {
                 let gap = if text.is_empty() { "" } else { ": " };
                 match *code {

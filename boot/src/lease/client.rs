@@ -23,6 +23,7 @@ use super::offers::{Choice, Offer, Offers, Proxy, Service};
 use super::packet::{Ask, Kind, Refusal, Reply, Request};
 use super::silence::Silence;
 use crate::hal::{Mac, NEVER};
+use crate::patience;
 use crate::random::Random;
 
 const SERVER_PORT: u16 = 67;
@@ -33,13 +34,9 @@ const REQUESTS: u32 = 4;
 /// ARP probes, and how long an answer to each may take. RFC 5227 takes seconds, which every boot would pay (D-20).
 const PROBES: u32 = 2;
 const PROBE_WAIT: Duration = Duration::from_millis(150);
-/// The pause after an address conflict (RFC 2131 §3.1).
-const CONFLICT_WAIT: Duration = Duration::from_secs(10);
 /// Requests to a PXE boot service, and the first pause, which doubles: 3.75 s in all.
 const SERVICE_REQUESTS: u32 = 4;
 const SERVICE_WAIT: Duration = Duration::from_millis(250);
-/// The shortest pause between renewals (RFC 2131 §4.4.5).
-const RENEWAL_WAIT: Duration = Duration::from_secs(60);
 
 /// The client.
 #[derive(Debug)]
@@ -358,7 +355,7 @@ impl Client {
                 }
                 // Half of the time left in this phase, at least a minute, at most to its end (RFC 2131 §4.4.5).
                 let phase_end = if now < t2 { t2 } else { end };
-                *next = (now + ((phase_end - now) / 2).max(RENEWAL_WAIT)).min(phase_end);
+                *next = (now + ((phase_end - now) / 2).max(patience::RENEWAL)).min(phase_end);
                 let granting = Peer {
                     mac: held.mac,
                     ip: held.lease.server,
@@ -468,7 +465,7 @@ impl Client {
             ..self.message(now)
         };
         self.wish = None;
-        self.select(now + CONFLICT_WAIT);
+        self.select(now + patience::ADDRESS_CONFLICT);
         self.broadcast(&decline);
     }
 

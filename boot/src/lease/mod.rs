@@ -15,7 +15,6 @@ pub(crate) use identity::hardware_address;
 pub use identity::{Identity, Uuid};
 pub use model::{Fixed, Lease, Options, Route};
 pub(crate) use search::domains;
-pub use silence::TOLD_AFTER;
 
 /// Reads an answer to whatever question it names: the DHCP parser, for the fuzz targets.
 #[cfg(fuzzing)]

@@ -10,15 +10,14 @@
 
 use alloc::vec::Vec;
 
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 use smoltcp::wire::Ipv4Address;
 
 use super::frame::Peer;
 use super::grant::{Grant, names_boot};
 use super::model::Lease;
+use crate::patience;
 
-/// How long offers are gathered (D-18).
-const GATHERING: Duration = Duration::from_secs(2);
 /// How many offers of each kind are kept.
 const MOST: usize = 8;
 /// iPXE's sub-option: do not wait for a proxy.
@@ -99,7 +98,7 @@ impl Offers {
         let wait = !complete || self.is_shunned(&offer);
         info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
-        self.decide_by(if wait { now + GATHERING } else { now });
+        self.decide_by(if wait { now + patience::OFFERS } else { now });
         self.hurry(now);
     }
 

@@ -2,15 +2,11 @@
 
 use core::fmt;
 
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
 use crate::hal::{Mac, NEVER};
-
-/// The time until the first line. A driver restarts a chip that hears nothing, but only later than this (D-112).
-pub const TOLD_AFTER: Duration = Duration::from_secs(5);
-/// The time between two lines.
-const AGAIN: Duration = Duration::from_secs(60);
+use crate::patience;
 
 /// How long nobody has answered, and what else came in.
 #[derive(Debug, Default)]
@@ -26,7 +22,7 @@ pub(super) struct Silence {
 impl Silence {
     /// DHCP sent a message.
     pub(super) fn asks(&mut self, now: Instant) {
-        self.times.get_or_insert((now, now + TOLD_AFTER));
+        self.times.get_or_insert((now, now + patience::SILENCE_TOLD));
         self.asked = self.asked.saturating_add(1);
     }
 
@@ -51,7 +47,7 @@ impl Silence {
         if now < *next {
             return None;
         }
-        *next = now + AGAIN;
+        *next = now + patience::SILENCE_TOLD_AGAIN;
         Some(Line {
             asked: self.asked,
             seconds: (now - *since).secs(),

@@ -1,11 +1,7 @@
 //! The bounds of a menu: sizes, counts and depths.
 
-use smoltcp::time::Duration;
-
 /// Menus that lead to each other in one attempt.
 pub(crate) const MAX_MENUS: usize = 32;
-/// Time for all files of a menu, and for the search for it.
-pub(crate) const MAX_READING: Duration = Duration::from_secs(30 * 60);
 /// Bytes of a text file that is shown.
 pub(crate) const MAX_TEXT_FILE: usize = 16 * 1024;
 /// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
@@ -22,5 +18,3 @@ pub(crate) const MAX_INCLUDES: usize = 512;
 pub(crate) const MAX_REQUESTS: usize = 2048;
 /// The most initial ramdisks, or device tree overlays, that one entry may name.
 pub(crate) const MAX_FILES: usize = 32;
-/// A menu without a timeout waits this long for a person, whatever keys come: a node must come back (D-89).
-pub(crate) const UNATTENDED: Duration = Duration::from_secs(3600);

@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::bounds;
 use crate::fetch;
+use crate::patience;
 use crate::terminal::shortened;
 use crate::url::{self, Url};
 use crate::verify::Unreadable;
@@ -155,7 +156,7 @@ impl fmt::Display for Error {
             Self::TooManyMenus => write!(f, "more than {} menus lead to each other", bounds::MAX_MENUS),
             Self::Left => f.write_str("left without a choice"),
             Self::Unattended => {
-                let minutes = bounds::UNATTENDED.secs() / 60;
+                let minutes = patience::MENU_UNATTENDED.secs() / 60;
                 write!(f, "waits for a person, and nobody chose anything for {minutes} min")
             }
         }

@@ -8,14 +8,9 @@ use smoltcp::time::Duration;
 
 use super::error::Unsupported;
 use super::password::Password;
+use crate::patience;
 use crate::terminal::shortened;
 use crate::url::Url;
-
-/// The least time for another choice after one that failed.
-const ATTENDED: Duration = Duration::from_secs(60);
-
-/// The longest that keys hold a menu without TOTALTIMEOUT, unless its TIMEOUT is longer.
-pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
 /// A menu, whatever language it was written in. It has at least one entry and at least one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -433,7 +428,7 @@ impl Menu {
     /// Gives a menu that says nothing of a time this one.
     pub fn timed(&mut self, time: Option<Duration>) {
         if let Some(time) = time.filter(|_| self.untimed) {
-            (self.timeout, self.total) = (Some(time), Some(time.max(LONGEST)));
+            (self.timeout, self.total) = (Some(time), Some(time.max(patience::MENU_HELD)));
         }
     }
 
@@ -448,7 +443,9 @@ impl Menu {
         self.failed = Some((pick, reason));
         self.display = Display::Shown;
         self.messages.clear();
-        self.timeout = self.timeout.map(|timeout| timeout.max(ATTENDED));
+        self.timeout = self
+            .timeout
+            .map(|timeout| timeout.max(patience::MENU_SHOWN_AGAIN));
         self.total = self.total.map(|total| {
             if total > spent {
                 total - spent

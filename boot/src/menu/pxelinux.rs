@@ -14,9 +14,10 @@ use super::bounds::{MAX_DEPTH, MAX_INCLUDES, MAX_LINE, MAX_REQUESTS, MAX_TEXT};
 use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
 use super::error::{Bound, Fault, Unsupported};
 use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files};
-use super::model::{Action, Display, Entry, LONGEST, Load, Manners, Menu, Page, Pick};
+use super::model::{Action, Display, Entry, Load, Manners, Menu, Page, Pick};
 use super::names::{base_of, is_blank, is_menu_module, resolve, word};
 use crate::fetch::{Get, Response};
+use crate::patience;
 use crate::terminal::shortened;
 use crate::url::Url;
 use crate::verify::{self, Language, Text, Unreadable, without_bom};
@@ -455,7 +456,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
     let total = text
         .total
         .map(tenths)
-        .or_else(|| timeout.map(|timeout| timeout.max(LONGEST)));
+        .or_else(|| timeout.map(|timeout| timeout.max(patience::MENU_HELD)));
     let on_timeout = elsewhere.clone().or(clock);
     let display = match (decision.display, &on_timeout) {
         _ if elsewhere.is_some() => Display::AtOnce,

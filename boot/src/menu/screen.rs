@@ -17,16 +17,12 @@ use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::bounds::UNATTENDED;
 use super::model::{Action, Display, Editing, Entry, Key as Named, Manners, Menu, Page, Pick};
+use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
 use crate::terminal::{self, ASK_SIZE, Size, put, shortened};
 
-/// How long a key holds the countdown at least.
-const PER_KEY: Duration = Duration::from_secs(60);
-/// How long a menu that has a timeout can be held in all, unless its timeout is longer.
-const ATTENDED: Duration = Duration::from_secs(600);
 /// How long a key is waited for when the default boots at once; one that came earlier waits in the console.
 const GRACE: Duration = Duration::from_millis(100);
 /// The most bytes that keys without a pause between them can be.
@@ -35,8 +31,6 @@ const MAX_BURST: usize = 16;
 const MAX_LINE: usize = 2047;
 /// Wrong passwords, after which a menu takes no more.
 const MAX_WRONG: u32 = 5;
-/// How long a terminal takes to say how big it is, at most.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// The row of the first entry, counted from 1 as terminals do.
 const FIRST_ROW: usize = 3;
@@ -127,7 +121,7 @@ impl<'m> Screen<'m> {
             Display::AtOnce => Some(GRACE),
         };
         let boots = menu.manners.hold().is_some() || menu.on_timeout.is_some();
-        let latest = now + menu.total.unwrap_or(ATTENDED);
+        let latest = now + menu.total.unwrap_or(patience::MENU_HELD);
         let mut screen = Self {
             menu,
             page: menu.start,
@@ -143,7 +137,11 @@ impl<'m> Screen<'m> {
             deadline: wait.filter(|_| boots).map(|wait| (now + wait).min(latest)),
             held: false,
             latest,
-            abandoned: now + menu.manners.hold().map_or(UNATTENDED, |hold| hold.unattended),
+            abandoned: now
+                + menu
+                    .manners
+                    .hold()
+                    .map_or(patience::MENU_UNATTENDED, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
             status: String::new(),
         };
@@ -578,13 +576,13 @@ impl<'m> Screen<'m> {
 
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
     fn attended(&mut self, now: Instant) {
-        let longest = self.latest + UNATTENDED;
+        let longest = self.latest + patience::MENU_UNATTENDED;
         let hold = self.menu.manners.hold();
-        self.abandoned = (now + hold.map_or(UNATTENDED, |hold| hold.unattended)).min(longest);
+        self.abandoned = (now + hold.map_or(patience::MENU_UNATTENDED, |hold| hold.unattended)).min(longest);
         let before = self.deadline;
         self.deadline = match hold.and_then(|hold| hold.after_key) {
             Some(after_key) => Some((now + after_key).min(longest)),
-            None => before.map(|deadline| deadline.max(now + PER_KEY).min(self.latest)),
+            None => before.map(|deadline| deadline.max(now + patience::MENU_HELD_BY_A_KEY).min(self.latest)),
         };
         self.held |= self.deadline > before;
     }
@@ -656,7 +654,7 @@ impl<'m> Screen<'m> {
     /// Asks the terminal how big it is.
     fn ask_size(&mut self, now: Instant, out: &mut String) {
         out.push_str(ASK_SIZE);
-        self.asked = now + ANSWER;
+        self.asked = now + patience::TERMINAL_SIZE;
     }
 
     fn resize(&mut self, size: Size, now: Instant, out: &mut String) {
@@ -1156,7 +1154,7 @@ mod tests {
                     terminal.show(&mut out);
                     ended
                 });
-                let end = ATTENDED + Duration::from_millis(1000);
+                let end = patience::MENU_HELD + Duration::from_millis(1000);
                 assert!(ended && at(millis) <= at(0) + end, "{pause} {display:?} {millis}");
             }
         }
@@ -1595,7 +1593,7 @@ mod tests {
                 ended
             });
             assert!(
-                ended && at(millis) <= at(0) + ATTENDED + Duration::from_secs(1),
+                ended && at(millis) <= at(0) + patience::MENU_HELD + Duration::from_secs(1),
                 "{pause} {millis}"
             );
         }

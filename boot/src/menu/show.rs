@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::bounds::{MAX_READING, MAX_TEXT_FILE};
+use super::bounds::MAX_TEXT_FILE;
 use super::error::{Error, Fault};
 use super::model::{Action, Chosen, Load, Menu, Pick};
 use super::names::resolve;
@@ -14,6 +14,7 @@ use super::screen::{self, Choice};
 use crate::fetch;
 use crate::node::Node;
 use crate::observe::Event;
+use crate::patience;
 use crate::terminal::{POLL, read, shortened, write};
 use crate::url::Url;
 
@@ -145,7 +146,7 @@ pub(crate) fn in_time(
     since: Instant,
 ) -> Result<fetch::Response, fetch::Error> {
     let spent = node.net.now() - since;
-    if spent > MAX_READING {
+    if spent > patience::MENU_READING {
         let (method, url, reason) = (fetch::Method::Get, url.clone(), fetch::Reason::Overdue(spent));
         return Err(fetch::Error { method, url, reason });
     }

@@ -10,15 +10,13 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
+use crate::patience;
 use crate::random::Random;
 use crate::vlan::Tag;
 
 mod port;
 
 pub use port::{Port, Stack};
-
-/// The longest rest: the Pi's watchdog counts to 16 s at most, and only this loop kicks it while nothing happens (D-9).
-const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
 const NO_ROOM_REST: Duration = Duration::from_millis(1);
@@ -101,7 +99,7 @@ impl<'m> Net<'m> {
             if now >= deadline {
                 return None;
             }
-            let wake = self.wake_at(now).min(deadline).min(now + LONGEST_REST);
+            let wake = self.wake_at(now).min(deadline).min(now + patience::REST);
             // Frames come in trains, and answers at once: after one, look again before resting.
             if !moved {
                 self.clock

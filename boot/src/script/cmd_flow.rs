@@ -5,10 +5,10 @@ use alloc::string::String;
 
 use smoltcp::time::Duration;
 
-use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
 use super::machine::{Frame, Interpreter, Outcome, Source, Step};
 use super::options::{Arguments, MANY, number};
+use crate::patience;
 
 impl Interpreter<'_, '_> {
     pub(super) fn echo(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -69,7 +69,7 @@ impl Interpreter<'_, '_> {
         let specs = [("key", 'k', true), ("timeout", 't', true)];
         let arguments = Arguments::parse(words, &specs, 0..=MANY)?;
         let key = arguments.value('k').map(key).transpose()?.filter(|key| *key != 0);
-        let patience = arguments.timeout('t')?.unwrap_or(UNATTENDED);
+        let patience = arguments.timeout('t')?.unwrap_or(patience::SCRIPT_UNATTENDED);
         let text = arguments.text(0);
         self.print(&text);
         let deadline = self.world.now() + patience;

@@ -18,6 +18,7 @@ use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
 use crate::fetch::{Method, Request};
 use crate::load::{self, Initrd, Parts, fit, gzip, kernel, place};
+use crate::patience;
 use crate::text::plain;
 use crate::url::{self, Url};
 use crate::verify::{Expected, Fetched, verify};
@@ -32,7 +33,6 @@ const SINGLE: [Spec; 5] = [
 ];
 /// Downloads that may fail in a row before each costs a second more: a server that is down is not to be hammered.
 const FREE_MISSES: u32 = 8;
-const MISS: Duration = Duration::from_secs(1);
 
 /// What an image is called: the last part of its path, decoded.
 pub(super) fn base_name(url: &Url) -> String {
@@ -397,7 +397,7 @@ impl Interpreter<'_, '_> {
             Err(error) => {
                 self.misses = self.misses.saturating_add(1);
                 if self.misses > FREE_MISSES {
-                    self.pause(MISS)?;
+                    self.pause(patience::MISS)?;
                 }
                 Err(Failure::new(Errno::of_fetch(&error), error.to_string()))
             }

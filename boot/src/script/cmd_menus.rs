@@ -5,12 +5,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::cmd_flow::key;
-use super::console::{Line, MAX_LINE, UNATTENDED};
+use super::console::{Line, MAX_LINE};
 use super::errno::{Errno, Failure};
 use super::machine::{Form, Interpreter, Step};
 use super::options::{Arguments, MANY, Spec, number};
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
 use crate::observe::Event;
+use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::form;
 
@@ -150,7 +151,7 @@ impl Interpreter<'_, '_> {
         let title = Some(form.title.clone()).filter(|title| !title.is_empty());
         let manners = Manners::Script(Hold {
             after_key: hold,
-            unattended: UNATTENDED,
+            unattended: patience::SCRIPT_UNATTENDED,
         });
         let entries = core::mem::take(&mut form.entries);
         let menu = Menu {
@@ -166,7 +167,10 @@ impl Interpreter<'_, '_> {
             Chosen::Left => Err(Failure::expected(Errno::MENU_LEFT, "left")),
             Chosen::Unattended => Err(Failure::new(
                 Errno::NO_KEY,
-                format!("nobody chose anything for {} s", UNATTENDED.secs()),
+                format!(
+                    "nobody chose anything for {} s",
+                    patience::SCRIPT_UNATTENDED.secs()
+                ),
             )),
         };
         if let Some(form) = self.menus.get_mut(at) {

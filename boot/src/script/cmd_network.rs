@@ -8,20 +8,17 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
-use super::console::UNATTENDED;
 use super::errno::{Errno, Failure};
 use super::machine::{Interpreter, Parameter, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
 use crate::fetch::Method;
 use crate::lease::{self, Fixed};
+use crate::patience;
 use crate::vlan::Tag;
 use crate::{ntp, ping};
 
-/// How long `dhcp` waits when the script does not say.
-const DHCP_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an echo, and the time from one to the next.
 const PING_SIZE: u32 = 64;
-const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// VLANs at a time.
 const MAX_VLANS: usize = 16;
 /// Name servers that count.
@@ -156,7 +153,7 @@ impl Interpreter<'_, '_> {
             }
         }
         self.open(&arguments)?;
-        let patience = arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
+        let patience = arguments.timeout('t')?.unwrap_or(patience::SCRIPT_DHCP);
         // What a script has set hides what DHCP says, so it goes.
         for name in ["netX/ip", "netX/netmask", "netX/gateway"] {
             let name = self.settings.name_to_store(name)?;
@@ -258,7 +255,7 @@ impl Interpreter<'_, '_> {
     pub(super) fn iflinkwait(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[("timeout", 't', true)], 0..=MANY)?;
         self.interfaces(&arguments)?;
-        let end = self.world.now() + arguments.timeout('t')?.unwrap_or(DHCP_PATIENCE);
+        let end = self.world.now() + arguments.timeout('t')?.unwrap_or(patience::SCRIPT_DHCP);
         while !self.world.link() {
             let now = self.world.now();
             if now >= end {
@@ -336,7 +333,7 @@ impl Interpreter<'_, '_> {
         ];
         let arguments = Arguments::parse(words, &SPECS, 1..=1)?;
         let size = arguments.number('s')?.unwrap_or(PING_SIZE) as usize;
-        let patience = arguments.timeout('t')?.unwrap_or(PING_PATIENCE);
+        let patience = arguments.timeout('t')?.unwrap_or(patience::PING);
         let count = arguments.number('c')?.filter(|count| *count > 0);
         let quiet = arguments.has('q');
         if size > ping::MAX_SIZE {
@@ -347,7 +344,7 @@ impl Interpreter<'_, '_> {
         }
         let name = arguments.get(0);
         let address = self.host(name)?;
-        let end = self.world.now() + UNATTENDED;
+        let end = self.world.now() + patience::SCRIPT_UNATTENDED;
         let (mut sent, mut came): (u32, u32) = (0, 0);
         loop {
             sent = sent.saturating_add(1);

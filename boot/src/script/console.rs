@@ -9,6 +9,7 @@ use smoltcp::time::{Duration, Instant};
 use super::errno::{Errno, Failure};
 use super::machine::{Frame, Interpreter, Source};
 use crate::observe::Event;
+use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::form::{Form, Wish};
 use crate::terminal::keys::{Burst, Key, SILENCE};
@@ -16,11 +17,6 @@ use crate::terminal::{ASK_SIZE, column_after};
 
 /// The most bytes of one key.
 const MAX_KEY: usize = 8;
-/// How long a script waits for a person when it does not say: nobody may be there.
-pub(super) const UNATTENDED: Duration = Duration::from_secs(600);
-/// How long a prompt waits for its first line, and how long a prompt or a form lives at most.
-const FIRST_LINE: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(3600);
 /// Bytes of a line that is typed, and of what is typed or pasted without a pause.
 pub(super) const MAX_LINE: usize = 4096;
 /// A line begins in a row of its own when the one that the prompt is in has less room.
@@ -95,8 +91,8 @@ impl Interpreter<'_, '_> {
         let mut editor = Editor::new(line.initial, line.echo, MAX_LINE, 0);
         self.prompt_for(line, &mut editor);
         let start = self.world.now();
-        let patience = line.patience.unwrap_or(UNATTENDED);
-        let latest = start + UNATTENDED.max(patience);
+        let patience = line.patience.unwrap_or(patience::SCRIPT_UNATTENDED);
+        let latest = start + patience::SCRIPT_UNATTENDED.max(patience);
         let mut deadline = start + patience;
         let result = loop {
             if self.person.ahead.is_empty() {
@@ -125,7 +121,7 @@ impl Interpreter<'_, '_> {
                 }
                 continue;
             }
-            deadline = self.world.now() + UNATTENDED;
+            deadline = self.world.now() + patience::SCRIPT_UNATTENDED;
             match key {
                 Key::Enter => break Ok(editor.text()),
                 Key::Escape | Key::INTERRUPT => {
@@ -179,8 +175,8 @@ impl Interpreter<'_, '_> {
         let mut out = String::new();
         form.draw(&mut out);
         out.push_str(ASK_SIZE);
-        let latest = self.world.now() + LONGEST;
-        let mut deadline = self.world.now() + UNATTENDED;
+        let latest = self.world.now() + patience::SCRIPT_ATTENDED;
+        let mut deadline = self.world.now() + patience::SCRIPT_UNATTENDED;
         let result = 'form: loop {
             self.world.print(&core::mem::take(&mut out));
             let Some(keys) = self.keys(deadline.min(latest), MAX_LINE, |key| form.takes(key)) else {
@@ -191,7 +187,7 @@ impl Interpreter<'_, '_> {
             };
             for key in keys {
                 if !matches!(key, Key::Size(_)) {
-                    deadline = self.world.now() + UNATTENDED;
+                    deadline = self.world.now() + patience::SCRIPT_UNATTENDED;
                 }
                 match form.key(key, &mut out) {
                     None => {}
@@ -213,7 +209,7 @@ impl Interpreter<'_, '_> {
     /// Reads a command at the prompt of `shell`. A board that nobody looks after does not stay there.
     pub(super) fn read_command(&mut self, since: Instant) -> Result<String, Failure> {
         let now = self.world.now();
-        if now > since + LONGEST {
+        if now > since + patience::SCRIPT_ATTENDED {
             return Err(Failure::new(
                 Errno::LINE_TIMEOUT,
                 "the prompt was open for an hour",
@@ -228,7 +224,7 @@ impl Interpreter<'_, '_> {
             })
         );
         let line = Line {
-            patience: first.then_some(FIRST_LINE),
+            patience: first.then_some(patience::SHELL_FIRST_LINE),
             prompt: "bramble> ",
             initial: "",
             echo: Echo::Plain,

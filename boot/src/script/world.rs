@@ -13,12 +13,10 @@ use crate::memory::Region;
 use crate::menu::{self, Chosen, Menu};
 use crate::node::Node;
 use crate::observe::Event;
+use crate::patience;
 use crate::terminal::{POLL, write};
 use crate::vlan::Tag;
 use crate::{ntp, ping, resolve};
-
-/// A lease this young answers a script's `dhcp`: the script itself was fetched with it (D-59).
-const FRESH: Duration = Duration::from_secs(30);
 
 /// What a script can do to the world, and what the world may know of a script.
 pub trait World {
@@ -128,7 +126,8 @@ impl World for Node<'_> {
 
     fn dhcp(&mut self, patience: Duration) -> bool {
         let now = self.net.now();
-        if self.net.lease_now().is_some() && !self.net.is_fixed() && now < self.leased + FRESH {
+        if self.net.lease_now().is_some() && !self.net.is_fixed() && now < self.leased + patience::LEASE_FRESH
+        {
             return true;
         }
         // While the address is still ours.

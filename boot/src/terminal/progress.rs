@@ -5,10 +5,10 @@ use alloc::string::String;
 
 use smoltcp::time::{Duration, Instant};
 
+use crate::patience;
+
 /// The first report of a download comes after this time, and no two reports are closer together.
 const FIRST: Duration = Duration::from_millis(500);
-/// A report is never put off for longer than this.
-const LONGEST: Duration = Duration::from_secs(5);
 /// The most columns of the line.
 const WIDTH: usize = 60;
 
@@ -42,7 +42,7 @@ impl Progress {
         }
         let elapsed = now - self.started;
         // Less often the longer it takes: a line in a log stays readable, and a person has learned to wait.
-        self.next = now + (elapsed / 32).clamp(FIRST, LONGEST);
+        self.next = now + (elapsed / 32).clamp(FIRST, patience::PROGRESS_SHOWN);
         let line = line(done, total, elapsed);
         out.push_str(&format!("\r{line:<width$}\r", width = self.width));
         self.width = line.len();

@@ -49,7 +49,7 @@ const QUIET_LOOKS: u32 = 4;
 /// Twice as long each time, from the first to the last, because the network may have nobody who answers.
 const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
 // Nearly always nobody is there, and that is what a person must read first.
-const _: () = assert!(DEAF.0.total_millis() > boot::lease::TOLD_AFTER.total_millis());
+const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis());
 /// Transmissions that nobody answers before that.
 const UNANSWERED: u32 = 3;
 /// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.

@@ -291,7 +291,7 @@ fn the_first_entry_is_the_default_whatever_it_is() {
     // A text that is one label and nothing else takes the time of the menu whose clock led to it; all others that name no time are
     // a person's in a menu module, be there one to choose or two.
     let to = |other: &str, files: &str| {
-        let mut site = installer_and(
+        let site = installer_and(
             "UI menu.c32\nTIMEOUT 50\n",
             &format!("KERNEL menu.c32\nAPPEND {files}\n"),
         );
