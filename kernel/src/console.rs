@@ -2,7 +2,12 @@
 
 use core::convert::Infallible;
 
-use crate::uart::Uart;
+use boot::load::device_tree::Tree;
+
+use crate::hardware::Hardware;
+use crate::log;
+use crate::mailbox::ClockId;
+use crate::uart::{self, Kind, Uart};
 
 /// A terminal on a UART, with one byte of look-ahead.
 pub struct Console {
@@ -11,9 +16,27 @@ pub struct Console {
 }
 
 impl Console {
-    /// A terminal on `uart`.
-    pub fn new(uart: Uart) -> Self {
-        Self { uart, ahead: None }
+    /// Sets up the UART that the firmware routed to the header, for the log and for a person; also which one it is, when it
+    /// is one that Linux can be told of.
+    ///
+    /// # Safety
+    ///
+    /// The peripherals of the hardware's SoC are mapped. Log and console run on one core.
+    pub unsafe fn open(hardware: &mut Hardware, tree: Option<&Tree<'_>>) -> (Self, Option<boot::Uart>) {
+        let stdout = tree.and_then(Tree::stdout_path);
+        // SAFETY: the caller's word.
+        let (tx, rx) = unsafe { uart::pin_functions(hardware.soc) };
+        let kind = uart::routed(tx, rx, hardware.emulated, stdout);
+        let hz = hardware.mailbox.clock_rate(if kind == Kind::Mini {
+            ClockId::Core
+        } else {
+            ClockId::Uart
+        });
+        // SAFETY: the caller's word.
+        let mut uart = unsafe { Uart::new(hardware.soc, kind, hardware.clock) };
+        uart.set_up(hz);
+        log::start(uart);
+        (Self { uart, ahead: None }, kind.uart())
     }
 }
 

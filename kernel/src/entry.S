@@ -144,7 +144,7 @@ reset:
     rev     w0, w0
     constant x1, 0x200000
     cmp     x0, x1
-    b.hi    1f                          // larger than any tree that start.rs believes
+    b.hi    1f                          // larger than any tree that device_tree.rs believes
     add     x0, x19, x0                 // end of the tree
     cmp     x0, x21
     b.ls    1f

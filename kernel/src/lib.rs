@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod dma;
 pub mod ether;
 pub mod genet;
+pub mod hardware;
 pub mod log;
 pub mod mailbox;
 pub mod nic;

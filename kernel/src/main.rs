@@ -10,6 +10,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod device_tree;
+#[cfg(target_os = "none")]
 mod entry;
 #[cfg(target_os = "none")]
 mod exceptions;
@@ -17,6 +19,8 @@ mod exceptions;
 mod handoff;
 #[cfg(target_os = "none")]
 mod heap;
+#[cfg(target_os = "none")]
+mod memory;
 #[cfg(target_os = "none")]
 mod start;
 

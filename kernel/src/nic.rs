@@ -1,10 +1,18 @@
 //! The network interface that this board turned out to have. The boot sees smoltcp's `phy::Device` and no more.
 
+use core::fmt;
+
+use boot::Board;
+use boot::load::device_tree::Tree;
 use smoltcp::phy::{self, DeviceCapabilities};
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 
+use crate::board::Ethernet;
 use crate::ether::{self, RxToken};
 use crate::genet::{self, Genet};
+use crate::hardware::Hardware;
+use crate::usb::{Dwc2, Host};
 use crate::usbnet::{self, UsbNic};
 
 /// A network interface, chosen at run time.
@@ -17,8 +25,56 @@ pub enum Nic {
 }
 
 impl Nic {
+    /// Brings up the interface on `port`, and settles the MAC address of a `board` that has none: the interface's own, else
+    /// one that the serial number makes. `has` tells whether a device is at an address.
+    ///
+    /// # Safety
+    ///
+    /// The hardware's SoC has such a port, its peripherals are mapped, and this is the only `Nic`.
+    pub unsafe fn bring_up(
+        hardware: &mut Hardware,
+        port: Ethernet,
+        board: &mut Board<'_>,
+        tree: Option<&Tree<'_>>,
+        has: impl Fn(usize) -> bool,
+    ) -> Result<Self, Error> {
+        let none = board.mac == EthernetAddress([0; 6]);
+        if none {
+            // Locally administered, and the serial number tells the nodes apart.
+            let [a, b, c, d, e, ..] = board.serial.to_le_bytes();
+            board.mac = EthernetAddress([2, e, d, c, b, a]);
+        }
+        let mac = board.mac.0;
+        let Hardware {
+            soc,
+            mailbox,
+            arena,
+            clock,
+            ..
+        } = hardware;
+        let nic = match port {
+            Ethernet::Genet if !has(genet::ADDRESS) => return Err(Error::NotEmulated),
+            Ethernet::Genet => {
+                // SAFETY: the caller's word, and it is there.
+                let genet = unsafe { Genet::new(arena, *clock, mac, tree.and_then(Tree::phy)) };
+                Self::Genet(genet.map_err(Error::Genet)?)
+            }
+            Ethernet::Usb => {
+                mailbox.power_usb().ok_or(Error::NoPower)?;
+                // SAFETY: powered above; the caller's word.
+                let usb = unsafe { Dwc2::new(*soc, arena, *clock) };
+                let usb = usb.map_err(|error| Error::Usb(error.into()))?;
+                Self::Usb(UsbNic::start(Host::new(usb), arena, mac).map_err(Error::Usb)?)
+            }
+        };
+        if let (true, Some(own)) = (none, nic.own_mac()) {
+            board.mac = EthernetAddress(own);
+        }
+        Ok(nic)
+    }
+
     /// The MAC address that the interface says it has, for boards that have none of their own.
-    pub fn own_mac(&self) -> Option<[u8; 6]> {
+    fn own_mac(&self) -> Option<[u8; 6]> {
         match self {
             Self::Usb(nic) => nic.own_mac(),
             // It has the one that it is given.
@@ -31,6 +87,32 @@ impl Nic {
         match self {
             Self::Usb(nic) => nic.quiesce(),
             Self::Genet(nic) => nic.quiesce(),
+        }
+    }
+}
+
+/// Why there is no network interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// This emulator has no GENET.
+    NotEmulated,
+    /// GENET did not start.
+    Genet(genet::Error),
+    /// The firmware does not power the USB controller.
+    NoPower,
+    /// There is none on the bus, or it did not start.
+    Usb(usbnet::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotEmulated => f.write_str(
+                "this emulator lacks the board's GENET; `cargo xtask qemu` builds one that has it",
+            ),
+            Self::Genet(error) => write!(f, "GENET: {error}"),
+            Self::NoPower => f.write_str("the firmware does not power the USB controller"),
+            Self::Usb(error) => error.fmt(f),
         }
     }
 }
