@@ -756,7 +756,10 @@ impl World<'_> {
         if read.no_escape {
             return nothing;
         }
-        // The core shows its prompt next.
+        // The core shows its prompt next. Below zero, TIMEOUT has no end, nor has TOTALTIMEOUT.
+        if read.timeout.is_some_and(|timeout| timeout < 0) {
+            return nothing;
+        }
         let timeout = read.timeout.filter(|timeout| *timeout > 0);
         if timeout.is_none() && read.total <= 0 {
             return nothing;

@@ -115,6 +115,8 @@ pub(super) struct Parser {
     pub(super) cut_short: bool,
     /// Tenths of a second.
     pub(super) total: Option<i64>,
+    /// Whether a TIMEOUT is below zero: Syslinux's prompt then has no end, and TOTALTIMEOUT none either.
+    pub(super) never: bool,
     pub(super) prompt: Option<bool>,
     pub(super) implicit: bool,
     pub(super) hidden: bool,
@@ -153,6 +155,7 @@ impl Default for Parser {
             cut: false,
             cut_short: false,
             total: None,
+            never: false,
             prompt: None,
             implicit: true,
             hidden: false,
@@ -340,6 +343,7 @@ impl Parser {
             "onerror" => self.last.on_error = Some(rest.to_owned()),
             "timeout" => {
                 self.time(|timing| timing.timeout = Some(leading(rest)));
+                self.never |= leading(rest) < 0;
                 understood = is_number(rest);
             }
             "totaltimeout" => {

@@ -388,7 +388,7 @@ fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> O
         last: parser.last.as_deref(),
         default: parser.default.as_deref(),
         start: parser.start,
-        total: parser.total.filter(|total| *total > 0),
+        total: parser.total.filter(|total| *total > 0 && !parser.never),
         prompt: parser.prompt,
         no_escape: !parser.leaves,
         hidden: parser.hidden,
