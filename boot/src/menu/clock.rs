@@ -614,7 +614,10 @@ mod tests {
                 "at once a",
             ),
             ("PROMPT 1; TIMEOUT 50; [a]", "nothing"),
-            ("PROMPT 1; TIMEOUT -10; TOTALTIMEOUT 30; DEFAULT a; [a]", "nothing"),
+            (
+                "PROMPT 1; TIMEOUT -10; TOTALTIMEOUT 30; DEFAULT a; [a]",
+                "nothing",
+            ),
             ("PROMPT 1; TIMEOUT 0; TOTALTIMEOUT 30; DEFAULT a; [a]", "3 s a"),
             ("TIMEOUT 50; [a]", "nothing"),
             ("INCLUDE x; [a]", "nothing"),

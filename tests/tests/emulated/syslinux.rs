@@ -31,8 +31,11 @@ fn asked(outcome: &Outcome) -> Vec<String> {
     while let Some((first, more)) = rest.split_first() {
         let stem = first.strip_suffix(ENDINGS[0]).unwrap_or(first);
         let probes = ENDINGS.iter().map(|ending| format!("{stem}{ending}"));
-        let probed = rest.len() >= ENDINGS.len() && probes.eq(rest[..ENDINGS.len()].iter().cloned());
-        rest = if probed { &rest[ENDINGS.len()..] } else { more };
+        // The last search may be cut short by the end of the PC's time, once the name is known.
+        let len = ENDINGS.len().min(rest.len());
+        let whole = len == ENDINGS.len() || files.iter().any(|file| file == stem);
+        let probed = whole && probes.take(len).eq(rest[..len].iter().cloned());
+        rest = if probed { &rest[len..] } else { more };
         if !probed && is_name(first) {
             files.push(first.clone());
         }
