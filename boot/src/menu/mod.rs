@@ -1,10 +1,11 @@
 //! Menus: the model that every menu language produces, and how one entry is chosen.
 //!
-//! `pxelinux` and `keywords` make a [`Menu`] of a text, `clock` decides what boots of it without anybody, `show` and `screen`
-//! bring it before whoever holds the serial terminal, and `payload` makes a [`Plan`](crate::plan::Plan) of the entry picked.
+//! `pxelinux` and `keywords` make a [`Menu`] of a text, `clock` decides what boots of it without anybody, `show`, `screen` and
+//! `draw` bring it before whoever holds the serial terminal, and `payload` makes a [`Plan`](crate::plan::Plan) of the entry picked.
 
 mod bounds;
 mod clock;
+mod draw;
 mod error;
 mod keywords;
 mod model;

@@ -466,6 +466,11 @@ impl Menu {
         entry.password.is_none() || is(&entry.password) || is(&self.master)
     }
 
+    /// Whether command lines can be edited, if the menu's password is known.
+    pub(super) fn is_editable(&self) -> bool {
+        self.manners == Manners::Syslinux && self.editing == Editing::Allowed
+    }
+
     /// Whether `typed` lets a person change command lines.
     pub fn lets_edit(&self, typed: &str) -> bool {
         self.editing == Editing::Allowed && self.master.as_ref().is_none_or(|master| master.is(typed))

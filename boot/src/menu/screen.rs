@@ -1,5 +1,4 @@
-//! The menu on a serial terminal: ANSI (ECMA-48) with DEC's scroll region, as big as the terminal says or 80×24,
-//! readable on a dumb terminal too.
+//! What keys and the clock do in a menu on a serial terminal; `draw` draws it.
 //!
 //! Keys: up, down, page up, page down, home and end move the selection, an entry's hot key goes to it, Enter boots it or
 //! opens its submenu, Esc and left go back from one, Tab edits its command line, F1 to F12 show what the menu has for
@@ -11,13 +10,13 @@
 //! up hum, chooses nothing, and whatever arrives, the countdown ends: in a password and in a line that is edited too.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::model::{Action, Display, Editing, Entry, Key as Named, Manners, Menu, Page, Pick};
+use super::draw::{Countdown, View};
+use super::model::{Action, Display, Entry, Key as Named, Manners, Menu, Pick};
 use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
@@ -31,15 +30,6 @@ const MAX_BURST: usize = 16;
 const MAX_LINE: usize = 2047;
 /// Wrong passwords, after which a menu takes no more.
 const MAX_WRONG: u32 = 5;
-
-/// The row of the first entry, counted from 1 as terminals do.
-const FIRST_ROW: usize = 3;
-/// Rows around the entries: title, keys, status, the blank lines between them, and three for the log.
-const AROUND: usize = 8;
-/// Rows of the help text below them, at most.
-const MAX_HELP: usize = 6;
-/// Columns before a label.
-const BEFORE: usize = 6;
 
 /// The outcome of a menu, or the reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,18 +70,8 @@ struct Dialogue {
 /// The menu as shown, and what was typed.
 pub(super) struct Screen<'m> {
     menu: &'m Menu,
-    /// The page in view.
-    page: usize,
-    /// The line of it that is selected.
-    selected: usize,
-    /// The first line in view.
-    top: usize,
-    /// Why what is selected did not boot, until a key moves.
-    reason: Option<&'m str>,
-    /// Rows that the help texts of the page need.
-    help: usize,
+    view: View<'m>,
     visible: bool,
-    size: Size,
     /// Until when the terminal's size is news.
     asked: Instant,
     dialogue: Option<Dialogue>,
@@ -106,8 +86,6 @@ pub(super) struct Screen<'m> {
     /// When a menu without a deadline is given up.
     abandoned: Instant,
     burst: Burst,
-    /// The status line as drawn.
-    status: String,
 }
 
 impl<'m> Screen<'m> {
@@ -122,15 +100,16 @@ impl<'m> Screen<'m> {
         };
         let boots = menu.manners.hold().is_some() || menu.on_timeout.is_some();
         let latest = now + menu.total.unwrap_or(patience::MENU_HELD);
+        // A person's choice that failed stays selected: a second Enter must not boot the default (D-113).
+        let failed = menu.failed.as_ref().map(|(pick, _)| pick.entry);
+        let page = failed.and_then(|entry| menu.page_of(entry)).unwrap_or(menu.start);
+        let mut view = View::new(menu, page);
+        view.reason = menu.failed.as_ref().map(|(_, reason)| &**reason);
+        view.start_at(failed.unwrap_or(menu.default.entry));
         let mut screen = Self {
             menu,
-            page: menu.start,
-            selected: 0,
-            top: 0,
-            reason: None,
-            help: 0,
+            view,
             visible: menu.display == Display::Shown,
-            size: Size::DEFAULT,
             asked: now,
             dialogue: None,
             wrong: 0,
@@ -143,17 +122,7 @@ impl<'m> Screen<'m> {
                     .hold()
                     .map_or(patience::MENU_UNATTENDED, |hold| hold.unattended),
             burst: Burst::new(MAX_BURST),
-            status: String::new(),
         };
-        // A person's choice that failed stays selected: a second Enter must not boot the default (D-113).
-        let failed = menu.failed.as_ref().map(|(pick, _)| pick.entry);
-        let first = failed.and_then(|entry| menu.page_of(entry)).unwrap_or(menu.start);
-        screen.turn_to(first);
-        screen.reason = menu.failed.as_ref().map(|(_, reason)| &**reason);
-        let entry = failed.unwrap_or(menu.default.entry);
-        let line = screen.lines().iter().position(|&line| line == entry);
-        screen.selected = line.unwrap_or(screen.selected);
-        screen.scroll();
         if screen.visible {
             screen.draw(now, out);
             screen.ask_size(now, out);
@@ -202,7 +171,9 @@ impl<'m> Screen<'m> {
             return Some(Choice::Unattended);
         }
         if self.visible {
-            self.draw_status(now, out);
+            let countdown = self.countdown(now);
+            let is_typing = self.dialogue.is_some();
+            self.view.draw_status(countdown.as_ref(), is_typing, out);
         }
         None
     }
@@ -210,40 +181,18 @@ impl<'m> Screen<'m> {
     /// Gives the whole terminal back to the log.
     pub(super) fn close(&mut self, out: &mut String) {
         if self.visible {
-            put(out, format_args!("\x1b[r\x1b[{};1H\r\n", self.size.rows));
+            put(out, format_args!("\x1b[r\x1b[{};1H\r\n", self.view.size.rows));
         }
         self.visible = false;
-    }
-
-    fn page(&self) -> Option<&'m Page> {
-        self.menu.pages.get(self.page)
-    }
-
-    /// The entries of the page, as indexes.
-    fn lines(&self) -> &'m [usize] {
-        self.page().map_or(&[], |page| &page.lines)
-    }
-
-    fn entry(&self, line: usize) -> Option<&'m Entry> {
-        self.menu.entries.get(*self.lines().get(line)?)
     }
 
     fn is_script(&self) -> bool {
         self.menu.manners.hold().is_some()
     }
 
-    /// Makes another page the one in view.
-    fn turn_to(&mut self, page: usize) {
-        (self.page, self.top, self.reason) = (page, 0, None);
-        self.selected = self.page().map_or(0, |page| page.selected);
-        let helps = (0..self.lines().len()).filter_map(|line| self.entry(line));
-        self.help = helps.map(|entry| entry.help.len()).max().unwrap_or(0);
-        self.scroll();
-    }
-
     /// Shows another page.
     fn open(&mut self, page: usize, now: Instant, out: &mut String) {
-        self.turn_to(page);
+        self.view.turn_to(page);
         self.draw(now, out);
     }
 
@@ -260,20 +209,11 @@ impl<'m> Screen<'m> {
             Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => true,
             Key::Enter | Key::Escape | Key::REDRAW => true,
             Key::INTERRUPT if self.is_script() => true,
-            Key::Left => self.parent().is_some(),
-            Key::Tab if self.edits() => true,
+            Key::Left => self.view.parent().is_some(),
+            Key::Tab if self.menu.is_editable() => true,
             Key::Function(n) => self.file(n).is_some(),
             key => self.hot(key).is_some(),
         }
-    }
-
-    fn parent(&self) -> Option<usize> {
-        self.page().and_then(|page| page.parent)
-    }
-
-    /// Whether command lines can be edited, if the menu's password is known.
-    fn edits(&self) -> bool {
-        self.menu.manners == Manners::Syslinux && self.menu.editing == Editing::Allowed
     }
 
     /// The text that a function key shows.
@@ -314,16 +254,16 @@ impl<'m> Screen<'m> {
             }
             return None;
         }
-        let last = self.lines().len().saturating_sub(1);
-        let rows = self.rows();
+        let last = self.view.lines().len().saturating_sub(1);
+        let rows = self.view.rows();
         let (target, down) = match key {
-            Key::Up => (self.selected.saturating_sub(1), false),
-            Key::Down => (self.selected.saturating_add(1).min(last), true),
-            Key::PageUp => (self.selected.saturating_sub(rows), false),
-            Key::PageDown => (self.selected.saturating_add(rows).min(last), true),
+            Key::Up => (self.view.selected.saturating_sub(1), false),
+            Key::Down => (self.view.selected.saturating_add(1).min(last), true),
+            Key::PageUp => (self.view.selected.saturating_sub(rows), false),
+            Key::PageDown => (self.view.selected.saturating_add(rows).min(last), true),
             Key::Home => (0, true),
             Key::End => (last, false),
-            Key::Enter => (self.selected, true),
+            Key::Enter => (self.view.selected, true),
             Key::REDRAW => {
                 self.attended(now);
                 self.draw(now, out);
@@ -332,15 +272,15 @@ impl<'m> Screen<'m> {
             }
             Key::Escape | Key::INTERRUPT if self.is_script() => return Some(Choice::Left),
             Key::Escape | Key::Left if self.hot(key).is_none() => {
-                if let Some(parent) = self.parent() {
+                if let Some(parent) = self.view.parent() {
                     self.attended(now);
                     self.open(parent, now, out);
                 }
                 return None;
             }
-            Key::Tab if self.edits() => {
+            Key::Tab if self.menu.is_editable() => {
                 self.attended(now);
-                self.edit(now, out);
+                self.edit(out);
                 return None;
             }
             Key::Function(n) => {
@@ -352,13 +292,13 @@ impl<'m> Screen<'m> {
         let is_hot = key != Key::Enter && self.hot(key).is_some_and(|line| line == target);
         let target = self.past_gaps(target, down);
         self.attended(now);
-        let entry = self.entry(target).filter(|entry| entry.selectable());
+        let entry = self.view.entry(target).filter(|entry| entry.selectable());
         let chosen = entry.is_some_and(|entry| {
             // A gap's key only leads behind the gap.
             key == Key::Enter || is_hot && entry.immediate && self.is_key_of(entry, key)
         });
         if !chosen {
-            self.select(target, out);
+            self.view.select(target, out);
             return None;
         }
         if let Some(entry) = entry
@@ -368,13 +308,13 @@ impl<'m> Screen<'m> {
             self.open(page, now, out);
             return None;
         }
-        self.select(target, out);
+        self.view.select(target, out);
         self.pick(self.pick_of(target), now, out)
     }
 
     /// The pick of a line. The default keeps the arguments that DEFAULT gave it.
     fn pick_of(&self, line: usize) -> Pick {
-        let entry = self.lines().get(line).copied().unwrap_or(line);
+        let entry = self.view.lines().get(line).copied().unwrap_or(line);
         let default = &self.menu.default;
         if entry == default.entry {
             default.clone()
@@ -409,8 +349,8 @@ impl<'m> Screen<'m> {
     }
 
     /// Begins to edit the selected entry's command line, or to ask for the password that it takes.
-    fn edit(&mut self, now: Instant, out: &mut String) {
-        let pick = self.pick_of(self.selected);
+    fn edit(&mut self, out: &mut String) {
+        let pick = self.pick_of(self.view.selected);
         let entry = self.menu.entries.get(pick.entry);
         if !matches!(entry, Some(entry) if matches!(entry.action, Action::Boot(_))) {
             return;
@@ -420,14 +360,14 @@ impl<'m> Screen<'m> {
             if self.locked(&pick) {
                 self.ask_password(Purpose::Unlock(pick), out);
             } else {
-                self.edit_line(pick, now, out);
+                self.edit_line(pick, out);
             }
         } else {
             self.ask_password(Purpose::Unlock(pick), out);
         }
     }
 
-    fn edit_line(&mut self, pick: Pick, _now: Instant, out: &mut String) {
+    fn edit_line(&mut self, pick: Pick, out: &mut String) {
         let entry = self.menu.entries.get(pick.entry);
         if let Some(Action::Boot(boot)) = entry.map(|entry| &entry.action) {
             // A line that was typed and did not boot is edited further.
@@ -459,7 +399,7 @@ impl<'m> Screen<'m> {
                 format!("for {}", self.menu.shown(pick))
             }
         };
-        let room = (self.size.columns / 2).saturating_sub("Password : ".len());
+        let room = (self.view.size.columns / 2).saturating_sub("Password : ".len());
         match terminal::printable(&what, room).trim_end() {
             "" => "Password: ".into(),
             what => format!("Password {what}: "),
@@ -468,7 +408,7 @@ impl<'m> Screen<'m> {
 
     /// Lets a person type a line, where the log is.
     fn converse(&mut self, purpose: Purpose, prompt: &str, initial: &str, echo: Echo, out: &mut String) {
-        let prompt = terminal::printable(prompt, self.size.columns / 2);
+        let prompt = terminal::printable(prompt, self.view.size.columns / 2);
         self.burst.limit(MAX_LINE);
         self.dialogue = Some(Dialogue {
             purpose,
@@ -519,7 +459,7 @@ impl<'m> Screen<'m> {
             Purpose::Unlock(pick)
                 if self.menu.lets_edit(&text) && (self.opens(&pick, &text) || !self.locked(&pick)) =>
             {
-                self.edit_line(pick, now, out);
+                self.edit_line(pick, out);
                 None
             }
             Purpose::Open(_) | Purpose::Unlock(_) => {
@@ -537,8 +477,8 @@ impl<'m> Screen<'m> {
 
     /// The nearest entry that can be selected, first in the direction of the key.
     fn past_gaps(&self, target: usize, down: bool) -> usize {
-        let real = |line: &usize| self.entry(*line).is_some_and(Entry::selectable);
-        let below = || (target..self.lines().len()).find(real);
+        let real = |line: &usize| self.view.entry(*line).is_some_and(Entry::selectable);
+        let below = || (target..self.view.lines().len()).find(real);
         let above = || (0..=target).rev().find(real);
         let found = if down {
             below().or_else(above)
@@ -551,7 +491,7 @@ impl<'m> Screen<'m> {
     /// The pick that boots when the time is up.
     fn unattended(&self) -> Option<Pick> {
         match self.menu.manners {
-            Manners::Script(_) => Some(Pick::plain(self.selected)),
+            Manners::Script(_) => Some(Pick::plain(self.view.selected)),
             Manners::Syslinux => self.menu.on_timeout.clone(),
         }
     }
@@ -559,8 +499,13 @@ impl<'m> Screen<'m> {
     /// The next line after the selected one, around the end, whose hot key is `key`.
     fn hot(&self, key: Key) -> Option<usize> {
         key.code()?;
-        let mut lines = (self.selected.saturating_add(1)..self.lines().len()).chain(0..=self.selected);
-        lines.find(|&line| self.entry(line).is_some_and(|entry| self.is_key_of(entry, key)))
+        let mut lines =
+            (self.view.selected.saturating_add(1)..self.view.lines().len()).chain(0..=self.view.selected);
+        lines.find(|&line| {
+            self.view
+                .entry(line)
+                .is_some_and(|entry| self.is_key_of(entry, key))
+        })
     }
 
     fn is_key_of(&self, entry: &Entry, key: Key) -> bool {
@@ -587,139 +532,37 @@ impl<'m> Screen<'m> {
         self.held |= self.deadline > before;
     }
 
-    /// Brings the selection into view; `true` when the view moved.
-    fn scroll(&mut self) -> bool {
-        let top = self.top;
-        let lowest = self.selected.saturating_sub(self.rows().saturating_sub(1));
-        self.top = top.clamp(lowest, self.selected.max(lowest));
-        self.top != top
-    }
-
-    fn select(&mut self, line: usize, out: &mut String) {
-        if line == self.selected {
-            return;
-        }
-        self.reason = None;
-        let before = mem::replace(&mut self.selected, line);
-        if self.scroll() {
-            for row in 0..self.rows() {
-                self.draw_entry_in_place(self.top.saturating_add(row), out);
-            }
-            in_row(FIRST_ROW.saturating_sub(1), out, |out| self.draw_above(out));
-            in_row(FIRST_ROW.saturating_add(self.rows()), out, |out| {
-                self.draw_below(out)
-            });
-        } else {
-            self.draw_entry_in_place(before, out);
-            self.draw_entry_in_place(line, out);
-        }
-        let help = |line| self.entry(line).map_or(&[][..], |entry| &entry.help);
-        if help(before) != help(line) {
-            for row in 0..self.help_rows() {
-                let at = self.status_row().saturating_add(2).saturating_add(row);
-                in_row(at, out, |out| self.draw_help(row, out));
-            }
-        }
-    }
-
-    /// Rows that help texts have.
-    fn help_rows(&self) -> usize {
-        let half = self.size.rows.saturating_sub(AROUND) / 2;
-        self.help.min(MAX_HELP).min(half.saturating_sub(1))
-    }
-
-    /// Rows between the status and the log.
-    fn below(&self) -> usize {
-        match self.help_rows() {
-            0 => 0,
-            rows => rows.saturating_add(1),
-        }
-    }
-
-    /// How many entries are in view.
-    fn rows(&self) -> usize {
-        let room = self.size.rows.saturating_sub(AROUND).saturating_sub(self.below());
-        self.lines().len().min(room)
-    }
-
-    fn status_row(&self) -> usize {
-        // A blank line and the line of keys are in between.
-        self.rows().saturating_add(FIRST_ROW).saturating_add(2)
-    }
-
-    fn width(&self) -> usize {
-        self.size.columns.saturating_sub(1)
-    }
-
     /// Asks the terminal how big it is.
     fn ask_size(&mut self, now: Instant, out: &mut String) {
         out.push_str(ASK_SIZE);
         self.asked = now + patience::TERMINAL_SIZE;
     }
 
-    fn resize(&mut self, size: Size, now: Instant, out: &mut String) {
-        if self.visible && now < self.asked && size != self.size {
-            self.size = size;
-            self.scroll();
-            self.draw(now, out);
-        }
-    }
-
-    /// Draws everything, line by line, so that a terminal that ignores control sequences shows it too. The rows below
-    /// the status scroll by themselves: log lines go there and leave the menu in place.
+    /// Draws everything.
     fn draw(&mut self, now: Instant, out: &mut String) {
-        let width = self.width();
-        let title = self.page().and_then(|page| page.title.as_deref());
-        let title = terminal::printable(title.unwrap_or("Boot menu"), width);
-        put(out, format_args!("\x1b[r\x1b[2J\x1b[H{title}\r\n"));
-        self.draw_above(out);
-        out.push_str("\r\n");
-        for row in 0..self.rows() {
-            self.draw_entry(self.top.saturating_add(row), out);
-            put(out, format_args!("\r\n"));
-        }
-        let keys = terminal::printable(&self.keys_line(), width);
-        self.status = self.status_at(now);
-        self.draw_below(out);
-        put(out, format_args!("\r\n{keys}\r\n{}\r\n", self.status));
-        if self.help_rows() > 0 {
-            out.push_str("\r\n");
-        }
-        for row in 0..self.help_rows() {
-            self.draw_help(row, out);
-            out.push_str("\r\n");
-        }
-        let log = self.status_row().saturating_add(1).saturating_add(self.below());
-        put(out, format_args!("\x1b[{log};{}r\x1b[{log};1H", self.size.rows));
-        if let Some(reason) = self.reason {
-            let lines = terminal::wrapped(reason, width);
-            // Its end says what was wrong; a row is left for what is typed.
-            let room = self.size.rows.saturating_sub(log);
-            for line in lines.iter().skip(lines.len().saturating_sub(room)) {
-                put(out, format_args!("{line}\r\n"));
-            }
-        }
+        let countdown = self.countdown(now);
+        self.view.draw(countdown.as_ref(), out);
         self.draw_dialogue(out);
     }
 
-    /// Above the entries: how many of the page are out of view there.
-    fn draw_above(&self, out: &mut String) {
-        self.draw_more(self.top, "above", out);
-    }
-
-    /// The same below them.
-    fn draw_below(&self, out: &mut String) {
-        let end = self.top.saturating_add(self.rows());
-        self.draw_more(self.lines().len().saturating_sub(end), "below", out);
-    }
-
-    fn draw_more(&self, count: usize, place: &str, out: &mut String) {
-        out.push_str(&terminal::more(count, place, BEFORE, self.width()));
+    /// What the clock does, for the status line; none while only a person can choose.
+    fn countdown(&self, now: Instant) -> Option<Countdown<'m>> {
+        let (menu, deadline) = (self.menu, self.deadline?);
+        let left = if deadline > now {
+            deadline - now
+        } else {
+            Duration::ZERO
+        };
+        Some(Countdown {
+            left,
+            held: self.held,
+            entry: menu.entries.get(self.unattended()?.entry)?,
+        })
     }
 
     /// Draws the line that is typed, where the cursor is.
     fn draw_dialogue(&mut self, out: &mut String) {
-        let columns = self.size.columns;
+        let columns = self.view.size.columns;
         if let Some(dialogue) = &mut self.dialogue {
             put(out, format_args!("\r{}", dialogue.prompt));
             let room = columns.saturating_sub(dialogue.prompt.chars().count());
@@ -728,112 +571,11 @@ impl<'m> Screen<'m> {
         }
     }
 
-    fn draw_entry(&self, line: usize, out: &mut String) {
-        let Some(entry) = self.entry(line) else {
-            return;
-        };
-        let (mark, on, off) = if line == self.selected {
-            (">", "\x1b[7m", "\x1b[m")
-        } else {
-            (" ", "", "")
-        };
-        let width = self.width().saturating_sub(BEFORE);
-        let indent = usize::from(entry.indent).min(width / 2);
-        // An entry that leads to a submenu has a mark.
-        let (more, room) = match entry.action {
-            Action::Page(_) => (" >", width.saturating_sub(indent).saturating_sub(2)),
-            _ => ("", width.saturating_sub(indent)),
-        };
-        let label = terminal::printable(entry.shown(), room);
-        let key = entry
-            .hot_key
-            .filter(|key| key.is_ascii_graphic() && !entry.disabled);
-        match key {
-            Some(key) => put(out, format_args!("{mark} [{}] ", char::from(key))),
-            None => put(out, format_args!("{mark}     ")),
+    fn resize(&mut self, size: Size, now: Instant, out: &mut String) {
+        if self.visible && now < self.asked && size != self.view.size {
+            self.view.resize(size);
+            self.draw(now, out);
         }
-        put(out, format_args!("{:indent$}{on}{label}{off}{more}", ""));
-    }
-
-    fn draw_entry_in_place(&self, line: usize, out: &mut String) {
-        let row = line.saturating_sub(self.top).saturating_add(FIRST_ROW);
-        in_row(row, out, |out| self.draw_entry(line, out));
-    }
-
-    /// A row of the selected entry's help text.
-    fn draw_help(&self, row: usize, out: &mut String) {
-        let help = self.entry(self.selected).map_or(&[][..], |entry| &entry.help);
-        let hidden = help.len().saturating_sub(row);
-        let line = match help.get(row) {
-            Some(_) if hidden > 1 && row.saturating_add(1) == self.help_rows() => {
-                format!("({hidden} more lines)")
-            }
-            Some(line) => line.clone(),
-            None => return,
-        };
-        out.push_str(&terminal::printable(&line, self.width()));
-    }
-
-    fn draw_status(&mut self, now: Instant, out: &mut String) {
-        let status = self.status_at(now);
-        if status != self.status {
-            let row = self.status_row();
-            if self.dialogue.is_some() {
-                // The cursor stays in the line that is typed.
-                put(out, format_args!("\x1b7\x1b[{row};1H{status}\x1b[K\x1b8"));
-            } else {
-                in_row(row, out, |out| out.push_str(&status));
-            }
-            self.status = status;
-        }
-    }
-
-    fn status_at(&self, now: Instant) -> String {
-        let boots = self
-            .unattended()
-            .and_then(|pick| self.menu.entries.get(pick.entry));
-        let text = match (self.deadline, boots) {
-            (Some(deadline), Some(entry)) => {
-                let left = if deadline > now {
-                    deadline - now
-                } else {
-                    Duration::ZERO
-                };
-                let seconds = left.total_millis().div_ceil(1000);
-                let does = match self.menu.manners {
-                    Manners::Syslinux => "Boots",
-                    Manners::Script(_) => "Goes on",
-                };
-                // Else a key seems to give the menu another timeout.
-                let held = if self.held { " (held by a key)" } else { "" };
-                match self.menu.texts.countdown(seconds) {
-                    Some(text) => format!("{text}{held}"),
-                    None => format!("{does} in {seconds} s{held}: {}", entry.shown()),
-                }
-            }
-            _ => String::from("Waiting for a key"),
-        };
-        terminal::printable(&text, self.width())
-    }
-
-    /// The line below the entries.
-    fn keys_line(&self) -> String {
-        let mut line = match self.menu.manners {
-            Manners::Syslinux => "Arrows and hot keys select, Enter boots",
-            Manners::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
-        }
-        .to_string();
-        if self.parent().is_some() {
-            line.push_str(", Esc goes back");
-        }
-        if self.edits() {
-            match self.menu.texts.editing.as_deref() {
-                None => line.push_str(", Tab edits"),
-                Some("") => {}
-                Some(text) => put(&mut line, format_args!(". {text}")),
-            }
-        }
-        line
     }
 }
 
@@ -844,70 +586,14 @@ fn by_person<'m>(pick: Pick) -> Choice<'m> {
     }
 }
 
-/// Writes into a row and returns to where the cursor was. The leading CR makes a dumb terminal write over its last line.
-fn in_row(row: usize, out: &mut String, write: impl FnOnce(&mut String)) {
-    put(out, format_args!("\r\x1b7\x1b[{row};1H"));
-    write(out);
-    put(out, format_args!("\x1b[K\x1b8"));
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Action, Boot, Entry, Password};
+    use super::super::draw::AROUND;
+    use super::super::draw::tests::{at, by_person, entry, many, menu, press, rich, three};
+    use super::super::model::Editing;
+    use super::super::password::Password;
     use super::*;
-    use crate::terminal::keys::SILENCE;
     use crate::terminal::screen::Terminal;
-    use crate::url::Url;
-
-    fn entry(label: &str, hot_key: Option<u8>) -> Entry {
-        Entry {
-            label: Some(label.into()),
-            hot_key,
-            ..Entry::new("name", Action::Local(0))
-        }
-    }
-
-    fn menu(entries: Vec<Entry>, display: Display, timeout: Option<u64>) -> Menu {
-        let url = Url::parse("http://192.0.2.1/menu").unwrap();
-        Menu {
-            on_timeout: Some(Pick::plain(if display == Display::AtOnce { 0 } else { 1 })),
-            timeout: timeout.map(Duration::from_secs),
-            total: timeout.map(|seconds| Duration::from_secs(seconds.max(600))),
-            display,
-            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
-        }
-    }
-
-    fn three(display: Display, timeout: Option<u64>) -> Menu {
-        let entries = vec![
-            entry("Debian 12", Some(b'd')),
-            entry("Alpine", None),
-            entry("Rescue", Some(b'r')),
-        ];
-        menu(entries, display, timeout)
-    }
-
-    fn many() -> Menu {
-        let entries = (0..100).map(|i| entry(&format!("Entry {i}"), None)).collect();
-        menu(entries, Display::Shown, None)
-    }
-
-    fn at(millis: i64) -> Instant {
-        Instant::from_millis(millis)
-    }
-
-    /// Sends `keys` at `millis` and looks at them when the line is silent again.
-    fn press<'m>(screen: &mut Screen<'m>, keys: &[u8], millis: i64, out: &mut String) -> Option<Choice<'m>> {
-        keys.iter().for_each(|&key| screen.byte(key, at(millis)));
-        screen.tick(at(millis) + SILENCE, out)
-    }
-
-    fn by_person<'m>(entry: usize) -> Option<Choice<'m>> {
-        Some(Choice::Entry {
-            pick: Pick::plain(entry),
-            by_person: true,
-        })
-    }
 
     const BY_CLOCK: Choice<'static> = Choice::Entry {
         pick: Pick {
@@ -917,70 +603,6 @@ mod tests {
         },
         by_person: false,
     };
-
-    #[test]
-    fn the_menu_as_drawn_and_after_a_key_and_a_second() {
-        let menu = three(Display::Shown, Some(5));
-        let (mut out, mut terminal) = (String::new(), Terminal::new());
-        let mut screen = Screen::new(&menu, at(0), &mut out);
-        terminal.show(&mut out);
-        let drawn = [
-            "Rack 7",
-            "",
-            "> [d] Debian 12",
-            "      Alpine",
-            "  [r] Rescue",
-            "",
-            "Arrows and hot keys select, Enter boots, Tab edits",
-            "Boots in 5 s: Alpine",
-        ];
-        assert_eq!(terminal.lines(), drawn);
-
-        assert_eq!(screen.tick(at(1001), &mut out), None);
-        assert!(out.len() < 40, "only the status: {out:?}");
-        terminal.show(&mut out);
-        assert_eq!(terminal.line(7), "Boots in 4 s: Alpine");
-        assert_eq!(screen.tick(at(1500), &mut out), None);
-        assert_eq!(out, "", "nothing changed");
-
-        assert_eq!(press(&mut screen, b"\x1b[B", 1500, &mut out), None);
-        assert!(out.len() < 150, "two entries and the status: {out:?}");
-        terminal.show(&mut out);
-        let changed = [terminal.line(2), terminal.line(3), terminal.line(7)];
-        assert_eq!(
-            changed,
-            [
-                "  [d] Debian 12",
-                ">     Alpine",
-                "Boots in 60 s (held by a key): Alpine"
-            ]
-        );
-        assert_eq!(press(&mut screen, b"\r", 2000, &mut out), by_person(1));
-
-        screen.close(&mut out);
-        terminal.show(&mut out);
-        assert_eq!(terminal.region, (0, 23));
-    }
-
-    #[test]
-    fn log_lines_scroll_below_the_menu_and_leave_it_in_place() {
-        let menu = many();
-        let (mut out, mut terminal) = (String::new(), Terminal::new());
-        let mut screen = Screen::new(&menu, at(0), &mut out);
-        terminal.show(&mut out);
-        let above = terminal.lines();
-        for i in 0..50 {
-            terminal.show(&mut format!("lease: renewed {i}\r\n"));
-        }
-        assert_eq!(terminal.lines()[..above.len()], above);
-        assert_eq!(press(&mut screen, b"\x1b[B", 10, &mut out), None);
-        terminal.show(&mut out);
-        terminal.show(&mut "again\r\n".to_string());
-        assert_eq!(
-            (terminal.line(3).as_str(), terminal.line(22).as_str()),
-            (">     Entry 1", "again")
-        );
-    }
 
     #[test]
     fn a_long_menu_scrolls_with_the_selection() {
@@ -998,7 +620,11 @@ mod tests {
         ] {
             assert_eq!(press(&mut screen, keys, 0, &mut out), None);
             terminal.show(&mut out);
-            assert_eq!((screen.top, screen.selected), (top, selected), "{keys:?}");
+            assert_eq!(
+                (screen.view.top, screen.view.selected),
+                (top, selected),
+                "{keys:?}"
+            );
             assert!(terminal.line(2).ends_with(&format!("  Entry {top}")));
             // What is out of view is told on both sides, where it is any.
             let more = |count: usize, place| match count {
@@ -1020,7 +646,7 @@ mod tests {
         let mut out = String::new();
         let mut screen = Screen::new(&menu, at(0), &mut out);
         assert_eq!(press(&mut screen, b"R", 0, &mut out), None);
-        assert_eq!(screen.selected, 2);
+        assert_eq!(screen.view.selected, 2);
         assert_eq!(press(&mut screen, b"d\r", 0, &mut out), by_person(0));
     }
 
@@ -1047,7 +673,7 @@ mod tests {
         let menu = three(Display::Shown, None);
         let mut screen = Screen::new(&menu, at(0), &mut out);
         assert_eq!(screen.tick(at(3_599_999), &mut out), None);
-        assert_eq!(screen.status, "Waiting for a key");
+        assert_eq!(screen.view.status, "Waiting for a key");
         assert_eq!(screen.tick(at(3_600_000), &mut out), Some(Choice::Unattended));
         let mut screen = Screen::new(&menu, at(0), &mut out);
         let end = (0..1000)
@@ -1099,19 +725,6 @@ mod tests {
         ] {
             assert_eq!(Screen::new(&menu, at(0), &mut out).tick(at(0), &mut out), default);
         }
-    }
-
-    #[test]
-    fn labels_reach_the_terminal_printable_and_cut() {
-        let label = format!("F\u{fc}r \x1b[2J\u{202e}\u{9b}31m\u{4e2d} {}", "x".repeat(200));
-        assert!(shortened(&label).starts_with("F\u{fc}r ?[2J??31m? xxx"));
-        let mut menu = menu(vec![entry(&label, None)], Display::Shown, Some(86_400));
-        (menu.pages[0].title, menu.on_timeout) = (Some(label.clone()), Some(Pick::plain(0)));
-        menu.messages = vec![label];
-        let (mut out, mut terminal) = (String::new(), Terminal::new());
-        Screen::new(&menu, at(0), &mut out);
-        terminal.show(&mut out);
-        assert!(terminal.line(5).starts_with("Boots in 86400 s: F\u{fc}r ?[2J"));
     }
 
     struct Random(u64);
@@ -1178,55 +791,11 @@ mod tests {
             let mut screen = Screen::new(&menu, at(0), &mut out);
             assert_eq!(press(&mut screen, burst, 0, &mut out), None, "{burst:?}");
             assert_eq!(
-                (screen.selected, screen.deadline),
+                (screen.view.selected, screen.deadline),
                 (0, Some(at(5000))),
                 "{burst:?}"
             );
         }
-    }
-
-    /// A menu with a submenu, a locked entry, help texts and things that can be edited; the clock boots the first.
-    fn rich() -> Menu {
-        let boot = Boot {
-            append: "quiet".into(),
-            ..Boot::of("Image")
-        };
-        let boots = |name: &str| Entry {
-            help: vec![format!("Help for {name}")],
-            ..Entry::new(name, Action::Boot(boot.clone()))
-        };
-        let entries = vec![
-            boots("one"),
-            Entry::new("", Action::Gap),
-            Entry {
-                indent: 2,
-                ..Entry::new("more", Action::Page(1))
-            },
-            Entry {
-                password: Some(Password::new("secret")),
-                ..boots("locked")
-            },
-            Entry {
-                disabled: true,
-                hot_key: Some(b'x'),
-                ..boots("disabled")
-            },
-            boots("inside"),
-        ];
-        let url = Url::parse("http://192.0.2.1/menu").unwrap();
-        let mut menu = Menu {
-            timeout: Some(Duration::from_secs(5)),
-            total: Some(Duration::from_secs(600)),
-            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
-        };
-        menu.pages[0].lines = vec![0, 1, 2, 3, 4];
-        menu.pages.push(Page {
-            title: Some("More".into()),
-            lines: vec![5],
-            selected: 0,
-            parent: Some(0),
-        });
-        menu
     }
 
     /// Presses these keys, a tenth of a second apart, and returns what was chosen and the terminal.
@@ -1470,73 +1039,24 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_longer_than_its_room_shows_its_end() {
-        for (rows, columns) in [(12, 20), (24, 80), (12, 200)] {
-            let mut menu = many();
-            menu.again(
-                Pick::plain(50),
-                format!("{} the-end", "word ".repeat(300)),
-                Duration::ZERO,
-            );
-            let mut out = String::new();
-            let mut screen = Screen::new(&menu, at(0), &mut out);
-            out.clear();
-            press(
-                &mut screen,
-                format!("\x1b[{rows};{columns}R").as_bytes(),
-                10,
-                &mut out,
-            );
-            let mut terminal = Terminal::of(Size { rows, columns });
-            // 24 by 80 is nothing new.
-            if out.is_empty() {
-                screen.draw(at(20), &mut out);
-            }
-            terminal.show(&mut out);
-            assert!(
-                terminal.lines().last().unwrap().ends_with("the-end"),
-                "{:#?}",
-                terminal.lines()
-            );
-            assert_eq!(terminal.line(0), "Rack 7");
-            assert!(terminal.lines().contains(&">     Entry 50".to_string()));
-        }
-    }
-
-    #[test]
     fn a_key_that_moves_no_deadline_does_not_hold_it() {
         let menu = three(Display::Shown, Some(300));
         let mut out = String::new();
         let mut screen = Screen::new(&menu, at(0), &mut out);
         assert_eq!(press(&mut screen, b"\x1b[B", 100_000, &mut out), None);
-        assert_eq!(screen.status, "Boots in 200 s: Alpine");
+        assert_eq!(screen.view.status, "Boots in 200 s: Alpine");
         assert_eq!(press(&mut screen, b"\x1b[B", 272_000, &mut out), None);
-        assert_eq!(screen.status, "Boots in 60 s (held by a key): Alpine");
+        assert_eq!(screen.view.status, "Boots in 60 s (held by a key): Alpine");
         // In the menu's own words too.
         let mut menu = menu.clone();
         menu.texts.countdown = Some("Automatic boot in # second{,s}...".into());
         let mut screen = Screen::new(&menu, at(0), &mut out);
-        assert_eq!(screen.status, "Automatic boot in 300 seconds...");
+        assert_eq!(screen.view.status, "Automatic boot in 300 seconds...");
         assert_eq!(press(&mut screen, b"\x1b[B", 299_000, &mut out), None);
-        assert_eq!(screen.status, "Automatic boot in 60 seconds... (held by a key)");
-    }
-
-    #[test]
-    fn a_help_text_that_has_no_room_says_so() {
-        let mut menu = rich();
-        menu.entries[0].help = (1..=9).map(|nth| format!("help {nth}")).collect();
-        let mut out = String::new();
-        let mut terminal = Terminal::new();
-        Screen::new(&menu, at(0), &mut out);
-        terminal.show(&mut out);
         assert_eq!(
-            (terminal.line(15).as_str(), terminal.line(16).as_str()),
-            ("help 5", "(4 more lines)")
+            screen.view.status,
+            "Automatic boot in 60 seconds... (held by a key)"
         );
-        menu.entries[0].help.truncate(6);
-        Screen::new(&menu, at(0), &mut out);
-        terminal.show(&mut out);
-        assert_eq!(terminal.line(16), "help 6");
     }
 
     #[test]
@@ -1556,13 +1076,13 @@ mod tests {
             assert_eq!(press(&mut screen, answer, 10, &mut out), None);
             let mut terminal = Terminal::of(Size { rows, columns });
             terminal.show(&mut out);
-            assert_eq!(screen.rows(), rows - AROUND);
+            assert_eq!(screen.view.rows(), rows - AROUND);
             assert_eq!(terminal.line(2), ">     Entry 0");
             assert_eq!(terminal.asked, 0, "an answer is not asked about");
             assert_eq!(screen.deadline, Some(at(5000)));
             // Later it is noise.
             assert_eq!(press(&mut screen, b"\x1b[30;90R", 3000, &mut out), None);
-            assert_eq!(screen.size, Size { rows, columns });
+            assert_eq!(screen.view.size, Size { rows, columns });
             assert_eq!(press(&mut screen, b"\x1b[F", 3100, &mut out), None);
             terminal.show(&mut out);
             assert_eq!(terminal.line(rows - AROUND + 1), ">     Entry 99");
