@@ -232,6 +232,7 @@ mod tests {
     use crate::load::uimage::{self, Kind};
     use crate::load::{device_tree, edit, gzip, image, zboot};
     use crate::random::Seeds;
+    use crate::work::PIECE;
 
     /// A server with these files, each beside its URL.
     struct Server(Vec<(&'static str, Vec<u8>)>);
@@ -304,7 +305,9 @@ mod tests {
         let all = memory.range();
         let mut parts =
             parts(payload, &mut memory, &mut |url, into| server.get(url, into)).map_err(|e| e.to_string())?;
-        let handoff = load::load(&mut parts, memory, &board, &SEEDS).map_err(|e| e.to_string())?;
+        // Somebody hears of every piece of the work.
+        let tick = &mut |piece| assert!(piece <= PIECE, "{piece} bytes at once");
+        let handoff = load::load(&mut parts, memory, &board, &SEEDS, tick).map_err(|e| e.to_string())?;
         let mut end = all.start;
         for range in &handoff.written {
             assert!(
@@ -714,9 +717,9 @@ mod tests {
         let mut file = good.clone();
         let start = at(&good, &tree);
         file[start..start + tree.len()].copy_from_slice(&changed);
-        let sum = gzip::crc32(&tree).to_be_bytes();
+        let sum = gzip::crc32(&tree, &mut |_| {}).to_be_bytes();
         let start = at(&file, &sum);
-        file[start..start + 4].copy_from_slice(&gzip::crc32(&changed).to_be_bytes());
+        file[start..start + 4].copy_from_slice(&gzip::crc32(&changed, &mut |_| {}).to_be_bytes());
         let server = Server(vec![("/kernel", file)]);
         assert_eq!(
             run(&server, &payload(&[], None), None).unwrap_err(),
@@ -875,5 +878,39 @@ mod tests {
                 let _ = run(&server, &payload(&[], None), Some(&firmware));
             }
         }
+    }
+
+    #[test]
+    fn all_work_on_a_boots_files_is_heard_of() {
+        let mut kernel = image::tests::golden(0, 0x30_0000);
+        kernel.resize(0x2f_0000, 1);
+        let initrd = vec![9; 0x12_0000];
+        let packed = gzip::tests::member(&kernel);
+        let wrapped = uimage::tests::wrapped(Kind::Kernel, 1, &packed);
+        let ramdisk = uimage::tests::wrapped(Kind::Ramdisk, 0, &initrd);
+        let heard = |kernel: &[u8]| {
+            let server = Server(vec![("/kernel", kernel.to_vec()), ("/initrd", ramdisk.clone())]);
+            let mut bytes = vec![0xa5; MEMORY];
+            let firmware = firmware();
+            let board = Board {
+                device_tree: Some(&firmware),
+                ..crate::hal::tests::board()
+            };
+            let mut memory = Region::new(BASE, &mut bytes).unwrap();
+            let plan = payload(&["/initrd"], None);
+            let mut parts = parts(&plan, &mut memory, &mut |url, into| server.get(url, into)).unwrap();
+            let mut heard = 0;
+            load::load(&mut parts, memory, &board, &SEEDS, &mut |piece| heard += piece).unwrap();
+            heard
+        };
+        // The initrd is summed up and loses its wrapper.
+        let initrds = 2 * initrd.len();
+        assert!(heard(&kernel) >= initrds);
+        // A packed kernel is unpacked and summed up, but for a last piece, and what was in its way is moved.
+        assert!(heard(&packed) >= initrds + 2 * kernel.len() - PIECE + initrd.len());
+        // Of a wrapped one the packed bytes are summed up and moved, too.
+        assert!(heard(&wrapped) >= heard(&packed) + 2 * packed.len() - 200);
+        // What a FIT image says of its kernel is checked.
+        assert!(heard(&fit_image(&kernel, false)) >= initrds + kernel.len());
     }
 }

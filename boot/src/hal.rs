@@ -37,7 +37,7 @@ pub trait Entropy {
 /// What only hardware can do (D-40).
 pub trait Platform {
     /// Tells the watchdog that the boot still makes sense. Called from the poll loop, at least every 5 s while the boot
-    /// waits for anything; not while a kernel is unpacked, which takes a few seconds at most.
+    /// waits for anything, and after each piece of work on many bytes (`work.rs`).
     fn kick_watchdog(&mut self);
 }
 

@@ -30,6 +30,7 @@ mod settings;
 mod terminal;
 mod text;
 pub mod url;
+pub mod work;
 
 // The network.
 mod mdns;

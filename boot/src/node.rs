@@ -123,7 +123,9 @@ impl<'m> Node<'m> {
 
     /// Places what boots, and tells whoever listens: from here on a kernel is about to run.
     pub(crate) fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
-        let handoff = load::load(parts, memory, self.board, &self.seeds)?;
+        let handoff = load::load(parts, memory, self.board, &self.seeds, &mut |_| {
+            self.net.kick_watchdog()
+        })?;
         self.tell(&Event::Boot(&Boot::new(parts, &handoff)));
         Ok(handoff)
     }

@@ -12,19 +12,19 @@ fuzz_target!(|data: &[u8]| {
     let mut output = [0; 4096];
     within(4 * 1024 * 1024 + 256 * data.len(), || {
         if gzip::is_gzip(data) {
-            let _ = gzip::unpack(data, &mut output);
+            let _ = gzip::unpack(data, &mut output, &mut |_| {});
         }
         if uimage::is_uimage(data) {
             for kind in [Kind::Kernel, Kind::Ramdisk] {
-                if let Ok(range) = uimage::contents(data, kind) {
+                if let Ok(range) = uimage::contents(data, kind, &mut |_| {}) {
                     assert!(data.get(range).is_some());
                 }
             }
         }
         if fit::is_fit(data) {
-            let _ = fit::open(data, Some("a#b"), None);
+            let _ = fit::open(data, Some("a#b"), None, &mut |_| {});
             let tree = Tree::check(data);
-            let _ = fit::open(data, None, tree.as_ref().ok());
+            let _ = fit::open(data, None, tree.as_ref().ok(), &mut |_| {});
             if let Ok(tree) = tree {
                 let merged = overlay::merged(
                     &tree,

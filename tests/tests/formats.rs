@@ -512,15 +512,16 @@ fn fit_images_of_mkimage_open() {
             .run(&format!("mkimage {arguments}-f image.its image.itb"))
             .unwrap();
         let file = bench.read("image.itb");
-        let contents = fit::open(&file, None, None).unwrap_or_else(|error| panic!("{arguments}: {error}"));
+        let contents =
+            fit::open(&file, None, None, &mut |_| {}).unwrap_or_else(|error| panic!("{arguments}: {error}"));
         assert_eq!(file[contents.kernel], kernel);
         assert_eq!(file[contents.device_tree.unwrap()], tree);
         let overlays: Vec<&[u8]> = contents.overlays.into_iter().map(|range| &file[range]).collect();
         assert_eq!(overlays, [overlay.as_slice()]);
         assert_eq!(file[contents.ramdisk.unwrap()], initrd);
-        let more = fit::open(&file, Some("pi-4#clock"), None).unwrap();
+        let more = fit::open(&file, Some("pi-4#clock"), None, &mut |_| {}).unwrap();
         assert_eq!(more.overlays.len(), 2);
-        let bare = fit::open(&file, Some("bare"), None).unwrap();
+        let bare = fit::open(&file, Some("bare"), None, &mut |_| {}).unwrap();
         assert!(bare.device_tree.is_none() && bare.ramdisk.is_none() && bare.overlays.is_empty());
         // Each part by itself is covered by its hash.
         for (part, name) in [
@@ -535,7 +536,9 @@ fn fit_images_of_mkimage_open() {
                 .unwrap();
             let mut changed = file.clone();
             changed[at + part.len() - 1] ^= 1;
-            let error = fit::open(&changed, None, None).unwrap_err().to_string();
+            let error = fit::open(&changed, None, None, &mut |_| {})
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(&format!("the {name} of ")), "{error}");
         }
     }
@@ -557,7 +560,11 @@ fn kernels_packed_in_every_way_of_gzip_are_unpacked() {
         bench.run(&format!("gzip -kf {options} Image")).unwrap();
         let mut file = bench.read("Image.gz");
         file.extend(b"~Module signature appended~");
-        assert_eq!(gzip::unpack(&file, &mut room), Ok(kernel.len()), "{options}");
+        assert_eq!(
+            gzip::unpack(&file, &mut room, &mut |_| {}),
+            Ok(kernel.len()),
+            "{options}"
+        );
         assert!(room.starts_with(&kernel));
     }
 }
@@ -577,16 +584,16 @@ fn uimages_of_mkimage_are_unwrapped() {
     };
     let file = wrapped("-A arm64 -O linux -T ramdisk -C gzip");
     assert_eq!(
-        file[uimage::contents(&file, uimage::Kind::Ramdisk).unwrap()],
+        file[uimage::contents(&file, uimage::Kind::Ramdisk, &mut |_| {}).unwrap()],
         initrd
     );
     let file = wrapped("-A arm64 -O linux -T kernel -C gzip -a 0x80000 -e 0x80000");
     assert_eq!(
-        file[uimage::contents(&file, uimage::Kind::Kernel).unwrap()],
+        file[uimage::contents(&file, uimage::Kind::Kernel, &mut |_| {}).unwrap()],
         initrd
     );
     let error = |facts| {
-        uimage::contents(&wrapped(facts), uimage::Kind::Ramdisk)
+        uimage::contents(&wrapped(facts), uimage::Kind::Ramdisk, &mut |_| {})
             .unwrap_err()
             .to_string()
     };

@@ -377,7 +377,7 @@ fn payload_parsers_changed() {
     };
     for mutation in all(packed.len()) {
         let file = mutation.apply(&packed);
-        if let Ok(len) = bounded(|| tests::as_boot(|| load::gzip::unpack(&file, &mut room))) {
+        if let Ok(len) = bounded(|| tests::as_boot(|| load::gzip::unpack(&file, &mut room, &mut |_| {}))) {
             assert_eq!(room[..len], image[..], "{mutation:?}");
         }
     }
@@ -412,7 +412,7 @@ fn uboot_parsers_changed() {
             .chain(Mutation::random(2_000))
     };
     let unwrapped = |file: &[u8]| {
-        let contents = load::uimage::contents(file, load::uimage::Kind::Kernel);
+        let contents = load::uimage::contents(file, load::uimage::Kind::Kernel, &mut |_| {});
         contents.map(|range| file[range].to_vec())
     };
     for mutation in all(wrapped.len()) {
@@ -432,7 +432,9 @@ fn uboot_parsers_changed() {
     for mutation in all(fit.len()) {
         let file = mutation.apply(&fit);
         for configuration in [None, Some("two")] {
-            if let Ok(contents) = bounded(|| tests::as_boot(|| load::fit::open(&file, configuration, None))) {
+            if let Ok(contents) =
+                bounded(|| tests::as_boot(|| load::fit::open(&file, configuration, None, &mut |_| {})))
+            {
                 let parts = [Some(contents.kernel), contents.device_tree, contents.ramdisk];
                 for part in parts.into_iter().flatten() {
                     assert!(

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::place::{BLOCK, PAGE};
+use crate::work::{Tick, shift};
 
 /// A file in memory: offsets into the memory that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,9 +56,10 @@ pub fn arrange(
     kernel: &mut Piece,
     rest: &mut [Piece],
     room: Option<usize>,
+    tick: &mut Tick<'_>,
 ) -> bool {
-    let done =
-        lies_right(base, window, kernel, rest, room) || pack(bytes, base, window, kernel, rest).is_some();
+    let done = lies_right(base, window, kernel, rest, room)
+        || pack(bytes, base, window, kernel, rest, tick).is_some();
     for piece in rest.iter().filter(|_| done) {
         let start = piece.at.saturating_sub(piece.front);
         let end = start.saturating_add(piece.block()).min(bytes.len());
@@ -101,6 +103,7 @@ fn pack(
     window: &Range<usize>,
     kernel: &mut Piece,
     rest: &mut [Piece],
+    tick: &mut Tick<'_>,
 ) -> Option<()> {
     let mut pieces: Vec<&mut Piece> = core::iter::once(&mut *kernel).chain(rest.iter_mut()).collect();
     // Indices by address; an insertion sort, because there are few.
@@ -130,7 +133,7 @@ fn pack(
             return None;
         }
         bytes.get(piece.at..piece.end())?;
-        bytes.copy_within(piece.at..piece.end(), target);
+        shift(bytes, piece.at..piece.end(), target, tick);
         piece.at = target;
     }
     // Each piece in turn to the front of those that follow.
@@ -145,7 +148,9 @@ fn pack(
         let piece = pieces.get_mut(index)?;
         let end = start.checked_add(before)?.checked_add(piece.block())?;
         if before > 0 {
+            // It moves each byte once or twice: a second for all of a Pi's memory.
             bytes.get_mut(start..end)?.rotate_right(piece.block());
+            tick(0);
         }
         order.remove(place);
         piece.at = start.checked_add(piece.front)?;
@@ -154,7 +159,7 @@ fn pack(
     // Down to the end of the window.
     let down = packed_end.checked_sub(end)?;
     if down > 0 {
-        bytes.copy_within(top..packed_end, top.checked_sub(down)?);
+        shift(bytes, top..packed_end, top.checked_sub(down)?, tick);
         for piece in core::iter::once(&mut *kernel).chain(rest.iter_mut()) {
             piece.at = piece.at.checked_sub(down)?;
         }
@@ -163,7 +168,7 @@ fn pack(
     if first > kernel.at {
         return None;
     }
-    bytes.copy_within(kernel.at..kernel.end(), first);
+    shift(bytes, kernel.at..kernel.end(), first, tick);
     kernel.at = first;
     Some(())
 }
@@ -204,7 +209,15 @@ mod tests {
         let before: Vec<Piece> = [&[kernel], rest].concat();
         let mut bytes = memory(len, &before);
         let (mut kernel, mut rest) = (kernel, rest.to_vec());
-        assert!(arrange(&mut bytes, BASE, &window, &mut kernel, &mut rest, room));
+        assert!(arrange(
+            &mut bytes,
+            BASE,
+            &window,
+            &mut kernel,
+            &mut rest,
+            room,
+            &mut |_| {}
+        ));
         assert!(kernel.at >= window.start && kernel.end() <= window.end);
         assert!(rest.iter().all(|piece| piece.end() <= window.end));
         assert_eq!((BASE + kernel.at as u64) % BLOCK, 0);
@@ -311,11 +324,20 @@ mod tests {
                 len: 10,
                 front: 3 * PAGES
             }],
-            None
+            None,
+            &mut |_| {}
         ));
         let mut kernel = piece(0, 10);
         assert!(
-            !arrange(&mut bytes, 0x20_1000, &(0..4 * PAGES), &mut kernel, &mut [], None),
+            !arrange(
+                &mut bytes,
+                0x20_1000,
+                &(0..4 * PAGES),
+                &mut kernel,
+                &mut [],
+                None,
+                &mut |_| {}
+            ),
             "no boundary"
         );
         let mut kernel = piece(PAGES, 10);
@@ -325,7 +347,8 @@ mod tests {
             &(0..4 * PAGES),
             &mut kernel,
             &mut [piece(0, 4096)],
-            None
+            None,
+            &mut |_| {}
         ));
     }
 }

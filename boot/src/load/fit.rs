@@ -12,7 +12,7 @@ use core::ops::Range;
 
 use dtoolkit::Node as _;
 use dtoolkit::fdt::FdtNode;
-use md5::{Digest, Md5};
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
@@ -20,6 +20,7 @@ use super::device_tree::{self, Tree, property, strings, text};
 use super::gzip;
 use super::overlay::MAX_OVERLAYS;
 use crate::text::ascii;
+use crate::work::{Tick, digest};
 
 /// Hashes of a part; real images have one or two.
 const MAX_HASHES: usize = 4;
@@ -205,7 +206,12 @@ pub fn check(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Res
 /// Finds the parts of a configuration: the one of that name, else the default one, else the only one, else the one that
 /// suits the `board` best. Names behind it, each after a `#`, are of configurations whose device trees are overlays for it.
 /// D-120.
-pub fn open(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<Contents, Error> {
+pub fn open(
+    file: &[u8],
+    wanted: Option<&str>,
+    board: Option<&Tree<'_>>,
+    tick: &mut Tick<'_>,
+) -> Result<Contents, Error> {
     let fit = Fit::read(file)?;
     let Choice { base, extras, board } = fit.choose(wanted, board)?;
     let name = || shown(base.name());
@@ -231,13 +237,15 @@ pub fn open(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Resu
     }
     let ramdisk = names(&base, "ramdisk").next();
     Ok(Contents {
-        kernel: fit.part(kernel, &KERNEL)?,
-        device_tree: device_tree.map(|name| fit.part(name, &DEVICE_TREE)).transpose()?,
+        kernel: fit.part(kernel, &KERNEL, tick)?,
+        device_tree: device_tree
+            .map(|name| fit.part(name, &DEVICE_TREE, tick))
+            .transpose()?,
         overlays: overlays
             .into_iter()
-            .map(|name| fit.part(name, &DEVICE_TREE))
+            .map(|name| fit.part(name, &DEVICE_TREE, tick))
             .collect::<Result<_, _>>()?,
-        ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK)).transpose()?,
+        ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK, tick)).transpose()?,
     })
 }
 
@@ -388,7 +396,7 @@ impl<'a> Fit<'a> {
     }
 
     /// The range of the named image, after a check of its type and its hashes.
-    fn part(&self, name: &str, place: &Place) -> Result<Range<usize>, Error> {
+    fn part(&self, name: &str, place: &Place, tick: &mut Tick<'_>) -> Result<Range<usize>, Error> {
         let image = child(&self.images, name).ok_or_else(|| Error::NoImage(shown(name)))?;
         let check = |property_name, known: &[&str], wanted| {
             let found = property(&image, property_name).and_then(text);
@@ -410,7 +418,7 @@ impl<'a> Fit<'a> {
         }
         let range = self.data(&image, name)?;
         let data = self.file.get(range.clone()).unwrap_or_default();
-        check_hashes(&image, data, name)?;
+        check_hashes(&image, data, name, tick)?;
         Ok(range)
     }
 
@@ -452,7 +460,7 @@ impl<'a> Fit<'a> {
 }
 
 /// Checks what the image's nodes `hash`, `hash-1`, `hash@1` and so on say.
-fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str) -> Result<(), Error> {
+fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str, tick: &mut Tick<'_>) -> Result<(), Error> {
     let hashes = image.children().filter(|node| node.name().starts_with("hash"));
     let mut count: usize = 0;
     for hash in hashes {
@@ -461,12 +469,12 @@ fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str) -> Result<(), Erro
         let value = value.ok_or_else(|| Error::Hashes(shown(name)))?;
         let algorithm = property(&hash, "algo").and_then(text).unwrap_or_default();
         let (algorithm, is_right) = match algorithm {
-            "crc32" => ("crc32", gzip::crc32(data).to_be_bytes() == *value),
-            "md5" => ("md5", *Md5::digest(data) == *value),
-            "sha1" => ("sha1", *Sha1::digest(data) == *value),
-            "sha256" => ("sha256", *Sha256::digest(data) == *value),
-            "sha384" => ("sha384", *Sha384::digest(data) == *value),
-            "sha512" => ("sha512", *Sha512::digest(data) == *value),
+            "crc32" => ("crc32", gzip::crc32(data, tick).to_be_bytes() == *value),
+            "md5" => ("md5", digest::<Md5>(data, tick) == *value),
+            "sha1" => ("sha1", digest::<Sha1>(data, tick) == *value),
+            "sha256" => ("sha256", digest::<Sha256>(data, tick) == *value),
+            "sha384" => ("sha384", digest::<Sha384>(data, tick) == *value),
+            "sha512" => ("sha512", digest::<Sha512>(data, tick) == *value),
             unknown => return Err(Error::Algorithm(shown(name), shown(unknown))),
         };
         if !is_right {
@@ -481,6 +489,8 @@ fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str) -> Result<(), Erro
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use sha2::Digest as _;
+
     use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
     use super::super::device_tree::tests::{Value, node};
@@ -515,7 +525,7 @@ pub(crate) mod tests {
     }
 
     fn crc32(data: &[u8]) -> Vec<u8> {
-        gzip::crc32(data).to_be_bytes().to_vec()
+        gzip::crc32(data, &mut |_| {}).to_be_bytes().to_vec()
     }
 
     /// A FIT image of images, each with its name, type and data, and configurations, each with its name and parts.
@@ -575,7 +585,7 @@ pub(crate) mod tests {
     fn opened_on(file: &[u8], configuration: Option<&str>, board: &[&str]) -> Result<Vec<String>, String> {
         let tree = board_tree(board);
         let board = Tree::check(&tree).unwrap();
-        let contents = open(file, configuration, Some(&board)).map_err(|why| why.to_string())?;
+        let contents = open(file, configuration, Some(&board), &mut |_| {}).map_err(|why| why.to_string())?;
         let checked = check(file, configuration, Some(&board)).map_err(|why| why.to_string());
         assert_eq!(checked, Ok(()));
         let all = [Some(contents.kernel), contents.device_tree]
@@ -694,7 +704,7 @@ pub(crate) mod tests {
         };
         let tree = |file: &[u8], board: &[&str]| {
             let (tree, all) = (board_tree(board), file);
-            let contents = open(all, None, Some(&Tree::check(&tree).unwrap()))?;
+            let contents = open(all, None, Some(&Tree::check(&tree).unwrap()), &mut |_| {})?;
             Ok(contents.device_tree.map(|range| all[range].to_vec()))
         };
         assert_eq!(tree(&of(None), PI_3), Ok(Some(pi_3.clone())));

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use crate::work::{PIECE, Tick};
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
@@ -22,8 +23,13 @@ const RESERVED: u8 = 0b1110_0000;
 static CRC32: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// The CRC-32 that gzip and U-Boot's images use (D-32).
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    CRC32.checksum(bytes)
+pub(crate) fn crc32(bytes: &[u8], tick: &mut Tick<'_>) -> u32 {
+    let mut sum = CRC32.digest();
+    for piece in bytes.chunks(PIECE) {
+        sum.update(piece);
+        tick(piece.len());
+    }
+    sum.finalize()
 }
 
 /// Blocks that are free, and bytes of output that allow one more. Most compressors make blocks of 10 KB and longer, but
@@ -33,6 +39,8 @@ const FREE_BLOCKS: usize = 1024;
 const BYTES_A_BLOCK: usize = 32;
 /// Blocks in all, which take a Cortex-A53 some seconds: a real kernel's file has thousands (D-119).
 const MAX_BLOCKS: usize = 1 << 19;
+/// Blocks after which the watchdog is looked after, however little came out of them: their tables take time, too.
+const BLOCKS_A_TICK: usize = 1024;
 
 /// Why a gzip file cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,29 +87,39 @@ pub fn is_gzip(file: &[u8]) -> bool {
 
 /// Unpacks all members of `file` one after another to the start of `output` and returns how many bytes came out.
 /// Zeros after the last member are padding; other bytes, a signature perhaps, are left out with a line, as gzip(1) does.
-pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
+pub fn unpack(file: &[u8], output: &mut [u8], tick: &mut Tick<'_>) -> Result<usize, Error> {
     let room = output.len();
     let mut inflater = DecompressorOxide::new();
     let mut rest = file;
     let mut filled: usize = 0;
     let mut blocks: usize = 0;
     loop {
-        let data = skip_header(rest)?;
+        let data = skip_header(rest, tick)?;
         // Each member gets a fresh slice, so that no back-reference reaches into the one before.
         let target = output.get_mut(filled..).unwrap_or_default();
         inflater.init();
         let (mut read, mut written): (usize, usize) = (0, 0);
+        // Where the next tick is due.
+        let mut due = PIECE.min(target.len());
         loop {
             let (status, more_read, more_written) = decompress(
                 &mut inflater,
                 data.get(read..).unwrap_or_default(),
-                target,
+                target.get_mut(..due).unwrap_or_default(),
                 written,
                 TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY,
             );
             read = read.saturating_add(more_read);
             written = written.saturating_add(more_written);
+            if status == TINFLStatus::HasMoreOutput && due < target.len() {
+                tick(PIECE);
+                due = due.saturating_add(PIECE).min(target.len());
+                continue;
+            }
             blocks = blocks.saturating_add(1);
+            if blocks.is_multiple_of(BLOCKS_A_TICK) {
+                tick(0);
+            }
             let unpacked = filled.saturating_add(written);
             let allowed = (unpacked / BYTES_A_BLOCK).saturating_add(FREE_BLOCKS);
             if blocks > allowed.min(MAX_BLOCKS) {
@@ -123,7 +141,7 @@ pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
             .and_then(|t| t.split_first_chunk::<8>())
             .ok_or(Error::Truncated)?;
         let [c0, c1, c2, c3, l0, l1, l2, l3] = *trailer;
-        if crc32(unpacked) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        if crc32(unpacked, tick) != u32::from_le_bytes([c0, c1, c2, c3]) {
             return Err(Error::Checksum);
         }
         // ISIZE counts modulo 2^32.
@@ -147,7 +165,7 @@ pub fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
 }
 
 /// The deflate data behind a member's header (RFC 1952 §2.3).
-fn skip_header(member: &[u8]) -> Result<&[u8], Error> {
+fn skip_header<'m>(member: &'m [u8], tick: &mut Tick<'_>) -> Result<&'m [u8], Error> {
     let (fixed, mut rest) = member.split_first_chunk::<10>().ok_or(Error::Truncated)?;
     let [0x1f, 0x8b, 8, flags, ..] = *fixed else {
         return Err(Error::Header);
@@ -172,7 +190,7 @@ fn skip_header(member: &[u8]) -> Result<&[u8], Error> {
             .get(..member.len().saturating_sub(rest.len()))
             .unwrap_or_default();
         let (sum, after) = rest.split_first_chunk::<2>().ok_or(Error::Truncated)?;
-        if crc32(header) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
+        if crc32(header, tick) & 0xffff != u32::from(u16::from_le_bytes(*sum)) {
             return Err(Error::Header);
         }
         rest = after;
@@ -185,6 +203,20 @@ pub(crate) mod tests {
     use miniz_oxide::deflate::compress_to_vec;
 
     use super::*;
+
+    /// The same, while somebody hears of every piece of the work.
+    fn unpack(file: &[u8], output: &mut [u8]) -> Result<usize, Error> {
+        let mut heard: usize = 0;
+        let result = super::unpack(file, output, &mut |piece| {
+            assert!(piece <= PIECE, "{piece} bytes at once");
+            heard += piece;
+        });
+        if let Ok(len) = result {
+            // Unpacked but for the last piece of each member, and summed up.
+            assert!(heard >= len, "{heard} of {len}");
+        }
+        result
+    }
 
     /// A gzip member as a careful compressor writes it: every optional field, all of them checked.
     pub(crate) fn member(data: &[u8]) -> Vec<u8> {

@@ -16,6 +16,7 @@ use super::{gzip, image, zboot};
 use crate::memory::Region;
 use crate::text::ascii;
 use crate::url::Url;
+use crate::work::{Tick, shift};
 
 /// A kernel in its place.
 #[derive(Debug)]
@@ -61,9 +62,10 @@ pub(super) fn open(
     file: &[u8],
     configuration: Option<&str>,
     board: Option<&Tree<'_>>,
+    tick: &mut Tick<'_>,
 ) -> Result<Option<Contents>, Error> {
     if fit::is_fit(file) {
-        let contents = fit::open(file, configuration, board);
+        let contents = fit::open(file, configuration, board, tick);
         return contents.map(Some).map_err(|why| in_fit(url, why));
     }
     match configuration {
@@ -81,6 +83,7 @@ pub(super) fn trees<'b>(
     file: &'b [u8],
     contents: &Contents,
     mut scratch: &'b mut [u8],
+    tick: &mut Tick<'_>,
 ) -> Result<Option<Trees<'b>>, Error> {
     let Some(tree) = &contents.device_tree else {
         return Ok(None);
@@ -90,7 +93,7 @@ pub(super) fn trees<'b>(
         if !gzip::is_gzip(bytes) {
             return Ok(bytes);
         }
-        let len = gzip::unpack(bytes, scratch)
+        let len = gzip::unpack(bytes, scratch, tick)
             .map_err(|why| in_fit(url, fit::Error::Gzip("a device tree", why)))?;
         let (unpacked, rest) = core::mem::take(&mut scratch)
             .split_at_mut_checked(len)
@@ -122,33 +125,34 @@ fn in_fit(url: &Url, why: fit::Error) -> Error {
 }
 
 /// Makes a kernel's file of `len` bytes at a 2 MiB boundary ready to run there. `contents` are those of a FIT image.
-pub(super) fn place(
+pub(super) fn place<'m>(
     url: Url,
-    mut room: Region<'_>,
+    mut room: Region<'m>,
     len: usize,
     contents: Option<Contents>,
-) -> Result<Kernel<'_>, Error> {
+    tick: &mut Tick<'_>,
+) -> Result<Kernel<'m>, Error> {
     if let Some(contents) = contents {
-        return place_fit(url, room, len, contents);
+        return place_fit(url, room, len, contents, tick);
     }
-    let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel).map_err(|why| Error::Uimage {
+    let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel, tick).map_err(|why| Error::Uimage {
         kind: Kind::Kernel,
         url: url.clone(),
         why,
     })?;
-    let len = zboot::unwrap(room.bytes_mut(), len).map_err(|why| Error::Zboot {
+    let len = zboot::unwrap(room.bytes_mut(), len, tick).map_err(|why| Error::Zboot {
         url: url.clone(),
         why,
     })?;
     let len = if gzip::is_gzip(room.bytes()) {
-        unpack(room.bytes_mut(), len).map_err(|why| Error::Gzip {
+        unpack(room.bytes_mut(), len, tick).map_err(|why| Error::Gzip {
             url: url.clone(),
             why,
         })?
     } else {
         len
     };
-    let (placed, free) = settle(url, room, len)?;
+    let (placed, free) = settle(url, room, len, tick)?;
     Ok(Kernel {
         placed,
         free,
@@ -156,9 +160,15 @@ pub(super) fn place(
     })
 }
 
-fn place_fit(url: Url, mut room: Region<'_>, len: usize, contents: Contents) -> Result<Kernel<'_>, Error> {
+fn place_fit<'m>(
+    url: Url,
+    mut room: Region<'m>,
+    len: usize,
+    contents: Contents,
+    tick: &mut Tick<'_>,
+) -> Result<Kernel<'m>, Error> {
     let at = room.len().saturating_sub(len);
-    room.bytes_mut().copy_within(..len, at);
+    shift(room.bytes_mut(), 0..len, at, tick);
     let too_big = |needed: usize, free: usize| Error::KernelTooBig {
         url: url.clone(),
         needed: needed as u64,
@@ -175,7 +185,7 @@ fn place_fit(url: Url, mut room: Region<'_>, len: usize, contents: Contents) -> 
         kernel = kernel.get(contents).unwrap_or_default();
     }
     let len = if gzip::is_gzip(kernel) {
-        gzip::unpack(kernel, room.bytes_mut())
+        gzip::unpack(kernel, room.bytes_mut(), tick)
             .map_err(|why| in_fit(&url, fit::Error::Gzip("the kernel", why)))?
     } else {
         room.bytes_mut()
@@ -184,7 +194,7 @@ fn place_fit(url: Url, mut room: Region<'_>, len: usize, contents: Contents) -> 
             .copy_from_slice(kernel);
         kernel.len()
     };
-    let (placed, free) = settle(url, room, len)?;
+    let (placed, free) = settle(url, room, len, tick)?;
     Ok(Kernel {
         placed,
         free,
@@ -194,7 +204,12 @@ fn place_fit(url: Url, mut room: Region<'_>, len: usize, contents: Contents) -> 
 
 /// Moves an `Image` at a 2 MiB boundary to its text offset. Returns the addresses that it occupies, its entry first, and
 /// the memory behind it.
-fn settle(url: Url, mut room: Region<'_>, len: usize) -> Result<(Range<u64>, Region<'_>), Error> {
+fn settle<'m>(
+    url: Url,
+    mut room: Region<'m>,
+    len: usize,
+    tick: &mut Tick<'_>,
+) -> Result<(Range<u64>, Region<'m>), Error> {
     let file = room.bytes().get(..len).unwrap_or_default();
     let image = image::parse(file).map_err(|why| Error::Image {
         url: url.clone(),
@@ -212,7 +227,7 @@ fn settle(url: Url, mut room: Region<'_>, len: usize) -> Result<(Range<u64>, Reg
     };
     // Only kernels before Linux 5.8 have a text offset, so only they pay for this copy.
     if offset != 0 {
-        room.bytes_mut().copy_within(..len, offset);
+        shift(room.bytes_mut(), 0..len, offset, tick);
     }
     let (placed, rest) = room.split_at(end).ok_or(too_big)?;
     let start = placed.range().start.saturating_add(image.text_offset);
@@ -221,9 +236,9 @@ fn settle(url: Url, mut room: Region<'_>, len: usize) -> Result<(Range<u64>, Reg
 
 /// Unpacks the gzip file in the first `len` bytes of `room` to the start of `room`, at the cost of one copy of the
 /// compressed bytes, and returns how many came out.
-fn unpack(room: &mut [u8], len: usize) -> Result<usize, gzip::Error> {
+fn unpack(room: &mut [u8], len: usize, tick: &mut Tick<'_>) -> Result<usize, gzip::Error> {
     let at = room.len().saturating_sub(len);
-    room.copy_within(..len.min(room.len()), at);
+    shift(room, 0..len.min(room.len()), at, tick);
     let (output, file) = room.split_at_mut_checked(at).unwrap_or_default();
-    gzip::unpack(file, output)
+    gzip::unpack(file, output, tick)
 }

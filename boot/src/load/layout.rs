@@ -16,6 +16,7 @@ use crate::bootargs;
 use crate::hal::Board;
 use crate::text::ascii;
 use crate::url::Url;
+use crate::work::Tick;
 
 /// The files that decide, each beside where it came from.
 pub(super) struct Given<'a> {
@@ -51,11 +52,12 @@ impl Layout {
         scratch: &mut [u8],
         memory: Range<u64>,
         board: &Board<'_>,
+        tick: &mut Tick<'_>,
     ) -> Result<Self, Error> {
         let firmware = board.device_tree.map(Tree::check);
         let usable = firmware.as_ref().and_then(|tree| tree.as_ref().ok());
         let (url, file) = given.kernel;
-        let contents = kernel::open(url, file, given.configuration, usable)?;
+        let contents = kernel::open(url, file, given.configuration, usable, tick)?;
         // As in U-Boot, a FIT image named once more stands for what is in it.
         let named = given
             .device_tree
@@ -66,11 +68,13 @@ impl Layout {
                 bytes,
                 overlays: Vec::new(),
             }),
-            (None, Some(contents)) => kernel::trees(url, file, contents, scratch)?.map(|trees| Served {
-                url,
-                bytes: trees.base,
-                overlays: trees.overlays,
-            }),
+            (None, Some(contents)) => {
+                kernel::trees(url, file, contents, scratch, tick)?.map(|trees| Served {
+                    url,
+                    bytes: trees.base,
+                    overlays: trees.overlays,
+                })
+            }
             (None, None) => None,
         };
         let tree = make_tree(served.as_ref(), given.overlays, firmware, board)?;

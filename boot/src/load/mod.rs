@@ -37,6 +37,7 @@ use crate::random::Seeds;
 use crate::text::ascii;
 use crate::url::Url;
 use crate::verify::{Expected, Verified};
+use crate::work::Tick;
 use arrange::{Piece, arrange};
 use device_tree::Tree;
 pub use error::Error;
@@ -72,21 +73,22 @@ pub struct Initrd {
     pub headers: Vec<u8>,
 }
 
-/// Places `parts` in `memory`, in which they lie, and makes them ready to run.
+/// Places `parts` in `memory`, in which they lie, and makes them ready to run. `tick` hears of the work (D-169).
 pub fn load(
     parts: &mut Parts,
     mut memory: Region<'_>,
     board: &Board<'_>,
     seeds: &Seeds,
+    tick: &mut Tick<'_>,
 ) -> Result<Handoff, Error> {
     let range = memory.range();
-    let layout = layout(parts, memory.bytes_mut(), range.clone(), board)?;
+    let layout = layout(parts, memory.bytes_mut(), range.clone(), board, tick)?;
     let command_line = layout.command_line(&parts.command_line, board)?;
     let excuse = layout.excuse();
     parts.moved = true;
-    unwrap_initrds(parts, memory.bytes_mut())?;
+    unwrap_initrds(parts, memory.bytes_mut(), tick)?;
     let window = memory_offset(&range, layout.window.start)..memory_offset(&range, layout.window.end);
-    if !in_place(parts, memory.bytes_mut(), range.start, &window) {
+    if !in_place(parts, memory.bytes_mut(), range.start, &window, tick) {
         return Err(excuse(Error::Together {
             free: window.len() as u64,
         }));
@@ -99,7 +101,7 @@ pub fn load(
     let (_, room) = below.split_at(at.start).ok_or(no_room)?;
     let Layout { tree, contents, .. } = layout;
     let url = parts.kernel.url().clone();
-    let kernel = kernel::place(url, room, at.len(), contents).map_err(&excuse)?;
+    let kernel = kernel::place(url, room, at.len(), contents, tick).map_err(&excuse)?;
     let Kernel { placed, free, bundle } = kernel;
     let (slot, free) = slot(free).map_err(&excuse)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
@@ -112,7 +114,13 @@ pub fn load(
 
 /// What the kernel's file and the device trees come to, before anything moves. What is packed in a FIT image is unpacked into
 /// the largest piece of memory in which no part lies.
-fn layout(parts: &Parts, bytes: &mut [u8], memory: Range<u64>, board: &Board<'_>) -> Result<Layout, Error> {
+fn layout(
+    parts: &Parts,
+    bytes: &mut [u8],
+    memory: Range<u64>,
+    board: &Board<'_>,
+    tick: &mut Tick<'_>,
+) -> Result<Layout, Error> {
     let files = parts.initrds.iter().map(|initrd| &initrd.file);
     let files = files
         .chain([&parts.kernel])
@@ -145,11 +153,11 @@ fn layout(parts: &Parts, bytes: &mut [u8], memory: Range<u64>, board: &Board<'_>
         device_tree: parts.device_tree.as_ref().map(|file| (file.url(), given(file))),
         overlays: &overlays,
     };
-    Layout::new(&given, scratch, memory, board)
+    Layout::new(&given, scratch, memory, board, tick)
 }
 
 /// Takes U-Boot's wrapper off each initrd that has one.
-fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8]) -> Result<(), Error> {
+fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8], tick: &mut Tick<'_>) -> Result<(), Error> {
     for Initrd { file, headers } in &mut parts.initrds {
         let at = file.at();
         // What is a file in the archive stays what it is.
@@ -157,7 +165,7 @@ fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8]) -> Result<(), Error> {
             continue;
         }
         let room = bytes.get_mut(at.clone()).unwrap_or_default();
-        let len = uimage::unwrap(room, at.len(), Kind::Ramdisk).map_err(|why| Error::Uimage {
+        let len = uimage::unwrap(room, at.len(), Kind::Ramdisk, tick).map_err(|why| Error::Uimage {
             kind: Kind::Ramdisk,
             url: file.url().clone(),
             why,
@@ -169,7 +177,13 @@ fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8]) -> Result<(), Error> {
 
 /// Moves the parts to where they are wanted inside of `window`, and writes the headers of those that have some. False when
 /// there is no room.
-fn in_place(parts: &mut Parts, bytes: &mut [u8], base: u64, window: &Range<usize>) -> bool {
+fn in_place(
+    parts: &mut Parts,
+    bytes: &mut [u8],
+    base: u64,
+    window: &Range<usize>,
+    tick: &mut Tick<'_>,
+) -> bool {
     let piece = |at: Range<usize>, headers: usize| Piece {
         at: at.start,
         len: at.len(),
@@ -181,7 +195,7 @@ fn in_place(parts: &mut Parts, bytes: &mut [u8], base: u64, window: &Range<usize
     let mut rest: Vec<Piece> = initrds
         .map(|initrd| piece(initrd.file.at(), initrd.headers.len()))
         .collect();
-    let done = arrange(bytes, base, window, &mut kernel, &mut rest, room);
+    let done = arrange(bytes, base, window, &mut kernel, &mut rest, room, tick);
     parts.kernel.moved(kernel.at..kernel.end());
     for (initrd, piece) in parts.initrds.iter_mut().zip(&rest) {
         initrd.file.moved(piece.at..piece.end());

@@ -4,6 +4,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::gzip;
+use crate::work::{Tick, shift};
 
 /// Bytes of a header.
 const HEADER: usize = 64;
@@ -133,7 +134,7 @@ pub fn is_uimage(file: &[u8]) -> bool {
 
 /// The range of the wrapped file. Bytes behind it are padding. The packing of an initial ramdisk does not matter: Linux knows it,
 /// and U-Boot does not look at it either.
-pub fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
+pub fn contents(file: &[u8], wanted: Kind, tick: &mut Tick<'_>) -> Result<Range<usize>, Error> {
     let truncated = |expected| Error::Truncated {
         len: file.len(),
         expected,
@@ -148,12 +149,12 @@ pub fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
     if let Some(checksum) = zeroed.get_mut(4..8) {
         checksum.fill(0);
     }
-    if gzip::crc32(&zeroed) != word(4) {
+    if gzip::crc32(&zeroed, tick) != word(4) {
         return Err(Error::Header);
     }
     let end = HEADER.saturating_add(word(12) as usize);
     let data = file.get(HEADER..end).ok_or(truncated(end))?;
-    if gzip::crc32(data) != word(24) {
+    if gzip::crc32(data, tick) != word(24) {
         return Err(Error::Data);
     }
     let [system, architecture, kind, compression] = word(28).to_be_bytes();
@@ -172,20 +173,28 @@ pub fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
 
 /// Moves what the image in the first `len` bytes of `room` holds to the start of `room`, and returns its length. A file
 /// that is no such image stays as it is.
-pub fn unwrap(room: &mut [u8], len: usize, wanted: Kind) -> Result<usize, Error> {
+pub fn unwrap(room: &mut [u8], len: usize, wanted: Kind, tick: &mut Tick<'_>) -> Result<usize, Error> {
     let file = room.get(..len).unwrap_or_default();
     if !is_uimage(file) {
         return Ok(len);
     }
-    let contents = contents(file, wanted)?;
+    let contents = contents(file, wanted, tick)?;
     let len = contents.len();
-    room.copy_within(contents, 0);
+    shift(room, contents, 0, tick);
     Ok(len)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    fn unwrap(room: &mut [u8], len: usize, wanted: Kind) -> Result<usize, Error> {
+        super::unwrap(room, len, wanted, &mut |_| {})
+    }
+
+    fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
+        super::contents(file, wanted, &mut |_| {})
+    }
 
     /// An image for arm64 Linux around `data`.
     pub(crate) fn wrapped(kind: Kind, compression: u8, data: &[u8]) -> Vec<u8> {
@@ -200,10 +209,10 @@ pub(crate) mod tests {
         put(8, &1_700_000_000_u32.to_be_bytes());
         put(12, &(data.len() as u32).to_be_bytes());
         put(16, &[0, 8, 0, 0, 0, 8, 0, 0]);
-        put(24, &gzip::crc32(data).to_be_bytes());
+        put(24, &gzip::crc32(data, &mut |_| {}).to_be_bytes());
         put(28, &facts);
         put(32, b"made by a test");
-        let sum = gzip::crc32(&header);
+        let sum = gzip::crc32(&header, &mut |_| {});
         header[4..8].copy_from_slice(&sum.to_be_bytes());
         [&header, data].concat()
     }

@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use super::device_tree::text;
 use crate::text::ascii;
+use crate::work::{Tick, shift};
 
 /// `zimg` at byte 4 of an EFI program.
 const MAGIC: &[u8] = b"zimg";
@@ -72,14 +73,14 @@ pub fn contents(file: &[u8]) -> Result<Range<usize>, Error> {
 
 /// Moves the gzip file inside the first `len` bytes of `room` to the start of `room`, and returns its length. A file that
 /// is no such kernel stays as it is.
-pub(super) fn unwrap(room: &mut [u8], len: usize) -> Result<usize, Error> {
+pub(super) fn unwrap(room: &mut [u8], len: usize, tick: &mut Tick<'_>) -> Result<usize, Error> {
     let file = room.get(..len).unwrap_or_default();
     if !is_zboot(file) {
         return Ok(len);
     }
     let contents = contents(file)?;
     let len = contents.len();
-    room.copy_within(contents, 0);
+    shift(room, contents, 0, tick);
     Ok(len)
 }
 
@@ -107,14 +108,14 @@ pub(crate) mod tests {
         let mut room = wrapped(b"packed", "gzip");
         let len = room.len();
         assert_eq!(contents(&room), Ok(0x1000..0x1006));
-        assert_eq!(unwrap(&mut room, len), Ok(6));
+        assert_eq!(unwrap(&mut room, len, &mut |_| {}), Ok(6));
         assert_eq!(room[..6], *b"packed");
         assert_eq!(
             contents(&wrapped(b"x", "zstd22")).unwrap_err().to_string(),
             "is an EFI zboot kernel packed with zstd22, which is not supported: unpack it on the server, or pack it \
              with gzip"
         );
-        assert_eq!(unwrap(&mut [1; 100], 100), Ok(100));
+        assert_eq!(unwrap(&mut [1; 100], 100, &mut |_| {}), Ok(100));
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl<'m> Net<'m> {
         self.clock
     }
 
+    /// Tells the watchdog that work outside of the poll loop gets on.
+    pub(crate) fn kick_watchdog(&mut self) {
+        self.platform.kick_watchdog();
+    }
+
     /// Polls until `ready` has something or `deadline` has passed (then `None`). `ready` runs at least once, and again
     /// after every batch of frames and every timer; between those the clock idles (D-16).
     pub fn wait<T>(&mut self, deadline: Instant, mut ready: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {

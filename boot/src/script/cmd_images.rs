@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use md5::{Digest, Md5};
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
@@ -22,6 +22,7 @@ use crate::patience;
 use crate::text::plain;
 use crate::url::{self, Url};
 use crate::verify::{Expected, Fetched, verify};
+use crate::work::{self, Tick};
 
 /// Options of all commands that name one image.
 const SINGLE: [Spec; 5] = [
@@ -85,7 +86,8 @@ impl Interpreter<'_, '_> {
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
-        self.images.executable(id, self.board.device_tree)?;
+        self.images
+            .executable(id, self.board.device_tree, &mut |_| self.world.tick())?;
         self.images.selected = Some(id);
         Ok(Step::Done)
     }
@@ -108,7 +110,8 @@ impl Interpreter<'_, '_> {
         if !arguments.has('r') {
             return Ok(Step::Execute(id));
         }
-        self.images.executable(id, self.board.device_tree)?;
+        self.images
+            .executable(id, self.board.device_tree, &mut |_| self.world.tick())?;
         let frame = self
             .frames
             .last_mut()
@@ -228,7 +231,7 @@ impl Interpreter<'_, '_> {
             stem.into()
         });
         let name = arguments.value('n').map_or(stripped, Into::into);
-        let extracted = self.images.extract(id, name);
+        let extracted = self.images.extract(id, name, &mut |_| self.world.tick());
         // Whether it could be unpacked or not: who goes on with `initrd` of the same file has one, not two.
         if !arguments.has('k') {
             self.images.free(id);
@@ -290,23 +293,27 @@ impl Interpreter<'_, '_> {
     }
 
     pub(super) fn md5sum(&mut self, words: &[String]) -> Result<Step, Failure> {
-        self.digest(words, |bytes| Md5::digest(bytes).to_vec())
+        self.digest(words, work::digest::<Md5>)
     }
 
     pub(super) fn sha1sum(&mut self, words: &[String]) -> Result<Step, Failure> {
-        self.digest(words, |bytes| Sha1::digest(bytes).to_vec())
+        self.digest(words, work::digest::<Sha1>)
     }
 
     pub(super) fn sha256sum(&mut self, words: &[String]) -> Result<Step, Failure> {
-        self.digest(words, |bytes| Sha256::digest(bytes).to_vec())
+        self.digest(words, work::digest::<Sha256>)
     }
 
     pub(super) fn sha512sum(&mut self, words: &[String]) -> Result<Step, Failure> {
-        self.digest(words, |bytes| Sha512::digest(bytes).to_vec())
+        self.digest(words, work::digest::<Sha512>)
     }
 
     // D-60
-    fn digest(&mut self, words: &[String], sum: fn(&[u8]) -> Vec<u8>) -> Result<Step, Failure> {
+    fn digest(
+        &mut self,
+        words: &[String],
+        sum: fn(&[u8], &mut Tick<'_>) -> Vec<u8>,
+    ) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[("set", 's', true)], 1..=MANY)?;
         let name = arguments
             .value('s')
@@ -314,7 +321,7 @@ impl Interpreter<'_, '_> {
             .transpose()?;
         for wanted in arguments.rest {
             let id = self.acquire(wanted, None, false)?;
-            let sum = sum(self.images.bytes(id));
+            let sum = sum(self.images.bytes(id), &mut |_| self.world.tick());
             if let Some(name) = &name {
                 self.settings.store(name, Type::HexRaw, &sum)?;
                 continue;
@@ -379,7 +386,7 @@ impl Interpreter<'_, '_> {
             form: form.as_deref(),
             patience,
         };
-        let (at, room) = self.images.room(kernel, front);
+        let (at, room) = self.images.room(kernel, front, &mut |_| self.world.tick());
         let result = self.world.fetch(&request, room);
         self.progress();
         match result {
@@ -416,11 +423,12 @@ impl Interpreter<'_, '_> {
         };
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
         let file = |image: &super::images::Image| image.arguments.as_deref().and_then(cpio::name).map(plain);
+        let tick = &mut |_: usize| self.world.tick();
         let mut files: Vec<Id> = self
             .images
             .iter()
             .filter(is_initrd)
-            .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id())))
+            .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id()), tick))
             .map(|image| image.id())
             .collect();
         files.extend(device_tree);

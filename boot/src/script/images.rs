@@ -21,6 +21,7 @@ use crate::load::place::{BLOCK, PAGE};
 use crate::load::{fit, gzip, image, pe, uimage, zboot};
 use crate::url::Url;
 use crate::verify::{self, is_script};
+use crate::work::{Tick, shift};
 
 /// Images at a time.
 pub const MAX_IMAGES: usize = 256;
@@ -175,8 +176,8 @@ impl<'m> Images<'m> {
 
     /// Where the next download goes, at the offset returned. A kernel begins at a 2 MiB boundary; `front` bytes, whole
     /// pages, stay free before anything else.
-    pub fn room(&mut self, kernel: bool, front: usize) -> (usize, &mut [u8]) {
-        self.close_gaps();
+    pub fn room(&mut self, kernel: bool, front: usize, tick: &mut Tick<'_>) -> (usize, &mut [u8]) {
+        self.close_gaps(tick);
         let at = self.free_from(kernel, front);
         (at, self.memory.bytes_mut().get_mut(at..).unwrap_or_default())
     }
@@ -191,7 +192,7 @@ impl<'m> Images<'m> {
     }
 
     /// Moves images down over what was freed below them.
-    fn close_gaps(&mut self) {
+    fn close_gaps(&mut self, tick: &mut Tick<'_>) {
         let base = self.memory.range().start;
         let bytes = self.memory.bytes_mut();
         let mut free = 0;
@@ -212,7 +213,7 @@ impl<'m> Images<'m> {
             let align = if block { BLOCK } else { PAGE };
             let target = aligned(base, free, align).saturating_add(piece.front);
             if target < piece.at && bytes.get(piece.at..piece.end()).is_some() {
-                bytes.copy_within(piece.at..piece.end(), target);
+                shift(bytes, piece.at..piece.end(), target, tick);
                 *end = end.saturating_sub(piece.at.saturating_sub(target));
                 piece.at = target;
             }
@@ -311,13 +312,13 @@ impl<'m> Images<'m> {
     }
 
     /// Unpacks a gzip image into a new one.
-    pub fn extract(&mut self, id: Id, name: String) -> Result<Id, Failure> {
+    pub fn extract(&mut self, id: Id, name: String, tick: &mut Tick<'_>) -> Result<Id, Failure> {
         let failure = |why: &dyn core::fmt::Display| Failure::new(Errno::ARCHIVE, format!("{why}"));
         let url = self.get(id).map(|image| image.url.clone());
         let (Some(url), true) = (url, gzip::is_gzip(self.bytes(id))) else {
             return Err(failure(&"not a gzip file"));
         };
-        self.close_gaps();
+        self.close_gaps(tick);
         let at = self.free_from(false, 0);
         let Some(Image {
             content: Content::Data { piece, .. },
@@ -333,7 +334,7 @@ impl<'m> Images<'m> {
             .split_at_mut_checked(at)
             .unwrap_or_default();
         let packed = packed.get(range).unwrap_or_default();
-        let len = gzip::unpack(packed, room).map_err(|why| failure(&why))?;
+        let len = gzip::unpack(packed, room, tick).map_err(|why| failure(&why))?;
         self.add(name, url, at, len, 0)
     }
 
@@ -358,8 +359,8 @@ impl<'m> Images<'m> {
     }
 
     /// Whether an image can be executed on the board of this device tree, or why not.
-    pub fn executable(&self, id: Id, firmware: Option<&[u8]>) -> Result<(), Failure> {
-        self.check(id, firmware).map_err(|failure| {
+    pub fn executable(&self, id: Id, firmware: Option<&[u8]>, tick: &mut Tick<'_>) -> Result<(), Failure> {
+        self.check(id, firmware, tick).map_err(|failure| {
             // iPXE would have run it, be it a boot loader that starts what is installed.
             if pe::is_for_arm64(self.bytes(id)) {
                 return failure.at_the_end();
@@ -368,14 +369,14 @@ impl<'m> Images<'m> {
         })
     }
 
-    fn check(&self, id: Id, firmware: Option<&[u8]>) -> Result<(), Failure> {
+    fn check(&self, id: Id, firmware: Option<&[u8]>, tick: &mut Tick<'_>) -> Result<(), Failure> {
         let bytes = self.bytes(id);
         let refusal = |why: &dyn core::fmt::Display| Failure::new(Errno::NOT_EXECUTABLE, format!("{why}"));
         if is_script(bytes) || gzip::is_gzip(bytes) {
             return Ok(());
         }
         if uimage::is_uimage(bytes) {
-            let contents = uimage::contents(bytes, uimage::Kind::Kernel);
+            let contents = uimage::contents(bytes, uimage::Kind::Kernel, tick);
             return contents.map(|_| ()).map_err(|why| refusal(&why));
         }
         if zboot::is_zboot(bytes) {
@@ -404,8 +405,8 @@ impl<'m> Images<'m> {
 }
 
 /// Whether a file is made to be executed, and so is no initial ramdisk.
-pub(super) fn is_kernel(file: &[u8]) -> bool {
-    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::Kind::Kernel).is_ok();
+pub(super) fn is_kernel(file: &[u8], tick: &mut Tick<'_>) -> bool {
+    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::Kind::Kernel, tick).is_ok();
     wrapped || zboot::is_zboot(file) || fit::is_fit(file) || kernel_room(file).is_some()
 }
 
@@ -420,7 +421,7 @@ mod tests {
     }
 
     fn load(images: &mut Images<'_>, name: &str, bytes: &[u8], kernel: bool, front: usize) -> Id {
-        let (at, room) = images.room(kernel, front);
+        let (at, room) = images.room(kernel, front, &mut |_| {});
         room[..bytes.len()].copy_from_slice(bytes);
         images.add(name.into(), url(), at, bytes.len(), front).unwrap()
     }
@@ -483,7 +484,7 @@ mod tests {
             ),
         ] {
             let id = load(&mut images, "x", bytes, true, 0);
-            let failure = images.executable(id, None).unwrap_err();
+            let failure = images.executable(id, None, &mut |_| {}).unwrap_err();
             assert!(failure.to_string().contains(line), "{failure}");
         }
     }
@@ -510,7 +511,7 @@ mod tests {
         let script = [b"#!ipxe\n".to_vec(), vec![b'\n'; MAX_SCRIPT - 7]].concat();
         load(&mut images, "a", &script, false, 0);
         load(&mut images, "b", &script, false, 0);
-        let (at, room) = images.room(false, 0);
+        let (at, room) = images.room(false, 0, &mut |_| {});
         room[..7].copy_from_slice(b"#!ipxe\n");
         assert_eq!(
             images.add("c".into(), url(), at, 7, 0).unwrap_err().errno,

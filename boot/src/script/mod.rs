@@ -112,7 +112,7 @@ impl Interpreter<'_, '_> {
     /// Makes the first script an image like any other.
     fn take_in(&mut self, script: Script) -> Result<Id, Failure> {
         let Script { url, text } = script;
-        let (at, room) = self.images.room(true, 0);
+        let (at, room) = self.images.room(true, 0, &mut |_| self.world.tick());
         let space = room
             .get_mut(..text.len())
             .ok_or_else(|| Failure::new(Errno::NO_MEMORY, format!("{url}: no memory for it")))?;
@@ -327,7 +327,8 @@ impl Interpreter<'_, '_> {
 
     /// Executes an image: a script in a frame of its own, a kernel for good.
     fn execute(&mut self, id: Id) -> Result<Option<Outcome>, Failure> {
-        self.images.executable(id, self.board.device_tree)?;
+        self.images
+            .executable(id, self.board.device_tree, &mut |_| self.world.tick())?;
         self.images.read_script(id)?;
         let Some(image) = self.images.get_mut(id) else {
             return Err(Failure::new(Errno::NO_IMAGE, "no such image"));

@@ -25,6 +25,8 @@ pub trait World {
     /// Rests until `deadline`, with the network and the watchdog looked after. A deadline in the past only looks after them.
     /// What is typed meanwhile stays typed (D-154).
     fn rest(&mut self, deadline: Instant);
+    /// Looks after the watchdog while work gets on.
+    fn tick(&mut self) {}
     /// The next byte that was typed or is typed until `deadline`, with the same looked after.
     fn key(&mut self, deadline: Instant) -> Option<u8>;
     /// Writes to the terminal.
@@ -72,6 +74,10 @@ impl World for Node<'_> {
 
     fn rest(&mut self, deadline: Instant) {
         let _: Option<()> = self.net.wait(deadline, |_| None);
+    }
+
+    fn tick(&mut self) {
+        self.net.kick_watchdog();
     }
 
     fn key(&mut self, deadline: Instant) -> Option<u8> {

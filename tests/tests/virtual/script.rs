@@ -202,7 +202,7 @@ impl World for Bench {
 
     fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
         let tree = payload::device_tree();
-        let handoff = load::load(parts, memory, &board(&tree), &Seeds::default())?;
+        let handoff = load::load(parts, memory, &board(&tree), &Seeds::default(), &mut |_| {})?;
         self.event(&Event::Boot(&Boot::new(parts, &handoff)));
         Ok(handoff)
     }
