@@ -60,7 +60,7 @@ impl Profile {
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Release => &["--release"],
-            Self::Debug => &[],
+            Self::Debug => &["--profile", "image-debug"],
             Self::Defmt => &["--release", "--features", "defmt"],
         }
     }
@@ -91,7 +91,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
     execute(command.args(profile.arguments())).context("image")?;
     let directory = match profile {
         Profile::Release | Profile::Defmt => "release",
-        Profile::Debug => "debug",
+        Profile::Debug => "image-debug",
     };
     let built = PathBuf::from(format!("target/{TARGET}/{directory}/kernel8"));
     let bytes = fs::read(&built).with_context(|| format!("image: {}", built.display()))?;

@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::patience;
+use crate::text::ascii_bytes;
 
 /// Characters of a server's error that are kept: the reason may stand behind a long path.
 const MAX_TEXT: usize = 512;
@@ -137,9 +138,5 @@ pub(super) fn is_absence(code: u16, text: &[u8]) -> bool {
 
 /// A server's text for a line that people read.
 pub(super) fn printable(text: &[u8]) -> String {
-    let text = text.iter().take(MAX_TEXT).map(|byte| match byte {
-        b' '..=b'~' => char::from(*byte),
-        _ => '?',
-    });
-    text.collect()
+    ascii_bytes(text, MAX_TEXT)
 }

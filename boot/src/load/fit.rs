@@ -19,7 +19,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use super::device_tree::{self, Tree, property, strings, text};
 use super::gzip;
 use super::overlay::MAX_OVERLAYS;
-use crate::text::ascii;
+use crate::text::ascii_bytes;
 use crate::work::{Tick, digest};
 
 /// Hashes of a part; real images have one or two.
@@ -270,7 +270,7 @@ fn names<'a>(node: &FdtNode<'a>, name: &str) -> impl Iterator<Item = &'a str> + 
 
 /// A name as an error shows it.
 fn shown(name: &str) -> String {
-    ascii(name.get(..64).unwrap_or(name))
+    ascii_bytes(name.as_bytes(), 64)
 }
 
 /// A file that was proven to be a device tree.

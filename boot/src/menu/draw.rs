@@ -9,6 +9,7 @@ use smoltcp::time::Duration;
 
 use super::model::{Action, Entry, Manners, Menu, Page};
 use crate::terminal::{self, Size, put};
+use crate::text;
 
 /// The row of the first entry, counted from 1 as terminals do.
 const FIRST_ROW: usize = 3;
@@ -175,7 +176,7 @@ impl<'m> View<'m> {
     pub(super) fn draw(&mut self, countdown: Option<&Countdown<'_>>, out: &mut String) {
         let width = self.width();
         let title = self.page().and_then(|page| page.title.as_deref());
-        let title = terminal::printable(title.unwrap_or("Boot menu"), width);
+        let title = text::printable(title.unwrap_or("Boot menu"), width);
         put(out, format_args!("\x1b[r\x1b[2J\x1b[H{title}\r\n"));
         self.draw_above(out);
         out.push_str("\r\n");
@@ -183,7 +184,7 @@ impl<'m> View<'m> {
             self.draw_entry(self.top.saturating_add(row), out);
             put(out, format_args!("\r\n"));
         }
-        let keys = terminal::printable(&self.keys_line(), width);
+        let keys = text::printable(&self.keys_line(), width);
         self.status = self.status_text(countdown);
         self.draw_below(out);
         put(out, format_args!("\r\n{keys}\r\n{}\r\n", self.status));
@@ -237,7 +238,7 @@ impl<'m> View<'m> {
             Action::Page(_) => (" >", width.saturating_sub(indent).saturating_sub(2)),
             _ => ("", width.saturating_sub(indent)),
         };
-        let label = terminal::printable(entry.shown(), room);
+        let label = text::printable(entry.shown(), room);
         let key = entry
             .hot_key
             .filter(|key| key.is_ascii_graphic() && !entry.disabled);
@@ -264,7 +265,7 @@ impl<'m> View<'m> {
             Some(line) => line.clone(),
             None => return,
         };
-        out.push_str(&terminal::printable(&line, self.width()));
+        out.push_str(&text::printable(&line, self.width()));
     }
 
     /// Draws the status line when it has changed; `is_typing` says that the cursor is in a line that is typed.
@@ -304,7 +305,7 @@ impl<'m> View<'m> {
             }
             None => String::from("Waiting for a key"),
         };
-        terminal::printable(&text, self.width())
+        text::printable(&text, self.width())
     }
 
     /// The line below the entries.
@@ -345,7 +346,7 @@ pub(super) mod tests {
     use super::*;
     use crate::terminal::keys::SILENCE;
     use crate::terminal::screen::Terminal;
-    use crate::terminal::shortened;
+    use crate::text::shortened;
     use crate::url::Url;
 
     pub(in crate::menu) fn entry(label: &str, hot_key: Option<u8>) -> Entry {

@@ -7,7 +7,7 @@ use core::fmt;
 use super::bounds;
 use crate::fetch;
 use crate::patience;
-use crate::terminal::shortened;
+use crate::text::shortened;
 use crate::url::{self, Url};
 use crate::verify::Unreadable;
 

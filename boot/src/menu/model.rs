@@ -9,7 +9,7 @@ use smoltcp::time::Duration;
 use super::error::Unsupported;
 use super::password::Password;
 use crate::patience;
-use crate::terminal::shortened;
+use crate::text::shortened;
 use crate::url::Url;
 
 /// A menu, whatever language it was written in. It has at least one entry and at least one page.

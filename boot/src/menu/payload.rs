@@ -16,7 +16,7 @@ use super::trees;
 use crate::hal::{Board, Mac};
 use crate::lease::{Lease, Uuid, hardware_address};
 use crate::plan::{DeviceTree, Plan};
-use crate::terminal::shortened;
+use crate::text::shortened;
 use crate::url::Url;
 
 /// What `pick` boots.

@@ -18,7 +18,7 @@ use super::model::{Action, Display, Entry, Load, Manners, Menu, Page, Pick};
 use super::names::{base_of, is_blank, is_menu_module, resolve, word};
 use crate::fetch::{Get, Response};
 use crate::patience;
-use crate::terminal::shortened;
+use crate::text::shortened;
 use crate::url::Url;
 use crate::verify::{self, Language, Text, Unreadable, without_bom};
 

@@ -20,7 +20,8 @@ use super::model::{Action, Display, Entry, Key as Named, Manners, Menu, Pick};
 use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
-use crate::terminal::{self, ASK_SIZE, Size, put, shortened};
+use crate::terminal::{ASK_SIZE, Size, put};
+use crate::text::{self, shortened};
 
 /// How long a key is waited for when the default boots at once; one that came earlier waits in the console.
 const GRACE: Duration = Duration::from_millis(100);
@@ -400,7 +401,7 @@ impl<'m> Screen<'m> {
             }
         };
         let room = (self.view.size.columns / 2).saturating_sub("Password : ".len());
-        match terminal::printable(&what, room).trim_end() {
+        match text::printable(&what, room).trim_end() {
             "" => "Password: ".into(),
             what => format!("Password {what}: "),
         }
@@ -408,7 +409,7 @@ impl<'m> Screen<'m> {
 
     /// Lets a person type a line, where the log is.
     fn converse(&mut self, purpose: Purpose, prompt: &str, initial: &str, echo: Echo, out: &mut String) {
-        let prompt = terminal::printable(prompt, self.view.size.columns / 2);
+        let prompt = text::printable(prompt, self.view.size.columns / 2);
         self.burst.limit(MAX_LINE);
         self.dialogue = Some(Dialogue {
             purpose,

@@ -15,7 +15,8 @@ use crate::fetch;
 use crate::node::Node;
 use crate::observe::Event;
 use crate::patience;
-use crate::terminal::{POLL, read, shortened, write};
+use crate::terminal::{POLL, read, write};
+use crate::text::shortened;
 use crate::url::Url;
 
 /// The same while something is typed: at 115,200 baud a PL011's buffer of 16 bytes is full after 1.4 ms.

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::keys::Key;
-use super::shown;
+use crate::text::shown;
 
 /// How many lines a prompt remembers.
 const MAX_HISTORY: usize = 32;

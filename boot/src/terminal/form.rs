@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use super::editor::Editor;
 use super::keys::Key;
-use super::{ASK_SIZE, Size, more, printable, put};
+use super::{ASK_SIZE, Size, more, put};
+use crate::text::printable;
 
 /// The row of the first line, counted from 1 as terminals do.
 const FIRST_ROW: usize = 3;

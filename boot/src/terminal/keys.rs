@@ -8,7 +8,8 @@ use core::mem;
 
 use smoltcp::time::{Duration, Instant};
 
-use super::{Size, is_plain};
+use super::Size;
+use crate::text::is_plain;
 
 /// A burst ends after this silence (D-28).
 pub(crate) const SILENCE: Duration = Duration::from_millis(20);

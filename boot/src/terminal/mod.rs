@@ -14,6 +14,7 @@ use core::mem;
 use smoltcp::time::Duration;
 
 use crate::hal::Console;
+use crate::text::{printable, shown};
 
 /// Asks the terminal for its size, and leaves the cursor where it was. It sends the cursor far beyond the last row and column
 /// and asks for its position; the answer is a [`keys::Key::Size`].
@@ -40,21 +41,6 @@ impl Size {
             columns: columns.clamp(20, 200),
         }
     }
-}
-
-/// Whether a character may be written to the terminal: printable, one column wide, no effect on its neighbours.
-pub(crate) fn is_plain(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}')
-}
-
-/// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most.
-pub(crate) fn printable(text: &str, columns: usize) -> String {
-    text.chars().take(columns).map(shown).collect()
-}
-
-/// `text` as a line holds a name: in 70 columns at most.
-pub(crate) fn shortened(text: &str) -> String {
-    printable(text, 70)
 }
 
 /// `text` in lines of `columns` at most, broken between words; only a word that is longer than a line is broken itself.
@@ -109,15 +95,6 @@ pub(crate) fn more(count: usize, place: &str, indent: usize, columns: usize) -> 
     let sign = format!("({count} more {place})");
     let indent = indent.min(columns.saturating_sub(sign.len()));
     printable(&format!("{:indent$}{sign}", ""), columns)
-}
-
-/// A character as it may reach a terminal.
-pub(crate) fn shown(c: char) -> char {
-    match c {
-        c if is_plain(c) => c,
-        '\t' => ' ',
-        _ => '?',
-    }
 }
 
 /// The column that the cursor is in, from 0, when `text` was written from column `from`. Control sequences that move it
