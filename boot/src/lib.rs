@@ -21,6 +21,7 @@ extern crate alloc;
 mod log;
 
 // The ground, and what every step needs.
+pub mod board;
 mod bootargs;
 mod hal;
 mod memory;

@@ -1,12 +1,12 @@
 //! The models that a node may be.
 
 use boot::Uart;
+use boot::board::{self, Row};
 
-/// A model: what `--board` calls it, its name, what its device tree calls it and its SoC, a revision code that was made,
-/// and the first half of its MAC addresses.
+/// A model: what `--board` calls it, what its device tree calls it and its SoC, a revision code that was made, and the first
+/// half of its MAC addresses.
 pub(crate) struct Model {
     pub(crate) key: &'static str,
-    pub(crate) name: &'static str,
     pub(crate) compatible: [&'static str; 2],
     pub(crate) revision: u32,
     pub(crate) vendor: [u8; 3],
@@ -17,83 +17,42 @@ const BCM2711: &str = "brcm,bcm2711";
 const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
 const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 
-/// The models that Bramble runs on, by the names that the firmware gives them; the first is the default.
+/// The models that Bramble runs on; the first is the default.
 pub(crate) const MODELS: [Model; 9] = [
-    model(
-        "4b",
-        "Raspberry Pi 4 Model B",
-        ["raspberrypi,4-model-b", BCM2711],
-        0x00c0_3115,
-        PI_4,
-    ),
-    model(
-        "400",
-        "Raspberry Pi 400",
-        ["raspberrypi,400", BCM2711],
-        0x00c0_3130,
-        PI_4,
-    ),
+    model("4b", ["raspberrypi,4-model-b", BCM2711], 0x00c0_3115, PI_4),
+    model("400", ["raspberrypi,400", BCM2711], 0x00c0_3130, PI_4),
     model(
         "cm4",
-        "Raspberry Pi Compute Module 4",
         ["raspberrypi,4-compute-module", BCM2711],
         0x00c0_3140,
         PI_4,
     ),
-    model(
-        "3b",
-        "Raspberry Pi 3 Model B",
-        ["raspberrypi,3-model-b", BCM2837],
-        0x00a0_2082,
-        PI_3,
-    ),
-    model(
-        "3b+",
-        "Raspberry Pi 3 Model B+",
-        ["raspberrypi,3-model-b-plus", BCM2837],
-        0x00a0_20d3,
-        PI_3,
-    ),
-    model(
-        "3a+",
-        "Raspberry Pi 3 Model A+",
-        ["raspberrypi,3-model-a-plus", BCM2837],
-        0x0090_20e0,
-        PI_3,
-    ),
+    model("3b", ["raspberrypi,3-model-b", BCM2837], 0x00a0_2082, PI_3),
+    model("3b+", ["raspberrypi,3-model-b-plus", BCM2837], 0x00a0_20d3, PI_3),
+    model("3a+", ["raspberrypi,3-model-a-plus", BCM2837], 0x0090_20e0, PI_3),
     model(
         "cm3",
-        "Raspberry Pi Compute Module 3",
         ["raspberrypi,3-compute-module", BCM2837],
         0x00a0_20a0,
         PI_3,
     ),
     model(
         "cm3+",
-        "Raspberry Pi Compute Module 3+",
         ["raspberrypi,3-compute-module", BCM2837],
         0x00a0_2100,
         PI_3,
     ),
     model(
         "zero2w",
-        "Raspberry Pi Zero 2 W",
         ["raspberrypi,model-zero-2-w", BCM2837],
         0x0090_2120,
         PI_3,
     ),
 ];
 
-const fn model(
-    key: &'static str,
-    name: &'static str,
-    compatible: [&'static str; 2],
-    revision: u32,
-    vendor: [u8; 3],
-) -> Model {
+const fn model(key: &'static str, compatible: [&'static str; 2], revision: u32, vendor: [u8; 3]) -> Model {
     Model {
         key,
-        name,
         compatible,
         revision,
         vendor,
@@ -103,8 +62,18 @@ const fn model(
 impl Model {
     /// The model with this revision code.
     pub(crate) fn of(revision: u32) -> Option<&'static Self> {
-        let kind = |revision: u32| revision >> 4 & 0xff;
-        MODELS.iter().find(|model| kind(model.revision) == kind(revision))
+        let row = board::of(revision)?;
+        MODELS.iter().find(|model| model.row() == Some(row))
+    }
+
+    /// What boards of this model have in common.
+    fn row(&self) -> Option<&'static Row> {
+        board::of(self.revision)
+    }
+
+    /// The name that the firmware gives it.
+    pub(crate) fn name(&self) -> &'static str {
+        self.row().map_or("", |row| row.name)
     }
 
     /// The UART on the header's pins: the console of the board's own tree; else the one that `enable_uart=1` puts there, because
@@ -116,5 +85,23 @@ impl Model {
             (_, "cm3" | "cm3+") => Uart::Pl011,
             _ => Uart::Mini,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_board_is_one_model() {
+        for row in &board::BOARDS {
+            let models = MODELS.iter().filter(|model| model.row() == Some(row));
+            assert_eq!(models.count(), 1, "{}", row.name);
+        }
+        assert_eq!(MODELS.len(), board::BOARDS.len());
+        assert_eq!(
+            Model::of(0x00a0_20d3).map(Model::name),
+            Some("Raspberry Pi 3 Model B+")
+        );
     }
 }

@@ -54,7 +54,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
     let checked = Tree::check(&tree).ok();
     let revision = checked.as_ref().and_then(Tree::revision);
     let board = Board {
-        model: options.model.name,
+        model: options.model.name(),
         revision: revision.unwrap_or(options.model.revision),
         serial: options.serial,
         mac: options.mac,
@@ -162,7 +162,7 @@ fn device_tree(model: &Model, mac: EthernetAddress, serial: u64, memory: usize) 
     property(&mut tree.root, "#address-cells", 1_u32);
     property(&mut tree.root, "#size-cells", 1_u32);
     property(&mut tree.root, "compatible", model.compatible.as_slice());
-    property(&mut tree.root, "model", model.name);
+    property(&mut tree.root, "model", model.name());
     property(&mut tree.root, "serial-number", format!("{serial:016x}").as_str());
     tree.root.add_child(node("chosen"));
     let mut aliases = node("aliases");

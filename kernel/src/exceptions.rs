@@ -4,9 +4,10 @@ use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use boot::board::Soc;
+
 use kernel::clock::Clock;
 use kernel::pm::Pm;
-use kernel::soc::Soc;
 use kernel::uart::{self, Uart};
 use kernel::{cpu, log};
 

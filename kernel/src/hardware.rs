@@ -1,9 +1,10 @@
 //! What drivers are brought up with: the SoC, the firmware's mailbox, memory that devices may write to, the clock.
 
+use boot::board::Soc;
+
 use crate::clock::Clock;
 use crate::dma::Arena;
 use crate::mailbox::Mailbox;
-use crate::soc::Soc;
 
 /// The firmware revision that QEMU reports for ever (D-7).
 const QEMU_FIRMWARE: u32 = 346_337;

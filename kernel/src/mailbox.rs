@@ -2,6 +2,7 @@
 
 use core::ptr::NonNull;
 
+use boot::board::Soc;
 use safe_mmio::fields::{ReadOnly, ReadPure, WriteOnly};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
@@ -9,7 +10,7 @@ use smoltcp::time::Duration;
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
-use crate::soc::{Soc, offset};
+use crate::soc::{offset, peripherals};
 
 const FULL: u32 = 1 << 31;
 const EMPTY: u32 = 1 << 30;
@@ -61,7 +62,7 @@ impl Mailbox {
     ///
     /// The SoC is `soc`, its peripherals are mapped, and this is the only `Mailbox`.
     pub unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Option<Self> {
-        let address = (soc.peripherals() + offset::MAILBOX) as *mut Registers;
+        let address = (peripherals(soc) + offset::MAILBOX) as *mut Registers;
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
         Some(Self {

@@ -3,12 +3,12 @@
 use core::fmt;
 
 use boot::Board;
+use boot::board::Ethernet;
 use boot::load::device_tree::Tree;
 use smoltcp::phy::{self, DeviceCapabilities};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
-use crate::board::Ethernet;
 use crate::ether::{self, RxToken};
 use crate::genet::{self, Genet};
 use crate::hardware::Hardware;

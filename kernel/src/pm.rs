@@ -2,10 +2,11 @@
 
 use core::ptr::NonNull;
 
+use boot::board::Soc;
 use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{UniqueMmioPointer, field};
 
-use crate::soc::{Soc, offset};
+use crate::soc::{offset, peripherals};
 
 /// Every write carries it in the top byte.
 const PASSWORD: u32 = 0x5a00_0000;
@@ -43,7 +44,7 @@ impl Pm {
     ///
     /// The SoC is `soc`, its peripherals are mapped, and no other `Pm` is in use (a dying one excepted).
     pub unsafe fn new(soc: Soc) -> Self {
-        let address = (soc.peripherals() + offset::PM) as *mut Registers;
+        let address = (peripherals(soc) + offset::PM) as *mut Registers;
         // SAFETY: the caller vouches for the mapping; the address is not null.
         let registers = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
         Self {

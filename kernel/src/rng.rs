@@ -2,12 +2,13 @@
 
 use core::ptr::NonNull;
 
+use boot::board::Soc;
 use safe_mmio::fields::{ReadPureWrite, ReadWrite};
 use safe_mmio::{UniqueMmioPointer, field};
 use smoltcp::time::Duration;
 
 use crate::clock::Clock;
-use crate::soc::{Soc, offset};
+use crate::soc::{offset, peripherals};
 
 /// Longest wait for one word: both generators make megabits a second.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -106,7 +107,7 @@ pub struct Rng {
 impl Rng {
     /// Where `soc` has it; reading the first word has no effect.
     pub fn address(soc: Soc) -> usize {
-        soc.peripherals() + offset::RNG
+        peripherals(soc) + offset::RNG
     }
 
     /// Starts the generator. One that is not `present` (released QEMUs have none on the BCM2711) is not touched.

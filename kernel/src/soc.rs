@@ -1,38 +1,12 @@
-//! The two SoCs, told apart by their cores before anything is touched (reference: BCM2837, BCM2711 peripherals) (D-11).
+//! Where the two SoCs have their blocks (reference: BCM2837, BCM2711 peripherals) (D-11).
 
-/// A system on chip that Bramble runs on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Soc {
-    /// Pi 3 family and Zero 2 W: Cortex-A53.
-    Bcm2837,
-    /// Pi 4 family: Cortex-A72.
-    Bcm2711,
-}
+use boot::board::Soc;
 
-impl Soc {
-    /// By the part number of MIDR_EL1. entry.S makes the same choice.
-    pub fn of(part_number: u64) -> Self {
-        if part_number == 0xd08 {
-            Self::Bcm2711
-        } else {
-            Self::Bcm2837
-        }
-    }
-
-    /// Base of the legacy peripheral window.
-    pub(crate) fn peripherals(self) -> usize {
-        match self {
-            Self::Bcm2837 => 0x3f00_0000,
-            Self::Bcm2711 => 0xfe00_0000,
-        }
-    }
-
-    /// The name people use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bcm2837 => "BCM2837",
-            Self::Bcm2711 => "BCM2711",
-        }
+/// Base of the legacy peripheral window. entry.S maps it, and tells the SoCs apart as [`Soc::of`] does.
+pub(crate) fn peripherals(soc: Soc) -> usize {
+    match soc {
+        Soc::Bcm2837 => 0x3f00_0000,
+        Soc::Bcm2711 => 0xfe00_0000,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the first line of Rust to the jump: what the board is, its console, its NIC, then the boot.
 
+use boot::board::Soc;
 use boot::load::device_tree::Tree;
 use boot::{Address, Cause, Clock as _, Ending, Machine, NO_NIC_PAUSE, Settings, error, info};
 
@@ -9,7 +10,6 @@ use kernel::hardware::Hardware;
 use kernel::nic::Nic;
 use kernel::pm::Pm;
 use kernel::rng::Rng;
-use kernel::soc::Soc;
 use kernel::{board, cpu, log};
 
 use crate::entry::{self, Home};

@@ -2,12 +2,13 @@
 
 use core::ptr::NonNull;
 
+use boot::board::Soc;
 use safe_mmio::fields::{ReadPure, ReadPureWrite, ReadWrite, WriteOnly};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
 use crate::clock::Clock;
-use crate::soc::{Soc, offset};
+use crate::soc::{offset, peripherals};
 
 const BAUD: u32 = 115_200;
 /// Longest wait for room in a FIFO. One byte takes 87 µs at 115200 baud; a UART that takes longer is not running.
@@ -61,7 +62,7 @@ fn is_mini(stdout: &str) -> bool {
 ///
 /// The SoC is `soc` and its peripherals are mapped.
 pub unsafe fn pin_functions(soc: Soc) -> (u32, u32) {
-    let address = (soc.peripherals() + offset::GPIO + 4) as *mut ReadPure<u32>;
+    let address = (peripherals(soc) + offset::GPIO + 4) as *mut ReadPure<u32>;
     // SAFETY: GPFSEL1, mapped by the caller's word; reading has no side effect.
     let fsel1 = unsafe { UniqueMmioPointer::new(NonNull::new_unchecked(address)) };
     let bits = fsel1.read();
@@ -171,7 +172,7 @@ impl Uart {
     ///
     /// The SoC is `soc` and its peripherals are mapped. It and its copies stay on one core.
     pub unsafe fn new(soc: Soc, kind: Kind, clock: Clock) -> Self {
-        let base = soc.peripherals();
+        let base = peripherals(soc);
         let place = match kind {
             Kind::Pl011 => NonNull::new((base + offset::PL011) as *mut Pl011).map(Place::Pl011),
             Kind::Mini => NonNull::new((base + offset::AUX) as *mut Aux).map(Place::Mini),

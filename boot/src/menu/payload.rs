@@ -13,6 +13,7 @@ use super::error::{Error, Unsupported};
 use super::model::{Action, Boot, Load, Menu, Pick};
 use super::names::resolve;
 use super::trees;
+use crate::board::kind;
 use crate::hal::{Board, Mac};
 use crate::lease::{Lease, Uuid, hardware_address};
 use crate::plan::{DeviceTree, Plan};
@@ -198,7 +199,6 @@ fn expand(text: &str, lease: &Lease, board: &Board<'_>) -> Expanded {
 /// The value of a variable that U-Boot sets on a Pi, when it has one; none when it sets no such variable (D-99).
 fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<Option<String>> {
     let address = |address: Option<Ipv4Address>| address.map(|address| address.to_string());
-    let kind = board.revision >> 4 & 0xff;
     Some(match name {
         "ethaddr" => Some(Mac(board.mac).to_string()),
         "ipaddr" => address(Some(lease.address.address())),
@@ -215,7 +215,7 @@ fn variable(name: &str, lease: &Lease, board: &Board<'_>) -> Option<Option<Strin
         "pxeuuid" => Some(Uuid::of(board).to_string()),
         "board" => Some("rpi".into()),
         "board_name" => Some(board.model.trim_start_matches("Raspberry Pi ").into()),
-        "board_rev" => Some(format!("{kind:#x}")),
+        "board_rev" => Some(format!("{:#x}", kind(board.revision))),
         "board_revision" => Some(format!("{:#X}", board.revision)),
         "soc" => Some("bcm283x".into()),
         "vendor" => Some("raspberrypi".into()),

@@ -1,33 +1,15 @@
-//! Device trees by board, for FDTDIR: the file names that kernels' build systems use.
+//! Where a board's device tree may lie below FDTDIR, in the layouts of kernels' build systems.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A board, as bits 11:4 of its revision code, with its trees: the one that U-Boot asks for, then Linux's own and those of
-/// the Raspberry Pi's kernel where these are called otherwise. For a compute module U-Boot's name is the module's; Linux
-/// has a tree for each carrier, and the Raspberry Pi's kernel both for the CM4, of which only the module's has the labels
-/// that overlays want. That kernel has no tree for the 3A+; the 3B+'s is what its firmware takes.
-const TREES: [(u32, &[&str]); 9] = [
-    (0x08, &["bcm2837-rpi-3-b", "bcm2710-rpi-3-b"]),
-    (0x0a, &CM3),
-    (0x0d, &["bcm2837-rpi-3-b-plus", "bcm2710-rpi-3-b-plus"]),
-    (0x0e, &["bcm2837-rpi-3-a-plus", "bcm2710-rpi-3-b-plus"]),
-    (0x10, &CM3),
-    (0x11, &["bcm2711-rpi-4-b"]),
-    (0x12, &["bcm2837-rpi-zero-2-w", "bcm2710-rpi-zero-2-w"]),
-    (0x13, &["bcm2711-rpi-400"]),
-    (0x14, &["bcm2711-rpi-cm4", "bcm2711-rpi-cm4-io"]),
-];
-const CM3: [&str; 3] = ["bcm2837-rpi-cm3", "bcm2837-rpi-cm3-io3", "bcm2710-rpi-cm3"];
+use crate::board;
 
 /// Where the tree for a board may be below a directory, most likely first: in the vendor's directory, as Linux installs
 /// arm64 trees, or beside it.
 pub(super) fn candidates(revision: u32) -> Vec<String> {
-    const NEW_STYLE: u32 = 1 << 23;
-    let kind = (revision & NEW_STYLE != 0).then_some(revision >> 4 & 0xff);
-    let names = TREES.iter().find(|(known, _)| Some(*known) == kind);
-    let names = names.map_or(&[][..], |(_, names)| names);
+    let names = board::of(revision).map_or(&[][..], |row| row.trees);
     names
         .iter()
         .flat_map(|name| [format!("broadcom/{name}.dtb"), format!("{name}.dtb")])

@@ -2,6 +2,7 @@
 
 use core::ptr::NonNull;
 
+use boot::board::Soc;
 use safe_mmio::fields::{ReadPure, ReadPureWrite};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
@@ -9,7 +10,7 @@ use smoltcp::time::Duration;
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
-use crate::soc::{Soc, offset};
+use crate::soc::{offset, peripherals};
 use crate::usb::transfer::{Error, HCINT_HALTED, Limits, Speed, Transfer};
 
 #[repr(C)]
@@ -142,7 +143,7 @@ impl Dwc2 {
     ///
     /// The SoC is `soc`, its peripherals are mapped, the controller is powered, and this is the only `Dwc2`.
     pub unsafe fn new(soc: Soc, arena: &mut Arena, clock: Clock) -> Result<Self, Error> {
-        let address = (soc.peripherals() + offset::USB) as *mut Registers;
+        let address = (peripherals(soc) + offset::USB) as *mut Registers;
         let control = arena.buffer(CONTROL_BUFFER).ok_or(Error::NoMemory)?;
         // SAFETY: mapped by the caller's word, not null, and no other pointer to it exists.
         Ok(unsafe { Self::at(NonNull::new_unchecked(address), control, clock) })
