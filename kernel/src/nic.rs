@@ -111,7 +111,9 @@ impl fmt::Display for Error {
                 "this emulator lacks the board's GENET; `cargo xtask qemu` builds one that has it",
             ),
             Self::Genet(error) => write!(f, "GENET: {error}"),
-            Self::NoPower => f.write_str("the firmware does not power the USB controller"),
+            Self::NoPower => f.write_str(
+                "the firmware does not power the USB controller: put its current files on the card",
+            ),
             Self::Usb(error) => error.fmt(f),
         }
     }

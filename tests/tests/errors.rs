@@ -71,14 +71,23 @@ fn said(source: &str) -> Vec<String> {
     said
 }
 
-#[test]
-fn every_error_has_a_row_in_the_guide() {
+/// What the lines of `source` that warn, or that end a boot, can say; its own tests say nothing to anybody.
+fn warned(source: &str) -> Vec<String> {
+    let shipped = source.split("mod tests {").next().unwrap_or_default();
+    let calls = ["warn!(", "error!("].map(|call| shipped.split(call).skip(1));
+    let first = |rest: &str| literals(rest).into_iter().next();
+    calls.into_iter().flatten().filter_map(first).collect()
+}
+
+/// The files in `folder` whose texts no row of the guide has; at least `least` texts must be found there, else the form of the
+/// sources has changed.
+fn missing(folder: &str, texts: impl Fn(&str) -> Vec<String>, least: usize) -> Vec<String> {
     let guide = fs::read_to_string(root().join("docs/src/errors.md")).expect("the guide");
     let mut count = 0;
     let mut missing = Vec::new();
-    for file in &sources(&root().join("boot/src")) {
+    for file in &sources(&root().join(folder)) {
         let source = fs::read_to_string(file).expect("a source file");
-        for literal in said(&source) {
+        for literal in texts(&source) {
             let words = fixed(&literal);
             count += 1;
             if words.len() >= SHORTEST && !guide.contains(words) {
@@ -87,13 +96,30 @@ fn every_error_has_a_row_in_the_guide() {
         }
     }
     assert!(
-        count > 150,
+        count > least,
         "only {count} texts found: has the form of the sources changed?"
     );
+    missing
+}
+
+#[test]
+fn every_error_has_a_row_in_the_guide() {
+    let mut all = missing("boot/src", said, 150);
+    all.extend(missing("kernel/src", said, 20));
     assert!(
-        missing.is_empty(),
+        all.is_empty(),
         "no row says what to do about:\n{}",
-        missing.join("\n")
+        all.join("\n")
+    );
+}
+
+#[test]
+fn every_warning_of_a_driver_has_a_row_in_the_guide() {
+    let all = missing("kernel/src", warned, 15);
+    assert!(
+        all.is_empty(),
+        "no row says what to do about:\n{}",
+        all.join("\n")
     );
 }
 
@@ -102,6 +128,8 @@ fn texts_are_found_as_they_are_printed() {
     let source = "\nimpl fmt::Display for Error {\n  x => write!(f, \"a {b} is not the {c:#x} \\\n     of \\\"{d}\\\": why\"),\n}\n\
                   \nimpl fmt::Display for Fact {\n  \"never\"\n}\n";
     assert_eq!(said(source), ["a {b} is not the {c:#x} of \"{d}\": why"]);
+    let source = "warn!(\n \"nic: {}\",\n e);\ninfo!(\"never\");\nmod tests {\n warn!(\"never\");\n";
+    assert_eq!(warned(source), ["nic: {}"]);
     assert_eq!(fixed("a {b} is not the {c:#x} of \"{d}\": why"), "is not the");
     assert_eq!(fixed("whole"), "whole");
     assert_eq!(fixed(""), "");

@@ -190,7 +190,7 @@ impl<A: Ask> Search<'_, A> {
         device.max_packet = descriptor::max_packet_0(start).ok_or(Error::Babble)?;
         let address = self.next_address;
         if address > MAX_ADDRESS {
-            return Err(Error::TooLong);
+            return Err(Error::TooMany);
         }
         let setup = Setup {
             request_type: 0,

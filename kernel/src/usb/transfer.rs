@@ -54,6 +54,8 @@ pub enum Error {
     TimedOut,
     /// The request is longer than the driver's buffer.
     TooLong,
+    /// No address is left for a device.
+    TooMany,
 }
 
 impl fmt::Display for Error {
@@ -62,7 +64,7 @@ impl fmt::Display for Error {
             Self::NotDwc2(id) => write!(f, "no DWC2 core (GSNPSID {id:#010x})"),
             Self::CoreStuck => f.write_str("the controller is stuck"),
             Self::NotConnected => f.write_str("nothing is connected"),
-            Self::PortNotEnabled => f.write_str("the port does not come up"),
+            Self::PortNotEnabled => f.write_str("something is plugged in, but its port does not come up"),
             Self::NoMemory => f.write_str("no DMA memory left"),
             Self::NoChannel => f.write_str("no channel of the controller is left"),
             Self::Stall => f.write_str("the device refused (stall)"),
@@ -71,6 +73,7 @@ impl fmt::Display for Error {
             Self::Bus => f.write_str("DMA failed (AHB error)"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::TooLong => f.write_str("the transfer is longer than the driver's buffer"),
+            Self::TooMany => f.write_str("more devices than a bus has addresses for"),
         }
     }
 }

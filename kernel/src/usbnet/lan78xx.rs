@@ -188,7 +188,7 @@ impl Lan78xx {
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PMT_CTL, PMT_CTL_PHY_RESET)?;
         const DONE: (u32, u32) = (PMT_CTL_PHY_RESET | PMT_CTL_READY, PMT_CTL_READY);
-        registers.until(PMT_CTL, DONE, "reset of the PHY")?;
+        registers.until(PMT_CTL, DONE, "the reset of its PHY does not end")?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
         let leds = mii::settled(|| Mdio::read(&mut registers, address, PHY_LEDS))?;
@@ -268,7 +268,7 @@ impl Lan78xx {
             // Only what was on tells that it has stopped; one wrong read must not leave it on.
             if registers.steady(register)? & enable != 0 {
                 registers.clear(register, enable)?;
-                registers.until(register, (disabled, disabled), "stop")?;
+                registers.until(register, (disabled, disabled), "it does not stop")?;
             }
         }
         Ok(())
@@ -286,7 +286,7 @@ fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
 /// Everything but the PHY and the traffic, from any state. No access to the PHY is under way: the chip would lock up.
 fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
     registers.set(HW_CFG, HW_CFG_LITE_RESET)?;
-    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "reset")?;
+    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "its reset does not end")?;
     let (low, high) = address_words(mac);
     registers.write(RX_ADDRL, low)?;
     registers.write(RX_ADDRH, high)?;

@@ -127,7 +127,11 @@ impl Lan9514 {
         let burst_cap = FRAMING.cap(max_packet);
         start_mac(&mut registers, burst_cap, mac)?;
         registers.set(PM_CTRL, PM_CTRL_PHY_RESET)?;
-        registers.until(PM_CTRL, (PM_CTRL_PHY_RESET, 0), "reset of the PHY")?;
+        registers.until(
+            PM_CTRL,
+            (PM_CTRL_PHY_RESET, 0),
+            "the reset of its PHY does not end",
+        )?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
         let mode = mii::settled(|| Mdio::read(&mut registers, address, PHY_MODE))?;
@@ -196,7 +200,7 @@ fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
 /// Everything but the PHY, from any state.
 fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
     registers.write(HW_CFG, HW_CFG_LITE_RESET)?;
-    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "reset")?;
+    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "its reset does not end")?;
     let (low, high) = address_words(mac);
     registers.write(ADDRL, low)?;
     registers.write(ADDRH, high)?;

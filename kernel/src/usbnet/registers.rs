@@ -171,7 +171,7 @@ impl Registers<'_> {
     fn mii(&mut self, phy: u8, register: u8, bits: u32) -> Result<(), Error> {
         let address = u32::from(phy & 31) << 11 | u32::from(register & 31) << 6;
         self.write(self.mii, address | bits | MII_BUSY)?;
-        self.until(self.mii, (MII_BUSY, 0), "the PHY's bus")
+        self.until(self.mii, (MII_BUSY, 0), "the bus to its PHY stays busy")
     }
 }
 
