@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod bits;
 pub mod board;
 #[cfg(test)]
 mod cache;

@@ -6,6 +6,7 @@ use smoltcp::time::Duration;
 
 use super::registers::*;
 use super::ring::BUFFER;
+use crate::bits::Bits as _;
 use crate::clock::Clock;
 use crate::cpu;
 
@@ -39,7 +40,7 @@ pub(super) fn set_software_index(dma: &mut Engine<'_>, index: u32) {
 /// Gives a descriptor its buffer, for ever.
 pub(super) fn point(dma: &mut Engine<'_>, descriptor: usize, address: u64) {
     if let Some(mut descriptor) = field!(*dma, descriptors).get(descriptor) {
-        field!(descriptor, length_status).write(0);
+        field!(descriptor, length_status).write(LengthStatus::none());
         field!(descriptor, address_low).write(address as u32);
         field!(descriptor, address_high).write((address >> 32) as u32);
     }
@@ -65,18 +66,18 @@ pub(super) fn start_ring(dma: &mut Engine<'_>, index: u32, flow: u32) {
         field!(ring, flow).write(flow);
         field!(ring, software_index).write(index);
     }
-    field!(*dma, ring_cfg).write(1 << RING);
+    field!(*dma, ring_cfg).write(RingCfg::RING);
 }
 
 /// Ends all its accesses to memory.
 pub(super) fn stop(name: &str, dma: &mut Engine<'_>, clock: &Clock) {
-    field!(*dma, ctrl).write(0);
+    field!(*dma, ctrl).write(DmaCtrl::none());
     let stopped = clock.poll(STOP_PATIENCE, || {
-        (field!(*dma, status).read() & DMA_DISABLED != 0).then_some(())
+        (field!(*dma, status).read().has(DmaStatus::DISABLED)).then_some(())
     });
     if stopped.is_none() {
         // Linux goes on too; an engine without buffers has nowhere to write.
         boot::warn!("nic: the {} engine does not say that it stopped", name);
     }
-    field!(*dma, ring_cfg).write(0);
+    field!(*dma, ring_cfg).write(RingCfg::none());
 }

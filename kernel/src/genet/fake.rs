@@ -11,6 +11,7 @@ use safe_mmio::UniqueMmioPointer;
 
 use super::registers::*;
 use super::{Error, Genet};
+use crate::bits::Bits;
 use crate::cache::Memory;
 use crate::clock::Clock;
 use crate::cpu;
@@ -119,10 +120,12 @@ impl Fake {
                 chip.write(register, 0x5a5a_5a5a);
             }
             chip.write(MDIO_CMD, 0);
-            chip.write(RDMA + CTRL, DMA_RING | DMA_ENABLE);
-            chip.write(TDMA + CTRL, DMA_RING | DMA_ENABLE);
-            chip.write(UMAC_CMD, CMD_RX_EN | CMD_TX_EN | 1 << 4 | 2 << CMD_SPEED_SHIFT);
-            chip.write(OOB, ID_MODE_DISABLE | RGMII_LINK | RGMII_MODE | OOB_DISABLE | 1);
+            chip.write(RDMA + CTRL, DmaCtrl::RUNNING.number());
+            chip.write(TDMA + CTRL, DmaCtrl::RUNNING.number());
+            let on = UmacCmd::RX_EN | UmacCmd::TX_EN | UmacCmd::SPEED_1000;
+            chip.write(UMAC_CMD, on.number() | 1 << 4);
+            let odd = OobCtrl::ID_MODE_DISABLE | OobCtrl::LINK | OobCtrl::RGMII_MODE | OobCtrl::DISABLE;
+            chip.write(OOB, odd.number() | 1);
             // Where the firmware's frames go: nowhere, once the driver has stopped the engines.
             chip.producer = 0xfffe;
             chip.phy.registers[0] = 1 << 11;
@@ -162,6 +165,11 @@ impl Chip {
         unsafe { self.registers.add(offset / 4).read_volatile() }
     }
 
+    /// A register as its bits.
+    fn bits<B: Bits>(&self, offset: usize) -> B {
+        B::from_number(self.read(offset))
+    }
+
     pub(super) fn write(&mut self, offset: usize, value: u32) {
         assert!(offset < REGISTERS);
         // SAFETY: as above.
@@ -178,17 +186,19 @@ impl Chip {
     pub(super) fn step(&mut self) {
         self.mdio();
         for engine in [RDMA, TDMA] {
-            let stopped = self.read(engine + CTRL) & DMA_ENABLE == 0;
+            let stopped = !self.bits::<DmaCtrl>(engine + CTRL).has(DmaCtrl::ENABLE);
             self.write(engine + STATUS, u32::from(stopped));
         }
-        let cmd = self.read(UMAC_CMD);
-        if cmd & CMD_SW_RESET != 0 {
-            assert_eq!(cmd & (CMD_TX_EN | CMD_RX_EN), 0, "enabled in reset");
+        let cmd: UmacCmd = self.bits(UMAC_CMD);
+        if cmd.has(UmacCmd::SW_RESET) {
+            assert!(!cmd.has(UmacCmd::TX_EN | UmacCmd::RX_EN), "enabled in reset");
             self.write(UMAC_MAC0, 0);
             self.write(UMAC_MAC0 + 4, 0);
             self.wedged = false;
         }
-        if self.memory.is_some() && (self.read(RDMA + CTRL) | self.read(TDMA + CTRL)) & DMA_ENABLE == 0 {
+        if self.memory.is_some()
+            && !(self.bits::<DmaCtrl>(RDMA + CTRL) | self.bits(TDMA + CTRL)).has(DmaCtrl::ENABLE)
+        {
             self.taken_over = true;
             self.buffers.clear();
         }
@@ -233,7 +243,7 @@ impl Chip {
     }
 
     fn receive(&mut self) {
-        if !self.taken_over || self.read(RDMA + CTRL) != DMA_RING | DMA_ENABLE {
+        if !self.taken_over || self.bits::<DmaCtrl>(RDMA + CTRL) != DmaCtrl::RUNNING {
             return;
         }
         if self.buffers.is_empty() {
@@ -254,7 +264,7 @@ impl Chip {
             self.producer.wrapping_sub(consumer) <= 256,
             "the consumer ran past the producer"
         );
-        if self.read(UMAC_CMD) & CMD_RX_EN == 0 {
+        if !self.bits::<UmacCmd>(UMAC_CMD).has(UmacCmd::RX_EN) {
             return;
         }
         while let Some(frame) = self.wire.pop_front() {
@@ -277,9 +287,11 @@ impl Chip {
 
     /// Frames leave only with both ends' delays in order, as on the board.
     fn transmit(&mut self) {
-        const READY: u32 = RGMII_LINK | RGMII_MODE;
-        let in_order = self.read(OOB) & (READY | OOB_DISABLE | ID_MODE_DISABLE) == READY;
-        let on = self.read(TDMA + CTRL) == DMA_RING | DMA_ENABLE && self.read(UMAC_CMD) & CMD_TX_EN != 0;
+        let ready = OobCtrl::LINK | OobCtrl::RGMII_MODE;
+        let in_order =
+            self.bits::<OobCtrl>(OOB) & (ready | OobCtrl::DISABLE | OobCtrl::ID_MODE_DISABLE) == ready;
+        let on = self.bits::<DmaCtrl>(TDMA + CTRL) == DmaCtrl::RUNNING
+            && self.bits::<UmacCmd>(UMAC_CMD).has(UmacCmd::TX_EN);
         if !self.taken_over || !on || self.wedged {
             return;
         }

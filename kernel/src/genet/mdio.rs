@@ -5,14 +5,10 @@ use core::fmt;
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
-use super::registers::Registers;
+use super::registers::{MdioCmd, Registers};
+use crate::bits::Bits as _;
 use crate::clock::Clock;
 use crate::ether::mii::{self, Mdio};
-
-const START_BUSY: u32 = 1 << 29;
-const READ_FAIL: u32 = 1 << 28;
-const WRITE: u32 = 1 << 26;
-const READ: u32 = 2 << 26;
 
 /// An access takes 30 µs, an emulator's on a busy machine what it takes.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -56,17 +52,17 @@ impl fmt::Display for Error {
 }
 
 /// MDIO_CMD of a read, before it is started.
-fn read_command(phy: u8, register: u8) -> u32 {
-    READ | place(phy, register)
+fn read_command(phy: u8, register: u8) -> MdioCmd {
+    MdioCmd::READ | place(phy, register)
 }
 
 /// MDIO_CMD of a write, before it is started.
-fn write_command(phy: u8, register: u8, value: u16) -> u32 {
-    WRITE | place(phy, register) | u32::from(value)
+fn write_command(phy: u8, register: u8, value: u16) -> MdioCmd {
+    MdioCmd::WRITE | place(phy, register) | MdioCmd::from_number(value.into())
 }
 
-fn place(phy: u8, register: u8) -> u32 {
-    u32::from(phy & 31) << 21 | u32::from(register & 31) << 16
+fn place(phy: u8, register: u8) -> MdioCmd {
+    MdioCmd::from_number(u32::from(phy & 31) << 21 | u32::from(register & 31) << 16)
 }
 
 /// The bus, for as long as the registers are lent.
@@ -77,14 +73,14 @@ pub(super) struct Bus<'a> {
 
 impl Bus<'_> {
     /// One access: what MDIO_CMD reads in the end.
-    fn access(&mut self, command: u32) -> Result<u32, Error> {
+    fn access(&mut self, command: MdioCmd) -> Result<MdioCmd, Error> {
         field!(*self.registers, mdio_cmd).write(command);
-        field!(*self.registers, mdio_cmd).write(command | START_BUSY);
+        field!(*self.registers, mdio_cmd).write(command | MdioCmd::START_BUSY);
         let registers = &*self.registers;
         self.clock
             .poll(PATIENCE, || {
                 let cmd = field_shared!(*registers, mdio_cmd).read();
-                (cmd & START_BUSY == 0).then_some(cmd)
+                (!cmd.has(MdioCmd::START_BUSY)).then_some(cmd)
             })
             .ok_or(Error::Busy)
     }
@@ -96,8 +92,8 @@ impl Mdio for Bus<'_> {
     fn read(&mut self, phy: u8, register: u8) -> Result<u16, Error> {
         for _ in 0..TRIES {
             let cmd = self.access(read_command(phy, register))?;
-            if cmd & READ_FAIL == 0 {
-                return Ok(cmd as u16);
+            if !cmd.has(MdioCmd::READ_FAIL) {
+                return Ok(cmd.number() as u16);
             }
         }
         Err(Error::NoAnswer)
@@ -138,9 +134,9 @@ mod tests {
 
     #[test]
     fn commands_have_their_fields_where_the_hardware_looks() {
-        assert_eq!(read_command(1, 2), 0x0822_0000);
-        assert_eq!(write_command(1, 0, 0x1200), 0x0420_1200);
-        assert_eq!(read_command(31, 31), 0x0bff_0000);
+        assert_eq!(read_command(1, 2).number(), 0x0822_0000);
+        assert_eq!(write_command(1, 0, 0x1200).number(), 0x0420_1200);
+        assert_eq!(read_command(31, 31).number(), 0x0bff_0000);
         // What does not fit a field does not spill into the next.
         assert_eq!(read_command(33, 34), read_command(1, 2));
     }

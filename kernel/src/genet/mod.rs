@@ -19,6 +19,7 @@ use safe_mmio::{UniqueMmioPointer, field};
 use smoltcp::phy;
 use smoltcp::time::{Duration, Instant};
 
+use crate::bits::Bits as _;
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
@@ -88,7 +89,7 @@ pub struct Genet {
     registers: UniqueMmioPointer<'static, Registers>,
     phy: Phy,
     /// The MAC's delay is off, because the PHY's are not known.
-    id_mode_disable: u32,
+    id_mode_disable: OobCtrl,
     mac: [u8; 6],
     receiver: Receiver,
     transmitter: Transmitter,
@@ -157,9 +158,9 @@ impl Genet {
         }
         let id_mode_disable = if mdio::has_known_delays(phy.id()) {
             mdio::delay_receive_only(&mut bus, phy.address())?;
-            0
+            OobCtrl::none()
         } else {
-            ID_MODE_DISABLE
+            OobCtrl::ID_MODE_DISABLE
         };
         phy.negotiate(&mut bus, true, clock.now())?;
         info!(
@@ -168,7 +169,7 @@ impl Genet {
             Address(phy.id().into()),
             phy.address()
         );
-        if id_mode_disable != 0 {
+        if id_mode_disable != OobCtrl::none() {
             warn!("nic: this PHY's RGMII delays are not known: left as they are");
         }
         let mut genet = Self {
@@ -220,9 +221,9 @@ impl Genet {
         self.standing = None;
 
         cpu::barrier();
-        field!(tdma, ctrl).write(DMA_RING | DMA_ENABLE);
+        field!(tdma, ctrl).write(DmaCtrl::RUNNING);
         let mut rdma = field!(self.registers, rdma);
-        field!(rdma, ctrl).write(DMA_RING | DMA_ENABLE);
+        field!(rdma, ctrl).write(DmaCtrl::RUNNING);
     }
 
     /// Follows a link that came up: RGMII, speed, duplex and pause, out of reset, and on.
@@ -232,22 +233,25 @@ impl Genet {
     fn start_mac(&mut self, link: Link) {
         let registers = &mut self.registers;
         let oob = field!(*registers, ext_rgmii_oob_ctrl).read();
-        let oob = oob & !(OOB_DISABLE | ID_MODE_DISABLE) | RGMII_LINK | RGMII_MODE | self.id_mode_disable;
+        let oob = oob & !(OobCtrl::DISABLE | OobCtrl::ID_MODE_DISABLE)
+            | OobCtrl::LINK
+            | OobCtrl::RGMII_MODE
+            | self.id_mode_disable;
         field!(*registers, ext_rgmii_oob_ctrl).write(oob);
         let command = mac::command(link);
         field!(*registers, umac_cmd).write(command);
         self.clock.delay_us(2);
         // The reset loses them.
         mac::identify(registers, self.mac);
-        field!(*registers, umac_cmd).write(command | CMD_TX_EN | CMD_RX_EN);
+        field!(*registers, umac_cmd).write(command | UmacCmd::TX_EN | UmacCmd::RX_EN);
     }
 
     /// Follows a link that went down.
     fn stop_mac(&mut self) {
         let cmd = field!(self.registers, umac_cmd).read();
-        field!(self.registers, umac_cmd).write(cmd & !(CMD_TX_EN | CMD_RX_EN));
+        field!(self.registers, umac_cmd).write(cmd & !(UmacCmd::TX_EN | UmacCmd::RX_EN));
         let oob = field!(self.registers, ext_rgmii_oob_ctrl).read();
-        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !RGMII_LINK);
+        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !OobCtrl::LINK);
     }
 
     /// Everything but the PHY anew, after something that should not happen.
@@ -378,7 +382,7 @@ impl Genet {
         mac::silence(&mut self.registers);
         mac::identify(&mut self.registers, self.mac);
         let oob = field!(self.registers, ext_rgmii_oob_ctrl).read();
-        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !ID_MODE_DISABLE);
+        field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !OobCtrl::ID_MODE_DISABLE);
         let lost = engine::hardware_index(&mut field!(self.registers, rdma)) >> 16;
         let overflows = field!(self.registers, rbuf_ovfl_cnt).read();
         if self.receiver.dropped != 0 || lost != 0 || overflows != 0 {
@@ -410,7 +414,9 @@ impl Receiver {
             };
             let status = field!(rdma, descriptors)
                 .get(descriptor)
-                .map_or(0, |mut descriptor| field!(descriptor, length_status).read());
+                .map_or(LengthStatus::none(), |mut descriptor| {
+                    field!(descriptor, length_status).read()
+                });
             if let Some(frame) = ring::received(status) {
                 let bytes = self.buffers[descriptor].take(frame.len);
                 if self.trust.passes(&bytes[PAD..], frame.checksum_ok) {

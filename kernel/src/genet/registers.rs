@@ -4,6 +4,8 @@ use core::mem::offset_of;
 
 use safe_mmio::fields::{ReadPure, ReadPureWrite, WriteOnly};
 
+use crate::bits::bits;
+
 /// Descriptors of each direction.
 pub(super) const DESCRIPTORS: usize = 256;
 /// The default queue: the one ring in use.
@@ -15,42 +17,42 @@ pub(super) struct Registers {
     /// 0x000: bits 27:24 are the major revision.
     pub(super) sys_rev_ctrl: ReadPure<u32>,
     /// 0x004: what PHY is attached.
-    pub(super) sys_port_ctrl: ReadPureWrite<u32>,
+    pub(super) sys_port_ctrl: ReadPureWrite<PortCtrl>,
     /// 0x008: bit 1 resets the UniMAC's receive side.
-    pub(super) sys_rbuf_flush: ReadPureWrite<u32>,
+    pub(super) sys_rbuf_flush: ReadPureWrite<RbufFlush>,
     /// 0x00c: flushes the transmit buffer.
     pub(super) sys_tbuf_flush: ReadPureWrite<u32>,
     _0: [u32; 31],
     /// 0x08c: RGMII: link, mode, delay.
-    pub(super) ext_rgmii_oob_ctrl: ReadPureWrite<u32>,
+    pub(super) ext_rgmii_oob_ctrl: ReadPureWrite<OobCtrl>,
     _1: [u32; 92],
     /// 0x200, 0x240: the two interrupt controllers.
     pub(super) intrl2: [Intrl2; 2],
     _2: [u32; 32],
     /// 0x300: receive buffer.
-    pub(super) rbuf_ctrl: ReadPureWrite<u32>,
+    pub(super) rbuf_ctrl: ReadPureWrite<RbufCtrl>,
     _3: [u32; 4],
     /// 0x314: checks of received frames.
-    pub(super) rbuf_chk_ctrl: ReadPureWrite<u32>,
+    pub(super) rbuf_chk_ctrl: ReadPureWrite<ChkCtrl>,
     _4: [u32; 31],
     /// 0x394: frames lost because the receive buffer was full.
     pub(super) rbuf_ovfl_cnt: ReadPureWrite<u32>,
     /// 0x398: frames in error.
     pub(super) rbuf_err_cnt: ReadPureWrite<u32>,
     /// 0x39c: energy saving of the receive buffer.
-    pub(super) rbuf_energy_ctrl: ReadPureWrite<u32>,
+    pub(super) rbuf_energy_ctrl: ReadPureWrite<EnergyCtrl>,
     _5: [u32; 5],
     /// 0x3b4.
     pub(super) rbuf_tbuf_size_ctrl: ReadPureWrite<u32>,
     _6: [u32; 146],
     /// 0x600: transmit buffer.
-    pub(super) tbuf_ctrl: ReadPureWrite<u32>,
+    pub(super) tbuf_ctrl: ReadPureWrite<TbufCtrl>,
     _7: [u32; 4],
     /// 0x614: energy saving of the transmit buffer.
-    pub(super) tbuf_energy_ctrl: ReadPureWrite<u32>,
+    pub(super) tbuf_energy_ctrl: ReadPureWrite<EnergyCtrl>,
     _8: [u32; 124],
     /// 0x808: the MAC's switches.
-    pub(super) umac_cmd: ReadPureWrite<u32>,
+    pub(super) umac_cmd: ReadPureWrite<UmacCmd>,
     /// 0x80c: bytes 0 to 3 of the MAC address.
     pub(super) umac_mac0: ReadPureWrite<u32>,
     /// 0x810: bytes 4 and 5.
@@ -59,19 +61,19 @@ pub(super) struct Registers {
     pub(super) umac_max_frame: ReadPureWrite<u32>,
     _9: [u32; 19],
     /// 0x864: energy-efficient Ethernet.
-    pub(super) umac_eee_ctrl: ReadPureWrite<u32>,
+    pub(super) umac_eee_ctrl: ReadPureWrite<EeeCtrl>,
     _10: [u32; 179],
     /// 0xb34: 1 drops what waits for transmission.
-    pub(super) umac_tx_flush: ReadPureWrite<u32>,
+    pub(super) umac_tx_flush: ReadPureWrite<TxFlush>,
     _11: [u32; 146],
     /// 0xd80: resets counters.
-    pub(super) umac_mib_ctrl: ReadPureWrite<u32>,
+    pub(super) umac_mib_ctrl: ReadPureWrite<MibCtrl>,
     _12: [u32; 36],
     /// 0xe14: MDIO.
-    pub(super) mdio_cmd: ReadPureWrite<u32>,
+    pub(super) mdio_cmd: ReadPureWrite<MdioCmd>,
     _13: [u32; 14],
     /// 0xe50: which address filters are on.
-    pub(super) umac_mdf_ctrl: ReadPureWrite<u32>,
+    pub(super) umac_mdf_ctrl: ReadPureWrite<Filters>,
     /// 0xe54: the filters: bytes 0 and 1, bytes 2 to 5.
     pub(super) umac_mdf_addr: [[ReadPureWrite<u32>; 2]; 17],
     _14: [u32; 1097],
@@ -107,11 +109,11 @@ pub(super) struct Dma {
     /// +0xc00: rings.
     pub(super) rings: [Ring; 17],
     /// +0x1040: bit r turns ring r on.
-    pub(super) ring_cfg: ReadPureWrite<u32>,
+    pub(super) ring_cfg: ReadPureWrite<RingCfg>,
     /// +0x1044: bit 0 turns all on, bit r + 1 the buffers of ring r.
-    pub(super) ctrl: ReadPureWrite<u32>,
+    pub(super) ctrl: ReadPureWrite<DmaCtrl>,
     /// +0x1048: bit 0 when stopped.
-    pub(super) status: ReadPure<u32>,
+    pub(super) status: ReadPure<DmaStatus>,
     /// +0x104c: bus burst.
     pub(super) scb_burst_size: ReadPureWrite<u32>,
 }
@@ -120,7 +122,7 @@ pub(super) struct Dma {
 #[repr(C)]
 pub(super) struct Descriptor {
     /// +0: length and status.
-    pub(super) length_status: ReadPureWrite<u32>,
+    pub(super) length_status: ReadPureWrite<LengthStatus>,
     /// +4: physical address, low word.
     pub(super) address_low: ReadPureWrite<u32>,
     /// +8: high word.
@@ -174,66 +176,159 @@ const _: () = {
 
 /// SYS_REV_CTRL: the major revision of "v5".
 pub(super) const MAJOR_V5: u32 = 6;
-/// SYS_PORT_CTRL: an external gigabit PHY.
-pub(super) const PORT_EXTERNAL_GIGABIT: u32 = 3;
-/// SYS_RBUF_FLUSH: reset of the UniMAC.
-pub(super) const FLUSH_UNIMAC: u32 = 1 << 1;
-
-/// EXT_RGMII_OOB_CTRL.
-pub(super) const RGMII_LINK: u32 = 1 << 4;
-/// Ignore what the PHY says in-band.
-pub(super) const OOB_DISABLE: u32 = 1 << 5;
-/// RGMII is in use.
-pub(super) const RGMII_MODE: u32 = 1 << 6;
-/// The MAC does not delay the transmit clock.
-pub(super) const ID_MODE_DISABLE: u32 = 1 << 16;
-
-/// RBUF_CTRL: a 64-byte status block before each frame.
-pub(super) const RBUF_STATUS_BLOCK: u32 = 1 << 0;
-/// Two bytes before each frame, so that IP headers are aligned.
-pub(super) const RBUF_ALIGN_2B: u32 = 1 << 1;
-/// Frames in error are not handed over.
-pub(super) const RBUF_BAD_DISCARD: u32 = 1 << 2;
-/// RBUF_CHK_CTRL: verify checksums.
-pub(super) const CHK_ENABLE: u32 = 1 << 0;
-/// The frame check sequence is in the buffer and is to be left out.
-pub(super) const CHK_SKIP_FCS: u32 = 1 << 4;
-/// Sum without looking at headers.
-pub(super) const CHK_NO_PARSING: u32 = 1 << 5;
-/// TBUF_CTRL: a status block before each frame.
-pub(super) const TBUF_STATUS_BLOCK: u32 = 1 << 0;
-/// RBUF_ENERGY_CTRL and TBUF_ENERGY_CTRL: energy-efficient Ethernet and power management.
-pub(super) const ENERGY: u32 = 0b11;
-
-/// UMAC_CMD.
-pub(super) const CMD_TX_EN: u32 = 1 << 0;
-/// Receive.
-pub(super) const CMD_RX_EN: u32 = 1 << 1;
-/// 0 10, 1 100, 2 1000 Mb/s.
-pub(super) const CMD_SPEED_SHIFT: u32 = 2;
-/// Received pause frames do nothing.
-pub(super) const CMD_RX_PAUSE_IGNORE: u32 = 1 << 8;
-/// Half duplex.
-pub(super) const CMD_HALF_DUPLEX: u32 = 1 << 10;
-/// In reset.
-pub(super) const CMD_SW_RESET: u32 = 1 << 13;
-/// Loop back: gives the reset a clock while the PHY has none.
-pub(super) const CMD_LOCAL_LOOP: u32 = 1 << 15;
-/// No pause frames are sent.
-pub(super) const CMD_TX_PAUSE_IGNORE: u32 = 1 << 28;
-
 /// UMAC_MAX_FRAME: with tags, check sequence and room.
 pub(super) const MAX_FRAME: u32 = 1536;
-/// UMAC_EEE_CTRL: on.
-pub(super) const EEE_ENABLE: u32 = 1 << 3;
-/// UMAC_MIB_CTRL: reset of all counters.
-pub(super) const MIB_RESET: u32 = 0b111;
-
-/// CTRL: the engine runs.
-pub(super) const DMA_ENABLE: u32 = 1 << 0;
-/// CTRL: `RING` has its buffers.
-pub(super) const DMA_RING: u32 = 1 << (RING + 1);
-/// STATUS: stopped.
-pub(super) const DMA_DISABLED: u32 = 1 << 0;
 /// SCB_BURST_SIZE: the BCM2711's; other SoCs take 16.
 pub(super) const SCB_BURST: u32 = 8;
+
+bits! {
+    /// SYS_PORT_CTRL.
+    pub(super) struct PortCtrl {
+        /// An external gigabit PHY.
+        EXTERNAL_GIGABIT = 3,
+    }
+
+    /// SYS_RBUF_FLUSH.
+    pub(super) struct RbufFlush {
+        /// Reset of the UniMAC.
+        UNIMAC = 1 << 1,
+    }
+
+    /// EXT_RGMII_OOB_CTRL.
+    pub(super) struct OobCtrl {
+        /// There is a link.
+        LINK = 1 << 4,
+        /// Ignore what the PHY says in-band.
+        DISABLE = 1 << 5,
+        /// RGMII is in use.
+        RGMII_MODE = 1 << 6,
+        /// The MAC does not delay the transmit clock.
+        ID_MODE_DISABLE = 1 << 16,
+    }
+
+    /// RBUF_CTRL.
+    pub(super) struct RbufCtrl {
+        /// A 64-byte status block before each frame.
+        STATUS_BLOCK = 1 << 0,
+        /// Two bytes before each frame, so that IP headers are aligned.
+        ALIGN_2B = 1 << 1,
+        /// Frames in error are not handed over.
+        BAD_DISCARD = 1 << 2,
+    }
+
+    /// RBUF_CHK_CTRL.
+    pub(super) struct ChkCtrl {
+        /// Verify checksums.
+        ENABLE = 1 << 0,
+        /// The frame check sequence is in the buffer and is to be left out.
+        SKIP_FCS = 1 << 4,
+        /// Sum without looking at headers.
+        NO_PARSING = 1 << 5,
+    }
+
+    /// TBUF_CTRL.
+    pub(super) struct TbufCtrl {
+        /// A status block before each frame.
+        STATUS_BLOCK = 1 << 0,
+    }
+
+    /// RBUF_ENERGY_CTRL and TBUF_ENERGY_CTRL.
+    pub(super) struct EnergyCtrl {
+        /// Energy-efficient Ethernet and power management.
+        ON = 0b11,
+    }
+
+    /// UMAC_CMD. Bits 3:2 are the speed.
+    pub(super) struct UmacCmd {
+        /// Transmit.
+        TX_EN = 1 << 0,
+        /// Receive.
+        RX_EN = 1 << 1,
+        /// 10 Mb/s.
+        SPEED_10 = 0 << 2,
+        /// 100 Mb/s.
+        SPEED_100 = 1 << 2,
+        /// 1000 Mb/s.
+        SPEED_1000 = 2 << 2,
+        /// Received pause frames do nothing.
+        RX_PAUSE_IGNORE = 1 << 8,
+        /// Half duplex.
+        HALF_DUPLEX = 1 << 10,
+        /// In reset.
+        SW_RESET = 1 << 13,
+        /// Loop back: gives the reset a clock while the PHY has none.
+        LOCAL_LOOP = 1 << 15,
+        /// No pause frames are sent.
+        TX_PAUSE_IGNORE = 1 << 28,
+    }
+
+    /// UMAC_EEE_CTRL.
+    pub(super) struct EeeCtrl {
+        /// On.
+        ENABLE = 1 << 3,
+    }
+
+    /// UMAC_TX_FLUSH.
+    pub(super) struct TxFlush {
+        /// Drops what waits for transmission.
+        ON = 1,
+    }
+
+    /// UMAC_MIB_CTRL.
+    pub(super) struct MibCtrl {
+        /// Reset of all counters.
+        RESET = 0b111,
+    }
+
+    /// MDIO_CMD. Bits 25:21 are the PHY, 20:16 its register, 15:0 the value.
+    pub(super) struct MdioCmd {
+        /// Starts an access; set until its end.
+        START_BUSY = 1 << 29,
+        /// Nobody answered.
+        READ_FAIL = 1 << 28,
+        /// A write.
+        WRITE = 1 << 26,
+        /// A read.
+        READ = 2 << 26,
+    }
+
+    /// UMAC_MDF_CTRL.
+    pub(super) struct Filters {
+        /// All 17; bit 16 is the first.
+        ALL = (1 << 17) - 1,
+    }
+
+    /// RING_CFG of a direction.
+    pub(super) struct RingCfg {
+        /// The default queue alone.
+        RING = 1 << RING,
+    }
+
+    /// CTRL of a direction.
+    pub(super) struct DmaCtrl {
+        /// The engine runs.
+        ENABLE = 1 << 0,
+        /// And `RING` has its buffers.
+        RUNNING = 1 << 0 | 1 << (RING + 1),
+    }
+
+    /// STATUS of a direction.
+    pub(super) struct DmaStatus {
+        /// Stopped.
+        DISABLED = 1 << 0,
+    }
+
+    /// length_status of a descriptor. Bits 27:16 are the length.
+    pub(super) struct LengthStatus {
+        /// The frame's first piece and its last.
+        WHOLE = 1 << 13 | 1 << 14,
+        /// Receive: L4 checksum verified.
+        CHECKSUM_OK = 1 << 15,
+        /// Receive: too long, odd nibble, receive error, CRC, overflow.
+        ERRORS = 0b1_1111,
+        /// Transmit: the hardware appends the check sequence.
+        APPEND_CRC = 1 << 6,
+        /// Transmit: no queue tag.
+        QTAG = 0x3f << 7,
+    }
+}

@@ -1,6 +1,7 @@
 //! The arithmetic of GENET's rings: 16-bit indices that run freely, and the words of descriptors.
 
-use super::registers::DESCRIPTORS;
+use super::registers::{DESCRIPTORS, LengthStatus};
+use crate::bits::Bits as _;
 
 /// Bytes of a buffer. Whole cache lines; a frame never reaches its end.
 pub(super) const BUFFER: usize = 2048;
@@ -15,17 +16,6 @@ const RETURN_EVERY: u16 = 64;
 pub(super) const SHORTEST: usize = 60;
 /// Longest: two tags, and what UMAC_MAX_FRAME lets through besides.
 const LONGEST: usize = super::registers::MAX_FRAME as usize;
-
-const EOP: u32 = 1 << 14;
-const SOP: u32 = 1 << 13;
-/// Receive: L4 checksum verified.
-const CHECKSUM_OK: u32 = 1 << 15;
-/// Receive: too long, odd nibble, receive error, CRC, overflow.
-const ERRORS: u32 = 0b1_1111;
-/// Transmit: the hardware appends the check sequence.
-const APPEND_CRC: u32 = 1 << 6;
-/// Transmit: no queue tag.
-const QTAG: u32 = 0x3f << 7;
 
 /// The hardware's index is further than the ring is long: one side has lost count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,19 +36,20 @@ pub(super) struct Received {
 }
 
 /// What a length_status word says of a received frame; `None` for one in error, in pieces, or of an impossible length.
-pub(super) fn received(length_status: u32) -> Option<Received> {
-    let len = (length_status >> 16 & 0xfff) as usize;
-    let whole = length_status & (SOP | EOP) == SOP | EOP;
-    let good = length_status & ERRORS == 0 && (PAD + SHORTEST..=PAD + LONGEST).contains(&len);
+pub(super) fn received(length_status: LengthStatus) -> Option<Received> {
+    let len = (length_status.number() >> 16 & 0xfff) as usize;
+    let whole = length_status & LengthStatus::WHOLE == LengthStatus::WHOLE;
+    let good = !length_status.has(LengthStatus::ERRORS) && (PAD + SHORTEST..=PAD + LONGEST).contains(&len);
     (whole && good).then_some(Received {
         len,
-        checksum_ok: length_status & CHECKSUM_OK != 0,
+        checksum_ok: length_status.has(LengthStatus::CHECKSUM_OK),
     })
 }
 
 /// length_status of a frame of `len` bytes to send in one piece.
-pub(super) fn to_send(len: usize) -> u32 {
-    (len as u32 & 0xfff) << 16 | SOP | EOP | APPEND_CRC | QTAG
+pub(super) fn to_send(len: usize) -> LengthStatus {
+    let len = LengthStatus::from_number((len as u32 & 0xfff) << 16);
+    len | LengthStatus::WHOLE | LengthStatus::APPEND_CRC | LengthStatus::QTAG
 }
 
 /// The receive ring, from the software's side.
@@ -185,7 +176,11 @@ impl TxRing {
 mod tests {
     use super::*;
 
-    const WHOLE: u32 = SOP | EOP;
+    const WHOLE: u32 = 1 << 13 | 1 << 14;
+
+    fn received(word: u32) -> Option<Received> {
+        super::received(LengthStatus::from_number(word))
+    }
 
     #[test]
     fn whole_frames_of_every_length_are_good() {
@@ -202,7 +197,7 @@ mod tests {
         for bit in 0..5 {
             assert_eq!(received(100 << 16 | WHOLE | 1 << bit), None);
         }
-        for status in [SOP, EOP, 0] {
+        for status in [1 << 13, 1 << 14, 0] {
             assert_eq!(received(100 << 16 | status), None);
         }
         for len in (0..62).chain(1539..4096) {
@@ -212,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_word_to_send_has_length_crc_and_no_tag() {
-        assert_eq!(to_send(1514), 0x05ea_7fc0);
+        assert_eq!(to_send(1514).number(), 0x05ea_7fc0);
     }
 
     #[test]

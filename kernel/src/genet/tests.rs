@@ -180,7 +180,7 @@ fn speed_and_loss_are_followed_while_frames_flow() {
         now += Duration::from_millis(100);
         assert!(!send(&mut nic, now, 60, 0));
         assert_eq!(fake.register(0x808) & 3, 0, "off without a link");
-        assert_eq!(fake.register(0x08c) & RGMII_LINK, 0);
+        assert_eq!(fake.register(0x08c) & OobCtrl::LINK.number(), 0);
         fake.chip().phy.plug(anlpar, gbsr);
         // The loss is latched: one look reads it, one the link.
         now += Duration::from_millis(200);
