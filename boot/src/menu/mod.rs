@@ -1,8 +1,10 @@
 //! Menus: the model that every menu language produces, and how one entry is chosen.
 //!
-//! `pxelinux` and `keywords` make a [`Menu`] of a text, `clock` decides what boots of it without anybody, `show`, `screen` and
-//! `draw` bring it before whoever holds the serial terminal, and `payload` makes a [`Plan`](crate::plan::Plan) of the entry picked.
+//! `pxelinux`, `keywords` and `assemble` make a [`Menu`] of a text, `clock` decides what boots of it without anybody, `show`,
+//! `screen` and `draw` bring it before whoever holds the serial terminal, and `payload` makes a [`Plan`](crate::plan::Plan) of
+//! the entry picked.
 
+mod assemble;
 mod bounds;
 mod clock;
 mod draw;

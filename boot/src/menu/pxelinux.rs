@@ -1,31 +1,26 @@
 //! PXELINUX menus (Syslinux `doc/syslinux.txt`, `doc/menu.txt`; U-Boot `doc/README.pxe`): files read into one [`Menu`].
 //!
-//! `keywords` knows what a line means; here files are read, with those that they include, and what all lines together
-//! mean is decided. Bytes that are not UTF-8 become U+FFFD, control characters become spaces: neither may keep a person from
+//! `keywords` knows what a line means, and `assemble` what all lines together mean; here files are read, with those that
+//! they include. Bytes that are not UTF-8 become U+FFFD, control characters become spaces: neither may keep a person from
 //! booting (D-27).
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use smoltcp::time::Duration;
-
+use super::assemble::assemble;
 use super::bounds::{MAX_DEPTH, MAX_INCLUDES, MAX_LINE, MAX_REQUESTS, MAX_TEXT};
-use super::clock::{self, Boots, Reader as ReadBy, Runs, Timing};
-use super::error::{Bound, Fault, Unsupported};
-use super::keywords::{Insert, Label, MAX_MESSAGES, Parser, menu_of_files};
-use super::model::{Action, Display, Entry, Load, Manners, Menu, Page, Pick};
-use super::names::{base_of, is_blank, is_menu_module, resolve, word};
+use super::error::{Bound, Fault};
+use super::keywords::{Insert, MAX_MESSAGES, Parser};
+use super::model::{Load, Menu};
+use super::names::{base_of, is_blank, resolve, word};
 use crate::fetch::{Get, Response};
-use crate::patience;
 use crate::text::shortened;
 use crate::url::Url;
 use crate::verify::{self, Language, Text, Unreadable, without_bom};
 
 /// Bytes of a line that Syslinux reads as one; what is longer is several there.
 const LONGEST_LINE: usize = 4095;
-/// The longest TIMEOUT, in tenths of a second: a day.
-const MAX_TIMEOUT: u64 = 864_000;
 
 /// Parses the menu in `text` at the start of `scratch`, fetching what it INCLUDEs into the rest. Names in it are relative to
 /// `base`, or else to where it came from.
@@ -294,7 +289,7 @@ impl Reader {
                 shortened(&parser.first_skipped)
             );
         }
-        finish(parser, url.clone(), base, asks, alone).ok_or_else(|| Fault::NoEntries(url.clone()))
+        assemble(parser, url.clone(), base, asks, alone).ok_or_else(|| Fault::NoEntries(url.clone()))
     }
 }
 
@@ -345,262 +340,14 @@ fn is_of_a_label(line: &str) -> bool {
     is_known || first.is_empty() || first.starts_with('#')
 }
 
-/// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it, `alone`
-/// that no line says anything but what a label boots.
-fn finish(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> Option<Menu> {
-    parser.finish();
-    let mut drafts = core::mem::take(&mut parser.pages);
-    let labels = core::mem::take(&mut parser.labels);
-    let names: Vec<String> = labels.iter().map(|label| label.name().to_owned()).collect();
-    let lone = alone && names.len() == 1;
-    let mut entries: Vec<Entry> = Vec::with_capacity(labels.len());
-    let mut lines: Vec<clock::Line<'_>> = Vec::with_capacity(labels.len());
-    for ((index, label), name) in labels.into_iter().enumerate().zip(&names) {
-        if let Some(page) = label.shown_on().and_then(|page| drafts.get_mut(page)) {
-            page.lines.push(index);
-        }
-        let mut line = label.for_the_clock(name);
-        let entry = label.entry(&drafts);
-        if line.runs == Runs::Command && matches!(entry.action, Action::Load(_)) {
-            line.runs = Runs::Menu;
-        } else if matches!(entry.action, Action::Unsupported(Unsupported::NoPage(_)))
-            && line.runs != Runs::Disabled
-        {
-            // MENU DEFAULT cannot name a way out.
-            line.runs = if line.runs == Runs::Shows {
-                Runs::Disabled
-            } else {
-                Runs::Nowhere
-            };
-        }
-        lines.push(line);
-        entries.push(entry);
-    }
-    let timings: Vec<_> = drafts
-        .iter_mut()
-        .map(|page| core::mem::take(&mut page.timing))
-        .collect();
-    let titled = drafts.first().is_some_and(|page| page.title.is_some());
-    let mut text = clock::Text {
-        reader: ReadBy::CommandLine,
-        lines,
-        pages: timings.iter().map(Timing::as_deref).collect(),
-        last: parser.last.as_deref(),
-        default: parser.default.as_deref(),
-        start: parser.start,
-        total: parser.total.filter(|total| *total > 0 && !parser.never),
-        prompt: parser.prompt,
-        no_escape: !parser.leaves,
-        hidden: parser.hidden,
-        shift_key: parser.shift_key,
-        u_boot: Some(&parser.u_boot).filter(|u_boot| u_boot.is_meant),
-        cut_short: parser.cut_short,
-        alone,
-        for_people: entries.len() > 1 && (parser.menu_label || titled),
-    };
-    let (reader, elsewhere) = reader(&parser, &text, &entries, asks);
-    text.reader = reader;
-    let mut decision = clock::decide(&text);
-    if parser.doubtful || elsewhere.is_some() && text.u_boot.is_some() {
-        decision.clock = None;
-    }
-    let elsewhere = elsewhere.filter(|_| !parser.doubtful && text.u_boot.is_none());
-    let elsewhere = elsewhere.map(|entry| Pick::plain(push(&mut entries, entry)));
-    let mut commands = Commands {
-        parser: &parser,
-        text: &text,
-        has_labels: names.iter().any(|name| !name.is_empty()),
-        entries,
-    };
-    let default = decision.default.and_then(|boots| commands.pick(boots));
-    let clock = match decision.clock {
-        clock if clock == decision.default => default.clone(),
-        clock => clock.and_then(|boots| commands.pick(boots)),
-    };
-    let on_error = decision.on_error.and_then(|boots| commands.pick(boots));
-    let mut hidden_keys = Vec::new();
-    for (key, line) in &parser.hidden_keys {
-        match text.resolve(line).and_then(|boots| commands.pick(boots)) {
-            Some(pick) => hidden_keys.push((*key, pick)),
-            None => warn!("menu: {} has no label for its MENU HIDDENKEY", url),
-        }
-    }
-    let Commands {
-        has_labels, entries, ..
-    } = commands;
-    if entries.iter().all(|entry| entry.action == Action::Gap) {
-        return None;
-    }
-    if !has_labels && drafts.iter().all(|page| page.lines.is_empty()) {
-        let all = 0..entries.len();
-        drafts.first_mut()?.lines.extend(all);
-    }
-
-    let pages: Vec<Page> = drafts
-        .into_iter()
-        .enumerate()
-        .map(|(page, draft)| Page {
-            selected: selected(&entries, &draft.lines, text.entry_of(page)),
-            title: draft.title,
-            lines: draft.lines,
-            parent: draft.parent,
-        })
-        .collect();
-    let start = elsewhere.as_ref().map_or(decision.page, |_| parser.start);
-    let first = pages.get(start).and_then(|page| page.lines.get(page.selected));
-    let tenths = |tenths: i64| {
-        let tenths = u64::try_from(tenths).unwrap_or(0).min(MAX_TIMEOUT);
-        Duration::from_millis(tenths.saturating_mul(100))
-    };
-    let timeout = decision.timeout.map(tenths);
-    let total = text
-        .total
-        .map(tenths)
-        .or_else(|| timeout.map(|timeout| timeout.max(patience::MENU_HELD)));
-    let on_timeout = elsewhere.clone().or(clock);
-    let display = match (decision.display, &on_timeout) {
-        _ if elsewhere.is_some() => Display::AtOnce,
-        (display, Some(_)) => display,
-        (_, None) => {
-            match decision.doubt {
-                Some(why) => warn!("menu: {} boots nothing without a person: {}", url, why),
-                None => warn!("menu: {} names nothing that boots without a person", url),
-            }
-            Display::Shown
-        }
-    };
-    Some(Menu {
-        default: default
-            .or(elsewhere)
-            .unwrap_or_else(|| Pick::plain(first.copied().unwrap_or(0))),
-        url,
-        base,
-        entries,
-        pages,
-        start,
-        on_timeout,
-        on_error,
-        tells_on_error: !matches!(text.reader, ReadBy::Module { .. }),
-        timeout,
-        total,
-        untimed: decision.untimed,
-        lone,
-        display,
-        hidden_keys,
-        failed: None,
-        messages: parser.messages,
-        texts: parser.texts,
-        function_keys: parser.function_keys,
-        editing: parser.editing,
-        leaves: parser.leaves,
-        clears: parser.clears,
-        master: parser.master,
-        manners: Manners::Syslinux,
-    })
-}
-
-/// Who reads a text that `asks`, when a menu module shows it, and the entry that Syslinux runs instead of all that it says.
-fn reader(parser: &Parser, text: &clock::Text<'_>, entries: &[Entry], asks: bool) -> (ReadBy, Option<Entry>) {
-    let module = ReadBy::Module {
-        default_counts: parser.ui.is_some(),
-        after_prompt: !asks && parser.ui.is_none(),
-    };
-    if asks {
-        return (module, None);
-    }
-    if let Some((name, files)) = parser.ui.as_deref().map(word) {
-        // IMPLICIT 0 forbids this, too.
-        if !is_menu_module(name) || !parser.implicit {
-            return (ReadBy::Unknown, None);
-        }
-        let elsewhere = match menu_of_files([files, ""]) {
-            Action::Load(load) if load.files != ["~"] => Some(Entry::new(name, Action::Load(load))),
-            _ => None,
-        };
-        return (module, elsewhere);
-    }
-    let starts_a_module = match text.default.and_then(|line| text.named(line)) {
-        // Arguments are other files to show.
-        Some(Boots::Line(line, "")) => {
-            let entry = entries.get(line);
-            let line = text.lines.get(line);
-            entry.is_some_and(|entry| entry.action == Action::Page(0))
-                && line.is_some_and(|line| line.runs == Runs::Command)
-        }
-        Some(Boots::Line(..)) => false,
-        Some(Boots::Command(line)) => {
-            let (name, files) = word(line);
-            parser.implicit && is_menu_module(name) && matches!(files, "" | "~")
-        }
-        None => false,
-    };
-    let reader = if starts_a_module {
-        module
-    } else {
-        ReadBy::CommandLine
-    };
-    (reader, None)
-}
-
-/// The entries of a menu, and one more for each command that is no label's name.
-struct Commands<'p> {
-    parser: &'p Parser,
-    text: &'p clock::Text<'p>,
-    has_labels: bool,
-    entries: Vec<Entry>,
-}
-
-impl Commands<'_> {
-    /// What boots, as a pick; none where the text as a whole may be no menu.
-    fn pick(&mut self, boots: Boots<'_>) -> Option<Pick> {
-        let line = match boots {
-            Boots::Line(entry, arguments) => {
-                return Some(Pick {
-                    arguments: arguments.to_owned(),
-                    ..Pick::plain(entry)
-                });
-            }
-            Boots::Command(line) => line,
-        };
-        let (name, arguments) = word(line);
-        // Without a label such a line is all that says what this is: then nothing else may be in doubt.
-        if !self.has_labels && self.parser.skipped > 0 && !name.contains(['/', '.', ':']) {
-            return None;
-        }
-        let mut pick = Pick::plain(self.entries.len());
-        let entry = if !self.parser.implicit || name.is_empty() {
-            Entry::new(name, Action::Unsupported(Unsupported::NoLabel(name.to_owned())))
-        } else if self.text.shows_a_menu(name) {
-            Entry::new(name, menu_of_files([arguments, ""]))
-        } else {
-            arguments.clone_into(&mut pick.arguments);
-            Label::implicit(self.parser, name)
-        };
-        self.entries.push(entry);
-        Some(pick)
-    }
-}
-
-fn push(entries: &mut Vec<Entry>, entry: Entry) -> usize {
-    entries.push(entry);
-    entries.len().saturating_sub(1)
-}
-
-/// Which line of a page is selected when it opens: its default, else the first that can be.
-fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize {
-    let can_be = |&line: &usize| entries.get(line).is_some_and(Entry::selectable);
-    let marked = lines
-        .iter()
-        .position(|line| Some(*line) == default && can_be(line));
-    marked.or_else(|| lines.iter().position(can_be)).unwrap_or(0)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::bounds::MAX_ENTRIES;
     use alloc::collections::BTreeMap;
 
-    use super::super::{Boot, Editing, Key, Next, Unsupported};
+    use smoltcp::time::Duration;
+
+    use super::super::bounds::MAX_ENTRIES;
+    use super::super::{Action, Boot, Display, Editing, Entry, Key, Next, Page, Pick, Unsupported};
     use super::*;
     use crate::fetch;
     use crate::hal::tests::board;
