@@ -7,25 +7,26 @@ use safe_mmio::fields::{ReadPure, ReadPureWrite};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
 use crate::soc::{offset, peripherals};
-use crate::usb::transfer::{Error, HCINT_HALTED, Limits, Speed, Transfer};
+use crate::usb::transfer::{Error, Hcchar, Hcint, Limits, Speed, Transfer};
 
 #[repr(C)]
 pub(super) struct Registers {
     _0: [u32; 2],
     /// 0x008: AHB configuration: bit 0 interrupts, 4 wait for AXI writes (BCM), 5 DMA.
-    gahbcfg: ReadPureWrite<u32>,
+    gahbcfg: ReadPureWrite<Gahbcfg>,
     /// 0x00c: USB configuration.
-    gusbcfg: ReadPureWrite<u32>,
+    gusbcfg: ReadPureWrite<Gusbcfg>,
     /// 0x010: resets and flushes.
-    grstctl: ReadPureWrite<u32>,
+    grstctl: ReadPureWrite<Grstctl>,
     /// 0x014: bit 0 host mode.
-    gintsts: ReadPureWrite<u32>,
+    gintsts: ReadPureWrite<Gintsts>,
     /// 0x018: interrupt mask.
-    gintmsk: ReadPureWrite<u32>,
+    gintmsk: ReadPureWrite<Gintsts>,
     _1: [u32; 2],
     /// 0x024: receive FIFO words.
     grxfsiz: ReadPureWrite<u32>,
@@ -45,7 +46,7 @@ pub(super) struct Registers {
     hcfg: ReadPureWrite<u32>,
     _5: [u32; 15],
     /// 0x440: root port.
-    hprt0: ReadPureWrite<u32>,
+    hprt0: ReadPureWrite<Hprt0>,
     _6: [u32; 47],
     /// 0x500: host channels.
     channels: [ChannelRegisters; CHANNELS],
@@ -57,13 +58,13 @@ pub(super) struct Registers {
 #[repr(C)]
 struct ChannelRegisters {
     /// 0x00: endpoint, direction, enable.
-    hcchar: ReadPureWrite<u32>,
+    hcchar: ReadPureWrite<Hcchar>,
     /// 0x04: split transactions.
     hcsplt: ReadPureWrite<u32>,
     /// 0x08: what happened; write 1 to clear.
-    hcint: ReadPureWrite<u32>,
+    hcint: ReadPureWrite<Hcint>,
     /// 0x0c: interrupt mask.
-    hcintmsk: ReadPureWrite<u32>,
+    hcintmsk: ReadPureWrite<Hcint>,
     /// 0x10: bytes, packets, packet identifier.
     hctsiz: ReadPureWrite<u32>,
     /// 0x14: bus address.
@@ -73,34 +74,68 @@ struct ChannelRegisters {
 
 const CHANNELS: usize = 8;
 
-const GAHBCFG_WAIT_AXI_WRITES: u32 = 1 << 4;
-const GAHBCFG_DMA: u32 = 1 << 5;
-const GUSBCFG_CLEAR: u32 = 1 << 30 // force device
-    | 1 << 22 // term-select pulse
-    | 1 << 20 // external VBUS
-    | 1 << 19 // ULPI clock suspend
-    | 1 << 17 // ULPI full and low speed
-    | 1 << 9 // HNP
-    | 1 << 8 // SRP
-    | 1 << 4 // ULPI
-    | 1 << 3; // 16-bit PHY
-const GUSBCFG_TIMEOUT_CALIBRATION: u32 = 7;
-const GUSBCFG_FORCE_HOST: u32 = 1 << 29;
-const GRSTCTL_CORE: u32 = 1 << 0;
-const GRSTCTL_FLUSH_RX: u32 = 1 << 4;
-const GRSTCTL_FLUSH_ALL_TX: u32 = 1 << 5 | 0x10 << 6;
-const GRSTCTL_AHB_IDLE: u32 = 1 << 31;
-const GINTSTS_HOST: u32 = 1 << 0;
+bits! {
+    /// GAHBCFG.
+    struct Gahbcfg {
+        /// Wait for AXI writes (BCM).
+        WAIT_AXI_WRITES = 1 << 4,
+        /// DMA.
+        DMA = 1 << 5,
+    }
 
-const HPRT0_CONNECTED: u32 = 1 << 0;
-const HPRT0_ENABLED: u32 = 1 << 2;
-const HPRT0_RESET: u32 = 1 << 8;
-const HPRT0_POWER: u32 = 1 << 12;
-/// Written back as ones these bits clear themselves, and bit 2 disables the port.
-const HPRT0_WRITE_1_TO_CLEAR: u32 = 1 << 1 | HPRT0_ENABLED | 1 << 3 | 1 << 5;
+    /// GUSBCFG.
+    struct Gusbcfg {
+        /// What the host of this PHY does not want, and the field for `TIMEOUT_CALIBRATION`.
+        CLEAR = 1 << 30 // force device
+            | 1 << 22 // term-select pulse
+            | 1 << 20 // external VBUS
+            | 1 << 19 // ULPI clock suspend
+            | 1 << 17 // ULPI full and low speed
+            | 1 << 9 // HNP
+            | 1 << 8 // SRP
+            | 1 << 4 // ULPI
+            | 1 << 3 // 16-bit PHY
+            | 7,
+        /// The longest.
+        TIMEOUT_CALIBRATION = 7,
+        /// Be a host, whatever the ID pin says.
+        FORCE_HOST = 1 << 29,
+    }
 
-const HCCHAR_DISABLE: u32 = 1 << 30;
-const HCCHAR_ENABLE: u32 = 1 << 31;
+    /// GRSTCTL.
+    struct Grstctl {
+        /// Reset of the core.
+        CORE = 1 << 0,
+        /// Flush of the receive FIFO.
+        FLUSH_RX = 1 << 4,
+        /// Flush of a transmit FIFO.
+        FLUSH_TX = 1 << 5,
+        /// Flush of all transmit FIFOs.
+        FLUSH_ALL_TX = 1 << 5 | 0x10 << 6,
+        /// Nothing is under way on the AHB.
+        AHB_IDLE = 1 << 31,
+    }
+
+    /// GINTSTS, and GINTMSK.
+    struct Gintsts {
+        /// The core is a host.
+        HOST = 1 << 0,
+    }
+
+    /// HPRT0. Bits 18:17 are the speed.
+    struct Hprt0 {
+        /// Something is plugged in.
+        CONNECTED = 1 << 0,
+        /// The port is enabled; written as a one: disables it.
+        ENABLED = 1 << 2,
+        /// The port is in reset.
+        RESET = 1 << 8,
+        /// The port has power.
+        POWER = 1 << 12,
+        /// Written back as ones these bits clear themselves, and bit 2 disables the port.
+        WRITE_1_TO_CLEAR = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5,
+    }
+}
 
 /// FIFO depths in words: receive, non-periodic, periodic; 4080 words are there.
 const FIFO: [u32; 3] = [1024, 1024, 1024];
@@ -172,34 +207,36 @@ impl Dwc2 {
             return Err(Error::NotDwc2(id));
         }
         self.limits = Limits::of(field_shared!(self.registers, ghwcfg3).read());
-        field!(self.registers, gahbcfg).write(0);
-        field!(self.registers, gintmsk).write(0);
+        field!(self.registers, gahbcfg).write(Gahbcfg::none());
+        field!(self.registers, gintmsk).write(Gintsts::none());
         field!(self.registers, pcgcctl).write(0); // a core whose clocks are gated would not come out of reset
         self.reset_core()?;
         // Only now does it show whether it is a host: its ID filter starts over.
         embedded_hal::delay::DelayNs::delay_ms(&mut self.clock, RESET_RECOVERY_MS);
-        let gusbcfg = field!(self.registers, gusbcfg).read() & !(GUSBCFG_CLEAR | 7);
-        field!(self.registers, gusbcfg).write(gusbcfg | GUSBCFG_TIMEOUT_CALIBRATION | GUSBCFG_FORCE_HOST);
+        let gusbcfg = field!(self.registers, gusbcfg).read() & !Gusbcfg::CLEAR;
+        field!(self.registers, gusbcfg).write(gusbcfg | Gusbcfg::TIMEOUT_CALIBRATION | Gusbcfg::FORCE_HOST);
         self.until(CORE_PATIENCE, |r| {
-            field_shared!(*r, gintsts).read() & GINTSTS_HOST != 0
+            field_shared!(*r, gintsts).read().has(Gintsts::HOST)
         })?;
         field!(self.registers, hcfg).write(0);
-        field!(self.registers, gahbcfg).write(GAHBCFG_WAIT_AXI_WRITES | GAHBCFG_DMA);
+        field!(self.registers, gahbcfg).write(Gahbcfg::WAIT_AXI_WRITES | Gahbcfg::DMA);
         let [receive, non_periodic, periodic] = FIFO;
         field!(self.registers, grxfsiz).write(receive);
         field!(self.registers, gnptxfsiz).write(non_periodic << 16 | receive);
         field!(self.registers, hptxfsiz).write(periodic << 16 | (receive + non_periodic));
-        field!(self.registers, grstctl).write(GRSTCTL_FLUSH_ALL_TX);
-        self.until(CORE_PATIENCE, |r| field_shared!(*r, grstctl).read() & 1 << 5 == 0)?;
-        field!(self.registers, grstctl).write(GRSTCTL_FLUSH_RX);
+        field!(self.registers, grstctl).write(Grstctl::FLUSH_ALL_TX);
         self.until(CORE_PATIENCE, |r| {
-            field_shared!(*r, grstctl).read() & GRSTCTL_FLUSH_RX == 0
+            !field_shared!(*r, grstctl).read().has(Grstctl::FLUSH_TX)
+        })?;
+        field!(self.registers, grstctl).write(Grstctl::FLUSH_RX);
+        self.until(CORE_PATIENCE, |r| {
+            !field_shared!(*r, grstctl).read().has(Grstctl::FLUSH_RX)
         })?;
         for number in 0..CHANNELS {
             // Straight after its reset a channel that does not stop is the core's own business.
             let _ = self.halt_number(number);
         }
-        self.write_port(|port| port | HPRT0_POWER);
+        self.write_port(|port| port | Hprt0::POWER);
         Ok(())
     }
 
@@ -226,12 +263,12 @@ impl Dwc2 {
 
     fn reset_core(&mut self) -> Result<(), Error> {
         self.until(CORE_PATIENCE, |r| {
-            field_shared!(*r, grstctl).read() & GRSTCTL_AHB_IDLE != 0
+            field_shared!(*r, grstctl).read().has(Grstctl::AHB_IDLE)
         })
         .or_else(|e| if self.emulated() { Ok(()) } else { Err(e) })?;
-        field!(self.registers, grstctl).write(GRSTCTL_CORE);
+        field!(self.registers, grstctl).write(Grstctl::CORE);
         self.until(CORE_PATIENCE, |r| {
-            field_shared!(*r, grstctl).read() & GRSTCTL_CORE == 0
+            !field_shared!(*r, grstctl).read().has(Grstctl::CORE)
         })
     }
 
@@ -250,14 +287,14 @@ impl Dwc2 {
             .ok_or(Error::CoreStuck)
     }
 
-    fn write_port(&mut self, change: impl FnOnce(u32) -> u32) {
-        let port = field!(self.registers, hprt0).read() & !HPRT0_WRITE_1_TO_CLEAR;
+    fn write_port(&mut self, change: impl FnOnce(Hprt0) -> Hprt0) {
+        let port = field!(self.registers, hprt0).read() & !Hprt0::WRITE_1_TO_CLEAR;
         field!(self.registers, hprt0).write(change(port));
     }
 
     /// Whether something is plugged into the root port.
     pub(super) fn connected(&self) -> bool {
-        field_shared!(self.registers, hprt0).read() & HPRT0_CONNECTED != 0
+        field_shared!(self.registers, hprt0).read().has(Hprt0::CONNECTED)
     }
 
     /// Resets the device on the root port: it then answers at address 0.
@@ -267,15 +304,15 @@ impl Dwc2 {
             return Err(Error::NotConnected);
         }
         let mut clock = self.clock;
-        self.write_port(|port| port | HPRT0_RESET);
+        self.write_port(|port| port | Hprt0::RESET);
         clock.delay_ms(50); // USB 2.0 §7.1.7.5, TDRSTR
-        self.write_port(|port| port & !HPRT0_RESET);
+        self.write_port(|port| port & !Hprt0::RESET);
         self.until(CORE_PATIENCE, |r| {
-            field_shared!(*r, hprt0).read() & HPRT0_ENABLED != 0
+            field_shared!(*r, hprt0).read().has(Hprt0::ENABLED)
         })
         .map_err(|_| Error::PortNotEnabled)?;
         clock.delay_ms(10); // USB 2.0 §7.1.7.5, TRSTRCY
-        Ok(match field!(self.registers, hprt0).read() >> 17 & 3 {
+        Ok(match field!(self.registers, hprt0).read().number() >> 17 & 3 {
             0 => Speed::High,
             1 => Speed::Full,
             _ => Speed::Low,
@@ -293,21 +330,23 @@ impl Dwc2 {
         let Some(mut registers) = channels.get(usize::from(channel.0)) else {
             return;
         };
-        field!(registers, hcint).write(u32::MAX);
-        field!(registers, hcintmsk).write(0);
+        field!(registers, hcint).write(Hcint::ALL);
+        field!(registers, hcintmsk).write(Hcint::none());
         field!(registers, hcsplt).write(0);
         field!(registers, hctsiz).write(transfer.hctsiz);
         field!(registers, hcdma).write(transfer.hcdma);
         cpu::barrier();
-        field!(registers, hcchar).write(transfer.hcchar | HCCHAR_ENABLE);
+        field!(registers, hcchar).write(transfer.hcchar | Hcchar::ENABLE);
     }
 
     /// HCINT and HCTSIZ of a channel, once it has halted.
-    pub(super) fn halted(&mut self, channel: Channel) -> Option<(u32, u32)> {
+    pub(super) fn halted(&mut self, channel: Channel) -> Option<(Hcint, u32)> {
         let mut channels = field!(self.registers, channels);
         let mut registers = channels.get(usize::from(channel.0))?;
         let hcint = field!(registers, hcint).read();
-        (hcint & HCINT_HALTED != 0).then(|| (hcint, field!(registers, hctsiz).read()))
+        hcint
+            .has(Hcint::HALTED)
+            .then(|| (hcint, field!(registers, hctsiz).read()))
     }
 
     /// Stops a channel, whatever it does.
@@ -322,13 +361,13 @@ impl Dwc2 {
             return Ok(());
         };
         let hcchar = field!(registers, hcchar).read();
-        if hcchar & HCCHAR_ENABLE == 0 {
+        if !hcchar.has(Hcchar::ENABLE) {
             return Ok(());
         }
-        field!(registers, hcchar).write(hcchar | HCCHAR_ENABLE | HCCHAR_DISABLE);
+        field!(registers, hcchar).write(hcchar | Hcchar::ENABLE | Hcchar::DISABLE);
         clock
             .poll(Duration::from_millis(10), || {
-                (field!(registers, hcint).read() & HCINT_HALTED != 0).then_some(())
+                field!(registers, hcint).read().has(Hcint::HALTED).then_some(())
             })
             .ok_or(Error::CoreStuck)
     }
@@ -336,17 +375,16 @@ impl Dwc2 {
     /// QEMU goes on serving a halted bulk channel until its packet moves, and aborts when the port is gone by then.
     /// As an interrupt endpoint the channel ends at the next NAK.
     fn end_emulated_transfer(&mut self, number: usize) {
-        const INTERRUPT: u32 = 3 << 18;
         let clock = self.clock;
         let mut channels = field!(self.registers, channels);
         let Some(mut registers) = channels.get(number) else {
             return;
         };
         let hcchar = field!(registers, hcchar).read();
-        field!(registers, hcchar).write(hcchar | INTERRUPT);
-        field!(registers, hcint).write(u32::MAX);
+        field!(registers, hcchar).write(hcchar | Hcchar::INTERRUPT);
+        field!(registers, hcint).write(Hcint::ALL);
         clock.poll(EMULATED_PATIENCE, || {
-            (field!(registers, hcint).read() & HCINT_HALTED != 0).then_some(())
+            field!(registers, hcint).read().has(Hcint::HALTED).then_some(())
         });
     }
 
@@ -356,7 +394,7 @@ impl Dwc2 {
         let Some(mut registers) = channels.get(number) else {
             return false;
         };
-        field!(registers, hcchar).read() & HCCHAR_ENABLE != 0
+        field!(registers, hcchar).read().has(Hcchar::ENABLE)
     }
 
     /// Leaves nothing in flight: no write to memory happens after this.
@@ -371,9 +409,9 @@ impl Dwc2 {
                 self.end_emulated_transfer(number);
             }
         }
-        self.write_port(|port| port | HPRT0_ENABLED); // written as a one: off
-        field!(self.registers, gintmsk).write(0);
-        field!(self.registers, gahbcfg).write(0);
+        self.write_port(|port| port | Hprt0::ENABLED); // written as a one: off
+        field!(self.registers, gintmsk).write(Gintsts::none());
+        field!(self.registers, gahbcfg).write(Gahbcfg::none());
         // A core that does not reset has been told to stop already.
         let _ = self.reset_core();
     }
@@ -419,14 +457,17 @@ mod tests {
     fn a_core_comes_up_as_a_host_and_its_port_resets() {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
-        assert_eq!(fake.register(0x008), GAHBCFG_WAIT_AXI_WRITES | GAHBCFG_DMA);
-        assert_eq!(fake.register(0x00c), GUSBCFG_FORCE_HOST | 7);
+        assert_eq!(
+            fake.register(0x008),
+            (Gahbcfg::WAIT_AXI_WRITES | Gahbcfg::DMA).number()
+        );
+        assert_eq!(fake.register(0x00c), Gusbcfg::FORCE_HOST.number() | 7);
         assert_eq!(
             (fake.register(0x024), fake.register(0x028)),
             (1024, 1024 << 16 | 1024)
         );
         assert_eq!(fake.register(0x100), 1024 << 16 | 2048);
-        assert_eq!(fake.register(0x440) & HPRT0_POWER, HPRT0_POWER);
+        assert_eq!(fake.register(0x440) & 1 << 12, Hprt0::POWER.number());
         assert_eq!(usb.reset_port(), Ok(Speed::Full));
     }
 
@@ -450,7 +491,7 @@ mod tests {
         usb.start_bulk(&mut pipe, &mut buffer, 256);
         fake.step();
         usb.quiesce();
-        assert_eq!(fake.register(0x520) & HCCHAR_ENABLE, 0);
+        assert_eq!(fake.register(0x520) & Hcchar::ENABLE.number(), 0);
         assert_eq!((fake.register(0x008), fake.register(0x018)), (0, 0));
     }
 

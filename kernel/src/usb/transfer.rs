@@ -3,13 +3,12 @@
 
 use core::fmt;
 
+use crate::bits::{Bits as _, bits};
+
 /// Tries of one transaction that gets no answer at all (USB 2.0 §8.5: three).
 const TRIES: u32 = 3;
 /// Halts of one transfer without progress, when the device did show signs of life between them.
 const RESTARTS: u32 = 64;
-
-/// HCCHAR: towards the host.
-const HCCHAR_IN: u32 = 1 << 15;
 
 /// HCTSIZ: bytes still to move.
 const BYTES: u32 = 0x7_ffff;
@@ -18,14 +17,49 @@ const PACKETS: u32 = 0x3ff;
 /// HCTSIZ: identifier of the next packet.
 const PID: u32 = 3 << 29;
 
-const HCINT_COMPLETE: u32 = 1 << 0;
-/// HCINT: the channel has stopped; the other bits say why.
-pub(super) const HCINT_HALTED: u32 = 1 << 1;
-const HCINT_AHB_ERROR: u32 = 1 << 2;
-const HCINT_STALL: u32 = 1 << 3;
-const HCINT_BABBLE: u32 = 1 << 8;
-/// NAK, ACK, NYET: the device has answered something.
-const HCINT_SIGN_OF_LIFE: u32 = 1 << 4 | 1 << 5 | 1 << 6;
+bits! {
+    /// HCINT: what happened to a channel.
+    pub(super) struct Hcint {
+        /// Everything that was asked for has moved.
+        COMPLETE = 1 << 0,
+        /// The channel has stopped; the other bits say why.
+        HALTED = 1 << 1,
+        /// Memory was not reached.
+        AHB_ERROR = 1 << 2,
+        /// The device refused.
+        STALL = 1 << 3,
+        /// NAK, ACK, NYET: the device has answered something.
+        SIGN_OF_LIFE = 1 << 4 | 1 << 5 | 1 << 6,
+        /// The device sent too much.
+        BABBLE = 1 << 8,
+        /// Each of them.
+        ALL = u32::MAX,
+    }
+
+    /// HCCHAR: the endpoint that a channel speaks to. Bits 10:0 are its largest packet, 14:11 its number, 19:18 its kind, 28:22
+    /// the device's address.
+    pub(super) struct Hcchar {
+        /// From the device.
+        IN = 1 << 15,
+        /// The device is a low speed one.
+        LOW_SPEED = 1 << 17,
+        /// The kind of an interrupt endpoint.
+        INTERRUPT = 3 << 18,
+        /// One packet a microframe, which everything but isochronous endpoints says.
+        ONE_PACKET = 1 << 20,
+        /// Stops the channel.
+        DISABLE = 1 << 30,
+        /// Starts it; set until it halts.
+        ENABLE = 1 << 31,
+    }
+}
+
+impl Hcchar {
+    /// The endpoint's largest packet.
+    fn max_packet(self) -> u32 {
+        self.number() & 0x7ff
+    }
+}
 
 /// Why a transfer or the controller failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,15 +164,17 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// HCCHAR without its enable bit: one packet a microframe is what everything but isochronous endpoints says.
-    fn hcchar(&self) -> u32 {
-        u32::from(self.max_packet & 0x7ff)
+    /// HCCHAR without its enable bit.
+    fn hcchar(&self) -> Hcchar {
+        let when = |condition, bits| if condition { bits } else { Hcchar::none() };
+        let fields = u32::from(self.max_packet & 0x7ff)
             | u32::from(self.number) << 11
-            | if self.input { HCCHAR_IN } else { 0 }
-            | u32::from(self.device.speed == Speed::Low) << 17
             | (self.kind as u32) << 18
-            | 1 << 20
-            | u32::from(self.device.address) << 22
+            | u32::from(self.device.address) << 22;
+        Hcchar::from_number(fields)
+            | when(self.input, Hcchar::IN)
+            | when(self.device.speed == Speed::Low, Hcchar::LOW_SPEED)
+            | Hcchar::ONE_PACKET
     }
 }
 
@@ -182,7 +218,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Transfer {
     /// HCCHAR without its enable bit.
-    pub(super) hcchar: u32,
+    pub(super) hcchar: Hcchar,
     /// HCTSIZ for the piece under way, as far as it is still to move.
     pub(super) hctsiz: u32,
     /// Where in memory that is.
@@ -235,26 +271,26 @@ impl Transfer {
     fn next_piece(&mut self, pid: u32) {
         let bytes = self.later.min(self.piece);
         self.later -= bytes;
-        let packets = bytes.div_ceil((self.hcchar & 0x7ff).max(1)).max(1);
+        let packets = bytes.div_ceil(self.hcchar.max_packet().max(1)).max(1);
         self.hctsiz = bytes | packets << 19 | pid;
         (self.tries, self.restarts) = (0, 0);
     }
 
     /// Judges a halt by HCINT and what HCTSIZ says is left.
-    pub(super) fn halted(&mut self, hcint: u32, left: u32) -> Step {
-        if hcint & HCINT_AHB_ERROR != 0 {
+    pub(super) fn halted(&mut self, hcint: Hcint, left: u32) -> Step {
+        if hcint.has(Hcint::AHB_ERROR) {
             return Step::Failed(Error::Bus);
         }
-        if hcint & HCINT_STALL != 0 {
+        if hcint.has(Hcint::STALL) {
             return Step::Failed(Error::Stall);
         }
-        if hcint & HCINT_BABBLE != 0 {
+        if hcint.has(Hcint::BABBLE) {
             return Step::Failed(Error::Babble);
         }
-        if hcint & HCINT_COMPLETE != 0 {
+        if hcint.has(Hcint::COMPLETE) {
             let asked = self.hctsiz & BYTES;
             // The device has all of an OUT piece, whatever this counter of what was fetched says.
-            let left_over = if self.hcchar & HCCHAR_IN != 0 {
+            let left_over = if self.hcchar.has(Hcchar::IN) {
                 left & BYTES
             } else {
                 0
@@ -273,13 +309,13 @@ impl Transfer {
         // of an OUT transfer only what was fetched from memory.
         let done = packets(self.hctsiz).saturating_sub(packets(left));
         if done != 0 {
-            let bytes = (done * (self.hcchar & 0x7ff)).min(self.hctsiz & BYTES);
+            let bytes = (done * self.hcchar.max_packet()).min(self.hctsiz & BYTES);
             self.moved += bytes;
             self.hcdma = self.hcdma.wrapping_add(bytes);
             self.hctsiz = ((self.hctsiz & BYTES) - bytes) | packets(left) << 19 | left & PID;
             (self.tries, self.restarts) = (0, 0);
         }
-        self.tries = if hcint & HCINT_SIGN_OF_LIFE != 0 {
+        self.tries = if hcint.has(Hcint::SIGN_OF_LIFE) {
             1
         } else {
             self.tries + 1
@@ -325,14 +361,17 @@ mod tests {
         max_packet: 64,
     };
     const OUT: Endpoint = Endpoint { input: false, ..IN };
-    const TRANSACTION_ERROR: u32 = 1 << 7;
+    const TRANSACTION_ERROR: Hcint = Hcint(1 << 7);
     /// What the BCM2835's GHWCFG3 says, and QEMU's.
     const PI: Limits = Limits::of(0x0ff0_00e8);
     const QEMU: Limits = Limits::of(0x1000_0044);
 
     #[test]
     fn hcchar_names_the_endpoint() {
-        assert_eq!(IN.hcchar(), 64 | 2 << 11 | 1 << 15 | 2 << 18 | 1 << 20 | 5 << 22);
+        assert_eq!(
+            IN.hcchar().number(),
+            64 | 2 << 11 | 1 << 15 | 2 << 18 | 1 << 20 | 5 << 22
+        );
         let slow = Endpoint {
             device: Device {
                 speed: Speed::Low,
@@ -343,7 +382,7 @@ mod tests {
             kind: Kind::Control,
             max_packet: 8,
         };
-        assert_eq!(slow.hcchar(), 8 | 1 << 17 | 1 << 20 | 5 << 22);
+        assert_eq!(slow.hcchar().number(), 8 | 1 << 17 | 1 << 20 | 5 << 22);
     }
 
     fn hctsiz(endpoint: &Endpoint, len: usize, pid: Pid) -> u32 {
@@ -400,7 +439,7 @@ mod tests {
                         asked += word & BYTES;
                         // The core leaves the toggle of the packet behind these.
                         pid ^= (packets(word) % 2) << 30;
-                        match transfer.halted(HCINT_COMPLETE, pid) {
+                        match transfer.halted(Hcint::COMPLETE, pid) {
                             Step::Again => assert_eq!(asked % u32::from(max_packet), 0),
                             end => break end,
                         }
@@ -415,22 +454,23 @@ mod tests {
     #[test]
     fn a_short_packet_ends_a_transfer_in_the_middle_of_its_pieces() {
         let mut transfer = Transfer::new(&IN, 4000, DATA0, 0, Limits::LEAST);
-        assert_eq!(transfer.halted(HCINT_COMPLETE, 2 << 29), Step::Again);
+        assert_eq!(transfer.halted(Hcint::COMPLETE, 2 << 29), Step::Again);
         assert_eq!(transfer.hctsiz, 960 | 15 << 19 | 2 << 29);
         // Fourteen packets of the second piece, the last of them with 10 bytes.
         let left = (15 * 64 - 13 * 64 - 10) | 1 << 19;
-        assert_eq!(transfer.halted(HCINT_COMPLETE, left), Step::Done(28 * 64 + 10));
+        assert_eq!(transfer.halted(Hcint::COMPLETE, left), Step::Done(28 * 64 + 10));
     }
 
     #[test]
     fn halts_are_told_apart() {
-        let halted = |hcint| Transfer::new(&IN, 100, DATA0, 0, PI).halted(hcint | HCINT_HALTED, 78 | 1 << 19);
-        assert_eq!(halted(HCINT_COMPLETE), Step::Done(50));
-        assert_eq!(halted(HCINT_STALL), Step::Failed(Error::Stall));
-        assert_eq!(halted(HCINT_BABBLE), Step::Failed(Error::Babble));
-        assert_eq!(halted(HCINT_AHB_ERROR), Step::Failed(Error::Bus));
+        let halted =
+            |hcint: Hcint| Transfer::new(&IN, 100, DATA0, 0, PI).halted(hcint | Hcint::HALTED, 78 | 1 << 19);
+        assert_eq!(halted(Hcint::COMPLETE), Step::Done(50));
+        assert_eq!(halted(Hcint::STALL), Step::Failed(Error::Stall));
+        assert_eq!(halted(Hcint::BABBLE), Step::Failed(Error::Babble));
+        assert_eq!(halted(Hcint::AHB_ERROR), Step::Failed(Error::Bus));
         assert_eq!(halted(TRANSACTION_ERROR), Step::Again);
-        assert_eq!(halted(0), Step::Again);
+        assert_eq!(halted(Hcint::none()), Step::Again);
     }
 
     #[test]
@@ -442,7 +482,7 @@ mod tests {
             (transfer.hctsiz, transfer.hcdma),
             (136 | 3 << 19 | 2 << 29, 0x1040)
         );
-        assert_eq!(transfer.halted(HCINT_COMPLETE, 0), Step::Done(200));
+        assert_eq!(transfer.halted(Hcint::COMPLETE, 0), Step::Done(200));
     }
 
     #[test]
@@ -457,13 +497,13 @@ mod tests {
             halts
         };
         assert_eq!(ends_after(TRANSACTION_ERROR), 3);
-        assert_eq!(ends_after(TRANSACTION_ERROR | HCINT_SIGN_OF_LIFE), 64);
+        assert_eq!(ends_after(TRANSACTION_ERROR | Hcint::SIGN_OF_LIFE), 64);
     }
 
     #[test]
     fn residues_that_make_no_sense_move_nothing_and_never_leave_the_buffer() {
         for left in [0, u32::MAX, 5 << 19, 0x7_ffff, 1 << 19 | 0x7_ffff] {
-            for hcint in [HCINT_COMPLETE, TRANSACTION_ERROR] {
+            for hcint in [Hcint::COMPLETE, TRANSACTION_ERROR] {
                 let mut transfer = Transfer::new(&IN, 100, DATA0, 0x1000, PI);
                 let step = transfer.halted(hcint, left);
                 assert!(!matches!(step, Step::Done(len) if len > 128), "{left:x}");
