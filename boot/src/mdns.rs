@@ -110,6 +110,7 @@ pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
         }
     }
     net.sockets().1.remove(socket);
+    net.hear_mdns(None);
     answer
 }
 
@@ -121,8 +122,13 @@ fn open(net: &mut Net<'_>) -> SocketHandle {
     };
     let mut socket = udp::Socket::new(buffer(ROOM, LONGEST_ANSWER), buffer(PAUSES.len(), 512));
     socket.set_hop_limit(Some(255));
-    // Dynamic ports (RFC 6335); never 0, and the socket is new, so it does not fail.
-    let _ = socket.bind(0xc000 | (net.random() as u16));
+    let port = match net.port() {
+        PORT => PORT.wrapping_add(1),
+        port => port,
+    };
+    // Never 0, and the socket is new, so it does not fail.
+    let _ = socket.bind(port);
+    net.hear_mdns(Some(port));
     net.sockets().1.add(socket)
 }
 

@@ -37,8 +37,8 @@ impl Conversation {
             icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 2], vec![0; ERROR_BUFFER]),
             icmp::PacketBuffer::new(vec![], vec![]),
         );
-        // Dynamic ports (RFC 6335); never 0, and the socket is new, so neither call fails.
-        let port = 0xc000 | (net.random() as u16);
+        // Never 0, and the socket is new, so neither call fails.
+        let port = net.port();
         let _ = socket.bind(port);
         let _ = errors.bind(icmp::Endpoint::Udp(IpListenEndpoint::from(port)));
         let sockets = net.sockets().1;

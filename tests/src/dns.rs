@@ -29,6 +29,8 @@ pub struct Dns {
     names: BTreeMap<String, Answer>,
     /// Changes an answer's bytes before they leave.
     pub tamper: Option<Tamper>,
+    /// A stranger, whose NXDOMAIN from mDNS's port arrives before each answer.
+    pub forger: Option<Ipv4Address>,
     /// Names asked for, in order.
     pub log: Vec<String>,
 }
@@ -78,16 +80,20 @@ impl Service for Dns {
         if let Some(tamper) = &mut self.tamper {
             tamper(&mut reply);
         }
-        vec![(
-            Duration::from_millis(1),
-            Datagram {
-                source_mac: datagram.destination_mac,
-                destination_mac: datagram.source_mac,
-                source: datagram.destination,
-                destination: datagram.source,
-                payload: reply,
-            },
-        )]
+        let from = |source, payload| Datagram {
+            source_mac: datagram.destination_mac,
+            destination_mac: datagram.source_mac,
+            source,
+            destination: datagram.source,
+            payload,
+        };
+        let forged = self.forger.map(|forger| {
+            let mut payload = datagram.payload[..2].to_vec();
+            head(&mut payload, 0x8183, 0, question);
+            (Duration::from_micros(500), from((forger, 5353), payload))
+        });
+        let honest = (Duration::from_millis(1), from(datagram.destination, reply));
+        forged.into_iter().chain([honest]).collect()
     }
 }
 

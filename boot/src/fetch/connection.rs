@@ -56,8 +56,8 @@ impl Connection {
     ) -> Result<(), ConnectError> {
         self.close(net);
         let handle = *self.socket.get_or_insert_with(|| net.sockets().1.add(socket()));
-        // Dynamic ports (RFC 6335). Servers remember the last one for a while (TIME-WAIT).
-        let port = 0xc000 | (net.random() as u16);
+        // Servers remember the last one for a while (TIME-WAIT).
+        let port = net.port();
         self.local_port = if port == self.local_port { port ^ 1 } else { port };
         let (context, sockets) = net.sockets();
         sockets

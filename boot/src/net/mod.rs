@@ -42,6 +42,8 @@ pub struct Net<'m> {
     /// `fixed` changed since it was last looked at.
     refixed: bool,
     random: Random,
+    /// The port at which answers of mDNS are waited for.
+    mdns: Option<u16>,
 }
 
 impl<'m> Net<'m> {
@@ -73,6 +75,7 @@ impl<'m> Net<'m> {
             own: None,
             refixed: false,
             random,
+            mdns: None,
         }
     }
 
@@ -196,6 +199,17 @@ impl<'m> Net<'m> {
         self.random.next_u32()
     }
 
+    /// A port to send from.
+    pub(crate) fn port(&mut self) -> u16 {
+        self.random.port()
+    }
+
+    /// The port at which answers of mDNS are waited for. All others are left out: smoltcp's DNS would take them for its server's,
+    /// whoever sends them.
+    pub(crate) fn hear_mdns(&mut self, port: Option<u16>) {
+        self.mdns = port;
+    }
+
     /// A TCP socket of the set.
     pub(crate) fn tcp(&mut self, socket: SocketHandle) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(socket)
@@ -215,6 +229,7 @@ impl<'m> Net<'m> {
             client: self.fixed.address.is_none().then_some(&mut self.client),
             tag: self.tag,
             scratch: &mut self.scratch,
+            mdns: self.mdns,
             now,
         });
         self.configure();
@@ -236,6 +251,7 @@ impl<'m> Net<'m> {
             client: None,
             tag: self.tag,
             scratch: &mut self.scratch,
+            mdns: self.mdns,
             now,
         });
         moved || sent

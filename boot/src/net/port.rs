@@ -45,6 +45,8 @@ pub struct Stack<'a> {
     pub(super) tag: Option<Tag>,
     /// Where frames lose their tags.
     pub(super) scratch: &'a mut Vec<u8>,
+    /// The port at which answers of mDNS are waited for.
+    pub(super) mdns: Option<u16>,
     pub(super) now: Instant,
 }
 
@@ -55,6 +57,7 @@ impl<N: Device> Port for N {
             client: None,
             tag,
             scratch: &mut Vec::new(),
+            mdns: None,
             now,
         };
         Interface::new(config, &mut link, now)
@@ -79,6 +82,7 @@ impl<N: Device> Port for N {
                 client: stack.client.as_deref_mut(),
                 tag: stack.tag,
                 scratch: stack.scratch,
+                mdns: stack.mdns,
                 now: stack.now,
             };
             let polled = stack
@@ -98,6 +102,7 @@ impl<N: Device> Port for N {
             client: None,
             tag: stack.tag,
             scratch: stack.scratch,
+            mdns: stack.mdns,
             now: stack.now,
         };
         stack.iface.poll_egress(stack.now, &mut link, stack.sockets) == PollResult::SocketStateChanged
@@ -121,6 +126,7 @@ struct Link<'a, N: Device> {
     client: Option<&'a mut Client>,
     tag: Option<Tag>,
     scratch: &'a mut Vec<u8>,
+    mdns: Option<u16>,
     now: Instant,
 }
 
@@ -142,6 +148,7 @@ impl<N: Device> Device for Link<'_, N> {
                 client: self.client.as_deref_mut(),
                 tag: self.tag,
                 scratch: self.scratch,
+                mdns: self.mdns,
                 now: self.now,
             },
             vlan::Tagging { token, tag: self.tag },
@@ -164,6 +171,7 @@ struct Heard<'a, T> {
     client: Option<&'a mut Client>,
     tag: Option<Tag>,
     scratch: &'a mut Vec<u8>,
+    mdns: Option<u16>,
     now: Instant,
 }
 
@@ -175,11 +183,65 @@ impl<T: RxToken> RxToken for Heard<'_, T> {
             };
             let taken = self.client.is_some_and(|client| client.hear(self.now, frame));
             // The stack skips an empty frame.
-            f(if taken { &[] } else { frame })
+            f(if taken || is_unasked_mdns(frame, self.mdns) {
+                &[]
+            } else {
+                frame
+            })
         })
     }
 
     fn meta(&self) -> PacketMeta {
         self.frame.meta()
+    }
+}
+
+/// Whether a frame has a datagram from mDNS's port to another port than the one that waits for it.
+fn is_unasked_mdns(frame: &[u8], waiting: Option<u16>) -> bool {
+    const IPV4: [u8; 2] = [8, 0];
+    const UDP: u8 = 17;
+    const MDNS: u16 = 5353;
+    // Most frames are a download's, and go no further.
+    if frame.get(23) != Some(&UDP) || frame.get(12..14) != Some(&IPV4) {
+        return false;
+    }
+    let header = frame
+        .get(14)
+        .map_or(0, |first| usize::from(first & 0x0f).saturating_mul(4));
+    let ports = frame
+        .get(header.saturating_add(14)..)
+        .and_then(|udp| udp.first_chunk::<4>());
+    ports.is_some_and(|[s1, s2, d1, d2]| {
+        let [source, target] = [[*s1, *s2], [*d1, *d2]].map(u16::from_be_bytes);
+        source == MDNS && waiting != Some(target)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_mdns_reach_only_who_waits_for_them() {
+        let frame = |protocol: u8, words: u8, source: u16, target: u16| {
+            let mut frame = vec![0; 14 + 4 * usize::from(words)];
+            frame[12] = 8;
+            frame[14] = 0x40 | words;
+            frame[23] = protocol;
+            frame.extend(source.to_be_bytes());
+            frame.extend(target.to_be_bytes());
+            frame
+        };
+        for words in [5, 15] {
+            assert!(is_unasked_mdns(&frame(17, words, 5353, 4000), None));
+            assert!(is_unasked_mdns(&frame(17, words, 5353, 4000), Some(4001)));
+            assert!(!is_unasked_mdns(&frame(17, words, 5353, 4000), Some(4000)));
+            assert!(!is_unasked_mdns(&frame(17, words, 53, 4000), None));
+            assert!(!is_unasked_mdns(&frame(6, words, 5353, 4000), None));
+        }
+        let whole = frame(17, 5, 5353, 4000);
+        for len in 0..whole.len() {
+            assert!(!is_unasked_mdns(&whole[..len], None), "{len}");
+        }
     }
 }
