@@ -18,6 +18,16 @@ pub(crate) trait Bits: Sized + Copy {
     }
 }
 
+/// A register that holds a number.
+impl Bits for u32 {
+    fn number(self) -> u32 {
+        self
+    }
+    fn from_number(number: u32) -> Self {
+        number
+    }
+}
+
 /// Makes a type for each register: its named bits, and `|`, `&` and `!` between bits of the same register.
 macro_rules! bits {
     ($($(#[$about:meta])* $visibility:vis struct $name:ident { $($(#[$meaning:meta])* $bit:ident = $value:expr,)* })*) => {$(

@@ -3,66 +3,119 @@
 use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
+use crate::bits::{Bits, bits};
 use crate::ether::FRAME;
 use crate::ether::mii::{self, Change, Link, Mdio, Phy, Speed};
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, FCS, Framing, HEADER, Piece};
-use crate::usbnet::registers::{Error, Registers, address_words};
+use crate::usbnet::registers::{Error, Register, Registers, address_words};
 
-const INT_STS: u16 = 0x00c;
-const HW_CFG: u16 = 0x010;
-const PMT_CTL: u16 = 0x014;
-const USB_CFG0: u16 = 0x080;
-const BURST_CAP: u16 = 0x090;
-const BULK_IN_DLY: u16 = 0x094;
-const INT_EP_CTL: u16 = 0x098;
-const RFE_CTL: u16 = 0x0b0;
-const FCT_RX_CTL: u16 = 0x0c0;
-const FCT_TX_CTL: u16 = 0x0c4;
-const FCT_RX_FIFO_END: u16 = 0x0c8;
-const FCT_TX_FIFO_END: u16 = 0x0cc;
-const FCT_FLOW: u16 = 0x0d0;
-const MAC_CR: u16 = 0x100;
-const MAC_RX: u16 = 0x104;
-const MAC_TX: u16 = 0x108;
-const FLOW: u16 = 0x10c;
-const RX_ADDRH: u16 = 0x118;
-const RX_ADDRL: u16 = 0x11c;
+const INT_STS: Register<u32> = Register::at(0x00c);
+const HW_CFG: Register<HwCfg> = Register::at(0x010);
+const PMT_CTL: Register<PmtCtl> = Register::at(0x014);
+const USB_CFG0: Register<UsbCfg0> = Register::at(0x080);
+const BURST_CAP: Register<u32> = Register::at(0x090);
+const BULK_IN_DLY: Register<u32> = Register::at(0x094);
+const INT_EP_CTL: Register<u32> = Register::at(0x098);
+const RFE_CTL: Register<RfeCtl> = Register::at(0x0b0);
+const FCT_RX_CTL: Register<FctCtl> = Register::at(0x0c0);
+const FCT_TX_CTL: Register<FctCtl> = Register::at(0x0c4);
+const FCT_RX_FIFO_END: Register<u32> = Register::at(0x0c8);
+const FCT_TX_FIFO_END: Register<u32> = Register::at(0x0cc);
+const FCT_FLOW: Register<u32> = Register::at(0x0d0);
+const MAC_CR: Register<MacCr> = Register::at(0x100);
+const MAC_RX: Register<MacSide> = Register::at(0x104);
+const MAC_TX: Register<MacSide> = Register::at(0x108);
+const FLOW: Register<Flow> = Register::at(0x10c);
+const RX_ADDRH: Register<u32> = Register::at(0x118);
+const RX_ADDRL: Register<u32> = Register::at(0x11c);
 const MII_ACC: u16 = 0x120;
-const MAF_HI0: u16 = 0x400;
-const MAF_LO0: u16 = 0x404;
+const MAF_HI0: Register<MafHi> = Register::at(0x400);
+const MAF_LO0: Register<u32> = Register::at(0x404);
 
 const CHIP: u32 = 0x7800;
-const HW_CFG_LITE_RESET: u32 = 1 << 1;
-/// Several frames a burst, both clocks of the PHY, LED0 and LED1.
-const HW_CFG_ON: u32 = 1 << 4 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 20;
-const PMT_CTL_PHY_RESET: u32 = 1 << 4;
-const PMT_CTL_READY: u32 = 1 << 7;
-/// Nothing to send is answered with NAK; bursts no longer than BURST_CAP.
-const USB_CFG0_BURSTS: u32 = 1 << 6 | 1 << 5;
-const RFE_CTL_BROADCAST: u32 = 1 << 10;
-const RFE_CTL_PERFECT: u32 = 1 << 1;
-/// FCT_RX_CTL and FCT_TX_CTL.
-const FCT_ENABLE: u32 = 1 << 31;
-const FCT_OVERFLOW: u32 = 1 << 24;
-const FCT_DISABLED: u32 = 1 << 20;
 /// 12 KiB each, in units of 512 bytes, the last one named.
 const FIFO_END: u32 = 12 * 1024 / 512 - 1;
 /// Pause above 8704 of 12,288 bytes, go on below 1024 (Linux's levels at high speed), in units of 512.
 const FLOW_LEVELS: u32 = ((1024 / 512) << 8) | (8704 / 512);
-const MAC_CR_EEE: u32 = 1 << 17;
-/// Speed and duplex follow the PHY.
-const MAC_CR_AUTO: u32 = 1 << 12 | 1 << 11;
-/// MAC_RX and MAC_TX.
-const MAC_ENABLE: u32 = 1 << 0;
-const MAC_DISABLED: u32 = 1 << 1;
-/// Longest frame with a VLAN tag and its check sequence.
-const MAC_RX_LONGEST: u32 = ((FRAME + 4 + FCS) as u32) << 16;
-const FLOW_TX_PAUSE: u32 = 1 << 30;
-const FLOW_RX_PAUSE: u32 = 1 << 29;
-const FLOW_LONGEST_PAUSE: u32 = 0xffff;
-const MAF_VALID: u32 = 1 << 31;
+
+bits! {
+    /// HW_CFG.
+    struct HwCfg {
+        /// Reset of everything but the PHY.
+        LITE_RESET = 1 << 1,
+        /// Several frames a burst, both clocks of the PHY, LED0 and LED1.
+        ON = 1 << 4 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 20,
+    }
+
+    /// PMT_CTL.
+    struct PmtCtl {
+        /// Reset of the PHY; set until its end.
+        PHY_RESET = 1 << 4,
+        /// The chip is ready.
+        READY = 1 << 7,
+    }
+
+    /// USB_CFG0.
+    struct UsbCfg0 {
+        /// Nothing to send is answered with NAK; bursts no longer than BURST_CAP.
+        BURSTS = 1 << 6 | 1 << 5,
+    }
+
+    /// RFE_CTL: which frames come in.
+    struct RfeCtl {
+        /// Those for all.
+        BROADCAST = 1 << 10,
+        /// Those for an address of the filters.
+        PERFECT = 1 << 1,
+    }
+
+    /// FCT_RX_CTL and FCT_TX_CTL. Bits 15:0 count what waits.
+    struct FctCtl {
+        /// The FIFO works.
+        ENABLE = 1 << 31,
+        /// It had no room for a frame.
+        OVERFLOW = 1 << 24,
+        /// It has stopped.
+        DISABLED = 1 << 20,
+    }
+
+    /// MAC_CR.
+    struct MacCr {
+        /// Energy-efficient Ethernet.
+        EEE = 1 << 17,
+        /// Speed and duplex follow the PHY.
+        AUTO = 1 << 12 | 1 << 11,
+    }
+
+    /// MAC_RX and MAC_TX.
+    struct MacSide {
+        /// The MAC works.
+        ENABLE = 1 << 0,
+        /// It has stopped.
+        DISABLED = 1 << 1,
+        /// MAC_RX: longest frame with a VLAN tag and its check sequence.
+        LONGEST = ((FRAME + 4 + FCS) as u32) << 16,
+    }
+
+    /// FLOW.
+    struct Flow {
+        /// Pause frames are sent.
+        TX_PAUSE = 1 << 30,
+        /// Received ones are honoured.
+        RX_PAUSE = 1 << 29,
+        /// In pause frames of ours.
+        LONGEST_PAUSE = 0xffff,
+    }
+
+    /// MAF_HI0. Bits 15:0 are the end of the address.
+    struct MafHi {
+        /// The filter is on.
+        VALID = 1 << 31,
+    }
+}
+
 /// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
 const DELAY: u32 = 0x2000;
 
@@ -98,13 +151,13 @@ fn next(burst: &[u8]) -> Piece {
 }
 
 /// The word of FLOW for a link.
-fn flow(link: &Link) -> u32 {
-    let mut flow = 0;
+fn flow(link: &Link) -> Flow {
+    let mut flow = Flow::none();
     if link.pause_transmit {
-        flow |= FLOW_TX_PAUSE | FLOW_LONGEST_PAUSE;
+        flow = Flow::TX_PAUSE | Flow::LONGEST_PAUSE;
     }
     if link.pause_receive {
-        flow |= FLOW_RX_PAUSE;
+        flow = flow | Flow::RX_PAUSE;
     }
     flow
 }
@@ -186,9 +239,9 @@ impl Lan78xx {
         registers.expect_chip(CHIP)?;
         let burst_cap = FRAMING.cap(max_packet);
         start_mac(&mut registers, burst_cap, mac)?;
-        registers.set(PMT_CTL, PMT_CTL_PHY_RESET)?;
-        const DONE: (u32, u32) = (PMT_CTL_PHY_RESET | PMT_CTL_READY, PMT_CTL_READY);
-        registers.until(PMT_CTL, DONE, "the reset of its PHY does not end")?;
+        registers.set(PMT_CTL, PmtCtl::PHY_RESET)?;
+        let done = (PmtCtl::PHY_RESET | PmtCtl::READY, PmtCtl::READY);
+        registers.until(PMT_CTL, done, "the reset of its PHY does not end")?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
         let leds = mii::settled(|| Mdio::read(&mut registers, address, PHY_LEDS))?;
@@ -248,31 +301,38 @@ impl Lan78xx {
 
     /// Whether frames wait in the chip.
     pub(super) fn holds_frames(&self, usb: &mut Dwc2) -> Result<bool, Error> {
-        Ok(registers(usb, self.device).read(FCT_RX_CTL)? & 0xffff != 0)
+        Ok(registers(usb, self.device).read(FCT_RX_CTL)?.number() & 0xffff != 0)
     }
 
     /// Whether frames were dropped for want of room since the last start.
     pub(super) fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
-        Ok(registers(usb, self.device).read(FCT_RX_CTL)? & FCT_OVERFLOW != 0)
+        Ok(registers(usb, self.device)
+            .read(FCT_RX_CTL)?
+            .has(FctCtl::OVERFLOW))
     }
 
     /// Stops both directions. The MAC address stays for the next driver.
     pub(super) fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
-        for (register, enable, disabled) in [
-            (MAC_RX, MAC_ENABLE, MAC_DISABLED),
-            (FCT_RX_CTL, FCT_ENABLE, FCT_DISABLED),
-            (FCT_TX_CTL, FCT_ENABLE, FCT_DISABLED),
-            (MAC_TX, MAC_ENABLE, MAC_DISABLED),
-        ] {
-            // Only what was on tells that it has stopped; one wrong read must not leave it on.
-            if registers.steady(register)? & enable != 0 {
-                registers.clear(register, enable)?;
-                registers.until(register, (disabled, disabled), "it does not stop")?;
-            }
-        }
-        Ok(())
+        end(&mut registers, MAC_RX, MacSide::ENABLE, MacSide::DISABLED)?;
+        end(&mut registers, FCT_RX_CTL, FctCtl::ENABLE, FctCtl::DISABLED)?;
+        end(&mut registers, FCT_TX_CTL, FctCtl::ENABLE, FctCtl::DISABLED)?;
+        end(&mut registers, MAC_TX, MacSide::ENABLE, MacSide::DISABLED)
     }
+}
+
+/// Stops a part of the chip. Only what was on tells that it has stopped; one wrong read must not leave it on.
+fn end<B: Bits>(
+    registers: &mut Registers<'_>,
+    register: Register<B>,
+    enable: B,
+    disabled: B,
+) -> Result<(), Error> {
+    if registers.steady(register)?.has(enable) {
+        registers.clear(register, enable)?;
+        registers.until(register, (disabled, disabled), "it does not stop")?;
+    }
+    Ok(())
 }
 
 fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
@@ -285,35 +345,39 @@ fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
 
 /// Everything but the PHY and the traffic, from any state. No access to the PHY is under way: the chip would lock up.
 fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
-    registers.set(HW_CFG, HW_CFG_LITE_RESET)?;
-    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "its reset does not end")?;
+    registers.set(HW_CFG, HwCfg::LITE_RESET)?;
+    registers.until(
+        HW_CFG,
+        (HwCfg::LITE_RESET, HwCfg::none()),
+        "its reset does not end",
+    )?;
     let (low, high) = address_words(mac);
     registers.write(RX_ADDRL, low)?;
     registers.write(RX_ADDRH, high)?;
     // These are the ones that frames are filtered by.
     registers.write(MAF_LO0, low)?;
-    registers.write(MAF_HI0, high | MAF_VALID)?;
-    registers.set(USB_CFG0, USB_CFG0_BURSTS)?;
+    registers.write(MAF_HI0, MafHi::from_number(high) | MafHi::VALID)?;
+    registers.set(USB_CFG0, UsbCfg0::BURSTS)?;
     registers.write(BURST_CAP, burst_cap)?;
     registers.write(BULK_IN_DLY, DELAY)?;
-    registers.set(HW_CFG, HW_CFG_ON)?;
+    registers.set(HW_CFG, HwCfg::ON)?;
     registers.write(FCT_RX_FIFO_END, FIFO_END)?;
     registers.write(FCT_TX_FIFO_END, FIFO_END)?;
     registers.write(INT_EP_CTL, 0)?;
     registers.write(INT_STS, u32::MAX)?;
-    registers.write(FLOW, 0)?;
+    registers.write(FLOW, Flow::none())?;
     registers.write(FCT_FLOW, 0)?;
-    registers.write(RFE_CTL, RFE_CTL_BROADCAST | RFE_CTL_PERFECT)?;
-    registers.change(MAC_CR, MAC_CR_EEE, MAC_CR_AUTO)
+    registers.write(RFE_CTL, RfeCtl::BROADCAST | RfeCtl::PERFECT)?;
+    registers.change(MAC_CR, MacCr::EEE, MacCr::AUTO)
 }
 
 /// The longest frame may be set only while reception is off. Behind each MAC its FIFO; the sender's MAC first.
 fn start_traffic(registers: &mut Registers<'_>) -> Result<(), Error> {
-    registers.write(MAC_RX, MAC_RX_LONGEST)?;
-    registers.set(MAC_TX, MAC_ENABLE)?;
-    registers.set(FCT_TX_CTL, FCT_ENABLE)?;
-    registers.set(FCT_RX_CTL, FCT_ENABLE)?;
-    registers.set(MAC_RX, MAC_ENABLE)
+    registers.write(MAC_RX, MacSide::LONGEST)?;
+    registers.set(MAC_TX, MacSide::ENABLE)?;
+    registers.set(FCT_TX_CTL, FctCtl::ENABLE)?;
+    registers.set(FCT_RX_CTL, FctCtl::ENABLE)?;
+    registers.set(MAC_RX, MacSide::ENABLE)
 }
 
 /// The levels must be there before pause frames are allowed.
@@ -364,9 +428,9 @@ mod tests {
             pause_receive,
             pause_transmit,
         };
-        assert_eq!(flow(&link(false, false)), 0);
-        assert_eq!(flow(&link(true, false)), 0x2000_0000);
-        assert_eq!(flow(&link(true, true)), 0x6000_ffff);
+        assert_eq!(flow(&link(false, false)).number(), 0);
+        assert_eq!(flow(&link(true, false)).number(), 0x2000_0000);
+        assert_eq!(flow(&link(true, true)).number(), 0x6000_ffff);
         assert!(too_fast(&link(true, false)) && !too_fast(&link(false, true)));
         assert_eq!(FLOW_LEVELS, 0x0211);
     }

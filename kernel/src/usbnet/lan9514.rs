@@ -2,55 +2,103 @@
 
 use smoltcp::time::Instant;
 
+use crate::bits::{Bits as _, bits};
 use crate::ether::mii::{self, Change, Link, Mdio, Phy};
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, Framing, HEADER, Piece};
-use crate::usbnet::registers::{Error, Registers, address_words};
+use crate::usbnet::registers::{Error, Register, Registers, address_words};
 
-const INT_STS: u16 = 0x08;
-const TX_CFG: u16 = 0x10;
-const HW_CFG: u16 = 0x14;
-const RX_FIFO_INF: u16 = 0x18;
-const PM_CTRL: u16 = 0x20;
-const LED_GPIO_CFG: u16 = 0x24;
-const AFC_CFG: u16 = 0x2c;
-const BURST_CAP: u16 = 0x38;
-const BULK_IN_DLY: u16 = 0x6c;
-const MAC_CR: u16 = 0x100;
-const ADDRH: u16 = 0x104;
-const ADDRL: u16 = 0x108;
+const INT_STS: Register<IntSts> = Register::at(0x08);
+const TX_CFG: Register<TxCfg> = Register::at(0x10);
+const HW_CFG: Register<HwCfg> = Register::at(0x14);
+const RX_FIFO_INF: Register<u32> = Register::at(0x18);
+const PM_CTRL: Register<PmCtrl> = Register::at(0x20);
+const LED_GPIO_CFG: Register<LedGpioCfg> = Register::at(0x24);
+const AFC_CFG: Register<AfcCfg> = Register::at(0x2c);
+const BURST_CAP: Register<u32> = Register::at(0x38);
+const BULK_IN_DLY: Register<u32> = Register::at(0x6c);
+const MAC_CR: Register<MacCr> = Register::at(0x100);
+const ADDRH: Register<u32> = Register::at(0x104);
+const ADDRL: Register<u32> = Register::at(0x108);
 const MII_ADDR: u16 = 0x114;
-const FLOW: u16 = 0x11c;
-const VLAN1: u16 = 0x120;
-const COE_CR: u16 = 0x130;
+const FLOW: Register<Flow> = Register::at(0x11c);
+const VLAN1: Register<u32> = Register::at(0x120);
+const COE_CR: Register<u32> = Register::at(0x130);
 
 const CHIP: u32 = 0xec00;
-/// RX Dropped Frame.
-const INT_STS_DROPPED: u32 = 1 << 11;
-const TX_CFG_ON: u32 = 1 << 2;
-const TX_CFG_STOP: u32 = 1 << 1;
-const HW_CFG_LITE_RESET: u32 = 1 << 3;
-/// Nothing to send is answered with NAK, not with an empty packet.
-const HW_CFG_BIR: u32 = 1 << 12;
-/// Two bytes before each frame, so that the IP header lies at a multiple of 4.
-const HW_CFG_OFFSET_2: u32 = 2 << 9;
-const HW_CFG_OFFSETS: u32 = 3 << 9;
-/// Several frames a burst, bursts no longer than BURST_CAP.
-const HW_CFG_BURSTS: u32 = 1 << 5 | 1 << 1;
-const PM_CTRL_PHY_RESET: u32 = 1 << 4;
-/// Pins as LEDs for speed, link and duplex.
-const LEDS: u32 = 0x0111_0000;
-/// Pause above 0xf8, go on below 0x30, in units of 64 bytes; back pressure for 50 µs. The low bits turn it on.
-const AFC_LEVELS: u32 = 0x00f8_30a0;
-/// For frames of all kinds.
-const AFC_ON: u32 = 0xf;
-const MAC_CR_NO_OWN: u32 = 1 << 23;
-const MAC_CR_FULL_DUPLEX: u32 = 1 << 20;
-const MAC_CR_TX: u32 = 1 << 3;
-const MAC_CR_RX: u32 = 1 << 2;
-const FLOW_ON: u32 = 1 << 1;
-const FLOW_LONGEST_PAUSE: u32 = 0xffff << 16;
+bits! {
+    /// INT_STS.
+    struct IntSts {
+        /// A frame was dropped.
+        DROPPED = 1 << 11,
+        /// Each of them; written as ones they are cleared.
+        ALL = u32::MAX,
+    }
+
+    /// TX_CFG.
+    struct TxCfg {
+        /// Transmit.
+        ON = 1 << 2,
+        /// Stop behind this frame.
+        STOP = 1 << 1,
+    }
+
+    /// HW_CFG.
+    struct HwCfg {
+        /// Reset of everything but the PHY.
+        LITE_RESET = 1 << 3,
+        /// Nothing to send is answered with NAK, not with an empty packet.
+        BIR = 1 << 12,
+        /// Two bytes before each frame, so that the IP header lies at a multiple of 4.
+        OFFSET_2 = 2 << 9,
+        /// How many bytes before each frame.
+        OFFSETS = 3 << 9,
+        /// Several frames a burst, bursts no longer than BURST_CAP.
+        BURSTS = 1 << 5 | 1 << 1,
+    }
+
+    /// PM_CTRL.
+    struct PmCtrl {
+        /// Reset of the PHY; set until its end.
+        PHY_RESET = 1 << 4,
+    }
+
+    /// LED_GPIO_CFG.
+    struct LedGpioCfg {
+        /// Pins as LEDs for speed, link and duplex.
+        LEDS = 0x0111_0000,
+    }
+
+    /// AFC_CFG.
+    struct AfcCfg {
+        /// Pause above 0xf8, go on below 0x30, in units of 64 bytes; back pressure for 50 µs. The low bits turn it on.
+        LEVELS = 0x00f8_30a0,
+        /// For frames of all kinds.
+        ON = 0xf,
+    }
+
+    /// MAC_CR.
+    struct MacCr {
+        /// With half duplex: own frames are not received.
+        NO_OWN = 1 << 23,
+        /// Full duplex.
+        FULL_DUPLEX = 1 << 20,
+        /// Transmit.
+        TX = 1 << 3,
+        /// Receive.
+        RX = 1 << 2,
+    }
+
+    /// FLOW.
+    struct Flow {
+        /// Received pause frames are honoured.
+        ON = 1 << 1,
+        /// In pause frames of ours.
+        LONGEST_PAUSE = 0xffff << 16,
+    }
+}
+
 /// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
 const DELAY: u32 = 0x2000;
 
@@ -86,24 +134,24 @@ fn next(burst: &[u8]) -> Piece {
 }
 
 /// The words of MAC_CR, FLOW and AFC_CFG for a link.
-fn link_words(link: &Link) -> (u32, u32, u32) {
+fn link_words(link: &Link) -> (MacCr, Flow, AfcCfg) {
     let duplex = if link.full_duplex {
-        MAC_CR_FULL_DUPLEX
+        MacCr::FULL_DUPLEX
     } else {
-        MAC_CR_NO_OWN
+        MacCr::NO_OWN
     };
-    let (mut flow, mut afc) = (0, AFC_LEVELS);
+    let (mut flow, mut afc) = (Flow::none(), AfcCfg::LEVELS);
     if link.pause_receive {
-        flow |= FLOW_LONGEST_PAUSE | FLOW_ON;
+        flow = Flow::LONGEST_PAUSE | Flow::ON;
     }
     if link.pause_transmit {
-        flow |= FLOW_LONGEST_PAUSE;
+        flow = flow | Flow::LONGEST_PAUSE;
     }
     // With half duplex the same levels make back pressure.
     if link.pause_transmit || !link.full_duplex {
-        afc |= AFC_ON;
+        afc = afc | AfcCfg::ON;
     }
-    (MAC_CR_TX | MAC_CR_RX | duplex, flow, afc)
+    (MacCr::TX | MacCr::RX | duplex, flow, afc)
 }
 
 /// A LAN9514 that has been brought up.
@@ -126,10 +174,10 @@ impl Lan9514 {
         registers.expect_chip(CHIP)?;
         let burst_cap = FRAMING.cap(max_packet);
         start_mac(&mut registers, burst_cap, mac)?;
-        registers.set(PM_CTRL, PM_CTRL_PHY_RESET)?;
+        registers.set(PM_CTRL, PmCtrl::PHY_RESET)?;
         registers.until(
             PM_CTRL,
-            (PM_CTRL_PHY_RESET, 0),
+            (PmCtrl::PHY_RESET, PmCtrl::none()),
             "the reset of its PHY does not end",
         )?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
@@ -176,16 +224,16 @@ impl Lan9514 {
 
     /// Whether frames were dropped for want of room since the last start.
     pub(super) fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
-        Ok(registers(usb, self.device).read(INT_STS)? & INT_STS_DROPPED != 0)
+        Ok(registers(usb, self.device).read(INT_STS)?.has(IntSts::DROPPED))
     }
 
     /// Stops both directions. The MAC address stays for the next driver.
     pub(super) fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
-        registers.clear(MAC_CR, MAC_CR_RX)?;
+        registers.clear(MAC_CR, MacCr::RX)?;
         // It ends the frame that is on the wire.
-        registers.write(TX_CFG, TX_CFG_STOP)?;
-        registers.clear(MAC_CR, MAC_CR_TX)
+        registers.write(TX_CFG, TxCfg::STOP)?;
+        registers.clear(MAC_CR, MacCr::TX)
     }
 }
 
@@ -199,27 +247,31 @@ fn registers(usb: &mut Dwc2, device: Device) -> Registers<'_> {
 
 /// Everything but the PHY, from any state.
 fn start_mac(registers: &mut Registers<'_>, burst_cap: u32, mac: [u8; 6]) -> Result<(), Error> {
-    registers.write(HW_CFG, HW_CFG_LITE_RESET)?;
-    registers.until(HW_CFG, (HW_CFG_LITE_RESET, 0), "its reset does not end")?;
+    registers.write(HW_CFG, HwCfg::LITE_RESET)?;
+    registers.until(
+        HW_CFG,
+        (HwCfg::LITE_RESET, HwCfg::none()),
+        "its reset does not end",
+    )?;
     let (low, high) = address_words(mac);
     registers.write(ADDRL, low)?;
     registers.write(ADDRH, high)?;
     registers.change(
         HW_CFG,
-        HW_CFG_OFFSETS,
-        HW_CFG_BIR | HW_CFG_OFFSET_2 | HW_CFG_BURSTS,
+        HwCfg::OFFSETS,
+        HwCfg::BIR | HwCfg::OFFSET_2 | HwCfg::BURSTS,
     )?;
     registers.write(BURST_CAP, burst_cap)?;
     registers.write(BULK_IN_DLY, DELAY)?;
-    registers.write(INT_STS, u32::MAX)?;
-    registers.write(LED_GPIO_CFG, LEDS)?;
-    registers.write(FLOW, 0)?;
-    registers.write(AFC_CFG, AFC_LEVELS)?;
+    registers.write(INT_STS, IntSts::ALL)?;
+    registers.write(LED_GPIO_CFG, LedGpioCfg::LEDS)?;
+    registers.write(FLOW, Flow::none())?;
+    registers.write(AFC_CFG, AfcCfg::LEVELS)?;
     registers.write(VLAN1, 0x8100)?;
     registers.write(COE_CR, 0)?;
-    registers.write(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX)?;
-    registers.write(TX_CFG, TX_CFG_ON)?;
-    registers.write(MAC_CR, MAC_CR_FULL_DUPLEX | MAC_CR_TX | MAC_CR_RX)
+    registers.write(MAC_CR, MacCr::FULL_DUPLEX | MacCr::TX)?;
+    registers.write(TX_CFG, TxCfg::ON)?;
+    registers.write(MAC_CR, MacCr::FULL_DUPLEX | MacCr::TX | MacCr::RX)
 }
 
 fn follow(registers: &mut Registers<'_>, link: &Link) -> Result<(), Error> {

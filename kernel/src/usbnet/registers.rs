@@ -2,9 +2,11 @@
 //! datasheets as Linux smsc95xx and lan78xx use them).
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use smoltcp::time::Duration;
 
+use crate::bits::{Bits, bits};
 use crate::ether::mii::{self, Mdio};
 use crate::usb;
 use crate::usb::dwc2::Dwc2;
@@ -59,6 +61,17 @@ impl fmt::Display for Error {
     }
 }
 
+/// A register of a chip: where it is, and whose bits it takes; `u32` for one that holds a number.
+#[derive(Clone, Copy)]
+pub(super) struct Register<B>(u16, PhantomData<B>);
+
+impl<B> Register<B> {
+    /// The register at this address.
+    pub(super) const fn at(address: u16) -> Self {
+        Self(address, PhantomData)
+    }
+}
+
 /// The registers of a chip.
 pub(super) struct Registers<'u> {
     pub(super) usb: &'u mut Dwc2,
@@ -84,9 +97,17 @@ fn again<T>(mut access: impl FnMut() -> Result<T, usb::Error>) -> Result<T, Erro
 }
 
 /// Which chip it is, in the upper half: the first register of each.
-const ID_REV: u16 = 0x00;
-const MII_BUSY: u32 = 1 << 0;
-const MII_WRITE: u32 = 1 << 1;
+const ID_REV: Register<u32> = Register::at(0x00);
+
+bits! {
+    /// MII_ADDR (MII_ACC). Bits 15:11 are the PHY, 10:6 its register.
+    struct MiiAccess {
+        /// Starts an access; set until its end.
+        BUSY = 1 << 0,
+        /// A write.
+        WRITE = 1 << 1,
+    }
+}
 
 /// A MAC address in the two registers that hold it: bytes 0 to 3, bytes 4 and 5.
 pub(super) fn address_words([a, b, c, d, e, f]: [u8; 6]) -> (u32, u32) {
@@ -102,13 +123,13 @@ impl Registers<'_> {
         }
     }
 
-    /// A register.
-    pub(super) fn read(&mut self, register: u16) -> Result<u32, Error> {
+    /// The word at an address.
+    fn word(&mut self, address: u16) -> Result<u32, Error> {
         let setup = Setup {
             request_type: 0xc0,
             request: 0xa1,
             value: 0,
-            index: register,
+            index: address,
         };
         again(|| {
             let bytes = self.usb.control_in(self.device, setup, 4)?;
@@ -117,48 +138,33 @@ impl Registers<'_> {
         })
     }
 
-    /// Writes a register.
-    pub(super) fn write(&mut self, register: u16, value: u32) -> Result<(), Error> {
+    fn write_word(&mut self, address: u16, value: u32) -> Result<(), Error> {
         let setup = Setup {
             request_type: 0x40,
             request: 0xa0,
             value: 0,
-            index: register,
+            index: address,
         };
         again(|| self.usb.control_out(self.device, setup, &value.to_le_bytes()))
     }
 
-    /// Sets bits of a register.
-    pub(super) fn set(&mut self, register: u16, bits: u32) -> Result<(), Error> {
-        self.change(register, 0, bits)
+    fn steady_word(&mut self, address: u16) -> Result<u32, Error> {
+        mii::settled(|| self.word(address))
     }
 
-    /// Clears bits of a register.
-    pub(super) fn clear(&mut self, register: u16, bits: u32) -> Result<(), Error> {
-        self.change(register, bits, 0)
+    fn change_word(&mut self, address: u16, clear: u32, set: u32) -> Result<(), Error> {
+        let value = self.steady_word(address)?;
+        self.write_word(address, value & !clear | set)
     }
 
-    /// A register that nothing but its driver changes, read until it comes twice: against one wrong read.
-    pub(super) fn steady(&mut self, register: u16) -> Result<u32, Error> {
-        mii::settled(|| self.read(register))
-    }
-
-    /// Clears bits of a register, and sets others. What was read is written back: one wrong read would stay in the chip.
-    pub(super) fn change(&mut self, register: u16, clear: u32, set: u32) -> Result<(), Error> {
-        let value = self.steady(register)?;
-        self.write(register, value & !clear | set)
-    }
-
-    /// Waits until `mask` of a register reads `value` twice in a row: a wait that one wrong read ends leaves a part of the chip
-    /// in its reset, where it does not answer (D-135).
-    pub(super) fn until(
+    fn until_word(
         &mut self,
-        register: u16,
+        address: u16,
         (mask, value): (u32, u32),
         what: &'static str,
     ) -> Result<(), Error> {
         let clock = self.usb.clock();
-        let mut reads = || Ok(self.read(register)? & mask == value);
+        let mut reads = || Ok(self.word(address)? & mask == value);
         clock
             .poll(PATIENCE, || match reads().and_then(|once| Ok(once && reads()?)) {
                 Ok(true) => Some(Ok(())),
@@ -168,10 +174,57 @@ impl Registers<'_> {
             .unwrap_or(Err(Error::Stuck(what)))
     }
 
-    fn mii(&mut self, phy: u8, register: u8, bits: u32) -> Result<(), Error> {
-        let address = u32::from(phy & 31) << 11 | u32::from(register & 31) << 6;
-        self.write(self.mii, address | bits | MII_BUSY)?;
-        self.until(self.mii, (MII_BUSY, 0), "the bus to its PHY stays busy")
+    /// A register.
+    pub(super) fn read<B: Bits>(&mut self, register: Register<B>) -> Result<B, Error> {
+        self.word(register.0).map(B::from_number)
+    }
+
+    /// Writes a register.
+    pub(super) fn write<B: Bits>(&mut self, register: Register<B>, value: B) -> Result<(), Error> {
+        self.write_word(register.0, value.number())
+    }
+
+    /// Sets bits of a register.
+    pub(super) fn set<B: Bits>(&mut self, register: Register<B>, bits: B) -> Result<(), Error> {
+        self.change(register, B::none(), bits)
+    }
+
+    /// Clears bits of a register.
+    pub(super) fn clear<B: Bits>(&mut self, register: Register<B>, bits: B) -> Result<(), Error> {
+        self.change(register, bits, B::none())
+    }
+
+    /// A register that nothing but its driver changes, read until it comes twice: against one wrong read.
+    pub(super) fn steady<B: Bits>(&mut self, register: Register<B>) -> Result<B, Error> {
+        self.steady_word(register.0).map(B::from_number)
+    }
+
+    /// Clears bits of a register, and sets others. What was read is written back: one wrong read would stay in the chip.
+    pub(super) fn change<B: Bits>(&mut self, register: Register<B>, clear: B, set: B) -> Result<(), Error> {
+        self.change_word(register.0, clear.number(), set.number())
+    }
+
+    /// Waits until `mask` of a register reads `value` twice in a row: a wait that one wrong read ends leaves a part of the chip
+    /// in its reset, where it does not answer (D-135).
+    pub(super) fn until<B: Bits>(
+        &mut self,
+        register: Register<B>,
+        (mask, value): (B, B),
+        what: &'static str,
+    ) -> Result<(), Error> {
+        self.until_word(register.0, (mask.number(), value.number()), what)
+    }
+
+    fn mii(&mut self, phy: u8, register: u8, bits: MiiAccess) -> Result<(), Error> {
+        let access = Register::at(self.mii);
+        let place = u32::from(phy & 31) << 11 | u32::from(register & 31) << 6;
+        let place = MiiAccess::from_number(place);
+        self.write(access, place | bits | MiiAccess::BUSY)?;
+        self.until(
+            access,
+            (MiiAccess::BUSY, MiiAccess::none()),
+            "the bus to its PHY stays busy",
+        )
     }
 }
 
@@ -180,12 +233,12 @@ impl Mdio for Registers<'_> {
     type Error = Error;
 
     fn read(&mut self, phy: u8, register: u8) -> Result<u16, Error> {
-        self.mii(phy, register, 0)?;
-        Ok(Registers::read(self, self.mii + 4)? as u16)
+        self.mii(phy, register, MiiAccess::none())?;
+        Ok(self.word(self.mii + 4)? as u16)
     }
 
     fn write(&mut self, phy: u8, register: u8, value: u16) -> Result<(), Error> {
-        Registers::write(self, self.mii + 4, value.into())?;
-        self.mii(phy, register, MII_WRITE)
+        self.write_word(self.mii + 4, value.into())?;
+        self.mii(phy, register, MiiAccess::WRITE)
     }
 }
