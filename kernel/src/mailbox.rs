@@ -7,13 +7,22 @@ use safe_mmio::fields::{ReadOnly, ReadPure, WriteOnly};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
 use crate::soc::{offset, peripherals};
 
-const FULL: u32 = 1 << 31;
-const EMPTY: u32 = 1 << 30;
+bits! {
+    /// The status of a mailbox.
+    struct Status {
+        /// There is no room.
+        FULL = 1 << 31,
+        /// There is no message.
+        EMPTY = 1 << 30,
+    }
+}
+
 /// The channel that carries property messages from the ARM.
 const PROPERTY: u32 = 8;
 /// The firmware answers in microseconds to milliseconds; Linux waits a second too.
@@ -28,13 +37,13 @@ struct Registers {
     read: ReadOnly<u32>,
     _0: [u32; 5],
     /// 0x18: bit 30 when there is none.
-    read_status: ReadPure<u32>,
+    read_status: ReadPure<Status>,
     _1: u32,
     /// 0x20: a message.
     write: WriteOnly<u32>,
     _2: [u32; 5],
     /// 0x38: bit 31 when there is no room.
-    write_status: ReadPure<u32>,
+    write_status: ReadPure<Status>,
 }
 
 /// A clock that the firmware runs.
@@ -91,15 +100,15 @@ impl Mailbox {
         let Self { registers, clock, .. } = self;
         cpu::barrier();
         clock.poll(PATIENCE, || {
-            if field_shared!(*registers, read_status).read() & EMPTY == 0 {
+            if !field_shared!(*registers, read_status).read().has(Status::EMPTY) {
                 field!(*registers, read).read(); // an answer that nobody waits for any more
                 return None;
             }
-            (field_shared!(*registers, write_status).read() & FULL == 0).then_some(())
+            (!field_shared!(*registers, write_status).read().has(Status::FULL)).then_some(())
         })?;
         field!(*registers, write).write(request);
         clock.poll(PATIENCE, || {
-            let empty = field_shared!(*registers, read_status).read() & EMPTY != 0;
+            let empty = field_shared!(*registers, read_status).read().has(Status::EMPTY);
             (!empty && field!(*registers, read).read() == request).then_some(())
         })?;
         cpu::barrier();
@@ -235,7 +244,7 @@ mod tests {
             // SAFETY: the block is leaked, and the driver only waits meanwhile.
             unsafe {
                 let request = register(0x20).replace(0);
-                register(0x18).write_volatile(EMPTY);
+                register(0x18).write_volatile(Status::EMPTY.number());
                 if let (true, Some(answer)) = (request == expected, &answer) {
                     let at = memory.behind_alias(request & !0xf);
                     let message = memory.read(at, WORDS * 4);

@@ -6,31 +6,53 @@ use boot::board::Soc;
 use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{UniqueMmioPointer, field};
 
+use crate::bits::{Bits as _, bits};
 use crate::soc::{offset, peripherals};
 
 /// Every write carries it in the top byte.
 const PASSWORD: u32 = 0x5a00_0000;
-/// RSTC bits 5:4 as "full reset when the count ends".
-const FULL_RESET: u32 = 0x20;
-/// RSTC bits that choose what happens when the count ends.
-const ACTION: u32 = 0x30;
-/// RSTC that stops the watchdog.
-const STOP: u32 = 0x102;
-/// RSTS bits that hold the partition to boot next; cleared for an ordinary boot. All of them, partition 63, tell the
-/// firmware to halt until power comes or the global enable pin is touched (D-75).
-const PARTITION: u32 = 0x555;
+/// Where it stands; what is read there is not it.
+const TOP: u32 = 0xff00_0000;
 /// The longest count: 20 bits of 1/65536 s, just under 16 s.
 const LONGEST: u32 = 0xf_ffff;
+
+bits! {
+    /// RSTC.
+    struct Rstc {
+        /// Bits 5:4 as "full reset when the count ends".
+        FULL_RESET = PASSWORD | 0x20,
+        /// What a change leaves out: the top byte, and the bits that choose what happens when the count ends.
+        CHANGED = TOP | 0x30,
+        /// Stops the watchdog.
+        STOP = PASSWORD | 0x102,
+    }
+
+    /// RSTS.
+    struct Rsts {
+        /// With the bits that hold the partition to boot next cleared: an ordinary boot.
+        ORDINARY = PASSWORD,
+        /// All of them, partition 63, tell the firmware to halt until power comes or the global enable pin is touched (D-75).
+        HALT = PASSWORD | 0x555,
+        /// What a change leaves out: the top byte, and the partition.
+        CHANGED = TOP | 0x555,
+    }
+
+    /// WDOG. Bits 19:0 are the count.
+    struct Wdog {
+        /// What every write carries.
+        PASSED = PASSWORD,
+    }
+}
 
 #[repr(C)]
 struct Registers {
     _0: [u32; 7],
     /// 0x1c: reset control.
-    rstc: ReadPureWrite<u32>,
+    rstc: ReadPureWrite<Rstc>,
     /// 0x20: reset status, and the boot partition for the firmware.
-    rsts: ReadPureWrite<u32>,
+    rsts: ReadPureWrite<Rsts>,
     /// 0x24: watchdog count.
-    wdog: ReadPureWrite<u32>,
+    wdog: ReadPureWrite<Wdog>,
 }
 
 /// The power management block.
@@ -69,7 +91,7 @@ impl Pm {
     /// Stops the watchdog: not every kernel has a driver for it.
     pub fn disarm(&mut self) {
         self.armed = false;
-        field!(self.registers, rstc).write(PASSWORD | STOP);
+        field!(self.registers, rstc).write(Rstc::STOP);
     }
 
     /// Resets the board now.
@@ -90,21 +112,21 @@ impl Pm {
 
     fn order_halt(&mut self) {
         let rsts = field!(self.registers, rsts).read();
-        field!(self.registers, rsts).write(PASSWORD | rsts & 0x00ff_ffff | PARTITION);
+        field!(self.registers, rsts).write(rsts & !Rsts::CHANGED | Rsts::HALT);
         self.count(10);
     }
 
     /// In 10 ticks, 150 µs, from the partition that the firmware chooses by itself.
     fn order_reset(&mut self) {
         let rsts = field!(self.registers, rsts).read();
-        field!(self.registers, rsts).write(PASSWORD | rsts & 0x00ff_ffff & !PARTITION);
+        field!(self.registers, rsts).write(rsts & !Rsts::CHANGED | Rsts::ORDINARY);
         self.count(10);
     }
 
     fn count(&mut self, ticks: u32) {
-        field!(self.registers, wdog).write(PASSWORD | ticks);
+        field!(self.registers, wdog).write(Wdog::PASSED | Wdog::from_number(ticks));
         let rstc = field!(self.registers, rstc).read();
-        field!(self.registers, rstc).write(PASSWORD | rstc & 0x00ff_ffff & !ACTION | FULL_RESET);
+        field!(self.registers, rstc).write(rstc & !Rstc::CHANGED | Rstc::FULL_RESET);
     }
 }
 

@@ -7,6 +7,7 @@ use safe_mmio::fields::{ReadPureWrite, ReadWrite};
 use safe_mmio::{UniqueMmioPointer, field};
 use smoltcp::time::Duration;
 
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
 use crate::soc::{offset, peripherals};
 
@@ -19,8 +20,8 @@ const FAILURES: u32 = 8;
 
 #[repr(C)]
 struct Bcm2835 {
-    /// 0x0: bit 0 enables.
-    ctrl: ReadPureWrite<u32>,
+    /// 0x0: enables.
+    ctrl: ReadPureWrite<Bcm2835Ctrl>,
     /// 0x4: words ready in bits 31:24; a warm-up count may be written before enabling.
     status: ReadPureWrite<u32>,
     /// 0x8: reading takes a word.
@@ -29,15 +30,15 @@ struct Bcm2835 {
 
 #[repr(C)]
 struct Rng200 {
-    /// 0x0: bits 12:0, 1 enables.
-    ctrl: ReadPureWrite<u32>,
+    /// 0x0: enables.
+    ctrl: ReadPureWrite<Rng200Ctrl>,
     /// 0x04: bit 0 holds the FIFO in reset.
-    rng_reset: ReadPureWrite<u32>,
+    rng_reset: ReadPureWrite<Rng200Reset>,
     /// 0x08: bit 0 holds the generator in reset.
-    rbg_reset: ReadPureWrite<u32>,
+    rbg_reset: ReadPureWrite<Rng200Reset>,
     _0: [u32; 3],
     /// 0x18: what happened; write 1 to clear.
-    status: ReadPureWrite<u32>,
+    status: ReadPureWrite<Rng200Status>,
     _1: u32,
     /// 0x20: reading takes a word.
     data: ReadWrite<u32>,
@@ -45,28 +46,52 @@ struct Rng200 {
     count: ReadPureWrite<u32>,
 }
 
-const RNG200_ENABLE: u32 = 1;
-const RNG200_ENABLE_FIELD: u32 = 0x1fff;
-const RNG200_RESET: u32 = 1 << 0;
-/// A self-test failed, or failed so often that the generator has locked itself: it makes no more words.
-const RNG200_FAILED: u32 = 1 << 5 | 1 << 31;
+bits! {
+    /// RNG_CTRL of BCM2835's.
+    struct Bcm2835Ctrl {
+        /// Makes words.
+        ENABLE = 1 << 0,
+    }
+
+    /// RNG_CTRL of an RNG200.
+    struct Rng200Ctrl {
+        /// Makes words.
+        ENABLE = 1,
+        /// The field that this is a value of.
+        ENABLE_FIELD = 0x1fff,
+    }
+
+    /// RNG_SOFT_RESET and RBG_SOFT_RESET of an RNG200.
+    struct Rng200Reset {
+        /// Holds it in reset.
+        ON = 1 << 0,
+    }
+
+    /// INT_STATUS of an RNG200.
+    struct Rng200Status {
+        /// A self-test failed, or failed so often that the generator has locked itself: it makes no more words.
+        FAILED = 1 << 5 | 1 << 31,
+        /// Whatever has happened.
+        ALL = u32::MAX,
+    }
+}
 
 impl Rng200 {
     /// Lets it run, or go on.
     fn enable(registers: &mut UniqueMmioPointer<'static, Self>) {
-        let ctrl = field!(*registers, ctrl).read() & !RNG200_ENABLE_FIELD;
-        field!(*registers, ctrl).write(ctrl | RNG200_ENABLE);
+        let ctrl = field!(*registers, ctrl).read() & !Rng200Ctrl::ENABLE_FIELD;
+        field!(*registers, ctrl).write(ctrl | Rng200Ctrl::ENABLE);
     }
 
     /// Starts one that has failed again.
     fn restart(registers: &mut UniqueMmioPointer<'static, Self>) {
-        let ctrl = field!(*registers, ctrl).read() & !RNG200_ENABLE_FIELD;
+        let ctrl = field!(*registers, ctrl).read() & !Rng200Ctrl::ENABLE_FIELD;
         field!(*registers, ctrl).write(ctrl);
-        field!(*registers, status).write(u32::MAX);
-        field!(*registers, rbg_reset).write(RNG200_RESET);
-        field!(*registers, rng_reset).write(RNG200_RESET);
-        field!(*registers, rng_reset).write(0);
-        field!(*registers, rbg_reset).write(0);
+        field!(*registers, status).write(Rng200Status::ALL);
+        field!(*registers, rbg_reset).write(Rng200Reset::ON);
+        field!(*registers, rng_reset).write(Rng200Reset::ON);
+        field!(*registers, rng_reset).write(Rng200Reset::none());
+        field!(*registers, rbg_reset).write(Rng200Reset::none());
         Self::enable(registers);
     }
 
@@ -78,7 +103,7 @@ impl Rng200 {
                 if field!(*registers, count).read() & 0xff != 0 {
                     return Some(Some(field!(*registers, data).read()));
                 }
-                let failed = field!(*registers, status).read() & RNG200_FAILED != 0;
+                let failed = field!(*registers, status).read().has(Rng200Status::FAILED);
                 failed.then_some(None)
             });
             // Neither a word nor a failure: it is not there, or dead.
@@ -124,7 +149,7 @@ impl Rng {
                 let mut registers =
                     unsafe { UniqueMmioPointer::<Bcm2835>::new(NonNull::new_unchecked(address.cast())) };
                 field!(registers, status).write(0x4_0000);
-                field!(registers, ctrl).write(1);
+                field!(registers, ctrl).write(Bcm2835Ctrl::ENABLE);
                 Kind::Bcm2835(registers)
             }
             Soc::Bcm2711 => {

@@ -7,6 +7,7 @@ use safe_mmio::fields::{ReadPure, ReadPureWrite, ReadWrite, WriteOnly};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
 use crate::soc::{offset, peripherals};
 
@@ -75,57 +76,121 @@ struct Pl011 {
     dr: ReadWrite<u32>,
     _0: [u32; 5],
     /// 0x18: flags.
-    fr: ReadPure<u32>,
+    fr: ReadPure<Fr>,
     _1: [u32; 2],
     /// 0x24: baud rate divisor, whole part.
     ibrd: ReadPureWrite<u32>,
     /// 0x28: baud rate divisor, 64ths.
     fbrd: ReadPureWrite<u32>,
     /// 0x2c: line control.
-    lcrh: ReadPureWrite<u32>,
+    lcrh: ReadPureWrite<Lcrh>,
     /// 0x30: control.
-    cr: ReadPureWrite<u32>,
+    cr: ReadPureWrite<Cr>,
     _2: u32,
     /// 0x38: interrupt mask.
-    imsc: ReadPureWrite<u32>,
+    imsc: ReadPureWrite<Interrupts>,
     _3: [u32; 2],
     /// 0x44: interrupt clear.
-    icr: WriteOnly<u32>,
+    icr: WriteOnly<Interrupts>,
 }
 
-const FR_BUSY: u32 = 1 << 3;
-const FR_RXFE: u32 = 1 << 4;
-const FR_TXFF: u32 = 1 << 5;
+bits! {
+    /// UARTFR.
+    struct Fr {
+        /// A byte is leaving.
+        BUSY = 1 << 3,
+        /// Nothing has come in.
+        RXFE = 1 << 4,
+        /// There is no room.
+        TXFF = 1 << 5,
+    }
+
+    /// UARTLCR_H.
+    struct Lcrh {
+        /// 8 bits, FIFOs.
+        EIGHT_BITS = 0b11 << 5 | 1 << 4,
+    }
+
+    /// UARTCR.
+    struct Cr {
+        /// Receive, transmit, enable.
+        ON = 1 << 9 | 1 << 8 | 1,
+    }
+
+    /// UARTIMSC and UARTICR.
+    struct Interrupts {
+        /// Each of them.
+        ALL = 0x7ff,
+    }
+}
 
 #[repr(C)]
 struct Aux {
     _0: u32,
     /// 0x04: bit 0 enables the mini-UART.
-    enables: ReadPureWrite<u32>,
+    enables: ReadPureWrite<Enables>,
     _1: [u32; 14],
     /// 0x40: data; reading takes a byte.
     io: ReadWrite<u32>,
     /// 0x44: interrupt enable.
-    ier: ReadPureWrite<u32>,
+    ier: ReadPureWrite<Ier>,
     /// 0x48: writing 6 clears the FIFOs.
-    iir: ReadPureWrite<u32>,
+    iir: ReadPureWrite<Iir>,
     /// 0x4c: line control; 3 is 8 bits.
-    lcr: ReadPureWrite<u32>,
+    lcr: ReadPureWrite<Lcr>,
     /// 0x50: modem control.
-    mcr: ReadPureWrite<u32>,
+    mcr: ReadPureWrite<Mcr>,
     /// 0x54: line status.
-    lsr: ReadPure<u32>,
+    lsr: ReadPure<Lsr>,
     _2: [u32; 2],
     /// 0x60: bit 0 receiver, bit 1 transmitter.
-    cntl: ReadPureWrite<u32>,
+    cntl: ReadPureWrite<Cntl>,
     _3: u32,
     /// 0x68: baud rate divisor.
     baud: ReadPureWrite<u32>,
 }
 
-const LSR_RX_READY: u32 = 1 << 0;
-const LSR_TX_EMPTY: u32 = 1 << 5;
-const LSR_TX_IDLE: u32 = 1 << 6;
+bits! {
+    /// AUX_ENABLES.
+    struct Enables {
+        /// The mini-UART.
+        MINI = 1 << 0,
+    }
+
+    /// AUX_MU_IER.
+    struct Ier {}
+
+    /// AUX_MU_IIR.
+    struct Iir {
+        /// Clears the FIFOs.
+        CLEAR = 6,
+    }
+
+    /// AUX_MU_LCR.
+    struct Lcr {
+        /// 8 bits.
+        EIGHT_BITS = 3,
+    }
+
+    /// AUX_MU_MCR.
+    struct Mcr {}
+
+    /// AUX_MU_LSR.
+    struct Lsr {
+        /// A byte has come in.
+        RX_READY = 1 << 0,
+        /// There is room.
+        TX_EMPTY = 1 << 5,
+        /// Nothing is leaving.
+        TX_IDLE = 1 << 6,
+    }
+
+    /// AUX_MU_CNTL.
+    struct Cntl {
+        /// Receive, transmit.
+        ON = 3,
+    }
+}
 
 /// Divisor of a PL011 clocked at `hz`, in 64ths, rounded. `None` when the clock cannot make the baud rate.
 fn pl011_divisor(hz: u32) -> Option<(u32, u32)> {
@@ -200,28 +265,28 @@ impl Uart {
         self.drain();
         match self.registers() {
             Registers::Pl011(mut uart) => {
-                field!(uart, cr).write(0);
-                field!(uart, imsc).write(0);
-                field!(uart, icr).write(0x7ff);
+                field!(uart, cr).write(Cr::none());
+                field!(uart, imsc).write(Interrupts::none());
+                field!(uart, icr).write(Interrupts::ALL);
                 if let Some((whole, fraction)) = hz.and_then(pl011_divisor) {
                     field!(uart, ibrd).write(whole);
                     field!(uart, fbrd).write(fraction);
                 }
-                field!(uart, lcrh).write(0b11 << 5 | 1 << 4); // 8 bits, FIFOs; latches the divisor
-                field!(uart, cr).write(1 << 9 | 1 << 8 | 1); // receive, transmit, enable
+                field!(uart, lcrh).write(Lcrh::EIGHT_BITS); // latches the divisor
+                field!(uart, cr).write(Cr::ON);
             }
             Registers::Mini(mut uart) => {
                 let enables = field!(uart, enables).read();
-                field!(uart, enables).write(enables | 1);
-                field!(uart, cntl).write(0);
-                field!(uart, ier).write(0);
-                field!(uart, lcr).write(3);
-                field!(uart, mcr).write(0);
-                field!(uart, iir).write(6);
+                field!(uart, enables).write(enables | Enables::MINI);
+                field!(uart, cntl).write(Cntl::none());
+                field!(uart, ier).write(Ier::none());
+                field!(uart, lcr).write(Lcr::EIGHT_BITS);
+                field!(uart, mcr).write(Mcr::none());
+                field!(uart, iir).write(Iir::CLEAR);
                 if let Some(divisor) = hz.and_then(mini_divisor) {
                     field!(uart, baud).write(divisor);
                 }
-                field!(uart, cntl).write(3);
+                field!(uart, cntl).write(Cntl::ON);
             }
             Registers::Silent => {}
         }
@@ -232,13 +297,13 @@ impl Uart {
         let clock = self.clock;
         match self.registers() {
             Registers::Pl011(mut uart) => {
-                let room = || (field_shared!(uart, fr).read() & FR_TXFF == 0).then_some(());
+                let room = || (!field_shared!(uart, fr).read().has(Fr::TXFF)).then_some(());
                 if clock.poll(PATIENCE, room).is_some() {
                     field!(uart, dr).write(u32::from(byte));
                 }
             }
             Registers::Mini(mut uart) => {
-                let room = || (field_shared!(uart, lsr).read() & LSR_TX_EMPTY != 0).then_some(());
+                let room = || field_shared!(uart, lsr).read().has(Lsr::TX_EMPTY).then_some(());
                 if clock.poll(PATIENCE, room).is_some() {
                     field!(uart, io).write(u32::from(byte));
                 }
@@ -253,7 +318,7 @@ impl Uart {
             Registers::Pl011(mut uart) => {
                 // A FIFO's worth: a line held low fills it with breaks for ever.
                 for _ in 0..16 {
-                    if field_shared!(uart, fr).read() & FR_RXFE != 0 {
+                    if field_shared!(uart, fr).read().has(Fr::RXFE) {
                         return None;
                     }
                     let data = field!(uart, dr).read();
@@ -264,7 +329,7 @@ impl Uart {
                 None
             }
             Registers::Mini(mut uart) => {
-                let ready = field_shared!(uart, lsr).read() & LSR_RX_READY != 0;
+                let ready = field_shared!(uart, lsr).read().has(Lsr::RX_READY);
                 ready.then(|| field!(uart, io).read() as u8)
             }
             Registers::Silent => None,
@@ -277,12 +342,12 @@ impl Uart {
         match self.registers() {
             Registers::Pl011(uart) => {
                 clock.poll(PATIENCE, || {
-                    (field_shared!(uart, fr).read() & FR_BUSY == 0).then_some(())
+                    (!field_shared!(uart, fr).read().has(Fr::BUSY)).then_some(())
                 });
             }
             Registers::Mini(uart) => {
                 clock.poll(PATIENCE, || {
-                    (field_shared!(uart, lsr).read() & LSR_TX_IDLE != 0).then_some(())
+                    field_shared!(uart, lsr).read().has(Lsr::TX_IDLE).then_some(())
                 });
             }
             Registers::Silent => {}
@@ -352,7 +417,7 @@ mod tests {
     #[test]
     fn a_stuck_transmitter_drops_the_byte_and_returns() {
         let mut words = [0; 18];
-        words[6] = FR_TXFF;
+        words[6] = Fr::TXFF.number();
         with_pl011(&mut words, |uart| uart.send(b'x'));
         assert_eq!(words[0], 0);
     }
