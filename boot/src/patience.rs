@@ -18,6 +18,9 @@ pub(crate) const MENU_SHOWN_AGAIN: Duration = Duration::from_secs(60);
 pub(crate) const TERMINAL_SIZE: Duration = Duration::from_secs(2);
 /// A script waits for a person when it does not say how long: nobody may be there.
 pub(crate) const SCRIPT_UNATTENDED: Duration = Duration::from_secs(10 * 60);
+/// A script runs while nobody types, waiting, looping and downloading together, and no single wait in it is longer: then the attempt has
+/// failed, and all is asked again (D-172).
+pub(crate) const SCRIPT_ALONE: Duration = Duration::from_secs(2 * 60 * 60);
 /// A prompt waits for its first line.
 pub(crate) const SHELL_FIRST_LINE: Duration = Duration::from_secs(60);
 /// A prompt or a form lives for so long, whoever types.

@@ -30,6 +30,9 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
         };
         if let Some(error) = &error {
             failures = failures.saturating_add(1);
+            if node.settings.attempt_failed(policy::TRUSTED_FAILURES) {
+                warn!("settings: what a script has set led nowhere, and is forgotten");
+            }
             node.tell(&Event::AttemptFailed(error));
             error!("{}", error);
         }

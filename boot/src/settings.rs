@@ -20,6 +20,8 @@ pub struct Settings {
     pub user_class: Option<String>,
     /// `bramble.ipxe-features=`: whether DHCP's option 175 is sent; it is when not set.
     pub ipxe_features: Option<bool>,
+    /// `bramble.poweroff=`: whether scripts may switch the board off, which nothing but power brings back; not when not set.
+    pub poweroff: bool,
     /// `bramble.menu-timeout=`: seconds, from 1 to a day, after which the clock boots in a PXELINUX menu that says nothing of a time;
     /// without it such a menu waits for a person.
     pub menu_timeout: Option<Duration>,
@@ -56,10 +58,12 @@ impl Settings {
             "ipxe-features" if matches!(value, "0" | "1") => {
                 self.ipxe_features = Some(value == "1");
             }
+            "poweroff" if matches!(value, "0" | "1") => self.poweroff = value == "1",
             "menu-timeout" if matches!(value.parse(), Ok(1..=MAX_MENU_TIMEOUT)) => {
                 self.menu_timeout = value.parse().ok().map(Duration::from_secs);
             }
-            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "menu-timeout" => {
+            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "poweroff"
+            | "menu-timeout" => {
                 warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
             }
             _ => warn!("settings: bramble.{} is unknown; ignored", name),
@@ -73,6 +77,8 @@ pub(crate) struct Current {
     came_with: Settings,
     /// The settings in force.
     pub(crate) now: Settings,
+    /// Attempts that have failed since a script last set one of them.
+    failures: u32,
 }
 
 impl Current {
@@ -81,15 +87,28 @@ impl Current {
         Self {
             came_with: came_with.clone(),
             now: came_with.clone(),
+            failures: 0,
         }
+    }
+
+    /// Forgets what scripts have set once `most` attempts in a row have failed with it: a URL that leads nowhere, set by whoever answered
+    /// first, must not keep a node for ever (D-172). Says whether there was something to forget.
+    pub(crate) fn attempt_failed(&mut self, most: u32) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures < most || self.now == self.came_with {
+            return false;
+        }
+        self.now.clone_from(&self.came_with);
+        true
     }
 
     /// Sets `bramble.name` for a script: from the next attempt to the next reset. An empty value restores the command line's.
     /// Options already sent in DHCP cannot be changed in this boot.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.failures = 0;
         let (now, came_with) = (&mut self.now, &self.came_with);
         match (name, value) {
-            ("user-class" | "ipxe-features", _) => {
+            ("user-class" | "ipxe-features" | "poweroff", _) => {
                 warn!("settings: bramble.{} counts on cmdline.txt only; ignored", name);
             }
             ("url", "") => now.url.clone_from(&came_with.url),

@@ -102,11 +102,20 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
     };
     // As the board reads them, from the arguments in its own tree.
     let said = checked.as_ref().and_then(Tree::bootargs).unwrap_or_default();
-    let came_with = Settings::from_bootargs(said);
+    // What the operator would write on cmdline.txt comes last there.
+    let (own, presets): (Vec<_>, Vec<_>) = options
+        .presets
+        .into_iter()
+        .partition(|(name, _)| name.starts_with("bramble."));
+    let own: String = own
+        .iter()
+        .map(|(name, value)| format!(" {name}=\"{value}\""))
+        .collect();
+    let came_with = Settings::from_bootargs(&format!("{said}{own}"));
     let settings = Settings {
         url: options.url.or(came_with.url),
         attempts: Some(1),
-        presets: options.presets,
+        presets,
         ..came_with
     };
     let ending = boot::run(machine, &settings);

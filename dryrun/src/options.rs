@@ -25,7 +25,8 @@ bramble-dryrun --tree DIR    the same with a boot server's whole tree, which sta
     --serial HEX      its serial number
     --ip ADDRESS[/N]  the address that DHCP gives it (default 10.0.2.15/24)
     --set NAME=VALUE  a setting of scripts, or what DHCP says: next-server, filename, hostname, domain, root-path,
-                      dns, ntp, gateway, an option's number (209=x, 43.116=x, 175:hex=01:02); may be repeated
+                      dns, ntp, gateway, an option's number (209=x, 43.116=x, 175:hex=01:02), or bramble.NAME, as on
+                      cmdline.txt; may be repeated
     --choose ITEM     chosen in the next menu that has an item of this name or label; may be repeated
     --head            fetch only the beginning of kernels and ramdisks, and their sizes
     --json            one JSON object a line

@@ -223,7 +223,6 @@ fn what_is_chosen_decides_and_has_its_exit_status() {
         (&["b", "The Y"], 0, json!("y")),
         (&["A shell"], 4, json!({"event": "shell"})),
         (&["re"], 5, json!({"event": "reset"})),
-        (&["off"], 6, json!({"event": "poweroff"})),
         (&["bad"], 3, json!({"event": "exit", "status": 7})),
         (
             &["gamma"],
@@ -245,6 +244,15 @@ fn what_is_chosen_decides_and_has_its_exit_status() {
         };
         assert_eq!((got, line), (code, &decision), "{choices:?}");
     }
+    let off = ["--choose", "off", "--set", "bramble.poweroff=1"];
+    let (code, allowed) = trace(&source, &off);
+    assert_eq!((code, allowed.last()), (6, Some(&json!({"event": "poweroff"}))));
+    let (code, refused) = trace(&source, &off[..2]);
+    let reason = refused.last().unwrap()["reason"].as_str().unwrap();
+    assert!(
+        code == 1 && reason.contains("poweroff: not allowed"),
+        "{code} {reason}"
+    );
     let (_, trace) = trace(&source, &["--choose", "b"]);
     let menus = of(&trace, "menu");
     assert_eq!(

@@ -61,7 +61,8 @@ impl Interpreter<'_, '_> {
     pub(super) fn sleep(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 1..=1)?;
         let seconds = number(arguments.get(0))?;
-        self.pause(Duration::from_secs(seconds.into()))?;
+        self.chains = 0;
+        self.pause(Duration::from_secs(seconds.into()).min(patience::SCRIPT_ALONE))?;
         Ok(Step::Done)
     }
 
@@ -104,6 +105,11 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn poweroff(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=0)?;
+        if !self.may_power_off {
+            let reason =
+                "not allowed: what is off does not come back; bramble.poweroff=1 on cmdline.txt allows it";
+            return Err(Failure::new(Errno::UNSUPPORTED, reason));
+        }
         Ok(Step::End(Outcome::PowerOff))
     }
 

@@ -159,7 +159,12 @@ impl Interpreter<'_, '_> {
             timeout,
             ..Menu::flat(url.clone(), title, entries, manners)
         };
+        let start = self.world.now();
         let chosen = self.world.choose(&menu);
+        let waited = self.world.now() - start;
+        if chosen != Chosen::Unattended && timeout.is_none_or(|timeout| waited < timeout) {
+            self.attended();
+        }
         self.progress();
         self.person.column = 0;
         let chosen = match chosen {

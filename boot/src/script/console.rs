@@ -55,6 +55,7 @@ impl Interpreter<'_, '_> {
             }
             let keys = burst.take(self.world.now());
             if !keys.is_empty() && keys.iter().all(|key| takes(*key)) {
+                self.attended();
                 self.progress();
                 return Some(keys);
             }

@@ -19,6 +19,7 @@ use crate::handoff::Handoff;
 use crate::lease::Fixed;
 use crate::menu::Entry;
 use crate::observe::Event;
+use crate::patience;
 use crate::terminal::editor::History;
 use crate::terminal::keys::Key;
 use crate::terminal::{self, Size};
@@ -111,6 +112,12 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) parameters: Vec<Parameters>,
     /// Whether images must be trusted, and whether that is for ever.
     pub(super) trust: (bool, bool),
+    /// When the script has run for long enough without anybody.
+    pub(super) until: Instant,
+    /// Scripts executed in a row without a pause or a key.
+    pub(super) chains: u32,
+    /// Whether a script may switch the board off.
+    pub(super) may_power_off: bool,
     /// Commands since something last took time.
     pub(super) idle: u32,
     /// Downloads in a row that failed.
@@ -137,6 +144,12 @@ impl Interpreter<'_, '_> {
     pub(super) fn progress(&mut self) {
         self.idle = 0;
         self.tell_time();
+    }
+
+    /// Somebody is there.
+    pub(super) fn attended(&mut self) {
+        self.until = self.world.now() + patience::SCRIPT_ALONE;
+        self.chains = 0;
     }
 
     /// Looks at the clock for `${unixtime}`.

@@ -29,9 +29,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use smoltcp::time::Instant;
+
 use crate::lease::{Fixed, Lease};
 use crate::observe::Event;
+use crate::patience;
 use crate::text::plain;
+use crate::verify::is_script;
 use crate::{Board, Region};
 use errno::{Errno, Failure};
 pub use error::Error;
@@ -46,6 +50,8 @@ pub use world::World;
 pub const MAX_DEPTH: usize = 32;
 /// Commands in a row without a download, a pause or a key (D-58).
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
+/// Scripts in a row, without a pause or a key, before each costs a second more: a script that chains to itself is not to hammer a server.
+const FREE_CHAINS: u32 = 64;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
 
@@ -90,6 +96,9 @@ pub fn run(
         person: Default::default(),
         parameters: Vec::new(),
         trust: (false, false),
+        until: Instant::ZERO,
+        chains: 0,
+        may_power_off: boot.poweroff,
         idle: 0,
         misses: 0,
         items: 0,
@@ -99,6 +108,7 @@ pub fn run(
     };
     preset(&mut interpreter.settings, boot).map_err(Error::Failed)?;
     interpreter.tell_time();
+    interpreter.attended();
     let id = interpreter.take_in(script).map_err(Error::Failed)?;
     interpreter.execute(id).map_err(Error::Failed)?;
     match interpreter.run() {
@@ -230,13 +240,20 @@ impl Interpreter<'_, '_> {
 
     /// Goes where a command led. Something when that is the end of everything.
     fn took(&mut self, result: Result<Step, Failure>) -> Option<Result<Outcome, Option<Failure>>> {
-        if self.idle > MAX_IDLE_COMMANDS {
-            let failure = Failure::new(
-                Errno::BOUND,
-                format!(
-                    "{MAX_IDLE_COMMANDS} commands without a download, a pause or a key: a loop that leads nowhere"
-                ),
-            );
+        let ends = match result {
+            _ if self.idle > MAX_IDLE_COMMANDS => Some(format!(
+                "{MAX_IDLE_COMMANDS} commands without a download, a pause or a key: a loop that leads nowhere"
+            )),
+            // What boots after a long download boots.
+            Ok(Step::Execute(id)) if !is_script(self.images.bytes(id)) => None,
+            _ if self.world.now() >= self.until => Some(format!(
+                "nothing has booted in {} min, and nobody is there",
+                patience::SCRIPT_ALONE.secs() / 60
+            )),
+            _ => None,
+        };
+        if let Some(reason) = ends {
+            let failure = Failure::new(Errno::BOUND, reason);
             let frame = self.frames.last();
             return Some(Err(Some(match frame {
                 Some(frame) => at_line(frame, failure),
@@ -330,6 +347,12 @@ impl Interpreter<'_, '_> {
         self.images
             .executable(id, self.board.device_tree, &mut |_| self.world.tick())?;
         self.images.read_script(id)?;
+        if self.images.get(id).is_some_and(|image| image.at().is_none()) {
+            self.chains = self.chains.saturating_add(1);
+            if self.chains > FREE_CHAINS {
+                self.pause(patience::MISS)?;
+            }
+        }
         let Some(image) = self.images.get_mut(id) else {
             return Err(Failure::new(Errno::NO_IMAGE, "no such image"));
         };

@@ -9,6 +9,7 @@ use core::ops::RangeInclusive;
 
 use super::errno::{Errno, Failure};
 use super::value::integer;
+use crate::patience;
 use smoltcp::time::Duration;
 
 /// An option: its long name, its letter, and whether it takes a value.
@@ -82,10 +83,10 @@ impl<'a> Arguments<'a> {
         self.value(letter).map(number).transpose()
     }
 
-    /// The value of the option as milliseconds; zero is none.
+    /// The value of the option as milliseconds; zero is none, and what is longer than a script may run alone is that.
     pub(super) fn timeout(&self, letter: char) -> Result<Option<Duration>, Failure> {
         let millis = self.number(letter)?.filter(|millis| *millis > 0);
-        Ok(millis.map(|millis| Duration::from_millis(millis.into())))
+        Ok(millis.map(|millis| Duration::from_millis(millis.into()).min(patience::SCRIPT_ALONE)))
     }
 
     /// The argument at `index`; empty when there is none.

@@ -57,7 +57,12 @@ fn a_script_pings_takes_an_address_of_its_own_and_switches_the_board_off() {
         ),
     );
     server.put("/night", Answer::ok("#!ipxe\necho good night\npoweroff\n"));
-    let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
+    let firmware = qemu::Firmware {
+        cmdline: "bramble.poweroff=1".to_owned(),
+        ..qemu::Firmware::default()
+    };
+    let machine = machine.firmware(firmware).net(boot_file(&server, "/menu"));
+    let mut qemu = machine.start().unwrap();
     let console = qemu.console();
     console
         .expect("^64 bytes from 10.0.2.2: seq=1$", PATIENCE)

@@ -150,7 +150,39 @@ fn the_time_from_a_server_that_was_deaf_at_first() {
 
 #[test]
 fn a_script_switches_the_board_off() {
-    assert_eq!(scripted("poweroff\n").ends(), boot::Ending::PowerOff);
+    let settings = |poweroff| boot::Settings {
+        poweroff,
+        attempts: Some(1),
+        ..boot::Settings::default()
+    };
+    let mut site = scripted("poweroff\n");
+    assert_eq!(site.node.run(&site.lan, &settings(true)), boot::Ending::PowerOff);
+    // What is off does not come back: whoever answers first may not do that.
+    let mut site = scripted("set bramble.poweroff 1\npoweroff\n");
+    let error = site.boot_with(&settings(false)).unwrap_err().to_string();
+    assert!(error.contains("bramble.poweroff=1 on cmdline.txt"), "{error}");
+}
+
+#[test]
+fn what_a_hostile_answer_has_set_is_forgotten_and_the_honest_entry_boots() {
+    for hostile in [
+        "set bramble.url http://192.168.7.66/gone\nexit 1\n",
+        "set bramble.menu-timeout 86400\nset bramble.url http://192.168.7.2/none\nexit 1\n",
+        "sleep 4294967295\n",
+        ":a sleep 1\ngoto a\n",
+        ":a chain http://192.168.7.2/loop || goto a\n",
+    ] {
+        let mut site = Site::new(1);
+        // The first answer is a stranger's; all that follow are honest.
+        let honest = "#!ipxe\nkernel Image\ninitrd initrd.img\nboot\n";
+        site.route(
+            "/boot/menu",
+            [Reply::ok(format!("#!ipxe\n{hostile}")), Reply::ok(honest)],
+        );
+        site.route("/loop", [Reply::ok("#!ipxe\nchain http://192.168.7.2/loop\n")]);
+        site.lan.limit(Duration::from_secs(3 * 3600));
+        site.boots();
+    }
 }
 
 #[test]
