@@ -229,7 +229,7 @@ mod tests {
     use crate::fetch;
     use crate::hal::Board;
     use crate::handoff::Handoff;
-    use crate::load::uimage::{self, Kind};
+    use crate::load::uimage::{self, ImageType};
     use crate::load::{device_tree, edit, gzip, image, zboot};
     use crate::random::Seeds;
     use crate::work::PIECE;
@@ -434,8 +434,14 @@ mod tests {
         let packed = gzip::tests::member(&kernel);
         for (compression, data) in [(0, &kernel), (1, &packed)] {
             let server = Server(vec![
-                ("/kernel", uimage::tests::wrapped(Kind::Kernel, compression, data)),
-                ("/first", uimage::tests::wrapped(Kind::Ramdisk, 1, &[1; 5000])),
+                (
+                    "/kernel",
+                    uimage::tests::wrapped(ImageType::Kernel, compression, data),
+                ),
+                (
+                    "/first",
+                    uimage::tests::wrapped(ImageType::Ramdisk, 1, &[1; 5000]),
+                ),
                 ("/second", vec![2; 10]),
             ]);
             let payload = payload(&["/first", "/second"], None);
@@ -448,7 +454,7 @@ mod tests {
         }
         let server = Server(vec![
             ("/kernel", kernel.clone()),
-            ("/initrd", uimage::tests::wrapped(Kind::Kernel, 0, b"x")),
+            ("/initrd", uimage::tests::wrapped(ImageType::Kernel, 0, b"x")),
         ]);
         assert_eq!(
             run(&server, &payload(&["/initrd"], None), Some(&firmware())).unwrap_err(),
@@ -886,8 +892,8 @@ mod tests {
         kernel.resize(0x2f_0000, 1);
         let initrd = vec![9; 0x12_0000];
         let packed = gzip::tests::member(&kernel);
-        let wrapped = uimage::tests::wrapped(Kind::Kernel, 1, &packed);
-        let ramdisk = uimage::tests::wrapped(Kind::Ramdisk, 0, &initrd);
+        let wrapped = uimage::tests::wrapped(ImageType::Kernel, 1, &packed);
+        let ramdisk = uimage::tests::wrapped(ImageType::Ramdisk, 0, &initrd);
         let heard = |kernel: &[u8]| {
             let server = Server(vec![("/kernel", kernel.to_vec()), ("/initrd", ramdisk.clone())]);
             let mut bytes = vec![0xa5; MEMORY];

@@ -12,7 +12,7 @@ use crate::load::{self, Parts};
 use crate::machine::Machine;
 use crate::memory::Region;
 use crate::net::Net;
-use crate::observe::{Boot, Event, Observers};
+use crate::observe::{Booting, Event, Observers};
 use crate::patience;
 use crate::random::Seeds;
 use crate::settings::{Current, Settings};
@@ -126,7 +126,7 @@ impl<'m> Node<'m> {
         let handoff = load::load(parts, memory, self.board, &self.seeds, &mut |_| {
             self.net.kick_watchdog()
         })?;
-        self.tell(&Event::Boot(&Boot::new(parts, &handoff)));
+        self.tell(&Event::Boot(&Booting::new(parts, &handoff)));
         Ok(handoff)
     }
 

@@ -3,7 +3,7 @@
 
 use boot::load::device_tree::Tree;
 use boot::load::overlay::{self, Overlay};
-use boot::load::uimage::Kind;
+use boot::load::uimage::ImageType;
 use boot::load::{fit, gzip, uimage};
 use fuzz::within;
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
             let _ = gzip::unpack(data, &mut output, &mut |_| {});
         }
         if uimage::is_uimage(data) {
-            for kind in [Kind::Kernel, Kind::Ramdisk] {
+            for kind in [ImageType::Kernel, ImageType::Ramdisk] {
                 if let Ok(range) = uimage::contents(data, kind, &mut |_| {}) {
                     assert!(data.get(range).is_some());
                 }

@@ -584,16 +584,16 @@ fn uimages_of_mkimage_are_unwrapped() {
     };
     let file = wrapped("-A arm64 -O linux -T ramdisk -C gzip");
     assert_eq!(
-        file[uimage::contents(&file, uimage::Kind::Ramdisk, &mut |_| {}).unwrap()],
+        file[uimage::contents(&file, uimage::ImageType::Ramdisk, &mut |_| {}).unwrap()],
         initrd
     );
     let file = wrapped("-A arm64 -O linux -T kernel -C gzip -a 0x80000 -e 0x80000");
     assert_eq!(
-        file[uimage::contents(&file, uimage::Kind::Kernel, &mut |_| {}).unwrap()],
+        file[uimage::contents(&file, uimage::ImageType::Kernel, &mut |_| {}).unwrap()],
         initrd
     );
     let error = |facts| {
-        uimage::contents(&wrapped(facts), uimage::Kind::Ramdisk, &mut |_| {})
+        uimage::contents(&wrapped(facts), uimage::ImageType::Ramdisk, &mut |_| {})
             .unwrap_err()
             .to_string()
     };

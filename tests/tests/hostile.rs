@@ -412,7 +412,7 @@ fn uboot_parsers_changed() {
             .chain(Mutation::random(2_000))
     };
     let unwrapped = |file: &[u8]| {
-        let contents = load::uimage::contents(file, load::uimage::Kind::Kernel, &mut |_| {});
+        let contents = load::uimage::contents(file, load::uimage::ImageType::Kernel, &mut |_| {});
         contents.map(|range| file[range].to_vec())
     };
     for mutation in all(wrapped.len()) {

@@ -46,7 +46,7 @@ enum Outcome {
 
 /// The answers so far in the same search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Heard {
+struct Answers {
     /// Another name in this place was absent.
     absence: bool,
     /// Another name in this place was forbidden.
@@ -76,7 +76,7 @@ enum Next {
 ///
 /// The names that follow are more general, and the next servers hold other nodes' menus too; so they are asked only when
 /// this one is known to have nothing for this node (D-142).
-const fn next(by: By, named: bool, outcome: Outcome, heard: Heard) -> Next {
+const fn next(by: By, named: bool, outcome: Outcome, heard: Answers) -> Next {
     match (outcome, by) {
         (Outcome::Absent, _) if heard.refusal => Next::Refused,
         (Outcome::Absent, _) => Next::Name,
@@ -139,7 +139,7 @@ pub(super) fn first(
             let rest = places.get(at.saturating_add(1)..).unwrap_or_default();
             !rest.iter().any(|place| elsewhere(place, url))
         };
-        let mut heard = Heard::default();
+        let mut heard = Answers::default();
         let mut refusal: Option<Fault> = None;
         for (index, url) in place.urls.iter().enumerate() {
             if let Ok(url) = url {
@@ -291,12 +291,12 @@ mod tests {
     ];
 
     /// Every state that [`next`] can be asked about.
-    fn states() -> impl Iterator<Item = (By, bool, Outcome, Heard)> {
+    fn states() -> impl Iterator<Item = (By, bool, Outcome, Answers)> {
         BYS.into_iter().flat_map(|by| {
             OUTCOMES.into_iter().flat_map(move |outcome| {
                 (0..64_u8).map(move |bits| {
                     let bit = |n: u8| bits >> n & 1 == 1;
-                    let heard = Heard {
+                    let heard = Answers {
                         absence: bit(0),
                         refusal: bit(1),
                         server: bit(2),

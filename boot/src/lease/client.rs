@@ -20,7 +20,7 @@ use super::grant::{self, Grant, names_boot};
 use super::identity::Identity;
 use super::model::Lease;
 use super::offers::{Choice, Offer, Offers, Proxy, Service};
-use super::packet::{Ask, Kind, Refusal, Reply, Request};
+use super::packet::{Ask, MessageType, Refusal, Reply, Request};
 use super::silence::Silence;
 use crate::hal::{Mac, NEVER};
 use crate::patience;
@@ -377,8 +377,8 @@ impl Client {
         let reply = Reply::parse(payload, self.xid, self.identity.mac)?;
         let server = grant::server(&reply, from.ip)?;
         match (&mut self.state, reply.kind) {
-            (State::Selecting { offers, .. }, Kind::Offer) => offered(offers, now, from, &reply),
-            (State::Requesting { choice, .. }, Kind::Ack) if choice.server() == server => {
+            (State::Selecting { offers, .. }, MessageType::Offer) => offered(offers, now, from, &reply),
+            (State::Requesting { choice, .. }, MessageType::Ack) if choice.server() == server => {
                 let grant = grant::read(&reply, from.ip)?;
                 let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
                 let held = Held::new(grant, now, from.mac);
@@ -390,7 +390,7 @@ impl Client {
                 };
                 Ok(())
             }
-            (State::Requesting { choice, .. }, Kind::Nak) if choice.server() == server => {
+            (State::Requesting { choice, .. }, MessageType::Nak) if choice.server() == server => {
                 warn!("lease: {} takes its offer back", server);
                 (self.wish, self.shunned) = (None, Some(server));
                 let pause = backoff(self.discovers, &mut self.random);
@@ -404,7 +404,7 @@ impl Client {
                     tries,
                     next,
                 },
-                Kind::Ack | Kind::Offer,
+                MessageType::Ack | MessageType::Offer,
             ) if [server, from.ip].contains(&service.server.ip) => {
                 let boot = grant::boot_part(&reply, from.ip)?;
                 if names_boot(&boot) {
@@ -419,7 +419,7 @@ impl Client {
                 (*tries, *next) = (0, now);
                 Ok(())
             }
-            (State::Bound { held, .. }, Kind::Ack) if held.may_be_renewed(now, server) => {
+            (State::Bound { held, .. }, MessageType::Ack) if held.may_be_renewed(now, server) => {
                 let grant = grant::read(&reply, from.ip)?;
                 let address = grant.lease.address.address();
                 if address != held.address() {
@@ -433,7 +433,7 @@ impl Client {
                 self.bind(renewed);
                 Ok(())
             }
-            (State::Bound { held, .. }, Kind::Nak) if held.may_be_renewed(now, server) => {
+            (State::Bound { held, .. }, MessageType::Nak) if held.may_be_renewed(now, server) => {
                 warn!("lease: {} takes {} back", server, held.address());
                 self.ask_again(now);
                 self.wish = None;

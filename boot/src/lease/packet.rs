@@ -92,7 +92,7 @@ pub(super) enum Ask {
 
 /// A message that a server sends (option 53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageType {
     Offer,
     Ack,
     Nak,
@@ -225,7 +225,7 @@ impl fmt::Display for Refusal {
 /// A message from a server. Only the lengths of its fields and options are checked, not their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    pub(super) kind: Kind,
+    pub(super) kind: MessageType,
     pub(super) yiaddr: Ipv4Address,
     pub(super) siaddr: Ipv4Address,
     /// The `sname` field; empty when it is overloaded.
@@ -263,9 +263,9 @@ impl Reply {
             options.read(sname)?;
         }
         let kind = match options.get(tag::MESSAGE_TYPE) {
-            Some([2]) => Kind::Offer,
-            Some([5]) => Kind::Ack,
-            Some([6]) => Kind::Nak,
+            Some([2]) => MessageType::Offer,
+            Some([5]) => MessageType::Ack,
+            Some([6]) => MessageType::Nak,
             _ => return Err(Refusal::Type),
         };
         Ok(Self {
@@ -479,7 +479,7 @@ pub(super) mod tests {
             &[(54, &[192, 168, 2, 1]), (51, &[0, 0, 0x1c, 0x20])],
         );
         let offer = parse(&bytes).unwrap();
-        assert_eq!(offer.kind, Kind::Offer);
+        assert_eq!(offer.kind, MessageType::Offer);
         assert_eq!(offer.yiaddr, Ipv4Address::new(192, 168, 2, 40));
         assert_eq!(offer.address(tag::SERVER), Some(Ipv4Address::new(192, 168, 2, 1)));
         assert_eq!(offer.seconds(tag::LEASE_TIME), Some(7200));

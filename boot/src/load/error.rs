@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-use super::uimage::Kind;
+use super::uimage::ImageType;
 use super::{device_tree, fit, gzip, image, uimage, zboot};
 use crate::bootargs;
 use crate::url::Url;
@@ -44,7 +44,7 @@ pub enum Error {
     /// U-Boot's wrapper around a file cannot be taken off.
     Uimage {
         /// What is in it.
-        kind: Kind,
+        kind: ImageType,
         /// Where it came from.
         url: Url,
         /// Why it cannot.

@@ -17,7 +17,7 @@ use crate::hal::Board;
 use crate::random::Seeds;
 
 /// The facts of this boot that go into the tree.
-pub(super) struct Boot<'a> {
+pub(super) struct ChosenNode<'a> {
     /// The merged command line.
     pub(super) command_line: &'a str,
     /// Physical addresses of the initrds, end exclusive.
@@ -108,7 +108,7 @@ pub(super) fn prepared(
 }
 
 /// The prepared tree with what this boot says, whatever anybody else wrote there.
-pub(super) fn finished(prepared: Vec<u8>, boot: &Boot<'_>) -> Result<Vec<u8>, Error> {
+pub(super) fn finished(prepared: Vec<u8>, boot: &ChosenNode<'_>) -> Result<Vec<u8>, Error> {
     let (mut tree, _) = Tree::check(&prepared)?.unpacked();
     drop(prepared);
     choose(child(&mut tree.root, "chosen"), boot);
@@ -136,7 +136,7 @@ fn identify(root: &mut DeviceTreeNode, board: &Board<'_>) {
     }
 }
 
-fn choose(chosen: &mut DeviceTreeNode, boot: &Boot<'_>) {
+fn choose(chosen: &mut DeviceTreeNode, boot: &ChosenNode<'_>) {
     set(chosen, "bootargs", boot.command_line);
     match &boot.initrd {
         Some(initrd) => {
@@ -325,7 +325,7 @@ mod tests {
         let base = base.to_dtb();
         let firmware = firmware.map(DeviceTree::to_dtb);
         let firmware = firmware.as_ref().map(|dtb| Tree::check(dtb).unwrap());
-        let boot = Boot {
+        let boot = ChosenNode {
             command_line: "console=ttyS1 quiet",
             initrd: Some(0x80_0000..0x80_1234),
             seeds,
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn without_an_initrd_none_is_named() {
         let base = firmware().to_dtb();
-        let boot = Boot {
+        let boot = ChosenNode {
             command_line: "",
             initrd: None,
             seeds: &Seeds::default(),
@@ -601,7 +601,7 @@ mod tests {
     #[test]
     fn every_changed_byte_of_either_tree_is_an_error_or_a_tree() {
         let (base, own) = (served().to_dtb(), firmware().to_dtb());
-        let boot = Boot {
+        let boot = ChosenNode {
             command_line: "quiet",
             initrd: None,
             seeds: &Seeds::default(),

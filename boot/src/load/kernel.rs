@@ -11,7 +11,7 @@ use super::device_tree::Tree;
 use super::error::Error;
 use super::fit::{self, Contents};
 use super::place::BLOCK;
-use super::uimage::{self, Kind};
+use super::uimage::{self, ImageType};
 use super::{gzip, image, zboot};
 use crate::memory::Region;
 use crate::text::ascii;
@@ -135,11 +135,12 @@ pub(super) fn place<'m>(
     if let Some(contents) = contents {
         return place_fit(url, room, len, contents, tick);
     }
-    let len = uimage::unwrap(room.bytes_mut(), len, Kind::Kernel, tick).map_err(|why| Error::Uimage {
-        kind: Kind::Kernel,
-        url: url.clone(),
-        why,
-    })?;
+    let len =
+        uimage::unwrap(room.bytes_mut(), len, ImageType::Kernel, tick).map_err(|why| Error::Uimage {
+            kind: ImageType::Kernel,
+            url: url.clone(),
+            why,
+        })?;
     let len = zboot::unwrap(room.bytes_mut(), len, tick).map_err(|why| Error::Zboot {
         url: url.clone(),
         why,

@@ -43,7 +43,7 @@ use device_tree::Tree;
 pub use error::Error;
 use kernel::{Bundle, Kernel};
 use layout::Layout;
-use uimage::Kind;
+use uimage::ImageType;
 
 /// What boots together: every file was fetched and verified, and lies somewhere in payload memory.
 #[derive(Debug)]
@@ -165,8 +165,8 @@ fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8], tick: &mut Tick<'_>) -> R
             continue;
         }
         let room = bytes.get_mut(at.clone()).unwrap_or_default();
-        let len = uimage::unwrap(room, at.len(), Kind::Ramdisk, tick).map_err(|why| Error::Uimage {
-            kind: Kind::Ramdisk,
+        let len = uimage::unwrap(room, at.len(), ImageType::Ramdisk, tick).map_err(|why| Error::Uimage {
+            kind: ImageType::Ramdisk,
             url: file.url().clone(),
             why,
         })?;
@@ -246,7 +246,7 @@ fn finish(
     seeds: &Seeds,
 ) -> Result<Handoff, Error> {
     let broken = |why| Error::DeviceTree { url: None, why };
-    let boot = fixups::Boot {
+    let boot = fixups::ChosenNode {
         command_line: &command_line,
         initrd,
         seeds,

@@ -20,14 +20,14 @@ const GZIP: u8 = 1;
 
 /// The kind of image that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ImageType {
     /// A kernel.
     Kernel,
     /// An initial ramdisk.
     Ramdisk,
 }
 
-impl Kind {
+impl ImageType {
     fn is(self, kind: u8) -> bool {
         match self {
             Self::Kernel => kind == KERNEL || kind == KERNEL_NOLOAD,
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ImageType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kernel => "kernel",
@@ -60,7 +60,7 @@ pub enum Error {
     /// The file behind the header has another CRC-32 than that says.
     Data,
     /// The image is of another kind than is wanted; the header's number of it.
-    Kind(u8, Kind),
+    Kind(u8, ImageType),
     /// For another architecture; the header's number of it.
     Architecture(u8),
     /// For another operating system; the header's number of it.
@@ -79,8 +79,8 @@ impl fmt::Display for Error {
                 f.write_str("is a uImage with ")?;
                 named(f, *kind, KINDS, "contents of type")?;
                 f.write_str(match wanted {
-                    Kind::Kernel => ", not with a kernel",
-                    Kind::Ramdisk => ", not with an initrd",
+                    ImageType::Kernel => ", not with a kernel",
+                    ImageType::Ramdisk => ", not with an initrd",
                 })
             }
             Self::Architecture(number) => {
@@ -134,7 +134,7 @@ pub fn is_uimage(file: &[u8]) -> bool {
 
 /// The range of the wrapped file. Bytes behind it are padding. The packing of an initial ramdisk does not matter: Linux knows it,
 /// and U-Boot does not look at it either.
-pub fn contents(file: &[u8], wanted: Kind, tick: &mut Tick<'_>) -> Result<Range<usize>, Error> {
+pub fn contents(file: &[u8], wanted: ImageType, tick: &mut Tick<'_>) -> Result<Range<usize>, Error> {
     let truncated = |expected| Error::Truncated {
         len: file.len(),
         expected,
@@ -164,7 +164,7 @@ pub fn contents(file: &[u8], wanted: Kind, tick: &mut Tick<'_>) -> Result<Range<
         Err(Error::Architecture(architecture))
     } else if system != LINUX {
         Err(Error::System(system))
-    } else if wanted == Kind::Kernel && compression != UNCOMPRESSED && compression != GZIP {
+    } else if wanted == ImageType::Kernel && compression != UNCOMPRESSED && compression != GZIP {
         Err(Error::Compression(compression))
     } else {
         Ok(HEADER..end)
@@ -173,7 +173,7 @@ pub fn contents(file: &[u8], wanted: Kind, tick: &mut Tick<'_>) -> Result<Range<
 
 /// Moves what the image in the first `len` bytes of `room` holds to the start of `room`, and returns its length. A file
 /// that is no such image stays as it is.
-pub fn unwrap(room: &mut [u8], len: usize, wanted: Kind, tick: &mut Tick<'_>) -> Result<usize, Error> {
+pub fn unwrap(room: &mut [u8], len: usize, wanted: ImageType, tick: &mut Tick<'_>) -> Result<usize, Error> {
     let file = room.get(..len).unwrap_or_default();
     if !is_uimage(file) {
         return Ok(len);
@@ -188,17 +188,21 @@ pub fn unwrap(room: &mut [u8], len: usize, wanted: Kind, tick: &mut Tick<'_>) ->
 pub(crate) mod tests {
     use super::*;
 
-    fn unwrap(room: &mut [u8], len: usize, wanted: Kind) -> Result<usize, Error> {
+    fn unwrap(room: &mut [u8], len: usize, wanted: ImageType) -> Result<usize, Error> {
         super::unwrap(room, len, wanted, &mut |_| {})
     }
 
-    fn contents(file: &[u8], wanted: Kind) -> Result<Range<usize>, Error> {
+    fn contents(file: &[u8], wanted: ImageType) -> Result<Range<usize>, Error> {
         super::contents(file, wanted, &mut |_| {})
     }
 
     /// An image for arm64 Linux around `data`.
-    pub(crate) fn wrapped(kind: Kind, compression: u8, data: &[u8]) -> Vec<u8> {
-        let kind = if kind == Kind::Kernel { KERNEL } else { RAMDISK };
+    pub(crate) fn wrapped(kind: ImageType, compression: u8, data: &[u8]) -> Vec<u8> {
+        let kind = if kind == ImageType::Kernel {
+            KERNEL
+        } else {
+            RAMDISK
+        };
         with(data, [LINUX, ARM64, kind, compression])
     }
 
@@ -219,12 +223,12 @@ pub(crate) mod tests {
 
     #[test]
     fn the_contents_move_to_the_start() {
-        let file = wrapped(Kind::Ramdisk, 6, b"whatever Linux unpacks");
+        let file = wrapped(ImageType::Ramdisk, 6, b"whatever Linux unpacks");
         let mut room = [file.as_slice(), b"padding"].concat();
-        let len = unwrap(&mut room, file.len() + 7, Kind::Ramdisk).unwrap();
+        let len = unwrap(&mut room, file.len() + 7, ImageType::Ramdisk).unwrap();
         assert_eq!(room[..len], *b"whatever Linux unpacks");
         let mut plain = *b"no image";
-        assert_eq!(unwrap(&mut plain, 8, Kind::Kernel), Ok(8));
+        assert_eq!(unwrap(&mut plain, 8, ImageType::Kernel), Ok(8));
         assert_eq!(plain, *b"no image");
     }
 
@@ -232,40 +236,43 @@ pub(crate) mod tests {
     fn each_refusal_is_called_by_its_name() {
         let line = |facts, wanted| contents(&with(b"data", facts), wanted).unwrap_err().to_string();
         assert_eq!(
-            line([LINUX, ARM64, 6, 0], Kind::Kernel),
+            line([LINUX, ARM64, 6, 0], ImageType::Kernel),
             "is a uImage with a script, which is not supported, not with a kernel"
         );
         assert_eq!(
-            line([LINUX, ARM64, 4, 0], Kind::Ramdisk),
+            line([LINUX, ARM64, 4, 0], ImageType::Ramdisk),
             "is a uImage with several files (type multi), which are not supported, not with an initrd"
         );
         assert_eq!(
-            line([LINUX, 2, KERNEL, 0], Kind::Kernel),
+            line([LINUX, 2, KERNEL, 0], ImageType::Kernel),
             "is a uImage for 32-bit ARM, not arm64"
         );
         assert_eq!(
-            line([LINUX, 99, RAMDISK, 0], Kind::Ramdisk),
+            line([LINUX, 99, RAMDISK, 0], ImageType::Ramdisk),
             "is a uImage for architecture 99, not arm64"
         );
         assert_eq!(
-            line([14, ARM64, KERNEL, 0], Kind::Kernel),
+            line([14, ARM64, KERNEL, 0], ImageType::Kernel),
             "is a uImage for VxWorks, not Linux"
         );
         assert_eq!(
-            line([LINUX, ARM64, KERNEL, 3], Kind::Kernel),
+            line([LINUX, ARM64, KERNEL, 3], ImageType::Kernel),
             "is a uImage packed with lzma; gzip alone is supported"
         );
         for facts in [[LINUX, ARM64, KERNEL, GZIP], [LINUX, ARM64, KERNEL_NOLOAD, 0]] {
-            assert_eq!(contents(&with(b"data", facts), Kind::Kernel), Ok(64..68));
+            assert_eq!(contents(&with(b"data", facts), ImageType::Kernel), Ok(64..68));
         }
     }
 
     #[test]
     fn every_truncation_and_every_changed_byte_is_an_error_or_nothing_that_counts() {
-        let file = wrapped(Kind::Kernel, 0, b"a kernel's bytes");
+        let file = wrapped(ImageType::Kernel, 0, b"a kernel's bytes");
         for len in 0..file.len() {
             assert!(
-                matches!(contents(&file[..len], Kind::Kernel), Err(Error::Truncated { .. })),
+                matches!(
+                    contents(&file[..len], ImageType::Kernel),
+                    Err(Error::Truncated { .. })
+                ),
                 "{len}"
             );
         }
@@ -275,7 +282,7 @@ pub(crate) mod tests {
             for value in 0..=255 {
                 changed[at] = value;
                 assert_eq!(
-                    contents(&changed, Kind::Kernel).is_ok(),
+                    contents(&changed, ImageType::Kernel).is_ok(),
                     value == file[at],
                     "{at}"
                 );

@@ -8,7 +8,7 @@ use core::mem;
 
 use smoltcp::time::Duration;
 
-use super::clock::{self, Boots, Decision, Line, Reader, Runs, Text, Timing};
+use super::clock::{self, Boots, Decision, Facts, Line, Reader, Runs, Timing};
 use super::error::Unsupported;
 use super::keywords::{Draft, Label, Parser, menu_of_files};
 use super::model::{Action, Display, Entry, Key, Manners, Menu, Page, Pick};
@@ -142,9 +142,9 @@ fn for_the_clock<'t>(
     timings: &'t [Timing<String>],
     titled: bool,
     alone: bool,
-) -> Text<'t> {
+) -> Facts<'t> {
     let for_people = lines.len() > 1 && (parser.menu_label || titled);
-    Text {
+    Facts {
         reader: Reader::CommandLine,
         lines,
         pages: timings.iter().map(Timing::as_deref).collect(),
@@ -164,7 +164,7 @@ fn for_the_clock<'t>(
 }
 
 /// Who reads a text that `asks`, when a menu module shows it, and the entry that Syslinux runs instead of all that it says.
-fn reader(parser: &Parser, text: &Text<'_>, entries: &[Entry], asks: bool) -> (Reader, Option<Entry>) {
+fn reader(parser: &Parser, text: &Facts<'_>, entries: &[Entry], asks: bool) -> (Reader, Option<Entry>) {
     let module = Reader::Module {
         default_counts: parser.ui.is_some(),
         after_prompt: !asks && parser.ui.is_none(),
@@ -209,7 +209,7 @@ fn reader(parser: &Parser, text: &Text<'_>, entries: &[Entry], asks: bool) -> (R
 /// The entries of a menu, and one more for each command that is no label's name.
 struct Commands<'p> {
     parser: &'p Parser,
-    text: &'p Text<'p>,
+    text: &'p Facts<'p>,
     has_labels: bool,
     entries: Vec<Entry>,
 }
@@ -281,7 +281,7 @@ fn push(entries: &mut Vec<Entry>, entry: Entry) -> usize {
 }
 
 /// The pages as they open.
-fn pages(drafts: Vec<Draft>, entries: &[Entry], text: &Text<'_>) -> Vec<Page> {
+fn pages(drafts: Vec<Draft>, entries: &[Entry], text: &Facts<'_>) -> Vec<Page> {
     let opened = drafts.into_iter().enumerate().map(|(page, draft)| Page {
         selected: selected(entries, &draft.lines, text.entry_of(page)),
         title: draft.title,
@@ -301,7 +301,7 @@ fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize
 }
 
 /// How long the menu waits for a key, and how long keys hold it in all.
-fn times(decision: &Decision<'_>, text: &Text<'_>) -> (Option<Duration>, Option<Duration>) {
+fn times(decision: &Decision<'_>, text: &Facts<'_>) -> (Option<Duration>, Option<Duration>) {
     let tenths = |tenths: i64| {
         let tenths = u64::try_from(tenths).unwrap_or(0).min(MAX_TIMEOUT);
         Duration::from_millis(tenths.saturating_mul(100))

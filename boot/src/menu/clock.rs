@@ -84,7 +84,7 @@ impl Timing<alloc::string::String> {
 
 /// Everything that the decision depends on.
 #[derive(Debug, Clone)]
-pub(super) struct Text<'t> {
+pub(super) struct Facts<'t> {
     pub(super) reader: Reader,
     /// In the order of the text.
     pub(super) lines: Vec<Line<'t>>,
@@ -143,7 +143,7 @@ pub(super) struct Decision<'t> {
 }
 
 /// Decides.
-pub(super) fn decide<'t>(text: &Text<'t>) -> Decision<'t> {
+pub(super) fn decide<'t>(text: &Facts<'t>) -> Decision<'t> {
     let syslinux = text.syslinux();
     let Some(known) = text.u_boot else {
         return syslinux;
@@ -172,7 +172,7 @@ pub(super) fn decide<'t>(text: &Text<'t>) -> Decision<'t> {
     }
 }
 
-impl<'t> Text<'t> {
+impl<'t> Facts<'t> {
     /// Decides as Syslinux does.
     fn syslinux(&self) -> Decision<'t> {
         match self.reader {

@@ -132,7 +132,7 @@ struct Link<'a, N: Device> {
 
 impl<N: Device> Device for Link<'_, N> {
     type RxToken<'a>
-        = Heard<'a, N::RxToken<'a>>
+        = Tapped<'a, N::RxToken<'a>>
     where
         Self: 'a;
     type TxToken<'a>
@@ -143,7 +143,7 @@ impl<N: Device> Device for Link<'_, N> {
     fn receive(&mut self, timestamp: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let (frame, token) = self.nic.receive(timestamp)?;
         Some((
-            Heard {
+            Tapped {
                 frame,
                 client: self.client.as_deref_mut(),
                 tag: self.tag,
@@ -166,7 +166,7 @@ impl<N: Device> Device for Link<'_, N> {
 }
 
 /// A frame on its way to the stack.
-struct Heard<'a, T> {
+struct Tapped<'a, T> {
     frame: T,
     client: Option<&'a mut Client>,
     tag: Option<Tag>,
@@ -175,7 +175,7 @@ struct Heard<'a, T> {
     now: Instant,
 }
 
-impl<T: RxToken> RxToken for Heard<'_, T> {
+impl<T: RxToken> RxToken for Tapped<'_, T> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
         self.frame.consume(|frame| {
             let Some(frame) = vlan::untagged(frame, self.tag, self.scratch) else {

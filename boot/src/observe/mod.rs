@@ -82,12 +82,12 @@ pub enum Event<'e> {
     /// An attempt failed; another one follows, or a reset.
     AttemptFailed(&'e Error),
     /// A kernel is about to run: everything that boots was fetched, verified and placed.
-    Boot(&'e Boot<'e>),
+    Boot(&'e Booting<'e>),
 }
 
 /// What boots.
 #[derive(Debug)]
-pub struct Boot<'e> {
+pub struct Booting<'e> {
     /// Where the kernel came from, after redirects.
     pub kernel: &'e Url,
     /// Where the initial ramdisks came from, in order.
@@ -98,7 +98,7 @@ pub struct Boot<'e> {
     pub device_tree: Option<&'e Url>,
 }
 
-impl<'e> Boot<'e> {
+impl<'e> Booting<'e> {
     /// What `parts` became.
     pub fn new(parts: &'e Parts, handoff: &'e Handoff) -> Self {
         Self {

@@ -376,7 +376,7 @@ impl<'m> Images<'m> {
             return Ok(());
         }
         if uimage::is_uimage(bytes) {
-            let contents = uimage::contents(bytes, uimage::Kind::Kernel, tick);
+            let contents = uimage::contents(bytes, uimage::ImageType::Kernel, tick);
             return contents.map(|_| ()).map_err(|why| refusal(&why));
         }
         if zboot::is_zboot(bytes) {
@@ -406,7 +406,7 @@ impl<'m> Images<'m> {
 
 /// Whether a file is made to be executed, and so is no initial ramdisk.
 pub(super) fn is_kernel(file: &[u8], tick: &mut Tick<'_>) -> bool {
-    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::Kind::Kernel, tick).is_ok();
+    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::ImageType::Kernel, tick).is_ok();
     wrapped || zboot::is_zboot(file) || fit::is_fit(file) || kernel_room(file).is_some()
 }
 

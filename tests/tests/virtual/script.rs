@@ -7,7 +7,7 @@ use boot::fetch::{Error, Reason, Request, Response, TftpError};
 use boot::lease::{Fixed, Lease, Options};
 use boot::load::{self, Parts};
 use boot::menu::{Action, Chosen, Menu};
-use boot::observe::{Boot, Event};
+use boot::observe::{Booting, Event};
 use boot::script::{self, Outcome, Script, World};
 use boot::url::{Scheme, Url};
 use boot::vlan::Tag;
@@ -203,7 +203,7 @@ impl World for Bench {
     fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {
         let tree = payload::device_tree();
         let handoff = load::load(parts, memory, &board(&tree), &Seeds::default(), &mut |_| {})?;
-        self.event(&Event::Boot(&Boot::new(parts, &handoff)));
+        self.event(&Event::Boot(&Booting::new(parts, &handoff)));
         Ok(handoff)
     }
 
