@@ -11,6 +11,7 @@ pub mod line;
 pub mod settings;
 pub mod value;
 
+mod boot;
 mod cmd_flow;
 mod cmd_images;
 mod cmd_menus;

@@ -1,0 +1,122 @@
+//! The boot of a script: the kernel, and what of everything else that was downloaded goes with it.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use super::cpio;
+use super::errno::{Errno, Failure};
+use super::images::{Content, Id, Image, is_kernel};
+use super::machine::{Interpreter, Outcome};
+use crate::load::{self, Initrd, Parts};
+use crate::text::plain;
+use crate::verify::{Expected, Fetched, verify};
+
+impl Interpreter<'_, '_> {
+    /// Boots the kernel `id` with everything else that was downloaded.
+    pub(super) fn boot(&mut self, id: Id) -> Result<Outcome, Failure> {
+        let device_tree = self.images.device_tree.filter(|tree| *tree != id);
+        let is_initrd = |image: &&Image| {
+            image.listed
+                && !image.program
+                && image.id() != id
+                && Some(image.id()) != device_tree
+                && matches!(image.content, Content::Data { .. })
+        };
+        // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
+        let file = |image: &Image| image.arguments.as_deref().and_then(cpio::name).map(plain);
+        let tick = &mut |_: usize| self.world.tick();
+        let mut files: Vec<Id> = self
+            .images
+            .iter()
+            .filter(is_initrd)
+            .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id()), tick))
+            .map(|image| image.id())
+            .collect();
+        files.extend(device_tree);
+        let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
+        let image = self.images.get(id).ok_or_else(no_image)?;
+        let command_line = image.arguments.clone().unwrap_or_default();
+        for image in files.iter().filter_map(|id| self.images.get(*id)) {
+            if let Some(name) = file(image).filter(|_| Some(image.id()) != device_tree) {
+                info!(
+                    "script: {} is the file {} in the initial ramdisk",
+                    image.url, name
+                );
+            }
+        }
+        info!("script: booting {} {}", image.url, plain(&command_line));
+        let mut parts = self.parts(id, &files, device_tree, command_line)?;
+        let memory = self.images.memory().reborrow();
+        let loaded = self.world.load(&mut parts, memory);
+        loaded.map(Outcome::Boot).map_err(|error| {
+            // The scripts end with it (D-145); a person at a prompt loads again.
+            if parts.moved {
+                self.images.forget_data();
+            }
+            let errno = match error {
+                load::Error::Together { .. } => Errno::NO_MEMORY,
+                _ => Errno::NOT_EXECUTABLE,
+            };
+            Failure::new(errno, error.to_string())
+        })
+    }
+
+    /// The kernel `id`, the initial ramdisks in `files` and the device tree, which is the last of those, verified.
+    fn parts(
+        &self,
+        id: Id,
+        files: &[Id],
+        device_tree: Option<Id>,
+        command_line: String,
+    ) -> Result<Parts, Failure> {
+        let memory = self.images.all_bytes();
+        let verified = |id: Id, expected: Expected| {
+            let image = self.images.get(id).filter(|image| image.at().is_some());
+            let image = image.ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no such image"))?;
+            let fetched = Fetched {
+                url: image.url.clone(),
+                at: image.at().unwrap_or_default(),
+            };
+            let verified = verify(fetched, memory, expected);
+            verified.map_err(|error| Failure::new(Errno::NOT_EXECUTABLE, error.to_string()))
+        };
+        let mut initrds = Vec::with_capacity(files.len());
+        for &id in files.iter().filter(|id| Some(**id) != device_tree) {
+            let image = self.images.get(id);
+            let arguments = image.and_then(|image| image.arguments.as_deref());
+            let headers = headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
+            let expected = if headers.is_empty() {
+                Expected::Initrd
+            } else {
+                Expected::File
+            };
+            initrds.push(Initrd {
+                file: verified(id, expected)?,
+                headers,
+            });
+        }
+        Ok(Parts {
+            kernel: verified(id, Expected::Kernel)?,
+            configuration: self.images.get(id).and_then(|image| image.configuration.clone()),
+            initrds,
+            device_tree: device_tree
+                .map(|id| verified(id, Expected::DeviceTree))
+                .transpose()?,
+            overlays: Vec::new(),
+            command_line,
+            moved: false,
+        })
+    }
+}
+
+/// The archive headers for a file of `len` bytes with that command line, which names it.
+pub(super) fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
+    cpio::headers(arguments, len).map_err(|why| {
+        let name = plain(cpio::name(arguments).unwrap_or_default());
+        Failure::new(
+            Errno::VALUE,
+            format!("no file in the initial ramdisk can be called \"{name}\": {why}"),
+        )
+    })
+}
