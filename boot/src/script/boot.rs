@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::cpio;
 use super::errno::{Errno, Failure};
-use super::images::{Content, Id, Image, is_kernel};
+use super::images::{Id, Image, Stored, is_kernel};
 use super::machine::{Interpreter, Outcome};
 use crate::load::{self, Initrd, Parts};
 use crate::text::plain;
@@ -21,7 +21,7 @@ impl Interpreter<'_, '_> {
                 && !image.program
                 && image.id() != id
                 && Some(image.id()) != device_tree
-                && matches!(image.content, Content::Data { .. })
+                && matches!(image.content, Stored::Data { .. })
         };
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
         let file = |image: &Image| image.arguments.as_deref().and_then(cpio::name).map(plain);

@@ -12,7 +12,7 @@ use smoltcp::time::Duration;
 
 use super::boot::headers;
 use super::errno::{Errno, Failure};
-use super::images::{Content, Id};
+use super::images::{Id, Stored};
 use super::machine::{Interpreter, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
@@ -158,10 +158,10 @@ impl Interpreter<'_, '_> {
             let mut line = format!("{} : {} bytes", image.name, image.len());
             let bytes = self.images.bytes(id);
             let kind = match &image.content {
-                Content::Script(_) => " [script]",
-                Content::Data { .. } if gzip::is_gzip(bytes) => " [gzip]",
-                Content::Data { .. } if kernel::room(bytes).is_some() => " [Image]",
-                Content::Data { .. } => "",
+                Stored::Script(_) => " [script]",
+                Stored::Data { .. } if gzip::is_gzip(bytes) => " [gzip]",
+                Stored::Data { .. } if kernel::room(bytes).is_some() => " [Image]",
+                Stored::Data { .. } => "",
             };
             line.push_str(kind);
             let marks = [

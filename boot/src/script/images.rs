@@ -31,9 +31,9 @@ pub const MAX_SCRIPTS: usize = 2 * 1024 * 1024;
 /// Which image, for as long as it exists.
 pub type Id = u32;
 
-/// What an image is.
+/// What is kept of an image.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum Stored {
     /// A script.
     Script(Rc<Text>),
     /// Bytes in the payload memory.
@@ -60,7 +60,7 @@ pub struct Image {
     /// The configuration asked for, when it is a FIT image: what stood behind the `#` of its URI.
     pub configuration: Option<String>,
     /// What it is.
-    pub content: Content,
+    pub content: Stored,
     /// Whether it was loaded to be executed: then its command line is for that, and it is no part of an initial ramdisk.
     pub program: bool,
     /// Whether it is freed once it was executed.
@@ -80,16 +80,16 @@ impl Image {
     /// Its size in bytes.
     pub fn len(&self) -> usize {
         match &self.content {
-            Content::Script(text) => text.bytes().len(),
-            Content::Data { piece, .. } => piece.len,
+            Stored::Script(text) => text.bytes().len(),
+            Stored::Data { piece, .. } => piece.len,
         }
     }
 
     /// Where it lies in payload memory; none for a script.
     pub(super) fn at(&self) -> Option<Range<usize>> {
         match &self.content {
-            Content::Script(_) => None,
-            Content::Data { piece, .. } => Some(piece.at..piece.end()),
+            Stored::Script(_) => None,
+            Stored::Data { piece, .. } => Some(piece.at..piece.end()),
         }
     }
 
@@ -147,8 +147,8 @@ impl<'m> Images<'m> {
     /// The bytes of an image.
     pub fn bytes(&self, id: Id) -> &[u8] {
         match self.get(id).map(|image| &image.content) {
-            Some(Content::Script(text)) => text.bytes(),
-            Some(Content::Data { piece, .. }) => {
+            Some(Stored::Script(text)) => text.bytes(),
+            Some(Stored::Data { piece, .. }) => {
                 self.memory.bytes().get(piece.at..piece.end()).unwrap_or_default()
             }
             None => &[],
@@ -184,8 +184,8 @@ impl<'m> Images<'m> {
 
     fn free_from(&self, kernel: bool, front: usize) -> usize {
         let end = self.list.iter().map(|image| match image.content {
-            Content::Data { end, .. } => end,
-            Content::Script(_) => 0,
+            Stored::Data { end, .. } => end,
+            Stored::Script(_) => 0,
         });
         let align = if kernel { BLOCK } else { PAGE };
         aligned(self.memory.range().start, end.max().unwrap_or(0), align).saturating_add(front)
@@ -202,8 +202,8 @@ impl<'m> Images<'m> {
             let rest = self.list.iter_mut().filter(|image| !moved.contains(&image.id));
             let lowest = rest
                 .filter_map(|image| match &mut image.content {
-                    Content::Data { piece, end, block } => Some((image.id, piece, end, *block)),
-                    Content::Script(_) => None,
+                    Stored::Data { piece, end, block } => Some((image.id, piece, end, *block)),
+                    Stored::Script(_) => None,
                 })
                 .min_by_key(|(_, piece, ..)| piece.at);
             let Some((id, piece, end, block)) = lowest else {
@@ -253,7 +253,7 @@ impl<'m> Images<'m> {
                 Some(room) => at.saturating_add(room).min(memory.len()),
                 None => aligned(base, piece.end(), PAGE),
             };
-            Content::Data { piece, end, block }
+            Stored::Data { piece, end, block }
         };
         let id = self.next;
         self.next = self.next.wrapping_add(1);
@@ -273,7 +273,7 @@ impl<'m> Images<'m> {
     }
 
     /// The script from `url`, verified, on the heap.
-    fn script(&self, url: &Url, bytes: &[u8]) -> Result<Content, Failure> {
+    fn script(&self, url: &Url, bytes: &[u8]) -> Result<Stored, Failure> {
         let len = bytes.len();
         let response = Response {
             url: url.clone(),
@@ -281,8 +281,8 @@ impl<'m> Images<'m> {
         };
         verify::text(&response, bytes).map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, why.to_string()))?;
         let scripts = self.list.iter().filter_map(|image| match &image.content {
-            Content::Script(text) => Some(text.bytes().len()),
-            Content::Data { .. } => None,
+            Stored::Script(text) => Some(text.bytes().len()),
+            Stored::Data { .. } => None,
         });
         let kept = scripts.fold(len, usize::saturating_add);
         if len > MAX_SCRIPT || kept > MAX_SCRIPTS {
@@ -293,14 +293,14 @@ impl<'m> Images<'m> {
                 ),
             ));
         }
-        Ok(Content::Script(Rc::new(Text::new(bytes.to_vec()))))
+        Ok(Stored::Script(Rc::new(Text::new(bytes.to_vec()))))
     }
 
     /// Makes a script of a file that is one, now that it is to be executed.
     pub(super) fn read_script(&mut self, id: Id) -> Result<(), Failure> {
         let is_data = self
             .get(id)
-            .is_some_and(|image| matches!(image.content, Content::Data { .. }));
+            .is_some_and(|image| matches!(image.content, Stored::Data { .. }));
         if is_data && is_script(self.bytes(id)) {
             let url = self.get(id).map(|image| image.url.clone());
             let script = url.map(|url| self.script(&url, self.bytes(id))).transpose()?;
@@ -321,7 +321,7 @@ impl<'m> Images<'m> {
         self.close_gaps(tick);
         let at = self.free_from(false, 0);
         let Some(Image {
-            content: Content::Data { piece, .. },
+            content: Stored::Data { piece, .. },
             ..
         }) = self.get(id)
         else {
@@ -428,8 +428,8 @@ mod tests {
 
     fn at(images: &Images<'_>, id: Id) -> u64 {
         match images.get(id).unwrap().content {
-            Content::Data { piece, .. } => BASE + piece.at as u64,
-            Content::Script(_) => 0,
+            Stored::Data { piece, .. } => BASE + piece.at as u64,
+            Stored::Script(_) => 0,
         }
     }
 

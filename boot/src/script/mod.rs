@@ -40,7 +40,7 @@ use crate::verify::is_script;
 use crate::{Board, Region};
 use errno::{Errno, Failure};
 pub use error::Error;
-use images::{Content, Id, Images};
+use images::{Id, Images, Stored};
 use line::NoLine;
 use machine::{Frame, Interpreter, Source, Step, at_line};
 pub use machine::{Outcome, Script};
@@ -363,7 +363,7 @@ impl Interpreter<'_, '_> {
                 "not trusted: imgtrust demands a signature, and imgverify has not seen one",
             ));
         }
-        let Content::Script(text) = &image.content else {
+        let Stored::Script(text) = &image.content else {
             return self.boot(id).map(Some).map_err(Failure::at_the_end);
         };
         let source = Source::Script(text.clone(), id, image.url.clone());
