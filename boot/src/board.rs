@@ -1,4 +1,4 @@
-//! Which boards there are: a row for each, found by its revision code (Raspberry Pi revision codes, new style).
+//! Which boards there are: a row for each, found by its revision code (Raspberry Pi revision codes, new style) (D-174).
 
 /// A system on chip that Bramble runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

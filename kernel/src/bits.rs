@@ -1,4 +1,4 @@
-//! The bits of a register as a type of their own, so that a bit of one register cannot be written to another (D-11).
+//! The bits of a register as a type of their own, so that a bit of one register cannot be written to another (D-11, D-175).
 
 /// What the types that `bits!` makes have in common. A whole number becomes bits, or bits a number, only by name.
 pub(crate) trait Bits: Sized + Copy {

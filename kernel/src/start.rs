@@ -1,4 +1,4 @@
-//! From the first line of Rust to the jump: what the board is, its console, its NIC, then the boot.
+//! From the first line of Rust to the jump: what the board is, its console, its NIC, then the boot (D-173).
 
 use boot::board::Soc;
 use boot::load::device_tree::Tree;

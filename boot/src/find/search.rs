@@ -1,4 +1,4 @@
-//! The search: place after place is asked for a text, and what each answer leads to.
+//! The search: place after place is asked for a text, and what each answer leads to (D-177).
 
 use alloc::boxed::Box;
 use alloc::string::ToString as _;

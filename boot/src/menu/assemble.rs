@@ -1,5 +1,5 @@
 //! What all lines of a PXELINUX text together make: one [`Menu`], with its entries, its pages, and what boots of it without
-//! anybody, as `clock` decides.
+//! anybody, as `clock` decides (D-176).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;

@@ -1,7 +1,5 @@
 //! What a script can do to the world: a trait, because the tests of the language stand in for the network; and the node.
 
-use alloc::string::String;
-
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
@@ -15,6 +13,7 @@ use crate::node::Node;
 use crate::observe::Event;
 use crate::patience;
 use crate::terminal::{POLL, write};
+use crate::text;
 use crate::vlan::Tag;
 use crate::{ntp, ping, resolve};
 
@@ -99,16 +98,7 @@ impl World for Node<'_> {
     }
 
     fn print(&mut self, text: &str) {
-        let mut output = String::new();
-        for c in text.chars() {
-            match c {
-                '\n' => output.push_str("\r\n"),
-                // What moves the cursor or changes colours is the script's to use.
-                '\x1b' | '\x08' | '\r' | '\t' => output.push(c),
-                _ if c.is_control() => {}
-                _ => output.push(c),
-            }
-        }
+        let mut output = text::of_a_script(text);
         if !output.is_empty() {
             write(self.console, &mut output);
         }
