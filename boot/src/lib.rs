@@ -42,7 +42,8 @@ pub mod resolve;
 mod udp;
 pub mod vlan;
 
-// The line, in its order: find reads menus and scripts, which are the two ways to a plan.
+// The line, in its order: find reads menus and scripts; a menu's plan is gathered, a script gathers by itself, and from load on there is
+// one road.
 pub mod lease;
 
 mod find;
@@ -87,6 +88,8 @@ pub use patience::{NO_NIC_PAUSE, SILENCE_TOLD};
 pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;
+#[doc(hidden)]
+pub use text::Clean;
 
 #[doc(hidden)]
 #[cfg(fuzzing)]

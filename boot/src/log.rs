@@ -2,6 +2,7 @@
 //!
 //! A call site is a format string literal that begins with its step and has only `{}` holes, and arguments that
 //! are `Display`: `info!("lease: {} from {}", address, server)`. Both encodings can carry exactly that (D-37).
+//! What fills the holes is cleaned here, whoever prints it (D-178).
 
 /// A fact that a person who watches a boot wants to know.
 #[macro_export]
@@ -25,7 +26,9 @@ macro_rules! error {
 #[macro_export]
 #[cfg(not(feature = "defmt"))]
 macro_rules! log_at {
-    ($level:ident, $format:literal $(, $argument:expr)*) => { $crate::log_text::$level!($format $(, $argument)*) };
+    ($level:ident, $format:literal $(, $argument:expr)*) => {
+        $crate::log_text::$level!($format $(, $crate::Clean(&($argument)))*)
+    };
 }
 
 #[doc(hidden)]
@@ -33,6 +36,6 @@ macro_rules! log_at {
 #[cfg(feature = "defmt")]
 macro_rules! log_at {
     ($level:ident, $format:literal $(, $argument:expr)*) => {
-        defmt::$level!($format $(, defmt::Display2Format(&($argument)))*)
+        defmt::$level!($format $(, defmt::Display2Format(&$crate::Clean(&($argument))))*)
     };
 }

@@ -1,6 +1,6 @@
 //! Every patience of a node: how long it waits, and for whom (D-168). `policy.rs` says what follows; docs/src/limits.md has them for people.
 //!
-//! What a protocol or a chip prescribes in milliseconds stands where it is spoken to.
+//! Pauses before a question is repeated, which protocols prescribe, and what a driver grants its chip stand where they are spoken to.
 
 use smoltcp::time::Duration;
 

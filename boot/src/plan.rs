@@ -1,4 +1,5 @@
-//! What boots: every part by its URL, its command line, its device tree. Menus and scripts end in one.
+//! What boots: every part by its URL, its command line, its device tree. A menu's entry ends in one; a script has fetched its
+//! own files, and meets it at `load`'s `Parts`.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -28,6 +28,8 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
             Ok(Outcome::PowerOff) => (Attempt::PowersOff, None),
             Err(error) => (Attempt::Failed, Some(error)),
         };
+        // As it was in this attempt, whoever set it.
+        let limit = node.settings.now.attempts;
         if let Some(error) = &error {
             failures = failures.saturating_add(1);
             if node.settings.attempt_failed(policy::TRUSTED_FAILURES) {
@@ -36,10 +38,7 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
             node.tell(&Event::AttemptFailed(error));
             error!("{}", error);
         }
-        let state = policy::State {
-            failures,
-            limit: node.settings.now.attempts,
-        };
+        let state = policy::State { failures, limit };
         let pause = match policy::after_attempt(state, ended, node.net.random()) {
             AfterAttempt::Retry(pause) => pause,
             AfterAttempt::PowerOff => return Ending::PowerOff,

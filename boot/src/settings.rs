@@ -77,8 +77,8 @@ pub(crate) struct Current {
     came_with: Settings,
     /// The settings in force.
     pub(crate) now: Settings,
-    /// Attempts that have failed since a script last set one of them.
-    failures: u32,
+    /// Attempts that have failed with what a script has set; none in the one in which it set it.
+    failures: Option<u32>,
 }
 
 impl Current {
@@ -87,25 +87,31 @@ impl Current {
         Self {
             came_with: came_with.clone(),
             now: came_with.clone(),
-            failures: 0,
+            failures: None,
         }
     }
 
     /// Forgets what scripts have set once `most` attempts in a row have failed with it: a URL that leads nowhere, set by whoever answered
     /// first, must not keep a node for ever (D-172). Says whether there was something to forget.
     pub(crate) fn attempt_failed(&mut self, most: u32) -> bool {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures < most || self.now == self.came_with {
+        let failures = self.failures.map_or(0, |failures| failures.saturating_add(1));
+        self.failures = Some(failures);
+        // After how many failures the board resets is no place where a node could be kept.
+        let kept = Settings {
+            attempts: self.now.attempts,
+            ..self.came_with.clone()
+        };
+        if failures < most || self.now == kept {
             return false;
         }
-        self.now.clone_from(&self.came_with);
+        self.now = kept;
         true
     }
 
     /// Sets `bramble.name` for a script: from the next attempt to the next reset. An empty value restores the command line's.
     /// Options already sent in DHCP cannot be changed in this boot.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.failures = 0;
+        self.failures = None;
         let (now, came_with) = (&mut self.now, &self.came_with);
         match (name, value) {
             ("user-class" | "ipxe-features" | "poweroff", _) => {
@@ -203,6 +209,34 @@ mod tests {
         settings.set("menu-timeout", "60");
         settings.set("menu-timeout", "");
         assert_eq!(settings.now, board);
+    }
+
+    #[test]
+    fn what_a_script_has_set_is_forgotten_after_three_attempts_with_it() {
+        let board = Settings::from_bootargs("bramble.url=http://a/");
+        let mut settings = Current::new(&board);
+        assert!(
+            (0..9).all(|_| !settings.attempt_failed(3)),
+            "there is nothing to forget"
+        );
+        settings.set("url", "http://gone/");
+        settings.set("attempts", "7");
+        // The attempt in which it was set, and two with it.
+        assert!((0..3).all(|_| !settings.attempt_failed(3)));
+        assert_eq!(settings.now.url.as_deref(), Some("http://gone/"));
+        assert!(settings.attempt_failed(3));
+        assert_eq!(
+            (settings.now.url.as_deref(), settings.now.attempts),
+            (Some("http://a/"), Some(7))
+        );
+        assert!((0..9).all(|_| !settings.attempt_failed(3)), "once");
+        // Each time that it is set the count begins again.
+        settings.set("url", "http://b/");
+        settings.attempt_failed(3);
+        settings.attempt_failed(3);
+        settings.set("url", "http://c/");
+        assert!((0..3).all(|_| !settings.attempt_failed(3)));
+        assert!(settings.attempt_failed(3));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Text that others chose, made fit for people to read: a terminal would obey control characters. Everything of the kind is here.
+//! Text that others chose, made fit for people to read: a terminal would obey control characters. What a reader of menus makes of them is
+//! its own (`menu/pxelinux.rs`).
 
 use alloc::string::String;
+use core::fmt::{self, Write as _};
 
 /// `text` in ASCII: everything else becomes `?`.
 pub(crate) fn ascii(text: &str) -> String {
@@ -26,6 +28,87 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+/// Something that is shown in a line of the log. Control characters, which a terminal would obey or a line end with, become `?`, and of URLs in
+/// it user information becomes `***`: whoever prints need not think of either (D-178).
+#[doc(hidden)]
+pub struct Clean<'a>(pub &'a dyn fmt::Display);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cleaner = Cleaner {
+            out: f,
+            slashes: 0,
+            held: [' '; LONGEST_AUTHORITY],
+            len: None,
+        };
+        write!(cleaner, "{}", self.0)?;
+        cleaner.release()
+    }
+}
+
+/// The longest authority of a URL that is looked at, in characters; of a longer one nothing is shown.
+const LONGEST_AUTHORITY: usize = 320;
+
+/// Cleans what is written, piece by piece, as it comes.
+struct Cleaner<'c, 'f> {
+    out: &'c mut fmt::Formatter<'f>,
+    /// Slashes in a row so far.
+    slashes: u32,
+    /// What may be user information, until it is known; none outside of an authority.
+    held: [char; LONGEST_AUTHORITY],
+    len: Option<usize>,
+}
+
+impl Cleaner<'_, '_> {
+    /// The end of an authority: it is shown from its last `@` on.
+    fn release(&mut self) -> fmt::Result {
+        let Some(len) = self.len.take() else {
+            return Ok(());
+        };
+        let Some(held) = self.held.get(..len) else {
+            return self.out.write_str("***");
+        };
+        let host = held.iter().rposition(|c| *c == '@');
+        if host.is_some() {
+            self.out.write_str("***")?;
+        }
+        let shown = held.get(host.unwrap_or(0)..).unwrap_or_default();
+        shown.iter().try_for_each(|c| self.out.write_char(*c))
+    }
+}
+
+impl fmt::Write for Cleaner<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let c = if c.is_control() { '?' } else { c };
+            let ends = matches!(
+                c,
+                '/' | '?' | '#' | ' ' | '"' | '\'' | '<' | '>' | ',' | ';' | ')'
+            );
+            match self.len {
+                Some(len) if !ends => {
+                    if let Some(place) = self.held.get_mut(len) {
+                        *place = c;
+                    }
+                    self.len = Some(len.saturating_add(1));
+                    continue;
+                }
+                _ => self.release()?,
+            }
+            self.out.write_char(c)?;
+            self.slashes = if c == '/' {
+                self.slashes.saturating_add(1)
+            } else {
+                0
+            };
+            if self.slashes == 2 {
+                self.len = Some(0);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether a character is text, as far as a terminal can have it: printable, one column wide, no effect on its neighbours.
@@ -126,6 +209,8 @@ fn sequence<'t>(rest: &mut core::str::Chars<'t>) -> &'t str {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+
     use super::*;
 
     #[test]
@@ -170,5 +255,38 @@ mod tests {
         }
         let long = alloc::format!("a\x1b[{}mb", "1;".repeat(40));
         assert!(!of_a_script(&long).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_line_of_the_log_has_no_passwords_and_obeys_nobody() {
+        let clean = |text: &str| alloc::format!("{}", Clean(&text));
+        for (text, shown) in [
+            ("http://u:SECRET@host/x", "http://***@host/x"),
+            (
+                "ks=http://u:SEC@RET@host:80/ quiet",
+                "ks=http://***@host:80/ quiet",
+            ),
+            ("a \"tftp://u@h\" b", "a \"tftp://***@h\" b"),
+            ("http://host/p@th http://u:p@h", "http://host/p@th http://***@h"),
+            ("//u:p@h?x=//v:w@i#", "//***@h?x=//***@i#"),
+            ("root=nfs:h:/a user@host", "root=nfs:h:/a user@host"),
+            ("http://", "http://"),
+            ("http:///u:p@h", "http:///u:p@h"),
+            ("x\x1b[2J\n\r\t\u{9b}31m\u{7f}y", "x?[2J????31m?y"),
+        ] {
+            assert_eq!(clean(text), shown);
+        }
+        // In pieces, too.
+        let pieces = format_args!("{}{}{}{}", "htt", "p:/", "/u:SE", "CRET@h/").to_string();
+        assert_eq!(clean(&pieces), "http://***@h/");
+        struct Pieces;
+        impl fmt::Display for Pieces {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                "http://u:SECRET@h/".chars().try_for_each(|c| write!(f, "{c}"))
+            }
+        }
+        assert_eq!(alloc::format!("{}", Clean(&Pieces)), "http://***@h/");
+        let long = alloc::format!("http://{}@h/x", "p".repeat(400));
+        assert_eq!(clean(&long), "http://***/x");
     }
 }

@@ -62,7 +62,10 @@ pub fn arrange(
         || pack(bytes, base, window, kernel, rest, tick).is_some();
     for piece in rest.iter().filter(|_| done) {
         let start = piece.at.saturating_sub(piece.front);
-        let end = start.saturating_add(piece.block()).min(bytes.len());
+        let end = start
+            .saturating_add(piece.block())
+            .min(window.end)
+            .min(bytes.len());
         for padding in [start..piece.at, piece.end()..end] {
             if let Some(padding) = bytes.get_mut(padding) {
                 padding.fill(0);
@@ -73,14 +76,19 @@ pub fn arrange(
 }
 
 fn lies_right(base: u64, window: &Range<usize>, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
-    // Alone it may have all there is.
-    let alone = rest.is_empty().then_some(kernel.len);
+    let first = aligned(base, window.start, BLOCK);
+    // Alone in the first place it has all there is.
+    let alone = (rest.is_empty() && kernel.at == first).then_some(kernel.len);
     let Some(room) = room
         .or(alone)
         .filter(|_| aligned(base, kernel.at, BLOCK) == kernel.at)
     else {
         return false;
     };
+    // Elsewhere there may be too little behind it, and what lies below is free.
+    if rest.is_empty() && kernel.at != first && kernel.at.saturating_add(room) > window.end {
+        return false;
+    }
     let end = rest.last().map_or(kernel.end(), Piece::end);
     if kernel.at < window.start || end > window.end {
         return false;
@@ -278,6 +286,26 @@ mod tests {
             &rest[..1],
             Some(2 * block)
         ));
+    }
+
+    #[test]
+    fn a_kernel_alone_far_up_moves_down_when_it_needs_what_lies_below() {
+        let big = 3 * (BLOCK as usize);
+        for room in [None, Some(2 * (BLOCK as usize))] {
+            let mut kernel = piece(big - (BASE as usize % BLOCK as usize), 4000);
+            let mut bytes = memory(big + (BLOCK as usize), std::slice::from_ref(&kernel));
+            let window = 0..bytes.len();
+            assert!(arrange(
+                &mut bytes,
+                BASE,
+                &window,
+                &mut kernel,
+                &mut [],
+                room,
+                &mut |_| {}
+            ));
+            assert_eq!(kernel.at, aligned(BASE, 0, BLOCK), "{room:?}");
+        }
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub fn load(
     tick: &mut Tick<'_>,
 ) -> Result<Handoff, Error> {
     let range = memory.range();
+    // Of a FIT image the packed trees are unpacked first, wherever no part lies.
+    let kernel = memory.bytes().get(parts.kernel.at()).unwrap_or_default();
+    parts.moved = fit::is_fit(kernel);
     let layout = layout(parts, memory.bytes_mut(), range.clone(), board, tick)?;
     let command_line = layout.command_line(&parts.command_line, board)?;
     let excuse = layout.excuse();

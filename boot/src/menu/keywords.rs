@@ -115,7 +115,7 @@ pub(super) struct Parser {
     pub(super) cut_short: bool,
     /// Tenths of a second.
     pub(super) total: Option<i64>,
-    /// Whether a TIMEOUT is below zero: Syslinux's prompt then has no end, and TOTALTIMEOUT none either.
+    /// Whether the last TIMEOUT is below zero: Syslinux's prompt then has no end, and TOTALTIMEOUT none either.
     pub(super) never: bool,
     pub(super) prompt: Option<bool>,
     pub(super) implicit: bool,
@@ -343,7 +343,7 @@ impl Parser {
             "onerror" => self.last.on_error = Some(rest.to_owned()),
             "timeout" => {
                 self.time(|timing| timing.timeout = Some(leading(rest)));
-                self.never |= leading(rest) < 0;
+                self.never = leading(rest) < 0;
                 understood = is_number(rest);
             }
             "totaltimeout" => {

@@ -95,8 +95,8 @@ pub(super) fn payload(
             let names = trees::candidates(board.revision);
             if names.is_empty() {
                 warn!(
-                    "menu: no device tree is known for revision {:#x}; taking the firmware's",
-                    board.revision
+                    "menu: no device tree is known for revision {}; taking the firmware's",
+                    format_args!("{:#x}", board.revision)
                 );
             }
             let urls: Result<Vec<Url>, Error> = names

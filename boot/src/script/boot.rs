@@ -53,6 +53,7 @@ impl Interpreter<'_, '_> {
             // The scripts end with it (D-145); a person at a prompt loads again.
             if parts.moved {
                 self.images.forget_data();
+                warn!("script: what was loaded is forgotten, because it was moved for this boot");
             }
             let errno = match error {
                 load::Error::Together { .. } => Errno::NO_MEMORY,

@@ -61,7 +61,9 @@ impl Interpreter<'_, '_> {
     pub(super) fn sleep(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = Arguments::parse(words, &[], 1..=1)?;
         let seconds = number(arguments.get(0))?;
-        self.chains = 0;
+        if seconds > 0 {
+            self.chains = 0;
+        }
         self.pause(Duration::from_secs(seconds.into()).min(patience::SCRIPT_ALONE))?;
         Ok(Step::Done)
     }

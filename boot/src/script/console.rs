@@ -55,7 +55,10 @@ impl Interpreter<'_, '_> {
             }
             let keys = burst.take(self.world.now());
             if !keys.is_empty() && keys.iter().all(|key| takes(*key)) {
-                self.attended();
+                // A terminal says its size without anybody.
+                if keys.iter().any(|key| !matches!(key, Key::Size(_))) {
+                    self.attended();
+                }
                 self.progress();
                 return Some(keys);
             }

@@ -245,6 +245,7 @@ impl Interpreter<'_, '_> {
             _ if self.idle > MAX_IDLE_COMMANDS => Some(format!(
                 "{MAX_IDLE_COMMANDS} commands without a download, a pause or a key: a loop that leads nowhere"
             )),
+            Ok(Step::End(_)) => None,
             // What boots after a long download boots.
             Ok(Step::Execute(id)) if !is_script(self.images.bytes(id)) => None,
             _ if self.world.now() >= self.until => Some(format!(

@@ -893,3 +893,36 @@ fn a_slow_server_is_not_a_stalled_one() {
         "a long download says how far it is"
     );
 }
+
+#[test]
+fn no_line_of_the_log_obeys_a_server_or_repeats_a_password() {
+    let url = "http://u:SECRET@192.168.7.2";
+    let menu = format!(
+        "#!ipxe\nchain {url}/gone ||\nset ks inst.ks={url}/ks\nkernel Image quiet ${{ks}}\ninitrd initrd.img\nboot\n"
+    );
+    let mut site = Site::new(41);
+    site.route("/boot/menu", [Reply::ok(menu)]);
+    let mut dhcp = site.dhcp.borrow_mut();
+    dhcp.file = "x/${hostname}.efi".into();
+    dhcp.options
+        .push((12, b"\x1b]52;c;cm0=\x07\x1b[2J\nload: verified".to_vec()));
+    dhcp.options.push((209, b"http://192.168.7.2/boot/menu".to_vec()));
+    drop(dhcp);
+    let handoff = site.boot().unwrap();
+    // Linux gets it, and only Linux.
+    assert!(
+        handoff.command_line.contains("SECRET"),
+        "{}",
+        handoff.command_line
+    );
+    let told = lines();
+    assert!(
+        told.iter()
+            .any(|line| line.text.contains("://***@192.168.7.2/ks"))
+    );
+    assert!(told.iter().any(|line| line.text.contains("boot file x/?]52")));
+    for line in told {
+        assert!(!line.text.contains(char::is_control), "{:?}", line.text);
+        assert!(!line.text.contains("SECRET"), "{}", line.text);
+    }
+}
