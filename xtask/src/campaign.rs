@@ -1,5 +1,7 @@
-//! The tests that compare what menus boot, on many more menus than a test run has time for.
+//! The tests that compare ours with others', on more menus and overlays than a test run has.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,17 +41,22 @@ const DECISIONS: Campaign = Campaign {
 pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
     let (mut campaign, mut count, mut from) = (None, None, 0_u64);
+    let mut overlays = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
             Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
+            Value(name) if campaign.is_none() && name == "overlays" => overlays = Some(arguments.value()?),
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
             Long("from") => from = arguments.value()?.parse().context("campaign: --from")?,
             other => return Err(other.unexpected().into()),
         }
     }
+    if let Some(directory) = overlays {
+        return compare_overlays(&directory);
+    }
     let Some(campaign) = campaign else {
-        bail!("campaign: menus or decisions?");
+        bail!("campaign: menus, decisions, or overlays DIR?");
     };
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
@@ -66,6 +73,33 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     ensure!(
         tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),
         "campaign: menus differ, or were not compared"
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Applies all overlays of a directory as `fdtoverlay` does, to the trees of Debian that the tests use.
+fn compare_overlays(directory: &OsStr) -> Result<ExitCode> {
+    setup::run(Goal::Test);
+    let directory =
+        fs::canonicalize(directory).with_context(|| format!("campaign: {}", directory.display()))?;
+    let mut command = cargo();
+    command
+        .args([
+            "test",
+            "--package",
+            "tests",
+            "--test",
+            "formats",
+            "--",
+            "--exact",
+            "--nocapture",
+        ])
+        .arg("debians_overlays_on_debians_trees_come_out_as_fdtoverlay_has_them")
+        .env("BRAMBLE_OVERLAYS", directory);
+    let tally = tally::tests(&mut command)?;
+    ensure!(
+        tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),
+        "campaign: overlays differ, or were not compared"
     );
     Ok(ExitCode::SUCCESS)
 }

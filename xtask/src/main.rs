@@ -58,6 +58,7 @@ cargo xtask soak     a million faults at each NIC of ours on the release image, 
     --faults N       so many at each
 cargo xtask campaign menus      generated menus on Debian's Syslinux, which boots what our reference says
                      decisions  generated menus in sessions of ours, which boot that or nothing
+                     overlays DIR  each overlay there on Debian's trees, which comes out as fdtoverlay has it
     --count N        so many (default 500; a million)
     --from SEED      these, not the first
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
