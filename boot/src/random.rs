@@ -32,7 +32,7 @@ impl Random {
         let mut seed = [0; 32];
         if !entropy.fill(&mut seed) {
             warn!(
-                "net: no entropy: ports, transaction ids and sequence numbers follow from the MAC address and the time, and a stranger who \
+                "net: no entropy; ports, transaction ids and sequence numbers follow from the MAC address and the time, and a stranger who \
                  knows these can guess them"
             );
         }
