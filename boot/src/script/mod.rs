@@ -52,7 +52,7 @@ pub const MAX_DEPTH: usize = 32;
 /// Commands in a row without a download, a pause or a key (D-58).
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
 /// Scripts in a row, without a pause or a key, before each costs a second more: a script that chains to itself is not to hammer a server.
-const FREE_CHAINS: u32 = 64;
+const FREE_CHAINS: u32 = 1024;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
 
