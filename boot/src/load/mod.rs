@@ -133,7 +133,8 @@ fn layout(
         .map(|file| file.at().start as u64..file.at().end as u64)
         .collect();
     let free = place::payload_region(0..bytes.len() as u64, &taken);
-    let free = memory_offset(&(0..0), free.start)..memory_offset(&(0..0), free.end);
+    let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let free = offset(free.start)..offset(free.end);
     let (below, rest) = bytes.split_at_mut_checked(free.start).unwrap_or_default();
     let (scratch, above) = rest.split_at_mut_checked(free.len()).unwrap_or_default();
     let (below, above) = (&*below, &*above);

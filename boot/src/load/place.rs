@@ -95,11 +95,6 @@ fn find(wanted: &Wanted<'_>, banks: &[Range<u64>], kept: &[Range<u64>]) -> Optio
     best
 }
 
-/// The memory from the first place that a kernel may have.
-pub fn kernel_room(free: Region<'_>) -> Option<Region<'_>> {
-    free.align_to(BLOCK)
-}
-
 /// The next block for the device tree, and the memory behind it.
 pub fn device_tree_slot(free: Region<'_>) -> Option<(Region<'_>, Region<'_>)> {
     free.align_to(BLOCK)?.split_at(BLOCK as usize)
@@ -168,7 +163,7 @@ mod tests {
     fn places_are_aligned_and_padding_is_zero() {
         let mut memory = vec![0xff; 6 << 20];
         let free = Region::new(0x1f_f001, &mut memory).unwrap();
-        let room = kernel_room(free).unwrap();
+        let room = free.align_to(BLOCK).unwrap();
         assert_eq!(room.range(), 0x20_0000..0x1f_f001 + (6 << 20));
         let (_kernel, free) = room.split_at(0x1234).unwrap();
         let (slot, free) = device_tree_slot(free).unwrap();
@@ -234,7 +229,12 @@ mod tests {
     #[test]
     fn too_little_memory_is_no_place() {
         let mut memory = vec![0; 4096];
-        assert!(kernel_room(Region::new(0x1000, &mut memory).unwrap()).is_none());
+        assert!(
+            Region::new(0x1000, &mut memory)
+                .unwrap()
+                .align_to(BLOCK)
+                .is_none()
+        );
         assert!(device_tree_slot(Region::new(0x20_0000, &mut memory).unwrap()).is_none());
         assert!(initrd_room(Region::new(0x1001, &mut memory[..100]).unwrap()).is_none());
     }

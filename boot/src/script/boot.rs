@@ -26,19 +26,18 @@ impl Interpreter<'_, '_> {
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
         let file = |image: &Image| image.arguments.as_deref().and_then(cpio::name).map(plain);
         let tick = &mut |_: usize| self.world.tick();
-        let mut files: Vec<Id> = self
+        let initrds: Vec<Id> = self
             .images
             .iter()
             .filter(is_initrd)
             .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id()), tick))
             .map(|image| image.id())
             .collect();
-        files.extend(device_tree);
         let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
         let image = self.images.get(id).ok_or_else(no_image)?;
         let command_line = image.arguments.clone().unwrap_or_default();
-        for image in files.iter().filter_map(|id| self.images.get(*id)) {
-            if let Some(name) = file(image).filter(|_| Some(image.id()) != device_tree) {
+        for image in initrds.iter().filter_map(|id| self.images.get(*id)) {
+            if let Some(name) = file(image) {
                 info!(
                     "script: {} is the file {} in the initial ramdisk",
                     image.url, name
@@ -46,7 +45,7 @@ impl Interpreter<'_, '_> {
             }
         }
         info!("script: booting {} {}", image.url, plain(&command_line));
-        let mut parts = self.parts(id, &files, device_tree, command_line)?;
+        let mut parts = self.parts(id, &initrds, device_tree, command_line)?;
         let memory = self.images.memory().reborrow();
         let loaded = self.world.load(&mut parts, memory);
         loaded.map(Outcome::Boot).map_err(|error| {
@@ -63,7 +62,7 @@ impl Interpreter<'_, '_> {
         })
     }
 
-    /// The kernel `id`, the initial ramdisks in `files` and the device tree, which is the last of those, verified.
+    /// The kernel `id`, what goes into the initial ramdisk and the device tree, verified.
     fn parts(
         &self,
         id: Id,
@@ -83,7 +82,7 @@ impl Interpreter<'_, '_> {
             verified.map_err(|error| Failure::new(Errno::NOT_EXECUTABLE, error.to_string()))
         };
         let mut initrds = Vec::with_capacity(files.len());
-        for &id in files.iter().filter(|id| Some(**id) != device_tree) {
+        for &id in files {
             let image = self.images.get(id);
             let arguments = image.and_then(|image| image.arguments.as_deref());
             let headers = headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
