@@ -765,6 +765,7 @@ fn nix_netboot_serve_redirects_streams_its_kernel_and_thinks_long() {
     );
     let bootargs = site.boots().bootargs;
     assert!(bootargs.contains("rdinit=/init console=ttyS0 init=/nix/store/abc/init"));
+    assert_eq!(site.booted_at(), 110);
     assert!(site.errors().is_empty());
     assert_eq!(site.asked().len(), 4, "nothing was asked for twice");
 }

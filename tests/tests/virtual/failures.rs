@@ -196,6 +196,8 @@ fn a_stalled_transfer_is_given_up_and_tried_again() {
 fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let mut site = bad_kernel(17, |kernel| Reply::ok(kernel).after(Duration::from_secs(100_000)));
     fails_once(&mut site, &["fetch", IMAGE]);
+    // Three minutes and the rest of the boot.
+    assert!((180..185).contains(&site.booted_at()), "{}", site.booted_at());
 }
 
 #[test]

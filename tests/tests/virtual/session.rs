@@ -887,6 +887,8 @@ fn a_slow_server_is_not_a_stalled_one() {
     site.route("/boot/menu", [Reply::ok(site::MENU_TEXT).after(seconds(4))]);
     site.route("/boot/Image", [Reply::ok(kernel).slow(1_000, seconds(2))]);
     site.boots();
+    // The head and the kernel are 61 pieces, with two seconds between them.
+    assert_eq!(site.booted_at(), 4 + 120);
     assert!(site.errors().is_empty());
     assert!(
         site.node.screen().contains(" of 58.5 KiB, "),
