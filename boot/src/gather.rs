@@ -81,7 +81,7 @@ fn parts(plan: &Plan, memory: &mut Region<'_>, get: &mut Get<'_>) -> Result<Part
     bootargs::check(&plan.command_line).map_err(load::Error::CommandLine)?;
     let mut shelf = Shelf::new(memory);
     let device_tree = match &plan.device_tree {
-        DeviceTree::Served(url) if *url != plan.kernel => Some(shelf.aside(url, get)??),
+        DeviceTree::Served(url) if *url != plan.kernel => Some(shelf.aside(url, get)?.needed()?),
         DeviceTree::FirstOf(urls) => first_of(urls, &mut shelf, get)?,
         DeviceTree::Served(_) | DeviceTree::Firmware => None,
     };
@@ -112,6 +112,28 @@ fn parts(plan: &Plan, memory: &mut Region<'_>, get: &mut Get<'_>) -> Result<Part
     })
 }
 
+/// What became of a file that a boot may do without. These are three things, and a server in trouble is a fourth: an error.
+#[derive(Debug)]
+enum Optional {
+    /// It may be used.
+    There(Verified),
+    /// Its server has none.
+    Absent(fetch::Error),
+    /// Its server has something else in its place.
+    Refused(verify::Error),
+}
+
+impl Optional {
+    /// The file, where the boot cannot do without it.
+    fn needed(self) -> Result<Verified, Error> {
+        match self {
+            Self::There(file) => Ok(file),
+            Self::Absent(why) => Err(why.into()),
+            Self::Refused(why) => Err(why.into()),
+        }
+    }
+}
+
 /// Payload memory while it fills: from below with what runs, from above with what is only read.
 struct Shelf<'a, 'm> {
     memory: &'a mut Region<'m>,
@@ -134,13 +156,13 @@ impl<'a, 'm> Shelf<'a, 'm> {
     }
 
     /// Downloads what must be a device tree to the end of memory. What is something else is not kept.
-    fn aside(
-        &mut self,
-        url: &Url,
-        get: &mut Get<'_>,
-    ) -> Result<Result<Verified, verify::Error>, fetch::Error> {
+    fn aside(&mut self, url: &Url, get: &mut Get<'_>) -> Result<Optional, fetch::Error> {
         let free = self.memory.bytes_mut().get_mut(..self.top).unwrap_or_default();
-        let Response { url, len } = get(url, free)?;
+        let Response { url, len } = match get(url, free) {
+            Ok(response) => response,
+            Err(why) if why.may_be_absent() => return Ok(Optional::Absent(why)),
+            Err(trouble) => return Err(trouble),
+        };
         // It came into this memory.
         let at = self.top.saturating_sub(len);
         free.copy_within(..len.min(self.top), at);
@@ -148,11 +170,13 @@ impl<'a, 'm> Shelf<'a, 'm> {
             url,
             at: at..self.top,
         };
-        let verified = verify(fetched, self.memory.bytes(), Expected::DeviceTree);
-        if verified.is_ok() {
-            self.top = at;
-        }
-        Ok(verified)
+        Ok(match verify(fetched, self.memory.bytes(), Expected::DeviceTree) {
+            Ok(file) => {
+                self.top = at;
+                Optional::There(file)
+            }
+            Err(why) => Optional::Refused(why),
+        })
     }
 
     /// Downloads a kernel to the first place that one may have, and keeps the room behind it that it needs.
@@ -181,15 +205,14 @@ impl<'a, 'm> Shelf<'a, 'm> {
     }
 }
 
-/// Downloads the first device tree that is there; none when the server has none of them.
+/// Downloads the first device tree that is there; none when the server has none of them. What is something else is passed over
+/// with a line: some servers say so that a file is absent.
 fn first_of(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Option<Verified>, Error> {
     for url in urls {
-        match shelf.aside(url, get) {
-            Ok(Ok(tree)) => return Ok(Some(tree)),
-            // A server's way to say that there is none.
-            Ok(Err(error)) => warn!("{}", error),
-            Err(error) if error.may_be_absent() => {}
-            Err(error) => return Err(error.into()),
+        match shelf.aside(url, get)? {
+            Optional::There(tree) => return Ok(Some(tree)),
+            Optional::Refused(why) => warn!("{}; it is passed over", why),
+            Optional::Absent(_) => {}
         }
     }
     if let (Some(first), Some(last)) = (urls.first(), urls.last()) {
@@ -201,16 +224,15 @@ fn first_of(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Resul
     Ok(None)
 }
 
-/// Downloads overlays. One that is not there is left out: the node boots without it. One that could not be fetched for another
-/// reason fails the attempt, since the next may get it.
+/// Downloads overlays. One that is not there, or is none, is left out with a line: the node boots without it. One that could not
+/// be fetched for another reason fails the attempt, since the next may get it.
 fn overlays(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Vec<Verified>, Error> {
     let mut all = Vec::new();
     for url in urls.iter().take(MAX_OVERLAYS.saturating_add(1)) {
-        match shelf.aside(url, get) {
-            Ok(Ok(overlay)) => all.push(overlay),
-            Ok(Err(error)) => warn!("{}; it is no overlay", error),
-            Err(error) if error.may_be_absent() => warn!("load: no overlay: {}", error),
-            Err(error) => return Err(error.into()),
+        match shelf.aside(url, get)? {
+            Optional::There(overlay) => all.push(overlay),
+            Optional::Refused(why) => warn!("{}; it is no overlay", why),
+            Optional::Absent(why) => warn!("load: no overlay: {}", why),
         }
     }
     Ok(all)
@@ -529,6 +551,23 @@ mod tests {
             marker(&["/absent", "/busy", "/there"]),
             Err("fetch: GET http://boot/busy: 503".into())
         );
+    }
+
+    #[test]
+    fn what_is_absent_what_is_refused_and_trouble_are_three_things() {
+        let server = Server(vec![("/page", b"<html>".to_vec()), ("/tree", firmware())]);
+        let mut bytes = vec![0; MEMORY];
+        let mut memory = Region::new(BASE, &mut bytes).unwrap();
+        let mut shelf = Shelf::new(&mut memory);
+        let mut aside = |path| shelf.aside(&url(path), &mut |url, into| server.get(url, into));
+        assert!(matches!(aside("/absent"), Ok(Optional::Absent(_))));
+        assert!(matches!(aside("/page"), Ok(Optional::Refused(_))));
+        assert!(matches!(aside("/tree"), Ok(Optional::There(_))));
+        assert!(matches!(aside("/busy"), Err(error) if error.status() == Some(503)));
+        // A boot that cannot do without it fails, and with which.
+        let needed = |optional: Optional| optional.needed().unwrap_err();
+        assert!(matches!(needed(aside("/absent").unwrap()), Error::Fetch(_)));
+        assert!(matches!(needed(aside("/page").unwrap()), Error::Verify(_)));
     }
 
     /// The firmware's tree with these ranges, each of whole megabytes, reserved by one node.

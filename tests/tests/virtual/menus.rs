@@ -189,6 +189,23 @@ fn fdtdir_without_a_tree_for_this_board_takes_the_firmwares() {
 }
 
 #[test]
+fn fdtdir_passes_over_a_page_in_place_of_a_tree_and_says_so() {
+    let mut site = Site::with_menu(1, &label("a", "FDTDIR dtbs\n"), &[]);
+    site.route(
+        "/boot/dtbs/broadcom/bcm2837-rpi-3-b.dtb",
+        [Reply::ok("<html>No such file")],
+    );
+    site.route(
+        "/boot/dtbs/bcm2837-rpi-3-b.dtb",
+        [Reply::ok(payload::device_tree())],
+    );
+    assert_eq!(entry(&mut site), "a");
+    let page = "verify: http://192.168.7.2/boot/dtbs/broadcom/bcm2837-rpi-3-b.dtb is an HTML page, not a device tree; it is passed over";
+    let told = lines().into_iter().filter(|line| line.text == page).count();
+    assert_eq!(told, 1, "{:?}", lines());
+}
+
+#[test]
 fn fdtdir_on_a_server_in_trouble_fails() {
     let mut site = Site::with_menu(1, &label("a", "FDTDIR dtbs\n"), &[]);
     site.route(
