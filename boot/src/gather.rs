@@ -7,23 +7,26 @@ use alloc::vec::Vec;
 
 use crate::Error;
 use crate::bootargs;
-use crate::fetch::{self, Get, Method, Reason, Request, Response};
+use crate::fetch::{self, Method, Reason, Request, Response, Sink};
 use crate::load::overlay::MAX_OVERLAYS;
 use crate::load::{self, Initrd, Parts, arrange, fit, kernel, place};
 use crate::memory::Region;
 use crate::node::Node;
-use crate::plan::{DeviceTree, Plan};
+use crate::plan::{DeviceTree, File, Plan};
 use crate::url::{Scheme, Url};
-use crate::verify::{self, Expected, Fetched, Verified, verify};
+use crate::verify::{self, Expected, Fetched, Needs, Verified, verify};
 
 /// What may stand before an initrd that does not stay in memory, in bytes: the header of a `uInitrd`.
 const WRAPPER: usize = 64;
 
+/// Downloads a URL to a sink: from the node's network, or from a test's server.
+type Get<'g> = dyn FnMut(&Url, &mut Sink<'_>) -> Result<Response, fetch::Error> + 'g;
+
 /// Downloads what `plan` names into `memory`.
 pub(crate) fn gather(node: &mut Node<'_>, plan: &Plan, memory: &mut Region<'_>) -> Result<Parts, Error> {
     let there = look_ahead(node, plan, memory.len())?;
-    parts(plan, memory, &mut |url, into| {
-        node.download(&Request::get(url), into).inspect_err(|error| {
+    parts(plan, memory, &mut |url, sink| {
+        node.download(&Request::get(url), sink).inspect_err(|error| {
             // One that counts how often it is asked.
             if there.contains(&url) && error.may_be_absent() {
                 warn!(
@@ -40,14 +43,14 @@ pub(crate) fn gather(node: &mut Node<'_>, plan: &Plan, memory: &mut Region<'_>) 
 /// fit. An entry with a kernel alone costs nothing. Returns those that are there.
 fn look_ahead<'p>(node: &mut Node<'_>, plan: &'p Plan, memory: usize) -> Result<Vec<&'p Url>, fetch::Error> {
     let tree = match &plan.device_tree {
-        DeviceTree::Served(url) => Some(url),
+        DeviceTree::Served(file) => Some(file),
         DeviceTree::FirstOf(_) | DeviceTree::Firmware => None,
     };
     let mut looked: Vec<&Url> = Vec::new();
     let mut there = Vec::new();
     let mut free = memory;
-    for url in plan.initrds.iter().chain(tree) {
-        if *url == plan.kernel || looked.contains(&url) {
+    for File { url, .. } in plan.initrds.iter().chain(tree) {
+        if *url == plan.kernel.url || looked.contains(&url) {
             continue;
         }
         looked.push(url);
@@ -81,23 +84,23 @@ fn parts(plan: &Plan, memory: &mut Region<'_>, get: &mut Get<'_>) -> Result<Part
     bootargs::check(&plan.command_line).map_err(load::Error::CommandLine)?;
     let mut shelf = Shelf::new(memory);
     let device_tree = match &plan.device_tree {
-        DeviceTree::Served(url) if *url != plan.kernel => Some(shelf.aside(url, get)?.needed()?),
-        DeviceTree::FirstOf(urls) => first_of(urls, &mut shelf, get)?,
+        DeviceTree::Served(file) if *file != plan.kernel => Some(shelf.aside(file, get)?.needed()?),
+        DeviceTree::FirstOf(files) => first_of(files, &mut shelf, get)?,
         DeviceTree::Served(_) | DeviceTree::Firmware => None,
     };
     let overlays = overlays(&plan.overlays, &mut shelf, get)?;
     let kernel = shelf.kernel(&plan.kernel, get)?;
     let device_tree = match &plan.device_tree {
-        DeviceTree::Served(url) if *url == plan.kernel => Some(kernel.clone()),
+        DeviceTree::Served(file) if *file == plan.kernel => Some(kernel.clone()),
         _ => device_tree,
     };
     // As in U-Boot, a FIT image named once more stands for what is in it.
     let is_fit = fit::is_fit(shelf.bytes(&kernel));
-    let is_apart = |url: &&Url| !is_fit || **url != plan.kernel;
+    let is_apart = |file: &&File| !is_fit || **file != plan.kernel;
     let mut initrds = Vec::with_capacity(plan.initrds.len());
-    for url in plan.initrds.iter().filter(is_apart) {
+    for file in plan.initrds.iter().filter(is_apart) {
         initrds.push(Initrd {
-            file: shelf.next(url, get, Expected::Initrd)?,
+            file: shelf.next(file, get, Expected::Initrd)?,
             headers: Vec::new(),
         });
     }
@@ -155,13 +158,14 @@ impl<'a, 'm> Shelf<'a, 'm> {
         self.memory.bytes().get(file.at()).unwrap_or_default()
     }
 
-    /// Downloads what must be a device tree to the end of memory. What is something else is not kept.
-    fn aside(&mut self, url: &Url, get: &mut Get<'_>) -> Result<Optional, fetch::Error> {
+    /// Downloads what must be a device tree to the end of memory. What is something else is not kept. What does not prove what its
+    /// plan demands fails the boot: whoever changed it may want a boot without it.
+    fn aside(&mut self, file: &File, get: &mut Get<'_>) -> Result<Optional, Error> {
         let free = self.memory.bytes_mut().get_mut(..self.top).unwrap_or_default();
-        let Response { url, len } = match get(url, free) {
-            Ok(response) => response,
+        let (Response { url, len }, digest) = match download(file, free, get) {
+            Ok(downloaded) => downloaded,
             Err(why) if why.may_be_absent() => return Ok(Optional::Absent(why)),
-            Err(trouble) => return Err(trouble),
+            Err(trouble) => return Err(trouble.into()),
         };
         // It came into this memory.
         let at = self.top.saturating_sub(len);
@@ -169,20 +173,22 @@ impl<'a, 'm> Shelf<'a, 'm> {
         let fetched = Fetched {
             url,
             at: at..self.top,
+            digest,
         };
-        Ok(match verify(fetched, self.memory.bytes(), Expected::DeviceTree) {
+        match verify(fetched, self.memory.bytes(), Expected::DeviceTree, &file.needs) {
             Ok(file) => {
                 self.top = at;
-                Optional::There(file)
+                Ok(Optional::There(file))
             }
-            Err(why) => Optional::Refused(why),
-        })
+            Err(unproven @ verify::Error::Digest { .. }) => Err(unproven.into()),
+            Err(why) => Ok(Optional::Refused(why)),
+        }
     }
 
     /// Downloads a kernel to the first place that one may have, and keeps the room behind it that it needs.
-    fn kernel(&mut self, url: &Url, get: &mut Get<'_>) -> Result<Verified, Error> {
+    fn kernel(&mut self, file: &File, get: &mut Get<'_>) -> Result<Verified, Error> {
         let start = self.free;
-        let kernel = self.next(url, get, Expected::Kernel)?;
+        let kernel = self.next(file, get, Expected::Kernel)?;
         if let Some(room) = kernel::room(self.bytes(&kernel)) {
             // What does not fit is refused where it is placed.
             self.free = self.free.max(start.saturating_add(room)).min(self.top);
@@ -191,34 +197,49 @@ impl<'a, 'm> Shelf<'a, 'm> {
     }
 
     /// Downloads a file behind those before it.
-    fn next(&mut self, url: &Url, get: &mut Get<'_>, expected: Expected) -> Result<Verified, Error> {
+    fn next(&mut self, file: &File, get: &mut Get<'_>, expected: Expected) -> Result<Verified, Error> {
         let start = self.free;
         let space = self.memory.bytes_mut().get_mut(start..self.top);
         let no_room = load::Error::NoMemory {
             what: expected,
             free: self.top.saturating_sub(start) as u64,
         };
-        let Response { url, len } = get(url, space.ok_or(no_room)?)?;
+        let (Response { url, len }, digest) = download(file, space.ok_or(no_room)?, get)?;
         let at = start..start.saturating_add(len);
         self.free = arrange::aligned(self.memory.range().start, at.end, place::PAGE);
-        Ok(verify(Fetched { url, at }, self.memory.bytes(), expected)?)
+        let fetched = Fetched { url, at, digest };
+        Ok(verify(fetched, self.memory.bytes(), expected, &file.needs)?)
     }
+}
+
+/// Downloads a file to the start of `space`. Its digest is made meanwhile when it must prove one.
+fn download(
+    file: &File,
+    space: &mut [u8],
+    get: &mut Get<'_>,
+) -> Result<(Response, Option<[u8; 32]>), fetch::Error> {
+    let mut sink = match file.needs {
+        Needs::Nothing => Sink::new(space),
+        Needs::Sha256(_) => Sink::with_digest(space),
+    };
+    let response = get(&file.url, &mut sink)?;
+    Ok((response, sink.digest()))
 }
 
 /// Downloads the first device tree that is there; none when the server has none of them. What is something else is passed over
 /// with a line: some servers say so that a file is absent.
-fn first_of(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Option<Verified>, Error> {
-    for url in urls {
-        match shelf.aside(url, get)? {
+fn first_of(files: &[File], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Option<Verified>, Error> {
+    for file in files {
+        match shelf.aside(file, get)? {
             Optional::There(tree) => return Ok(Some(tree)),
             Optional::Refused(why) => warn!("{}; it is passed over", why),
             Optional::Absent(_) => {}
         }
     }
-    if let (Some(first), Some(last)) = (urls.first(), urls.last()) {
+    if let (Some(first), Some(last)) = (files.first(), files.last()) {
         warn!(
             "load: no device tree for this board from {} to {}; taking the firmware's",
-            first, last
+            first.url, last.url
         );
     }
     Ok(None)
@@ -226,10 +247,10 @@ fn first_of(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Resul
 
 /// Downloads overlays. One that is not there, or is none, is left out with a line: the node boots without it. One that could not
 /// be fetched for another reason fails the attempt, since the next may get it.
-fn overlays(urls: &[Url], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Vec<Verified>, Error> {
+fn overlays(files: &[File], shelf: &mut Shelf<'_, '_>, get: &mut Get<'_>) -> Result<Vec<Verified>, Error> {
     let mut all = Vec::new();
-    for url in urls.iter().take(MAX_OVERLAYS.saturating_add(1)) {
-        match shelf.aside(url, get)? {
+    for file in files.iter().take(MAX_OVERLAYS.saturating_add(1)) {
+        match shelf.aside(file, get)? {
             Optional::There(overlay) => all.push(overlay),
             Optional::Refused(why) => warn!("{}; it is no overlay", why),
             Optional::Absent(why) => warn!("load: no overlay: {}", why),
@@ -245,6 +266,7 @@ mod tests {
     use dtoolkit::fdt::Fdt;
     use dtoolkit::model;
     use dtoolkit::{Node, Property};
+    use sha2::{Digest as _, Sha256};
     use smoltcp::wire::EthernetAddress;
 
     use super::*;
@@ -260,7 +282,7 @@ mod tests {
     struct Server(Vec<(&'static str, Vec<u8>)>);
 
     impl Server {
-        fn get(&self, url: &Url, into: &mut [u8]) -> Result<Response, crate::fetch::Error> {
+        fn get(&self, url: &Url, sink: &mut Sink<'_>) -> Result<Response, crate::fetch::Error> {
             let name = url.to_string();
             let status = |code| fetch::Error {
                 method: fetch::Method::Get,
@@ -275,6 +297,7 @@ mod tests {
             }
             let file = self.0.iter().find(|(path, _)| name.ends_with(path));
             let (_, file) = file.ok_or_else(|| status(404))?;
+            let into = sink.free();
             if file.len() > into.len() {
                 return Err(fetch::Error {
                     method: fetch::Method::Get,
@@ -286,6 +309,7 @@ mod tests {
                 });
             }
             into[..file.len()].copy_from_slice(file);
+            sink.fill(file.len());
             Ok(Response {
                 url: url.clone(),
                 len: file.len(),
@@ -301,12 +325,16 @@ mod tests {
         Url::parse(&format!("http://boot{path}")).unwrap()
     }
 
+    fn file(path: &str) -> File {
+        url(path).into()
+    }
+
     fn payload(initrds: &[&str], device_tree: Option<&str>) -> Plan {
         Plan {
-            kernel: url("/kernel"),
+            kernel: file("/kernel"),
             configuration: None,
-            initrds: initrds.iter().map(|path| url(path)).collect(),
-            device_tree: device_tree.map_or(DeviceTree::Firmware, |path| DeviceTree::Served(url(path))),
+            initrds: initrds.iter().map(|path| file(path)).collect(),
+            device_tree: device_tree.map_or(DeviceTree::Firmware, |path| DeviceTree::Served(file(path))),
             overlays: Vec::new(),
             command_line: "quiet root=/dev/nfs".into(),
         }
@@ -326,7 +354,7 @@ mod tests {
         let mut memory = Region::new(BASE, &mut bytes).unwrap();
         let all = memory.range();
         let mut parts =
-            parts(payload, &mut memory, &mut |url, into| server.get(url, into)).map_err(|e| e.to_string())?;
+            parts(payload, &mut memory, &mut |url, sink| server.get(url, sink)).map_err(|e| e.to_string())?;
         // Somebody hears of every piece of the work.
         let tick = &mut |piece| assert!(piece <= PIECE, "{piece} bytes at once");
         let handoff = load::load(&mut parts, memory, &board, &SEEDS, tick).map_err(|e| e.to_string())?;
@@ -516,12 +544,12 @@ mod tests {
                 chosen(&handoff, &bytes, "marker")
             };
             assert_eq!(last(&payload), None);
-            payload.overlays = ["/one", "/absent", "/page", "/two", "/tree"].map(url).to_vec();
+            payload.overlays = ["/one", "/absent", "/page", "/two", "/tree"].map(file).to_vec();
             assert_eq!(last(&payload).unwrap(), b"two\0");
-            payload.overlays = ["/two", "/one"].map(url).to_vec();
+            payload.overlays = ["/two", "/one"].map(file).to_vec();
             assert_eq!(last(&payload).unwrap(), b"one\0");
             // The next attempt may get this one.
-            payload.overlays = ["/one", "/busy"].map(url).to_vec();
+            payload.overlays = ["/one", "/busy"].map(file).to_vec();
             assert_eq!(
                 run(&server, &payload, Some(&firmware())).unwrap_err(),
                 "fetch: GET http://boot/busy: 503"
@@ -540,7 +568,7 @@ mod tests {
         ]);
         let marker = |candidates: &[&str]| -> Result<Option<Vec<u8>>, String> {
             let mut payload = payload(&[], None);
-            payload.device_tree = DeviceTree::FirstOf(candidates.iter().map(|path| url(path)).collect());
+            payload.device_tree = DeviceTree::FirstOf(candidates.iter().map(|path| file(path)).collect());
             let (handoff, bytes) = run(&server, &payload, Some(&firmware()))?;
             Ok(chosen(&handoff, &bytes, "marker"))
         };
@@ -559,15 +587,87 @@ mod tests {
         let mut bytes = vec![0; MEMORY];
         let mut memory = Region::new(BASE, &mut bytes).unwrap();
         let mut shelf = Shelf::new(&mut memory);
-        let mut aside = |path| shelf.aside(&url(path), &mut |url, into| server.get(url, into));
+        let mut aside = |path| shelf.aside(&file(path), &mut |url, sink| server.get(url, sink));
         assert!(matches!(aside("/absent"), Ok(Optional::Absent(_))));
         assert!(matches!(aside("/page"), Ok(Optional::Refused(_))));
         assert!(matches!(aside("/tree"), Ok(Optional::There(_))));
-        assert!(matches!(aside("/busy"), Err(error) if error.status() == Some(503)));
+        assert!(matches!(aside("/busy"), Err(Error::Fetch(error)) if error.status() == Some(503)));
         // A boot that cannot do without it fails, and with which.
         let needed = |optional: Optional| optional.needed().unwrap_err();
         assert!(matches!(needed(aside("/absent").unwrap()), Error::Fetch(_)));
         assert!(matches!(needed(aside("/page").unwrap()), Error::Verify(_)));
+    }
+
+    #[test]
+    fn every_part_proves_the_digest_that_its_plan_demands_or_nothing_boots() {
+        let kernel = image::tests::golden(0, 0x30_0000);
+        let (tree, overlay) = (firmware(), marker("one"));
+        let files: Vec<(&'static str, Vec<u8>)> = vec![
+            ("/kernel", gzip::tests::member(&kernel)),
+            ("/initrd", vec![4; 100]),
+            ("/dtb", tree.clone()),
+            ("/candidate", tree),
+            ("/overlay", overlay),
+        ];
+        let demanded = |path: &str| {
+            let (_, bytes) = files.iter().find(|(name, _)| *name == path).unwrap();
+            File {
+                url: url(path),
+                needs: Needs::Sha256(Sha256::digest(bytes).into()),
+            }
+        };
+        let mut plan = payload(&[], None);
+        plan.kernel = demanded("/kernel");
+        plan.initrds = vec![demanded("/initrd")];
+        plan.overlays = vec![demanded("/overlay")];
+        let trees = [
+            DeviceTree::Served(demanded("/dtb")),
+            DeviceTree::FirstOf(vec![file("/absent"), demanded("/candidate"), demanded("/dtb")]),
+        ];
+        for device_tree in trees {
+            plan.device_tree = device_tree;
+            let (handoff, bytes) = run(&Server(files.clone()), &plan, Some(&firmware())).unwrap();
+            assert_eq!(at(&bytes, handoff.entry, kernel.len()), kernel);
+            assert_eq!(chosen(&handoff, &bytes, "marker").unwrap(), b"one\0");
+            let unused = if matches!(plan.device_tree, DeviceTree::Served(_)) {
+                "/candidate"
+            } else {
+                "/dtb"
+            };
+            for (changed, (path, _)) in files.iter().enumerate().filter(|(_, (path, _))| *path != unused) {
+                // A byte more, and a page in its place: what could be missing is not left out.
+                for other in [&[&files[changed].1[..], b"\0"].concat()[..], b"<html>"] {
+                    let mut server = files.clone();
+                    server[changed].1 = other.to_vec();
+                    let line = run(&Server(server), &plan, Some(&firmware())).unwrap_err();
+                    let begins = format!("verify: http://boot{path}: its SHA-256 is ");
+                    assert!(line.starts_with(&begins), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_named_again_with_something_to_prove_proves_it() {
+        let server = Server(vec![(
+            "/kernel",
+            fit_image(&image::tests::golden(0, 0x30_0000), false),
+        )]);
+        let other = File {
+            needs: Needs::Sha256([1; 32]),
+            ..file("/kernel")
+        };
+        let mut tree = payload(&[], None);
+        tree.device_tree = DeviceTree::Served(other.clone());
+        let mut initrd = payload(&[], None);
+        initrd.initrds = vec![other];
+        for plan in [tree, initrd] {
+            let line = run(&server, &plan, None).unwrap_err();
+            assert!(
+                line.starts_with("verify: http://boot/kernel: its SHA-256 is "),
+                "{line}"
+            );
+        }
     }
 
     /// The firmware's tree with these ranges, each of whole megabytes, reserved by one node.
@@ -612,7 +712,7 @@ mod tests {
                     ("/overlay", overlay(range.clone())),
                 ];
                 match reserved_by {
-                    "overlay" => payload.overlays = vec![url("/overlay")],
+                    "overlay" => payload.overlays = vec![file("/overlay")],
                     "FIT" => {
                         let parts: &[(&str, &str, &[u8])] =
                             &[("kernel", "kernel", &kernel), ("tree", "flat_dt", &served)];
@@ -943,7 +1043,7 @@ mod tests {
             };
             let mut memory = Region::new(BASE, &mut bytes).unwrap();
             let plan = payload(&["/initrd"], None);
-            let mut parts = parts(&plan, &mut memory, &mut |url, into| server.get(url, into)).unwrap();
+            let mut parts = parts(&plan, &mut memory, &mut |url, sink| server.get(url, sink)).unwrap();
             let mut heard = 0;
             load::load(&mut parts, memory, &board, &SEEDS, &mut |piece| heard += piece).unwrap();
             heard

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use smoltcp::time::Instant;
 
-use crate::fetch::{self, Exchange, Fetcher, Request, Response, Watch};
+use crate::fetch::{self, Exchange, Fetcher, Request, Response, Sink, Watch};
 use crate::hal::{Board, Console, Entropy};
 use crate::handoff::Handoff;
 use crate::lease::Identity;
@@ -89,7 +89,7 @@ impl<'m> Node<'m> {
     pub(crate) fn download(
         &mut self,
         request: &Request<'_>,
-        into: &mut [u8],
+        sink: &mut Sink<'_>,
     ) -> Result<Response, fetch::Error> {
         let clock = self.net.clock();
         let console = &mut *self.console;
@@ -115,7 +115,7 @@ impl<'m> Node<'m> {
                 }
             },
         };
-        let result = self.fetcher.send(&mut self.net, request, into, &mut watch);
+        let result = self.fetcher.download(&mut self.net, request, sink, &mut watch);
         progress.end(&mut output);
         write(self.console, &mut output);
         result

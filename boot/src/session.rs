@@ -106,7 +106,7 @@ fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Res
             let lease = node.net.lease();
             let result = match menu.leads(&pick, &lease, node.board) {
                 Ok(Next::Boot(payload)) => {
-                    info!("menu: booting {} {}", payload.kernel, payload.command_line);
+                    info!("menu: booting {} {}", payload.kernel.url, payload.command_line);
                     match boot(node, &payload, memory.reborrow()) {
                         Ok(handoff) => return Ok(handoff),
                         Err(error) => Err(error),

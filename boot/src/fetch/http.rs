@@ -109,8 +109,8 @@ impl Http {
             let came = transfer.sink.filled().saturating_sub(have) as u64;
             transfer.came = came;
             transfer.tell(now);
-            // Asked once, when enough has come to tell what the file is.
-            let asks = have == 0 && before < BEGINNING;
+            // Asked once, when enough has come to tell what the file is. Who asked for a digest wants all of it.
+            let asks = have == 0 && before < BEGINNING && !transfer.sink.has_digest();
             let rest = transfer
                 .total
                 .filter(|total| asks && (BEGINNING..*total).contains(&came));

@@ -36,6 +36,11 @@ impl<'m> Sink<'m> {
         self.digest.clone().map(|digest| digest.finalize().into())
     }
 
+    /// Whether somebody wants the digest, and so each byte.
+    pub(super) fn has_digest(&self) -> bool {
+        self.digest.is_some()
+    }
+
     /// How many bytes fit, filled ones included.
     pub(super) fn space(&self) -> usize {
         self.place.len()
@@ -52,12 +57,12 @@ impl<'m> Sink<'m> {
     }
 
     /// The memory for the next bytes.
-    pub(super) fn free(&mut self) -> &mut [u8] {
+    pub(crate) fn free(&mut self) -> &mut [u8] {
         self.place.get_mut(self.filled..).unwrap_or_default()
     }
 
     /// The first `count` bytes of [`free`](Self::free) have come.
-    pub(super) fn fill(&mut self, count: usize) {
+    pub(crate) fn fill(&mut self, count: usize) {
         let end = self.filled.saturating_add(count).min(self.place.len());
         if let Some(digest) = &mut self.digest {
             digest.update(self.place.get(self.filled..end).unwrap_or_default());

@@ -16,9 +16,8 @@ use super::trees;
 use crate::board::kind;
 use crate::hal::{Board, Mac};
 use crate::lease::{Lease, Uuid, hardware_address};
-use crate::plan::{DeviceTree, Plan};
+use crate::plan::{DeviceTree, File, Plan};
 use crate::text::shortened;
-use crate::url::Url;
 
 /// What `pick` boots.
 pub(super) fn payload(
@@ -37,7 +36,10 @@ pub(super) fn payload(
         } => Err(Error::Variable(shown(), name)),
         Expanded { text, .. } => Ok(text),
     };
-    let url = |name: &str| resolve(&menu.base, &known(name)?).map_err(|e| Error::Reference(shown(), e));
+    let file = |name: &str| {
+        let url = resolve(&menu.base, &known(name)?);
+        url.map(File::from).map_err(|e| Error::Reference(shown(), e))
+    };
     let (initrds, initrd_words) = boot.initrds.split_once(' ').unwrap_or((&boot.initrds, ""));
     let mut command_line = String::new();
     let facts = system_arguments(boot.sysappend, lease, board);
@@ -89,7 +91,7 @@ pub(super) fn payload(
     // `-` is U-Boot's word for the tree that is already there.
     let device_tree = match (boot.device_tree.as_deref(), &boot.device_trees) {
         (Some("-"), _) | (None, None) => DeviceTree::Firmware,
-        (Some(name), _) => DeviceTree::Served(url(name)?),
+        (Some(name), _) => DeviceTree::Served(file(name)?),
         (None, Some(directory)) => {
             let directory = directory.trim_end_matches('/');
             let names = trees::candidates(board.revision);
@@ -99,22 +101,22 @@ pub(super) fn payload(
                     format_args!("{:#x}", board.revision)
                 );
             }
-            let urls: Result<Vec<Url>, Error> = names
+            let files: Result<Vec<File>, Error> = names
                 .iter()
-                .map(|name| url(&format!("{directory}/{name}")))
+                .map(|name| file(&format!("{directory}/{name}")))
                 .collect();
-            match urls? {
-                urls if urls.is_empty() => DeviceTree::Firmware,
-                urls => DeviceTree::FirstOf(urls),
+            match files? {
+                files if files.is_empty() => DeviceTree::Firmware,
+                files => DeviceTree::FirstOf(files),
             }
         }
     };
     Ok(Plan {
-        kernel: url(kernel)?,
+        kernel: file(kernel)?,
         configuration,
-        initrds: initrds.map(url).collect::<Result<_, _>>()?,
+        initrds: initrds.map(file).collect::<Result<_, _>>()?,
         device_tree,
-        overlays: overlays.map(url).collect::<Result<_, _>>()?,
+        overlays: overlays.map(file).collect::<Result<_, _>>()?,
         command_line,
     })
 }
@@ -303,6 +305,7 @@ mod tests {
     use super::*;
     use crate::hal::tests::board;
     use crate::lease::tests::lease;
+    use crate::url::Url;
 
     fn boot() -> Boot {
         Boot::of("Image")
@@ -341,14 +344,14 @@ mod tests {
             "single",
         )
         .unwrap();
-        assert_eq!(payload.kernel.to_string(), "http://192.0.2.1/pi/Image");
-        let initrds: Vec<_> = payload.initrds.iter().map(Url::to_string).collect();
+        assert_eq!(payload.kernel.url.to_string(), "http://192.0.2.1/pi/Image");
+        let initrds: Vec<_> = payload.initrds.iter().map(|file| file.url.to_string()).collect();
         assert_eq!(
             initrds,
             ["http://192.0.2.1/pi/ucode.img", "http://192.0.2.1/initrd.gz"]
         );
         let tree = Url::parse("http://192.0.2.1/dtb/pi.dtb").unwrap();
-        assert_eq!(payload.device_tree, DeviceTree::Served(tree));
+        assert_eq!(payload.device_tree, DeviceTree::Served(tree.into()));
         assert_eq!(
             payload.command_line,
             "ro root=/dev/nfs quiet ip=192.0.2.91:192.0.2.1:192.0.2.254:255.255.255.0 \
@@ -369,7 +372,7 @@ mod tests {
             let names: Vec<_> = payload
                 .initrds
                 .iter()
-                .map(|url| url.target().strip_prefix("/pi/").unwrap().to_owned())
+                .map(|file| file.url.target().strip_prefix("/pi/").unwrap().to_owned())
                 .collect();
             names.join(" ")
         };
@@ -503,7 +506,7 @@ mod tests {
             ..boot()
         };
         let payload = payload_of(of_the_system, "").unwrap();
-        assert_eq!(payload.initrds[0].target(), "/pi/dc:a6:32:ec:fc:3c.img");
+        assert_eq!(payload.initrds[0].url.target(), "/pi/dc:a6:32:ec:fc:3c.img");
         assert_eq!(payload.command_line, "initrd=dc:a6:32:ec:fc:3c.img a=${mac} b=c");
     }
 
@@ -539,14 +542,14 @@ mod tests {
             "",
         )
         .unwrap();
-        assert_eq!(payload.kernel.to_string(), "http://192.0.2.1/pi/fit-rpi.itb");
+        assert_eq!(payload.kernel.url.to_string(), "http://192.0.2.1/pi/fit-rpi.itb");
         assert_eq!(payload.configuration.as_deref(), Some("conf-1#extra"));
-        let overlays: Vec<_> = payload.overlays.iter().map(Url::target).collect();
+        let overlays: Vec<_> = payload.overlays.iter().map(|file| file.url.target()).collect();
         assert_eq!(overlays, ["/pi/a.dtbo", "/b.dtbo", "/c.dtbo"]);
         let DeviceTree::FirstOf(trees) = payload.device_tree else {
             panic!("{:?}", payload.device_tree)
         };
-        let trees: Vec<_> = trees.iter().map(Url::target).collect();
+        let trees: Vec<_> = trees.iter().map(|file| file.url.target()).collect();
         assert_eq!(
             trees,
             [

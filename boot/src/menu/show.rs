@@ -316,7 +316,7 @@ mod tests {
         let (mut node, _) = Node::new(machine, &Settings::default());
         let picked = choose(&mut node, &menu, &mut []).unwrap();
         let kernel = match menu.leads(&picked.pick, &lease(), &board()) {
-            Ok(Next::Boot(payload)) => Ok(payload.kernel.to_string()),
+            Ok(Next::Boot(payload)) => Ok(payload.kernel.url.to_string()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error),
         };

@@ -10,7 +10,7 @@ use super::images::{Id, Image, Stored, is_kernel};
 use super::machine::{Interpreter, Outcome};
 use crate::load::{self, Initrd, Parts};
 use crate::text::plain;
-use crate::verify::{Expected, Fetched, verify};
+use crate::verify::{Expected, Fetched, Needs, verify};
 
 impl Interpreter<'_, '_> {
     /// Boots the kernel `id` with everything else that was downloaded.
@@ -77,8 +77,9 @@ impl Interpreter<'_, '_> {
             let fetched = Fetched {
                 url: image.url.clone(),
                 at: image.at().unwrap_or_default(),
+                digest: None,
             };
-            let verified = verify(fetched, memory, expected);
+            let verified = verify(fetched, memory, expected, &Needs::Nothing);
             verified.map_err(|error| Failure::new(Errno::NOT_EXECUTABLE, error.to_string()))
         };
         let mut initrds = Vec::with_capacity(files.len());

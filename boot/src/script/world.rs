@@ -3,7 +3,7 @@
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
-use crate::fetch::{self, Request, Response};
+use crate::fetch::{self, Request, Response, Sink};
 use crate::handoff::Handoff;
 use crate::lease::{Fixed, Lease};
 use crate::load::{self, Parts};
@@ -105,7 +105,7 @@ impl World for Node<'_> {
     }
 
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {
-        self.download(request, into)
+        self.download(request, &mut Sink::new(into))
     }
 
     fn load(&mut self, parts: &mut Parts, memory: Region<'_>) -> Result<Handoff, load::Error> {

@@ -1,11 +1,13 @@
 //! Is this download what it must be? The only way from fetched bytes to bytes that may be used.
 //!
-//! Signatures and hashes belong into [`verify`]: it sees the bytes exactly as they arrived, compressed ones before
-//! they are unpacked, and nothing downstream accepts anything but a [`Verified`]. Until keys exist it refuses what
-//! can be told without them: nothing at all, and a web server's page in place of the file.
+//! Signatures belong into [`verify`]: it sees the bytes exactly as they arrived, compressed ones before they are unpacked, and nothing
+//! downstream accepts anything but a [`Verified`]. A digest it holds against what the plan says; until keys exist it refuses besides
+//! what can be told without them: nothing at all, and a web server's page in place of the file.
 
 mod text;
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
@@ -38,6 +40,15 @@ impl fmt::Display for Expected {
     }
 }
 
+/// What a file must prove before it may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it is believed as far as it looks like what it is expected to be.
+    Nothing,
+    /// That this is the SHA-256 of its bytes as they arrived.
+    Sha256([u8; 32]),
+}
+
 /// A file in payload memory that nobody has looked at.
 #[derive(Debug, Clone)]
 pub struct Fetched {
@@ -45,6 +56,8 @@ pub struct Fetched {
     pub url: Url,
     /// Where it lies: offsets of its bytes in payload memory.
     pub at: Range<usize>,
+    /// The SHA-256 that was made of its bytes while they arrived, for who asked for it (D-157).
+    pub digest: Option<[u8; 32]>,
 }
 
 /// A file that may be used. Only [`verify`] makes one (D-29).
@@ -104,6 +117,13 @@ pub enum Error {
         /// How it begins.
         excerpt: String,
     },
+    /// Other bytes than its plan demands.
+    Digest {
+        /// Where it came from.
+        url: Url,
+        /// Their SHA-256, none when nobody made it; and the one demanded.
+        digests: Box<(Option<[u8; 32]>, [u8; 32])>,
+    },
 }
 
 impl fmt::Display for Error {
@@ -117,15 +137,32 @@ impl fmt::Display for Error {
                 expected,
                 excerpt,
             } => write!(f, "verify: {url} is text, not {expected}: \"{excerpt}\""),
+            Self::Digest { url, digests } => {
+                let (is, needed) = &**digests;
+                let is = is.as_ref().map_or_else(|| "unknown".into(), hex);
+                write!(f, "verify: {url}: its SHA-256 is {is}, not {}", hex(needed))
+            }
         }
     }
 }
 
 impl core::error::Error for Error {}
 
-/// Lets a file in `memory` through when it can be what it is `expected` to be.
-pub fn verify(fetched: Fetched, memory: &[u8], expected: Expected) -> Result<Verified, Error> {
-    let Fetched { url, at } = fetched;
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lets a file in `memory` through when it proves what it `needs` to, and can be what it is `expected` to be. No byte is summed up
+/// here: the digest came with the download (D-179).
+pub fn verify(fetched: Fetched, memory: &[u8], expected: Expected, needs: &Needs) -> Result<Verified, Error> {
+    let Fetched { url, at, digest } = fetched;
+    match needs {
+        Needs::Sha256(needed) if digest != Some(*needed) => {
+            let digests = Box::new((digest, *needed));
+            return Err(Error::Digest { url, digests });
+        }
+        Needs::Sha256(_) | Needs::Nothing => {}
+    }
     let bytes = memory.get(at.clone()).unwrap_or_default();
     let url = || url.clone();
     match content(bytes) {
@@ -214,9 +251,10 @@ mod tests {
         let fetched = Fetched {
             url: Url::parse("http://boot/f").unwrap(),
             at: 3..3 + bytes.len(),
+            digest: None,
         };
         let memory = [b"\0\0\0", bytes, &[0; 16]].concat();
-        verify(fetched, &memory, expected)
+        verify(fetched, &memory, expected, &Needs::Nothing)
             .map(|verified| verified.at().len())
             .map_err(|error| error.to_string())
     }
@@ -288,8 +326,46 @@ mod tests {
         let fetched = Fetched {
             url: Url::parse("http://boot/f").unwrap(),
             at: 0..5,
+            digest: None,
         };
-        let error = verify(fetched, &[0x7f; 4], Expected::Kernel).unwrap_err();
+        let error = verify(fetched, &[0x7f; 4], Expected::Kernel, &Needs::Nothing).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }));
+    }
+
+    #[test]
+    fn the_digest_that_came_with_the_file_decides_before_what_it_looks_like() {
+        let of = |digest, needs: &Needs| {
+            let url = Url::parse("http://boot/f").unwrap();
+            let fetched = Fetched {
+                url,
+                at: 0..4,
+                digest,
+            };
+            let file = verify(fetched, b"text", Expected::File, needs);
+            file.map(|file| file.at()).map_err(|error| error.to_string())
+        };
+        let demanded = Needs::Sha256([0xab; 32]);
+        // Whatever lies there: nobody reads it again.
+        assert_eq!(of(Some([0xab; 32]), &demanded), Ok(0..4));
+        assert_eq!(of(None, &Needs::Nothing), Ok(0..4));
+        assert_eq!(of(Some([1; 32]), &Needs::Nothing), Ok(0..4));
+        let line = |is: &str| {
+            let line = format!(
+                "verify: http://boot/f: its SHA-256 is {is}, not {}",
+                "ab".repeat(32)
+            );
+            Err(line)
+        };
+        assert_eq!(of(Some([1; 32]), &demanded), line(&"01".repeat(32)));
+        assert_eq!(of(None, &demanded), line("unknown"));
+        let url = Url::parse("http://boot/f").unwrap();
+        let (at, digest) = (0..6, Some([1; 32]));
+        let page = verify(
+            Fetched { url, at, digest },
+            b"<html>",
+            Expected::Kernel,
+            &demanded,
+        );
+        assert!(matches!(page, Err(Error::Digest { .. })));
     }
 }

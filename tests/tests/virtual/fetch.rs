@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use boot::Clock;
-use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response, Sink};
+use boot::fetch::{Error, Fetcher, Lost, Method, Reason, Request, Response, Sink, Watch};
 use boot::net::Net;
 use boot::url::Url;
+use boot::verify::{Expected, Fetched, Needs, verify};
 use sha2::{Digest as _, Sha256};
 use smoltcp::time::Duration;
 use smoltcp::wire::Ipv4Address;
@@ -366,6 +367,49 @@ fn a_digest_beside_a_download_is_that_of_the_file() {
         );
         assert_eq!(site.requests().len(), asked, "{case}");
     }
+}
+
+/// Who wants only the beginnings of files, as the dry run with `--head`.
+struct Beginnings;
+
+impl Watch for Beginnings {
+    fn wants(&mut self, _url: &Url, _first: &[u8], _len: u64) -> bool {
+        false
+    }
+}
+
+/// The digest rides on the download; whoever looks on cannot leave a part of the file out of it.
+#[test]
+fn a_file_is_verified_by_the_digest_that_came_with_it() {
+    let site = Site::new(77);
+    let file = bytes(300_001);
+    let sum: [u8; 32] = Sha256::digest(&file).into();
+    site.route("/a", [Reply::ok(file)]);
+    let url = Url::parse("http://192.168.7.2/a").expect("a test's URL");
+    let mut memory = vec![0; 400_000];
+    let mut sink = Sink::with_digest(&mut memory);
+    let request = Request::get(&url);
+    let response = site.node(|net, fetcher| fetcher.download(net, &request, &mut sink, &mut Beginnings));
+    let Response { url, len } = response.expect("a file");
+    let digest = sink.digest();
+    let verified = |needs: Needs| {
+        let (url, at) = (url.clone(), 0..len);
+        verify(Fetched { url, at, digest }, &memory, Expected::Initrd, &needs)
+    };
+    assert_eq!(verified(Needs::Sha256(sum)).expect("the file").at(), 0..300_001);
+    let mut other = sum;
+    other[31] ^= 1;
+    let hex = |sum: [u8; 32]| sum.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(
+        verified(Needs::Sha256(other))
+            .expect_err("another file")
+            .to_string(),
+        format!(
+            "verify: http://192.168.7.2/a: its SHA-256 is {}, not {}",
+            hex(sum),
+            hex(other)
+        )
+    );
 }
 
 /// A server that is started again, or a switch: what has come stays, however long it takes within a minute and a half.
