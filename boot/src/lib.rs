@@ -24,6 +24,7 @@ mod log;
 pub mod board;
 mod bootargs;
 mod hal;
+pub mod heap;
 mod memory;
 mod patience;
 mod random;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use boot::script::budget::Share;
 use boot::script::line::{self, NoLine, Operator, Place, Text};
 use fuzz::within;
 use libfuzzer_sys::fuzz_target;
@@ -74,11 +75,11 @@ fuzz_target!(|data: &[u8]| {
     boot::verify::is_script(data);
     // A byte that is not UTF-8 becomes three; an empty line costs a list two strings.
     let (text, lines) = within(4096 + 256 * data.len(), || {
-        let text = Text::new(data.to_vec());
+        let text = Text::new(data, Share::all()).unwrap();
         let lines = lines(&text);
         (text, lines)
     });
-    let again = Text::new(printed(&lines).into_bytes());
+    let again = Text::new(printed(&lines).as_bytes(), Share::all()).unwrap();
     assert_eq!(lines, self::lines(&again));
     for (_, command) in &lines {
         commands(command);

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod checkout;
 mod dhcp;
 mod dns;
+pub mod heap;
 mod http;
 mod lan;
 mod mdns;

@@ -1,15 +1,13 @@
 //! Hostile input: whatever a network sends, an error or a right answer, within the limits below.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use boot::{Error, Handoff, load};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
+use tests::heap::{Counting, measured, peak};
 use tests::{Answer, Dns, Host, Mutation, Proxy, Random, Reply, Site, payload, site};
 
 /// Heap that `boot` may hold at once: an eighth of the 8 MiB that the kernel gives it.
-const MOST_HEAP: isize = 1 << 20;
+const MOST_HEAP: usize = 1 << 20;
 /// Virtual time that two attempts may take, from switching on, on a network that is honest after `LYING`.
 const MOST_TIME: Duration = Duration::from_secs(20 * 60);
 /// How long the DHCP server lies: no client can boot before it stops.
@@ -17,51 +15,13 @@ const LYING: Duration = Duration::from_secs(60);
 /// Bytes of a line that a person is meant to read.
 const MOST_LINE: usize = 1024;
 
-/// The system's allocator, with a count of what `boot` holds on this thread.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    if tests::in_boot() {
-        HELD.set(HELD.get() + bytes);
-        PEAK.set(PEAK.get().max(HELD.get()));
-    }
-}
-
-// SAFETY: forwards to `System` unchanged; the counters are thread-locals without destructors, which never allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: the caller's promises are System's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-layout.size().cast_signed());
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// Runs `work` as `boot`'s and checks how much heap it held.
 fn bounded<T>(work: impl FnOnce() -> T) -> T {
-    HELD.set(0);
-    PEAK.set(0);
-    let result = work();
-    assert!(PEAK.get() <= MOST_HEAP, "boot held {} bytes of heap", PEAK.get());
+    let (result, peak) = measured(work);
+    assert!(peak <= MOST_HEAP, "boot held {peak} bytes of heap");
     result
 }
 
@@ -136,9 +96,10 @@ fn assert_kernel(site: &Site, handoff: &Handoff, mutation: Mutation) {
 #[test]
 fn the_limits_are_not_idle() {
     let mut site = small_site();
-    survives(&mut site).unwrap();
-    assert!(PEAK.get() > 10_000, "the allocator counts: {}", PEAK.get());
-    println!("heap of a plain boot: {} bytes", PEAK.get());
+    let (result, held) = measured(|| site.boot_attempts(2));
+    result.unwrap();
+    assert!(held > 10_000, "the allocator counts: {held}");
+    println!("heap of a plain boot: {} bytes", peak());
 }
 
 fn dhcp(mutations: impl Iterator<Item = Mutation>, spoil: impl Fn(&mut Site)) {
@@ -347,7 +308,7 @@ fn menus_at_their_limits() {
         site.route("/boot/x", [Reply::ok("initrd")]);
         // Where no default is told nobody chooses, twice for an hour.
         let result = survives_for(&mut site, Duration::from_secs(3 * 60 * 60));
-        println!("{what}: heap {}, {result:?}", PEAK.get());
+        println!("{what}: heap {}, {result:?}", peak());
     }
     // A chain of includes: each menu brings the next.
     let mut site = small_site();

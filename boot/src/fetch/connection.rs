@@ -17,6 +17,8 @@ use crate::url::Url;
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// A whole request fits, with the longest URL; one with Digest, which has it twice, goes in two parts.
 const SEND_BUFFER: usize = 12 * 1024;
+/// Bytes of heap for both.
+pub(crate) const BUFFERS: usize = RECEIVE_BUFFER + SEND_BUFFER;
 
 /// The socket, and whom it is connected to (D-21).
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use httparse::{Header, ParserConfig, Response};
 use super::challenge::Challenge;
 
 /// The longest head, interim responses before it included, in bytes.
-pub(super) const MAX_LEN: usize = 16 * 1024;
+pub(crate) const MAX_LEN: usize = 16 * 1024;
 
 /// The most header fields in one head.
 const MAX_FIELDS: usize = 128;

@@ -36,6 +36,8 @@ pub use self::tftp_error::Error as TftpError;
 pub use self::watch::{Exchange, Watch};
 
 use self::bounds::MAX_REDIRECTS;
+pub(crate) use self::connection::BUFFERS;
+pub(crate) use self::head::MAX_LEN as HEAD;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
 use self::source::{Sources, sends_the_rest};

@@ -17,9 +17,9 @@ use dtoolkit::{Node, Property};
 pub const SIZE_LIMIT: usize = 2 << 20;
 /// Levels of nodes, the root being the first. Real trees have 8.
 pub const DEPTH_LIMIT: u32 = 32;
-/// Bytes of heap that a tree may take once it is unpacked, which is ten times a usual tree's size: Debian's of 15 KiB
-/// for a Pi 3 takes 110 KiB. To write it out again takes its size, at most 2 MiB, and its names besides.
-pub const HEAP_LIMIT: usize = 4 << 20;
+/// Bytes of heap that a tree may take while it is unpacked and written out again, which is ten times a usual tree's size:
+/// Debian's of 15 KiB for a Pi 3 takes 110 KiB.
+pub const HEAP_LIMIT: usize = 3 << 20;
 
 /// Nodes and properties of a tree that is never unpacked. A FIT image of Linux for all of its arm64 boards has 18,000.
 const ENTRY_LIMIT: usize = 1 << 17;
@@ -29,7 +29,8 @@ const PROPERTY_NAME_LIMIT: usize = 127;
 const RESERVATION_LIMIT: usize = 256;
 /// Ranges of memory, present and reserved; real trees have less than ten.
 const RANGE_LIMIT: usize = 512;
-/// What `dtoolkit`'s model takes for a node or property beside its name (twice) and its value, measured with room.
+/// What `dtoolkit`'s model takes for a node or property beside its name (twice) and its value, which is there once more when
+/// the tree is written; measured with room.
 const NODE_COST: usize = 640;
 const PROPERTY_COST: usize = 320;
 
@@ -558,7 +559,7 @@ fn check_structure(structure: &[u8], strings: &[u8], limits: &Limits) -> Result<
                 at = aligned(end);
                 PROPERTY_COST
                     .saturating_add(name.len().saturating_mul(2))
-                    .saturating_add(len)
+                    .saturating_add(len.saturating_mul(2))
             }
             NOP => 0,
             END if depth == 0 && has_root => return Ok(heap),

@@ -159,7 +159,10 @@ enum Effect {
 /// Applies one overlay. `room` is the heap that the tree may still grow by. After an error the base is in between (D-70).
 fn apply(base: &mut DeviceTreeNode, overlay: &Overlay<'_>, room: &mut usize) -> Result<Effect, Error> {
     let tree = Tree::check_within(overlay.bytes, OVERLAY_HEAP_LIMIT).map_err(Error::Tree)?;
-    *room = room.checked_sub(tree.heap()).ok_or(Error::TooBig)?;
+    // It is there twice while it is merged.
+    let twice = tree.heap().saturating_mul(2);
+    room.checked_sub(twice).ok_or(Error::TooBig)?;
+    *room = room.saturating_sub(tree.heap());
     let mut overlay = unpacked(&tree, overlay.name);
     let local = overlay.remove_child(LOCAL_FIXUPS);
     let delta = max_phandle(base);

@@ -4,7 +4,9 @@
 pub(crate) const MAX_MENUS: usize = 32;
 /// Bytes of a text file that is shown.
 pub(crate) const MAX_TEXT_FILE: usize = 16 * 1024;
-/// Bytes of a menu, all its INCLUDEs together. With the next two bounds it keeps the model below 1 MiB of heap.
+/// Bytes of heap that the model of a menu takes at most while it is read, which the next three bounds see to.
+pub(crate) const MODEL: usize = 1792 << 10;
+/// Bytes of a menu, all its INCLUDEs together.
 pub(crate) const MAX_TEXT: usize = 256 * 1024;
 /// Bytes of a line.
 pub(crate) const MAX_LINE: usize = 16 * 1024;

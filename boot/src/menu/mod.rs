@@ -20,7 +20,7 @@ mod show;
 mod trees;
 mod uboot;
 
-pub(crate) use bounds::{MAX_MENUS, MAX_TEXT};
+pub(crate) use bounds::{MAX_FILES, MAX_MENUS, MAX_TEXT, MODEL};
 pub use error::{Bound, Error, Fault, Unsupported};
 pub use model::{
     Action, Boot, Chosen, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts,

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use super::budget::{self, Share};
 use super::cpio;
 use super::errno::{Errno, Failure};
 use super::images::{Id, Image, Stored, is_kernel};
@@ -24,7 +25,7 @@ impl Interpreter<'_, '_> {
                 && matches!(image.content, Stored::Data { .. })
         };
         // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
-        let file = |image: &Image| image.arguments.as_deref().and_then(cpio::name).map(plain);
+        let file = |image: &Image| image.arguments().and_then(cpio::name).map(plain);
         let tick = &mut |_: usize| self.world.tick();
         let initrds: Vec<Id> = self
             .images
@@ -35,7 +36,7 @@ impl Interpreter<'_, '_> {
             .collect();
         let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
         let image = self.images.get(id).ok_or_else(no_image)?;
-        let command_line = image.arguments.clone().unwrap_or_default();
+        let command_line = String::from(image.arguments().unwrap_or_default());
         for image in initrds.iter().filter_map(|id| self.images.get(*id)) {
             if let Some(name) = file(image) {
                 info!(
@@ -45,7 +46,9 @@ impl Interpreter<'_, '_> {
             }
         }
         info!("script: booting {} {}", image.url, plain(&command_line));
-        let mut parts = self.parts(id, &initrds, device_tree, command_line)?;
+        // While it boots, what it boots is kept too.
+        let mut share = self.budget.other();
+        let mut parts = self.parts(id, &initrds, device_tree, command_line, &mut share)?;
         let memory = self.images.memory().reborrow();
         let loaded = self.world.load(&mut parts, memory);
         loaded.map(Outcome::Boot).map_err(|error| {
@@ -69,11 +72,14 @@ impl Interpreter<'_, '_> {
         files: &[Id],
         device_tree: Option<Id>,
         command_line: String,
+        share: &mut Share,
     ) -> Result<Parts, Failure> {
         let memory = self.images.all_bytes();
-        let verified = |id: Id, expected: Expected| {
+        let mut verified = |id: Id, expected: Expected, headers: usize| {
             let image = self.images.get(id).filter(|image| image.at().is_some());
             let image = image.ok_or_else(|| Failure::new(Errno::NO_IMAGE, "no such image"))?;
+            share.take(budget::element::<Initrd>())?;
+            share.take(budget::texts(&[image.url.whole().len(), headers])?)?;
             let fetched = Fetched {
                 url: image.url.clone(),
                 at: image.at().unwrap_or_default(),
@@ -85,7 +91,7 @@ impl Interpreter<'_, '_> {
         let mut initrds = Vec::with_capacity(files.len());
         for &id in files {
             let image = self.images.get(id);
-            let arguments = image.and_then(|image| image.arguments.as_deref());
+            let arguments = image.and_then(Image::arguments);
             let headers = headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
             let expected = if headers.is_empty() {
                 Expected::Initrd
@@ -93,16 +99,16 @@ impl Interpreter<'_, '_> {
                 Expected::File
             };
             initrds.push(Initrd {
-                file: verified(id, expected)?,
+                file: verified(id, expected, headers.len())?,
                 headers,
             });
         }
         Ok(Parts {
-            kernel: verified(id, Expected::Kernel)?,
-            configuration: self.images.get(id).and_then(|image| image.configuration.clone()),
+            kernel: verified(id, Expected::Kernel, 0)?,
+            configuration: self.images.get(id).and_then(Image::configuration).map(Into::into),
             initrds,
             device_tree: device_tree
-                .map(|id| verified(id, Expected::DeviceTree))
+                .map(|id| verified(id, Expected::DeviceTree, 0))
                 .transpose()?,
             overlays: Vec::new(),
             command_line,

@@ -13,7 +13,7 @@ use smoltcp::time::Duration;
 use super::boot::headers;
 use super::errno::{Errno, Failure};
 use super::images::{Id, Stored};
-use super::machine::{Interpreter, Parameters, Step};
+use super::machine::{Interpreter, Step};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};
 use crate::fetch::{Method, Request};
@@ -48,16 +48,17 @@ impl Interpreter<'_, '_> {
     }
 
     /// Gives an image the name, arguments and flag that its command line says.
-    fn dress(&mut self, id: Id, arguments: &Arguments<'_>) {
+    fn dress(&mut self, id: Id, arguments: &Arguments<'_>) -> Result<(), Failure> {
         if let Some(image) = self.images.get_mut(id) {
             if let Some(name) = arguments.value('n') {
-                image.name = name.into();
+                image.rename(name)?;
             }
-            if arguments.rest.len() > 1 {
-                image.arguments = Some(arguments.text(1));
+            if let Some(words) = arguments.rest.get(1..).filter(|words| !words.is_empty()) {
+                image.set_arguments(Some(words))?;
             }
             image.autofree |= arguments.has('a');
         }
+        Ok(())
     }
 
     /// An image that is already there by that name, or else a download.
@@ -73,14 +74,15 @@ impl Interpreter<'_, '_> {
         // Room for the headers that make a file in the initial ramdisk of it.
         let front = place::pages(headers(&arguments.text(1), 0)?.len());
         let id = self.download(arguments.get(0), arguments.timeout('t')?, false, front)?;
-        self.dress(id, &arguments);
+        // Under another name it would be another file.
+        self.dress(id, &arguments).inspect_err(|_| self.images.free(id))?;
         Ok(Step::Done)
     }
 
     pub(super) fn imgselect(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = self.single(words, false, 1)?;
         let id = self.acquire(arguments.get(0), arguments.timeout('t')?, true)?;
-        self.dress(id, &arguments);
+        self.dress(id, &arguments)?;
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
@@ -101,7 +103,7 @@ impl Interpreter<'_, '_> {
         } else {
             self.acquire(arguments.get(0), arguments.timeout('t')?, true)?
         };
-        self.dress(id, &arguments);
+        self.dress(id, &arguments)?;
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
@@ -122,9 +124,9 @@ impl Interpreter<'_, '_> {
         let arguments = self.single(words, false, 1)?;
         let id = self.acquire(arguments.get(0), arguments.timeout('t')?, false)?;
         if let Some(image) = self.images.get_mut(id) {
-            image.arguments = None;
+            image.set_arguments(None)?;
         }
-        self.dress(id, &arguments);
+        self.dress(id, &arguments)?;
         Ok(Step::Done)
     }
 
@@ -155,7 +157,7 @@ impl Interpreter<'_, '_> {
             let Some(image) = self.images.get(id) else {
                 continue;
             };
-            let mut line = format!("{} : {} bytes", image.name, image.len());
+            let mut line = format!("{} : {} bytes", image.name(), image.len());
             let bytes = self.images.bytes(id);
             let kind = match &image.content {
                 Stored::Script(_) => " [script]",
@@ -173,7 +175,7 @@ impl Interpreter<'_, '_> {
             for (set, mark) in marks {
                 line.push_str(if set { mark } else { "" });
             }
-            if let Some(arguments) = &image.arguments {
+            if let Some(arguments) = image.arguments() {
                 line.push_str(&format!(" \"{arguments}\""));
             }
             line.push('\n');
@@ -206,13 +208,12 @@ impl Interpreter<'_, '_> {
         let name = self.settings.name_to_store(arguments.get(0))?;
         let known = self.images.find(arguments.get(1)).is_some();
         let id = self.acquire(arguments.get(1), arguments.timeout('t')?, false)?;
-        let raw = self.images.bytes(id).to_vec();
+        let kind = name.kind().unwrap_or(Type::String);
+        let stored = self.settings.store(&name, kind, self.images.bytes(id));
         if !known && !arguments.has('k') {
             self.images.free(id);
         }
-        let kind = name.kind().unwrap_or(Type::String);
-        self.settings.store(&name, kind, &raw)?;
-        Ok(Step::Done)
+        stored.map(|()| Step::Done)
     }
 
     pub(super) fn imgextract(&mut self, words: &[String]) -> Result<Step, Failure> {
@@ -225,7 +226,7 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &specs, 1..=1)?;
         let id = self.acquire(arguments.get(0), arguments.timeout('t')?, false)?;
         let stripped = self.images.get(id).map_or_else(String::new, |image| {
-            let (stem, _) = image.name.rsplit_once('.').unwrap_or((&image.name, ""));
+            let (stem, _) = image.name().rsplit_once('.').unwrap_or((image.name(), ""));
             stem.into()
         });
         let name = arguments.value('n').map_or(stripped, Into::into);
@@ -325,7 +326,7 @@ impl Interpreter<'_, '_> {
                 continue;
             }
             let sum = Type::HexRaw.format(&sum).unwrap_or_default();
-            let called = self.images.get(id).map_or("", |image| image.name.as_str());
+            let called = self.images.get(id).map_or("", |image| image.name());
             let line = format!("{sum}  {called}\n");
             self.print(&line);
         }
@@ -362,7 +363,10 @@ impl Interpreter<'_, '_> {
         let fragment = uri.split_once('#').map(|(_, fragment)| fragment);
         let url = self.resolve_uri(uri)?;
         self.configure()?;
-        let Parameters { method, entries, .. } = list.unwrap_or_default();
+        let (method, entries, _share) = match list {
+            Some(list) => (list.method, list.entries, Some(list.share)),
+            None => (None, Vec::new(), None),
+        };
         let (headers, fields): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.header);
         let headers: Vec<(String, String)> = headers
             .into_iter()
@@ -394,8 +398,8 @@ impl Interpreter<'_, '_> {
                 let id = self.images.add(name, response.url, at, response.len, front)?;
                 let is_fit = fit::is_fit(self.images.bytes(id));
                 let configuration = fragment.filter(|name| is_fit && !name.is_empty());
-                if let Some(image) = self.images.get_mut(id) {
-                    image.configuration = configuration.map(Into::into);
+                if let (Some(image), Some(name)) = (self.images.get_mut(id), configuration) {
+                    image.configure(name)?;
                 }
                 Ok(id)
             }

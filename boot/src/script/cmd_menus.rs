@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Duration;
 
+use super::budget;
 use super::cmd_flow::key;
 use super::console::{Line, MAX_LINE};
 use super::errno::{Errno, Failure};
@@ -17,8 +18,8 @@ use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::form;
 
-/// Items of all menus and forms together.
-const MAX_ITEMS: usize = 4096;
+/// Items of all menus and forms together: as many as always fit into the budget.
+const MAX_ITEMS: usize = 2048;
 /// Menus and forms.
 const MAX_FORMS: usize = 64;
 
@@ -39,7 +40,13 @@ impl Interpreter<'_, '_> {
                 format!("more than {MAX_FORMS} menus"),
             ));
         }
+        let mut share = self.budget.other();
+        share.take(budget::texts(&[
+            name.map_or(0, str::len),
+            budget::joined(arguments.rest),
+        ])?)?;
         self.menus.push(Form {
+            share,
             name: name.map(Into::into),
             title: arguments.text(0),
             entries: Vec::new(),
@@ -61,8 +68,7 @@ impl Interpreter<'_, '_> {
 
     fn remove_form(&mut self, at: usize) {
         if at < self.menus.len() {
-            let form = self.menus.remove(at);
-            self.items = self.items.saturating_sub(form.entries.len());
+            self.menus.remove(at);
         }
     }
 
@@ -78,17 +84,21 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &SPECS, 0..=MANY)?;
         let gap = arguments.has('g');
         let name = if gap { None } else { arguments.rest.first() };
-        let text = arguments.text(usize::from(!gap));
+        let text = arguments.rest.get(usize::from(!gap)..).unwrap_or_default();
         let key = arguments.value('k').map(key).transpose()?.unwrap_or(0);
         let at = self.form(arguments.value('f').or(arguments.value('m')))?;
-        if self.items >= MAX_ITEMS {
+        if self.menus.iter().map(|form| form.entries.len()).sum::<usize>() >= MAX_ITEMS {
             return Err(Failure::new(
                 Errno::NO_MEMORY,
                 format!("more than {MAX_ITEMS} items"),
             ));
         }
         if let Some(form) = self.menus.get_mut(at) {
-            self.items = self.items.saturating_add(1);
+            form.share.take(budget::element::<(Entry, usize)>())?;
+            form.share.take(budget::texts(&[
+                name.map_or(0, String::len),
+                budget::joined(text),
+            ])?)?;
             let index = form.entries.len();
             let entry = match name {
                 Some(name) => Entry::new(name.clone(), Action::Answer),
@@ -101,7 +111,7 @@ impl Interpreter<'_, '_> {
                 form.secrets.push(index);
             }
             form.entries.push(Entry {
-                label: Some(text),
+                label: Some(text.join(" ")),
                 hot_key: u8::try_from(key).ok().filter(|key| *key > 0),
                 immediate: true,
                 ..entry
@@ -206,6 +216,7 @@ impl Interpreter<'_, '_> {
         };
         let mut names = Vec::new();
         let mut lines = Vec::new();
+        let mut share = self.budget.other();
         for (index, entry) in list.entries.iter().enumerate() {
             let text = entry.label.as_deref().unwrap_or_default();
             let echo = match list.secrets.binary_search(&index) {
@@ -217,6 +228,16 @@ impl Interpreter<'_, '_> {
                 // What cannot be stored is not asked for.
                 self.settings.name_to_store(&entry.name)?;
             }
+            let value = if is_field {
+                self.settings.text(&entry.name)
+            } else {
+                String::new()
+            };
+            share.take(budget::element::<(Option<String>, form::Line)>())?;
+            share.take(budget::texts(&[entry.name.len(), text.len()])?)?;
+            if is_field {
+                share.take(Editor::room(&value, MAX_LINE))?;
+            }
             names.push(is_field.then(|| entry.name.clone()));
             lines.push(form::Line {
                 label: if is_field && text.is_empty() {
@@ -225,7 +246,7 @@ impl Interpreter<'_, '_> {
                     text
                 }
                 .into(),
-                field: is_field.then(|| Editor::new(&self.settings.text(&entry.name), echo, MAX_LINE, 0)),
+                field: is_field.then(|| Editor::new(&value, echo, MAX_LINE, 0)),
                 key: entry.hot_key.map(u32::from),
             });
         }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
+use super::budget;
 use super::errno::{Errno, Failure};
 use super::machine::{Interpreter, Parameter, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
@@ -23,9 +24,10 @@ const PING_SIZE: u32 = 64;
 const MAX_VLANS: usize = 16;
 /// Name servers that count.
 const MAX_DNS: usize = 4;
-/// Parameter lists, and parameters in one.
+/// Parameter lists, parameters in one, and the bytes of their names and values: they are sent three times as long, encoded.
 const MAX_LISTS: usize = 16;
 const MAX_PARAMETERS: usize = 256;
+const MAX_LIST_BYTES: usize = budget::MAX_TEXT;
 
 /// How often a link that is waited for is looked at.
 const LINK_POLL: Duration = Duration::from_millis(100);
@@ -58,7 +60,11 @@ impl Interpreter<'_, '_> {
                 format!("more than {MAX_LISTS} lists of parameters"),
             ));
         }
+        let mut share = self.budget.other();
+        share.take(budget::texts(&[arguments.value('n').map_or(0, str::len)])?)?;
         self.parameters.push(Parameters {
+            share,
+            bytes: 0,
             name: arguments.value('n').map(Into::into),
             method,
             entries: Vec::new(),
@@ -84,6 +90,21 @@ impl Interpreter<'_, '_> {
                 format!("more than {MAX_PARAMETERS} parameters"),
             ));
         }
+        let sizes = [
+            arguments.get(0).len(),
+            budget::joined(arguments.rest.get(1..).unwrap_or_default()),
+        ];
+        let texts = budget::texts(&sizes)?;
+        let bytes = sizes.into_iter().fold(list.bytes, usize::saturating_add);
+        if bytes > MAX_LIST_BYTES {
+            return Err(Failure::new(
+                Errno::NO_MEMORY,
+                format!("more than {MAX_LIST_BYTES} bytes in the parameters of one list"),
+            ));
+        }
+        list.share
+            .take(texts.saturating_add(budget::element::<Parameter>()))?;
+        list.bytes = bytes;
         list.entries.push(Parameter {
             key: arguments.get(0).into(),
             value: arguments.text(1),

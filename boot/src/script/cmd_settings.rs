@@ -84,8 +84,11 @@ impl Interpreter<'_, '_> {
 
     pub(super) fn config(&mut self, words: &[String]) -> Result<Step, Failure> {
         Arguments::parse(words, &[], 0..=1)?;
-        let text = self.settings.listing();
-        self.print(&text);
+        let mut n: usize = 0;
+        while let Some(line) = self.settings.listed(n) {
+            self.print(&line);
+            n = n.saturating_add(1);
+        }
         Ok(Step::Done)
     }
 }

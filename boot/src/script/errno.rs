@@ -10,6 +10,17 @@ use crate::fetch;
 use crate::fetch::Reason;
 use crate::resolve;
 
+/// Bytes of a reason: what it repeats of a script may be as long as a command.
+const MAX_REASON: usize = 4096;
+
+/// A reason of a length that may be kept.
+pub(super) fn bounded(reason: Cow<'static, str>) -> Cow<'static, str> {
+    match reason.get(..reason.floor_char_boundary(MAX_REASON)) {
+        Some(start) if start.len() < reason.len() => alloc::format!("{start}…").into(),
+        _ => reason,
+    }
+}
+
 /// An error number. Zero would be success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub u32);
@@ -180,7 +191,7 @@ impl Failure {
     pub fn new(errno: Errno, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             errno,
-            reason: reason.into(),
+            reason: bounded(reason.into()),
             expected: false,
             ends: false,
         }

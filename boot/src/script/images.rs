@@ -10,8 +10,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::budget::{self, Share};
 use super::errno::{Errno, Failure};
-use super::line::{MAX_SCRIPT, Text};
+use super::line::Text;
 use crate::Region;
 use crate::fetch::Response;
 use crate::load::arrange::{Piece, aligned};
@@ -25,14 +26,12 @@ use crate::work::{Tick, shift};
 
 /// Images at a time.
 pub const MAX_IMAGES: usize = 256;
-/// Bytes of all scripts that are kept.
-pub const MAX_SCRIPTS: usize = 2 * 1024 * 1024;
 
 /// Which image, for as long as it exists.
 pub type Id = u32;
 
 /// What is kept of an image.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Stored {
     /// A script.
     Script(Rc<Text>),
@@ -48,17 +47,19 @@ pub enum Stored {
 }
 
 /// A file by name.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Image {
     id: Id,
     /// What scripts call it; several may have one name, then the oldest is meant.
-    pub name: String,
+    name: String,
     /// Where it came from, after redirects.
     pub url: Url,
     /// Its command line.
-    pub arguments: Option<String>,
+    arguments: Option<String>,
     /// The configuration asked for, when it is a FIT image: what stood behind the `#` of its URI.
-    pub configuration: Option<String>,
+    configuration: Option<String>,
+    /// What these texts and its URL take.
+    share: Share,
     /// What it is.
     pub content: Stored,
     /// Whether it was loaded to be executed: then its command line is for that, and it is no part of an initial ramdisk.
@@ -75,6 +76,46 @@ impl Image {
     /// Its handle.
     pub fn id(&self) -> Id {
         self.id
+    }
+
+    /// What scripts call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its command line.
+    pub fn arguments(&self) -> Option<&str> {
+        self.arguments.as_deref()
+    }
+
+    /// The configuration that was asked for.
+    pub fn configuration(&self) -> Option<&str> {
+        self.configuration.as_deref()
+    }
+
+    /// Calls it something else.
+    pub(super) fn rename(&mut self, name: &str) -> Result<(), Failure> {
+        budget::texts(&[name.len()])?;
+        self.share.replace(self.name.len(), name.len())?;
+        self.name = name.into();
+        Ok(())
+    }
+
+    /// Gives it these words as its command line, or none.
+    pub(super) fn set_arguments(&mut self, words: Option<&[String]>) -> Result<(), Failure> {
+        let old = self.arguments.as_deref().map_or(0, str::len);
+        let new = words.map_or(0, budget::joined);
+        budget::texts(&[new])?;
+        self.share.replace(old, new)?;
+        self.arguments = words.map(|words| words.join(" "));
+        Ok(())
+    }
+
+    /// Asks for this configuration of a FIT image.
+    pub(super) fn configure(&mut self, name: &str) -> Result<(), Failure> {
+        self.share.take(budget::texts(&[name.len()])?)?;
+        self.configuration = Some(name.into());
+        Ok(())
     }
 
     /// Its size in bytes.
@@ -105,6 +146,8 @@ pub struct Images<'m> {
     memory: Region<'m>,
     list: Vec<Image>,
     next: Id,
+    /// What scripts may keep.
+    budget: Share,
     /// The image that `boot` means.
     pub selected: Option<Id>,
     /// The device tree that Linux gets.
@@ -112,10 +155,11 @@ pub struct Images<'m> {
 }
 
 impl<'m> Images<'m> {
-    /// None yet, and room for them.
-    pub fn new(memory: Region<'m>) -> Self {
+    /// None yet, and room for them. What is kept of them on the heap is part of the budget.
+    pub fn new(memory: Region<'m>, budget: Share) -> Self {
         Self {
             memory,
+            budget,
             list: Vec::new(),
             next: 0,
             selected: None,
@@ -257,12 +301,16 @@ impl<'m> Images<'m> {
         };
         let id = self.next;
         self.next = self.next.wrapping_add(1);
+        let mut share = self.budget.other();
+        share.take(budget::element::<Image>())?;
+        share.take(budget::texts(&[name.len(), url.whole().len(), 0])?)?;
         self.list.push(Image {
             id,
             name,
             url,
             arguments: None,
             configuration: None,
+            share,
             content,
             program: false,
             autofree: false,
@@ -280,20 +328,7 @@ impl<'m> Images<'m> {
             len,
         };
         verify::text(&response, bytes).map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, why.to_string()))?;
-        let scripts = self.list.iter().filter_map(|image| match &image.content {
-            Stored::Script(text) => Some(text.bytes().len()),
-            Stored::Data { .. } => None,
-        });
-        let kept = scripts.fold(len, usize::saturating_add);
-        if len > MAX_SCRIPT || kept > MAX_SCRIPTS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!(
-                    "a script of {len} bytes: at most {MAX_SCRIPT}, and {MAX_SCRIPTS} of all that are kept"
-                ),
-            ));
-        }
-        Ok(Stored::Script(Rc::new(Text::new(bytes.to_vec()))))
+        Ok(Stored::Script(Rc::new(Text::new(bytes, self.budget.other())?)))
     }
 
     /// Makes a script of a file that is one, now that it is to be executed.
@@ -412,6 +447,7 @@ pub(super) fn is_kernel(file: &[u8], tick: &mut Tick<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::MAX_SCRIPT;
     use super::*;
 
     const BASE: u64 = 0x1000;
@@ -436,7 +472,7 @@ mod tests {
     #[test]
     fn images_lie_in_pages_and_scripts_do_not() {
         let mut memory = vec![0; 8 << 20];
-        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap(), Share::all());
         let script = load(&mut images, "s", b"#!ipxe\nboot\n", true, 0);
         let gzip = load(&mut images, "k", b"\x1f\x8b\x08 packed", true, 0);
         let one = load(&mut images, "i", &[1; 5000], false, 0);
@@ -463,7 +499,7 @@ mod tests {
     #[test]
     fn what_is_no_kernel_is_called_what_it_is_however_small() {
         let mut memory = vec![0; 8 << 20];
-        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap(), Share::all());
         for (bytes, line) in [
             (
                 &b"<!doctype html><p>Log in"[..],
@@ -492,7 +528,7 @@ mod tests {
     #[test]
     fn what_runs_is_not_found_and_comes_back_last() {
         let mut memory = vec![0; 1 << 20];
-        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap(), Share::all());
         let first = load(&mut images, "a", b"#!ipxe\n", false, 0);
         let second = load(&mut images, "a", b"#!ipxe\n", false, 0);
         images.get_mut(first).unwrap().listed = false;
@@ -507,16 +543,31 @@ mod tests {
     #[test]
     fn their_number_and_the_bytes_of_scripts_are_bounded() {
         let mut memory = vec![0; 4 << 20];
-        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap());
+        let mut images = Images::new(Region::new(BASE, &mut memory).unwrap(), Share::all());
         let script = [b"#!ipxe\n".to_vec(), vec![b'\n'; MAX_SCRIPT - 7]].concat();
         load(&mut images, "a", &script, false, 0);
         load(&mut images, "b", &script, false, 0);
         let (at, room) = images.room(false, 0, &mut |_| {});
-        room[..7].copy_from_slice(b"#!ipxe\n");
+        room[..script.len()].copy_from_slice(&script);
         assert_eq!(
-            images.add("c".into(), url(), at, 7, 0).unwrap_err().errno,
+            images
+                .add("c".into(), url(), at, script.len(), 0)
+                .unwrap_err()
+                .errno,
             Errno::NO_MEMORY
         );
+        let one = images.find("a").unwrap();
+        let long = "x".repeat(budget::MAX_TEXT);
+        let image = images.get_mut(one).unwrap();
+        image.rename(&long).unwrap();
+        image.set_arguments(Some(std::slice::from_ref(&long))).unwrap();
+        image.set_arguments(None).unwrap();
+        image.rename("a").unwrap();
+        for text in [format!("{long}x"), long.repeat(20)] {
+            assert!(image.rename(&text).is_err());
+            assert!(image.set_arguments(Some(&[text])).is_err());
+        }
+        assert_eq!((image.name(), image.arguments()), ("a", None));
         for _ in 2..MAX_IMAGES {
             load(&mut images, "d", b"x", false, 0);
         }

@@ -7,6 +7,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::budget::{self, Share};
 use super::errno::{Errno, Failure};
 use super::value::is_space;
 
@@ -29,6 +30,8 @@ pub struct Text {
     labels: Vec<(String, Place)>,
     /// Whether the last line has no end, because it ends in a backslash.
     unfinished: bool,
+    /// What all of it takes.
+    share: Share,
 }
 
 /// The start of a line.
@@ -63,12 +66,18 @@ pub enum NoLine {
 }
 
 impl Text {
-    /// Reads where the labels are.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    /// Copies a script, and reads where the labels are; both are part of the budget.
+    pub fn new(bytes: &[u8], mut share: Share) -> Result<Self, Failure> {
+        if bytes.len() > MAX_SCRIPT {
+            let reason = alloc::format!("a script of {} bytes: at most {MAX_SCRIPT}", bytes.len());
+            return Err(Failure::new(Errno::NO_MEMORY, reason));
+        }
+        share.take(bytes.len())?;
         let mut text = Self {
-            bytes,
+            bytes: budget::copied(bytes)?,
             labels: Vec::new(),
             unfinished: false,
+            share: share.other(),
         };
         let mut labels = Vec::new();
         let mut place = Place::default();
@@ -80,14 +89,19 @@ impl Text {
                         "" => line.next,
                         _ => place,
                     };
-                    labels.extend(line.label.map(|label| (label.into_owned(), leads_to)));
-                    place = line.next;
+                    let next = line.next;
+                    if let Some(label) = line.label {
+                        share.take(budget::texts(&[label.len()])?)?;
+                        share.take(budget::element::<(String, Place)>())?;
+                        labels.push((label.into_owned(), leads_to));
+                    }
+                    place = next;
                 }
                 Err(why) => break why == NoLine::Unfinished,
             }
         };
-        text.labels = labels;
-        text
+        (text.labels, text.share) = (labels, share);
+        Ok(text)
     }
 
     /// The script as it arrived.
@@ -371,7 +385,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> (Vec<(String, String)>, NoLine) {
-        let text = Text::new(text.as_bytes().to_vec());
+        let text = Text::new(text.as_bytes(), Share::all()).unwrap();
         let (mut lines, mut place) = (Vec::new(), Place::default());
         loop {
             match text.line(place) {
@@ -425,6 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_part_of_what_scripts_keep() {
+        let share = Share::all();
+        let script = [b":\n".repeat(10_000), b"\n".repeat(MAX_SCRIPT - 20_000)].concat();
+        let text = Text::new(&script, share.other()).unwrap();
+        assert_eq!(text.labels.len(), 10_000);
+        let many = b":\n".repeat(MAX_SCRIPT / 2);
+        assert_eq!(
+            Text::new(&many, Share::all()).unwrap_err().errno,
+            Errno::NO_MEMORY
+        );
+        assert!(Text::new(&script, share.other()).is_err(), "two of them");
+        drop(text);
+        assert!(Text::new(&script, share.other()).is_ok(), "one after the other");
+        assert!(Text::new(&vec![b'x'; MAX_SCRIPT + 1], share.other()).is_err());
+    }
+
+    #[test]
     fn a_line_has_a_bound() {
         let long = "x".repeat(MAX_LINE);
         assert_eq!(lines(&long).0.len(), 1);
@@ -434,12 +465,16 @@ mod tests {
 
     #[test]
     fn labels_are_found_by_their_first_place_and_line() {
-        let text = Text::new(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n".to_vec());
+        let text = Text::new(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n", Share::all()).unwrap();
         assert_eq!(text.label("a"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("bc"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("b").unwrap_err().errno, Errno::NO_LABEL);
         assert_eq!(
-            Text::new(b"x\\".to_vec()).label("b").unwrap_err().errno,
+            Text::new(b"x\\", Share::all())
+                .unwrap()
+                .label("b")
+                .unwrap_err()
+                .errno,
             Errno::CONTINUATION
         );
     }

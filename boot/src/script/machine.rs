@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 
 use smoltcp::time::Instant;
 
-use super::errno::{Errno, Failure};
+use super::budget::Share;
+use super::errno::{Errno, Failure, bounded};
 use super::images::{Id, Images};
 use super::line::{self, NoLine, Operator, Place, Text, Words};
 use super::settings::Settings;
@@ -62,6 +63,8 @@ pub(super) struct Frame {
     pub(super) number: usize,
     /// The current line.
     pub(super) line: String,
+    /// What that takes.
+    pub(super) share: Share,
     /// Where what is left of it begins; none when it is done.
     pub(super) rest: Option<usize>,
     /// What follows the command that runs, and where.
@@ -122,8 +125,8 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) idle: u32,
     /// Downloads in a row that failed.
     pub(super) misses: u32,
-    /// Menu items and form fields, of all menus and forms.
-    pub(super) items: usize,
+    /// What may be kept.
+    pub(super) budget: Share,
     /// What was last set of the interface's configuration.
     pub(super) fixed: Fixed,
     /// VLANs that were made.
@@ -177,7 +180,7 @@ pub(super) fn at_line(frame: &Frame, failure: Failure) -> Failure {
     let shown = shown(&frame.words);
     let gap = if shown.is_empty() { "" } else { ": " };
     Failure {
-        reason: format!("{place}{shown}{gap}{}", failure.reason).into(),
+        reason: bounded(format!("{place}{shown}{gap}{}", failure.reason).into()),
         ..failure
     }
 }
@@ -191,13 +194,26 @@ pub(super) fn shown(words: &[String]) -> String {
     line.chars().take(MAX_SHOWN).chain(['…']).collect()
 }
 
+/// Takes in a line: in the room of the last one, or in one that is just as long.
+pub(super) fn read(line: &str, into: &mut String, share: &mut Share) -> Result<(), Failure> {
+    if line.len() > into.capacity() {
+        share.resize(line.len())?;
+        *into = line.into();
+    } else {
+        into.clear();
+        into.push_str(line);
+    }
+    Ok(())
+}
+
 impl Frame {
-    pub(super) fn new(source: Source, cwuri: Option<Url>) -> Self {
+    pub(super) fn new(source: Source, cwuri: Option<Url>, share: Share) -> Self {
         Self {
             source,
             next: Place::default(),
             number: 0,
             line: String::new(),
+            share,
             rest: None,
             pending: None,
             runs: true,
@@ -305,6 +321,8 @@ impl Frame {
 /// A menu or a form: `choose` or `present` decides which.
 #[derive(Debug)]
 pub(super) struct Form {
+    /// What all of it takes.
+    pub(super) share: Share,
     pub(super) name: Option<String>,
     pub(super) title: String,
     /// As a menu has them, so that nothing is copied to show it: an answer's or a field's name, or gaps.
@@ -316,8 +334,12 @@ pub(super) struct Form {
 }
 
 /// What is sent with a request whose URI ends in `##params`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Parameters {
+    /// What all of it takes.
+    pub(super) share: Share,
+    /// Bytes of the entries' names and values.
+    pub(super) bytes: usize,
     pub(super) name: Option<String>,
     /// None: POST when there is a form, else GET.
     pub(super) method: Option<Method>,

@@ -5,6 +5,7 @@
 //! has nothing left to do takes its caller's place, so that a script may chain to itself for as long as it likes.
 //! Everything that happens goes through [`World`], and everything worth knowing to [`World::event`].
 
+pub mod budget;
 pub mod errno;
 pub mod images;
 pub mod line;
@@ -38,6 +39,7 @@ use crate::patience;
 use crate::text::plain;
 use crate::verify::is_script;
 use crate::{Board, Region};
+use budget::Share;
 use errno::{Errno, Failure};
 pub use error::Error;
 use images::{Id, Images, Stored};
@@ -61,7 +63,7 @@ pub fn expand(text: &str, board: &Board<'_>, boot: &crate::Settings, lease: &Lea
     if !text.contains("${") {
         return text.into();
     }
-    let mut settings = Settings::new(Facts::of(board, boot, Some(lease.clone())));
+    let mut settings = Settings::new(Facts::of(board, boot, Some(lease.clone())), Share::all());
     // What is wrong with one of them is said when a script runs.
     let _ = preset(&mut settings, boot);
     line::expand(text, &mut |name| settings.text(name)).unwrap_or_else(|_| text.into())
@@ -87,11 +89,12 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let facts = Facts::of(board, boot, world.lease());
     let url = script.url.clone();
+    let budget = Share::all();
     let mut interpreter = Interpreter {
         world,
         board,
-        settings: Settings::new(facts),
-        images: Images::new(memory),
+        settings: Settings::new(facts, budget.other()),
+        images: Images::new(memory, budget.other()),
         frames: Vec::new(),
         menus: Vec::new(),
         person: Default::default(),
@@ -102,7 +105,7 @@ pub fn run(
         may_power_off: boot.poweroff,
         idle: 0,
         misses: 0,
-        items: 0,
+        budget,
         fixed: Fixed::default(),
         vlans: Vec::new(),
         epoch: 0,
@@ -182,8 +185,10 @@ impl Interpreter<'_, '_> {
                 Ok(line) => {
                     frame.number = frame.next.line.saturating_add(1);
                     frame.next = line.next;
-                    frame.line.clear();
-                    frame.line.push_str(&line.command);
+                    if let Err(failure) = machine::read(&line.command, &mut frame.line, &mut frame.share) {
+                        frame.words.clear();
+                        return Some(Err(at_line(frame, failure)));
+                    }
                 }
                 Err(NoLine::End) => return Some(Ok(())),
                 Err(why) => {
@@ -272,7 +277,7 @@ impl Interpreter<'_, '_> {
             Ok(Step::Shell) => {
                 let cwuri = self.settings.facts.cwuri.clone();
                 let source = Source::Person(self.world.now());
-                self.frames.push(Frame::new(source, cwuri));
+                self.frames.push(Frame::new(source, cwuri, self.budget.other()));
                 return None;
             }
             Ok(Step::End(outcome)) => return Some(Ok(outcome)),
@@ -385,7 +390,7 @@ impl Interpreter<'_, '_> {
                 format!("scripts are nested more than {MAX_DEPTH} deep"),
             ));
         }
-        self.frames.push(Frame::new(source, cwuri));
+        self.frames.push(Frame::new(source, cwuri, self.budget.other()));
         Ok(None)
     }
 

@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 
 use smoltcp::wire::EthernetAddress;
 
+use super::budget::{self, Share};
 use super::errno::{Errno, Failure};
 use super::table::key;
 use super::value::{Type, number};
@@ -27,10 +28,11 @@ use crate::url::Url;
 
 /// Settings that scripts can make.
 pub const MAX_SETTINGS: usize = 4096;
-/// Bytes of their names and values together.
-pub const MAX_BYTES: usize = 512 * 1024;
 /// Blocks of settings, ours included: a name without a block is looked for in all of them.
 pub const MAX_BLOCKS: usize = 64;
+
+/// Bytes that a value's room may have beside it, so that a number that changes need not move.
+const SLACK: usize = 64;
 
 /// In which blocks a predefined setting lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,18 +282,19 @@ pub struct Settings {
     blocks: Vec<Block>,
     /// How many entries they have in all.
     count: usize,
-    bytes: usize,
+    /// What the entries and the blocks that scripts have made take.
+    share: Share,
     /// What is known without any script.
     pub facts: Facts,
 }
 
 impl Settings {
-    /// No settings but the facts.
-    pub fn new(facts: Facts) -> Self {
+    /// No settings but the facts; what is set is part of the budget.
+    pub fn new(facts: Facts, share: Share) -> Self {
         let mut settings = Self {
             blocks: Vec::new(),
             count: 0,
-            bytes: 0,
+            share,
             facts,
         };
         for block in ["", "builtin", "smbios", "net0"] {
@@ -387,6 +390,7 @@ impl Settings {
                     let reason = format!("more than {MAX_BLOCKS} blocks of settings");
                     return Err(Failure::new(Errno::NO_MEMORY, reason));
                 }
+                self.share.take(budget::texts(&[parent.len()])?)?;
                 self.add_block(parent);
             }
         }
@@ -505,27 +509,32 @@ impl Settings {
         let old_size = old
             .and_then(|at| block.entries.get(at))
             .map_or(0, |old| size(&old.name, &old.raw));
-        let bytes = self.bytes.saturating_sub(old_size);
         if raw.is_empty() {
             if let Some(at) = old {
                 block.entries.remove(at);
-                (self.bytes, self.count) = (bytes, self.count.saturating_sub(1));
+                self.share.give(old_size);
+                self.count = self.count.saturating_sub(1);
             }
             return Ok(());
         }
-        let bytes = bytes.saturating_add(size(name.name, raw));
-        if bytes > MAX_BYTES || (old.is_none() && self.count >= MAX_SETTINGS) {
+        budget::texts(&[name.name.len(), raw.len()])?;
+        if old.is_none() && self.count >= MAX_SETTINGS {
             return Err(full());
         }
-        self.bytes = bytes;
+        self.share.replace(old_size, size(name.name, raw))?;
         match old.and_then(|at| block.entries.get_mut(at)) {
             Some(entry) => {
                 if entry.name != name.name {
                     entry.name = name.name.into();
                 }
                 (entry.tag, entry.kind) = (name.tag, kind);
-                entry.raw.clear();
-                entry.raw.extend_from_slice(raw);
+                let room = entry.raw.capacity();
+                if (raw.len()..=raw.len().saturating_add(SLACK)).contains(&room) {
+                    entry.raw.clear();
+                    entry.raw.extend_from_slice(raw);
+                } else {
+                    entry.raw = raw.into();
+                }
             }
             None => {
                 self.count = self.count.saturating_add(1);
@@ -540,20 +549,15 @@ impl Settings {
         Ok(())
     }
 
-    /// What scripts have set, a line each.
-    pub fn listing(&self) -> String {
-        let mut text = String::new();
-        let all = self
-            .blocks
-            .iter()
-            .flat_map(|block| block.entries.iter().map(|entry| (&*block.name, entry)));
-        for (block, entry) in all {
-            let slash = if block.is_empty() { "" } else { "/" };
-            let value = entry.kind.format(&entry.raw).unwrap_or_default();
-            let (name, kind) = (&entry.name, entry.kind.name());
-            text.push_str(&format!("{block}{slash}{name}:{kind} = {value}\n"));
-        }
-        text
+    /// A line for the setting that is the `n`-th of those that scripts have set; none behind the last.
+    pub fn listed(&self, n: usize) -> Option<String> {
+        let blocks = self.blocks.iter();
+        let mut all = blocks.flat_map(|block| block.entries.iter().map(|entry| (&*block.name, entry)));
+        let (block, entry) = all.nth(n)?;
+        let slash = if block.is_empty() { "" } else { "/" };
+        let value = entry.kind.format(&entry.raw).unwrap_or_default();
+        let (name, kind) = (&entry.name, entry.kind.name());
+        Some(format!("{block}{slash}{name}:{kind} = {value}\n"))
     }
 
     /// Adds to a number. What is no number counts as 0, and what was not set becomes one of 32 bits.
@@ -583,16 +587,14 @@ impl Settings {
     }
 }
 
-/// What a setting counts for against [`MAX_BYTES`].
+/// What a setting takes.
 fn size(name: &str, raw: &[u8]) -> usize {
-    name.len().saturating_add(raw.len())
+    const BESIDE: usize = budget::element::<Entry>() + 2 * budget::BLOCK + SLACK;
+    name.len().saturating_add(raw.len()).saturating_add(BESIDE)
 }
 
 fn full() -> Failure {
-    Failure::new(
-        Errno::NO_MEMORY,
-        format!("more than {MAX_SETTINGS} settings or {MAX_BYTES} bytes of them"),
-    )
+    Failure::new(Errno::NO_MEMORY, format!("more than {MAX_SETTINGS} settings"))
 }
 
 /// `str::split_once` at an ASCII character, for texts too short to be worth its search.
@@ -679,6 +681,7 @@ fn tag(name: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::MAX_TEXT;
     use super::*;
 
     #[test]
@@ -693,14 +696,45 @@ mod tests {
 
     #[test]
     fn blocks_have_a_bound_and_what_is_full_loses_nothing() {
-        let mut settings = Settings::new(Facts::default());
+        let mut settings = Settings::new(Facts::default(), Share::all());
         let deep = "a.".repeat(MAX_BLOCKS);
         let failure = settings.name_to_store(&format!("{deep}/x")).unwrap_err();
         assert_eq!(failure.errno, Errno::NO_MEMORY);
         let name = settings.name_to_store("x").unwrap();
         settings.store_text(&name, "before").unwrap();
-        let long = "y".repeat(MAX_BYTES);
+        let long = "y".repeat(MAX_TEXT + 1);
         assert!(settings.store_text(&name, &long).is_err());
         assert_eq!(settings.text("x"), "before");
+    }
+
+    #[test]
+    fn what_is_set_again_keeps_no_more_than_it_says() {
+        let share = Share::all();
+        let mut settings = Settings::new(Facts::default(), share.other());
+        let long = "y".repeat(MAX_TEXT);
+        let stored = |settings: &mut Settings, n: usize, value: &str| {
+            let name = format!("x{n}");
+            let name = settings.name_to_store(&name).unwrap();
+            settings.store_text(&name, value)
+        };
+        // As often as one likes, and each is short in the end.
+        for n in 0..1000 {
+            stored(&mut settings, n, &long).unwrap();
+            stored(&mut settings, n, "short").unwrap();
+        }
+        let room: usize = settings.blocks[0]
+            .entries
+            .iter()
+            .map(|entry| entry.raw.capacity())
+            .sum();
+        assert!(room <= 1000 * (5 + SLACK), "{room}");
+        let kept = (1000..2000)
+            .take_while(|n| stored(&mut settings, *n, &long).is_ok())
+            .count();
+        assert!((30..50).contains(&kept), "{kept} of 64 KiB");
+        for n in 0..1000 + kept {
+            stored(&mut settings, n, "").unwrap();
+        }
+        assert!(share.other().take(budget::MAX_KEPT).is_ok(), "all is given back");
     }
 }

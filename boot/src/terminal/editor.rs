@@ -60,6 +60,12 @@ impl Editor {
         editor
     }
 
+    /// The most bytes of heap that a line takes that begins as `initial` and may have `limit` bytes.
+    pub(crate) fn room(initial: &str, limit: usize) -> usize {
+        let chars = initial.chars().count().max(limit);
+        chars.saturating_mul(size_of::<char>())
+    }
+
     /// The line.
     pub(crate) fn text(&self) -> String {
         self.text.iter().collect()
