@@ -85,7 +85,7 @@ pub use hal::{Board, Clock, Console, Entropy, Mac, Platform, Uart};
 pub use handoff::Handoff;
 pub use machine::Machine;
 pub use memory::{Address, Region};
-pub use patience::{NO_NIC_PAUSE, SILENCE_TOLD};
+pub use patience::{COMES_BACK, NO_NIC_PAUSE, SILENCE_TOLD};
 pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use smoltcp::time::Duration;
 
 // Persons at the serial terminal.
 
-/// A menu waits for a person who does not come; then all is asked again (D-89).
+/// A menu waits for a person who does not come; then all is asked again (D-89). No clock of a menu is longer.
 pub(crate) const MENU_UNATTENDED: Duration = Duration::from_secs(60 * 60);
 /// A key holds a menu's countdown for at least so long.
 pub(crate) const MENU_HELD_BY_A_KEY: Duration = Duration::from_secs(60);
@@ -29,7 +29,6 @@ pub(crate) const SCRIPT_ATTENDED: Duration = Duration::from_secs(60 * 60);
 pub(crate) const PROGRESS_LINE: Duration = Duration::from_secs(5);
 /// The terminal says how far a download is, at the latest.
 pub(crate) const PROGRESS_SHOWN: Duration = Duration::from_secs(5);
-
 // DHCP.
 
 /// Offers are gathered (D-18).
@@ -85,6 +84,20 @@ pub(crate) const DOWNLOAD: Duration = Duration::from_secs(2 * 60 * 60);
 pub(crate) const MENU_READING: Duration = Duration::from_secs(30 * 60);
 /// The pause after each of many downloads in a row that failed: a server that is down is not to be hammered.
 pub(crate) const MISS: Duration = Duration::from_secs(1);
+
+// All of it together.
+
+/// Attempts in a row that may fail with what a script has set (`bramble.*`), before the command line's settings are back (D-172).
+pub(crate) const TRUSTED_FAILURES: u32 = 3;
+/// After one hostile answer, whatever it was, a node boots from honest servers within so long, with nobody at the terminal: a text is
+/// searched for and read, a script runs and ends with its longest wait, and each of the attempts with what it has set, and the honest
+/// one, reads a menu and waits for its clock.
+pub const COMES_BACK: Duration = Duration::from_secs(
+    MENU_READING.secs()
+        + DOWNLOAD.secs()
+        + 2 * SCRIPT_ALONE.secs()
+        + (TRUSTED_FAILURES as u64 + 1) * (MENU_READING.secs() + MENU_UNATTENDED.secs()),
+);
 
 // The board.
 

@@ -6,9 +6,6 @@ use crate::Error;
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
 
-/// Attempts in a row that may fail with what a script has set (`bramble.*`), before the command line's settings are back (D-172).
-pub(crate) const TRUSTED_FAILURES: u32 = 3;
-
 /// What is known of a node when an attempt has ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct State {

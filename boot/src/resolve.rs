@@ -13,6 +13,7 @@ use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
 use crate::mdns;
 use crate::net::Net;
 use crate::patience;
+use crate::url::is_host;
 
 /// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,10 @@ impl core::error::Error for Error {}
 pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     if let Ok(address) = host.parse() {
         return Ok(address);
+    }
+    // A URL in a host's place is not told to whoever answers for names.
+    if !is_host(host) {
+        return Err(Error::NotFound(host.into()));
     }
     let lease = net.lease();
     let end = net.now() + patience::DNS;

@@ -32,7 +32,7 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
         let limit = node.settings.now.attempts;
         if let Some(error) = &error {
             failures = failures.saturating_add(1);
-            if node.settings.attempt_failed(policy::TRUSTED_FAILURES) {
+            if node.settings.attempt_failed(patience::TRUSTED_FAILURES) {
                 warn!("settings: what a script has set led nowhere, and is forgotten");
             }
             node.tell(&Event::AttemptFailed(error));

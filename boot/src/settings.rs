@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use smoltcp::time::Duration;
 
 use crate::bootargs;
+use crate::patience;
 
 /// The settings of one boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Settings {
     pub ipxe_features: Option<bool>,
     /// `bramble.poweroff=`: whether scripts may switch the board off, which nothing but power brings back; not when not set.
     pub poweroff: bool,
-    /// `bramble.menu-timeout=`: seconds, from 1 to a day, after which the clock boots in a PXELINUX menu that says nothing of a time;
+    /// `bramble.menu-timeout=`: seconds, from 1 to an hour, after which the clock boots in a PXELINUX menu that says nothing of a time;
     /// without it such a menu waits for a person.
     pub menu_timeout: Option<Duration>,
     /// Settings of scripts, name and value, set before a script's first line; those of the dry run's `--set`.
@@ -127,7 +128,7 @@ impl Current {
 }
 
 /// The longest time for a menu without one, in seconds.
-const MAX_MENU_TIMEOUT: u64 = 86_400;
+const MAX_MENU_TIMEOUT: u64 = patience::MENU_UNATTENDED.secs();
 
 /// The longest value that is sent to servers, in bytes.
 const MAX_WORD: usize = 64;
@@ -254,7 +255,7 @@ mod tests {
             "bramble.user-class=\u{e9}",
             "bramble.ipxe-features=yes",
             "bramble.menu-timeout=0",
-            "bramble.menu-timeout=86401",
+            "bramble.menu-timeout=3601",
             "bramble.menu-timeout=10s",
             "notbramble.url=x",
         ] {

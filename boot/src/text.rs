@@ -30,84 +30,184 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Something that is shown in a line of the log. Control characters, which a terminal would obey or a line end with, become `?`, and of URLs in
-/// it user information becomes `***`: whoever prints need not think of either (D-178).
+/// Something that is shown in a line of the log. Control characters, which a terminal would obey or a line end with, become `?`, and secrets
+/// `***`: whoever prints need not think of either (D-178).
 #[doc(hidden)]
 pub struct Clean<'a>(pub &'a dyn fmt::Display);
 
 impl fmt::Display for Clean<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cleaner = Cleaner {
-            out: f,
-            slashes: 0,
-            held: [' '; LONGEST_AUTHORITY],
-            len: None,
-        };
-        write!(cleaner, "{}", self.0)?;
-        cleaner.release()
+        let mut mask = Mask::new(f);
+        write!(Deaf(&mut mask), "{}", self.0)?;
+        mask.release()
     }
 }
 
-/// The longest authority of a URL that is looked at, in characters; of a longer one nothing is shown.
-const LONGEST_AUTHORITY: usize = 320;
+/// Passes on what no terminal obeys.
+struct Deaf<'m, 'o>(&'m mut Mask<'o>);
 
-/// Cleans what is written, piece by piece, as it comes.
-struct Cleaner<'c, 'f> {
-    out: &'c mut fmt::Formatter<'f>,
-    /// Slashes in a row so far.
-    slashes: u32,
-    /// What may be user information, until it is known; none outside of an authority.
-    held: [char; LONGEST_AUTHORITY],
-    len: Option<usize>,
-}
-
-impl Cleaner<'_, '_> {
-    /// The end of an authority: it is shown from its last `@` on.
-    fn release(&mut self) -> fmt::Result {
-        let Some(len) = self.len.take() else {
-            return Ok(());
-        };
-        let Some(held) = self.held.get(..len) else {
-            return self.out.write_str("***");
-        };
-        let host = held.iter().rposition(|c| *c == '@');
-        if host.is_some() {
-            self.out.write_str("***")?;
-        }
-        let shown = held.get(host.unwrap_or(0)..).unwrap_or_default();
-        shown.iter().try_for_each(|c| self.out.write_char(*c))
-    }
-}
-
-impl fmt::Write for Cleaner<'_, '_> {
+impl fmt::Write for Deaf<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            let c = if c.is_control() { '?' } else { c };
-            let ends = matches!(
-                c,
-                '/' | '?' | '#' | ' ' | '"' | '\'' | '<' | '>' | ',' | ';' | ')'
-            );
-            match self.len {
-                Some(len) if !ends => {
-                    if let Some(place) = self.held.get_mut(len) {
-                        *place = c;
-                    }
-                    self.len = Some(len.saturating_add(1));
-                    continue;
-                }
-                _ => self.release()?,
-            }
-            self.out.write_char(c)?;
-            self.slashes = if c == '/' {
-                self.slashes.saturating_add(1)
-            } else {
-                0
-            };
-            if self.slashes == 2 {
-                self.len = Some(0);
-            }
+        let mut chars = text.chars();
+        chars.try_for_each(|c| self.0.push(if is_obeyed(c) { '?' } else { c }))
+    }
+}
+
+/// Whether a terminal obeys a character, be it set to UTF-8 or to eight bits: there a byte from 80 to 9F is a control character
+/// (`Ý…Ü` would be an order to the operating system; ECMA-48).
+fn is_obeyed(c: char) -> bool {
+    let mut bytes = [0; 4];
+    let mut bytes = c.encode_utf8(&mut bytes).bytes();
+    c.is_control() || bytes.any(|byte| matches!(byte, 0x80..=0x9f))
+}
+
+/// `text` with its secrets as `***`.
+pub(crate) fn masked(text: &str) -> String {
+    let mut out = String::new();
+    let mut mask = Mask::new(&mut out);
+    // Writing to a string cannot fail.
+    let _ = text
+        .chars()
+        .try_for_each(|c| mask.push(c))
+        .and_then(|()| mask.release());
+    out
+}
+
+/// The longest word that is looked at, in characters; of a longer authority of a URL nothing is shown.
+const LONGEST_WORD: usize = 320;
+
+/// What names of secrets have in them.
+const SECRETS: [&str; 3] = ["passw", "secret", "token"];
+
+/// Makes `***` of secrets in what is pushed, as it comes: of user information in URLs, be they right or not quite, and of values whose
+/// names say that they are secret.
+struct Mask<'o> {
+    out: &'o mut dyn fmt::Write,
+    within: Within,
+    /// What may be a secret, until it is known: a word so far, or an authority.
+    held: [char; LONGEST_WORD],
+    len: usize,
+    /// The character before it.
+    last: char,
+}
+
+/// Where in a text a mask is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// In a word, which is held. Each part of a path is one.
+    Word,
+    /// In a word that is too long for a secret without a slash.
+    Rest,
+    /// In an authority, which is held.
+    Authority,
+    /// In an authority that is too long; whether its `@` has come.
+    Long(bool),
+    /// In the value of a secret.
+    Secret,
+    /// In an order to the terminal, which stays whole.
+    Order,
+}
+
+impl<'o> Mask<'o> {
+    fn new(out: &'o mut dyn fmt::Write) -> Self {
+        Self {
+            out,
+            within: Within::Word,
+            held: [' '; LONGEST_WORD],
+            len: 0,
+            last: ' ',
         }
-        Ok(())
+    }
+
+    fn push(&mut self, c: char) -> fmt::Result {
+        let breaks = matches!(c, ' ' | '\t' | '\r' | '\n' | '"' | '\'' | '<' | '>');
+        let parts = breaks || matches!(c, '/' | '=' | ',' | ';' | '(' | ')' | '?' | '#' | '&' | '|');
+        let next = match self.within {
+            // One slash is enough behind a colon: it may be a typing error.
+            Within::Word
+                if c == '/' && (self.held().ends_with(&[':']) || self.len == 0 && self.last == '/') =>
+            {
+                Within::Authority
+            }
+            Within::Word if c == '=' && self.names_a_secret() => Within::Secret,
+            Within::Word | Within::Rest if c == '\x1b' => Within::Order,
+            Within::Order if c != '[' && matches!(c, '@'..='~') => Within::Word,
+            Within::Order => Within::Order,
+            Within::Word | Within::Rest if parts => Within::Word,
+            Within::Authority if breaks => Within::Word,
+            Within::Authority if c == '/' && self.len == 0 => Within::Authority,
+            Within::Authority if matches!(c, '/' | '?' | '#' | ',' | ';' | ')') && !self.is_odd() => {
+                Within::Word
+            }
+            Within::Word | Within::Authority => return self.hold(c),
+            Within::Rest => Within::Rest,
+            Within::Long(true) if parts => Within::Word,
+            Within::Long(_) if breaks => Within::Word,
+            Within::Long(at) => {
+                self.within = Within::Long(at || c == '@');
+                return Ok(());
+            }
+            Within::Secret if breaks || c == '&' => Within::Word,
+            Within::Secret => return Ok(()),
+        };
+        self.release()?;
+        self.within = next;
+        self.out.write_char(c)?;
+        self.out
+            .write_str(if next == Within::Secret { "***" } else { "" })
+    }
+
+    fn held(&self) -> &[char] {
+        self.held.get(..self.len).unwrap_or_default()
+    }
+
+    fn hold(&mut self, c: char) -> fmt::Result {
+        if let Some(place) = self.held.get_mut(self.len) {
+            *place = c;
+            self.len = self.len.saturating_add(1);
+            return Ok(());
+        }
+        if self.within == Within::Authority {
+            self.within = Within::Long(c == '@' || self.held.contains(&'@'));
+            self.len = 0;
+            return self.out.write_str("***");
+        }
+        self.release()?;
+        self.within = Within::Rest;
+        self.out.write_char(c)
+    }
+
+    /// Whether an authority is none yet, for it has a port that is none: a password with a slash in it goes on.
+    fn is_odd(&self) -> bool {
+        let held = self.held();
+        let port = held.iter().rposition(|c| *c == ':');
+        let port = port.and_then(|colon| held.get(colon.saturating_add(1)..));
+        // The last colon of an address in brackets is none of a port.
+        !held.contains(&'@')
+            && !held.ends_with(&[']'])
+            && port.is_some_and(|port| !port.iter().all(char::is_ascii_digit))
+    }
+
+    fn names_a_secret(&self) -> bool {
+        let is = |(c, wanted): (&char, char)| c.to_ascii_lowercase() == wanted;
+        let mut names = SECRETS.iter();
+        names.any(|name| {
+            let mut windows = self.held().windows(name.len());
+            windows.any(|window| window.iter().zip(name.chars()).all(is))
+        })
+    }
+
+    /// Writes what is held, without what is in front of its last `@`. In a word that is a secret if there is a colon in it.
+    fn release(&mut self) -> fmt::Result {
+        let held = self.held.get(..self.len).unwrap_or_default();
+        let at = held
+            .iter()
+            .rposition(|c| *c == '@')
+            .filter(|at| self.within == Within::Authority || held.iter().take(*at).any(|c| *c == ':'));
+        self.len = 0;
+        self.out.write_str(at.map_or("", |_| "***"))?;
+        let mut shown = held.iter().skip(at.unwrap_or(0));
+        shown.try_for_each(|c| self.out.write_char(*c))
     }
 }
 
@@ -116,9 +216,9 @@ pub(crate) fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~' | '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{24f}')
 }
 
-/// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most.
+/// `text` as it may reach a terminal: ASCII and Latin letters, `?` for the rest, in `columns` at most, without secrets.
 pub(crate) fn printable(text: &str, columns: usize) -> String {
-    text.chars().take(columns).map(shown).collect()
+    masked(text).chars().take(columns).map(shown).collect()
 }
 
 /// `text` as a line holds a name: in 70 columns at most.
@@ -126,20 +226,18 @@ pub(crate) fn shortened(text: &str) -> String {
     printable(text, 70)
 }
 
-/// A character as it may reach a terminal, be that set to UTF-8 or to eight bits: there a byte from 80 to 9F is a control character, so
-/// letters that have one are none (`Ý…Ü` would be an order to the operating system; ECMA-48).
+/// A character as it may reach a terminal.
 pub(crate) fn shown(c: char) -> char {
-    let mut bytes = [0; 4];
-    let is_control = |byte: u8| matches!(byte, 0x80..=0x9f);
     match c {
-        c if is_plain(c) && !c.encode_utf8(&mut bytes).bytes().any(is_control) => c,
+        c if is_plain(c) && !is_obeyed(c) => c,
         '\t' => ' ',
         _ => '?',
     }
 }
 
 /// What a script prints, as it may reach a terminal: colours and the cursor are the script's to use. Everything else that a terminal
-/// obeys is left out with all that belongs to it: titles, clipboards, printers, questions that it would answer as if typed, resets.
+/// obeys is left out with all that belongs to it: titles, clipboards, printers, questions that it would answer as if typed, resets. What
+/// must not be told is made `***`.
 pub(crate) fn of_a_script(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
@@ -158,7 +256,7 @@ pub(crate) fn of_a_script(text: &str) -> String {
             c => out.push(shown(c)),
         }
     }
-    out
+    masked(&out)
 }
 
 /// The longest sequence of a terminal that is passed on, in bytes.
@@ -250,6 +348,11 @@ mod tests {
             ("a\x1b[", "a"),
             ("Ý52;c;xÜ", "?52;c;x?"),
             ("\n\u{7f}\0b", "\r\nb"),
+            ("from http:/\x1b]x\x07/u:SECRET@h/", "from http://***@h/"),
+            (
+                "\x1b[6;6Hu:SECRET@h \x1b[0mhttp://u:\x1b[1mSECRET@h/",
+                "\x1b[6;6H***@h \x1b[0mhttp://***@h/",
+            ),
         ] {
             assert_eq!(of_a_script(hostile), left, "{hostile:?}");
         }
@@ -271,7 +374,31 @@ mod tests {
             ("//u:p@h?x=//v:w@i#", "//***@h?x=//***@i#"),
             ("root=nfs:h:/a user@host", "root=nfs:h:/a user@host"),
             ("http://", "http://"),
-            ("http:///u:p@h", "http:///u:p@h"),
+            ("http:///u:p@h", "http:///***@h"),
+            // Not quite URLs.
+            ("http:/u:SECRET@host/x", "http:/***@host/x"),
+            ("http://u:SE/CRET@host/x", "http://***@host/x"),
+            ("http://u:SE?C#R,E;T)@host/x", "http://***@host/x"),
+            ("htp://u:SECRET@ho st", "htp://***@ho st"),
+            ("url=u:SECRET@host/x", "url=***@host/x"),
+            ("netroot=iscsi:u:SECRET@host::3260", "netroot=***@host::3260"),
+            (
+                "http://[::1]/p:q/x@y http://h:80/x@z",
+                "http://[::1]/p:q/x@y http://h:80/x@z",
+            ),
+            // Taken for a path.
+            ("http://h/boot/http:/u:SECRET@i/x", "http://h/boot/http:/***@i/x"),
+            ("http://h/boot/u:SECRET@i/x", "http://h/boot/***@i/x"),
+            ("http://h/boot/password=SECRET", "http://h/boot/password=***"),
+            ("http://h:boot/x: no port", "http://h:boot/x: no port"),
+            // Values whose names say what they are.
+            (
+                "http://h/x?a=1&Token=SECRET&b=2 y",
+                "http://h/x?a=1&Token=***&b=2 y",
+            ),
+            ("my_password=a/b:c@d quiet", "my_password=*** quiet"),
+            ("key=1 token", "key=1 token"),
+            ("Ý52;c;xÜ", "?52;c;x?"),
             ("x\x1b[2J\n\r\t\u{9b}31m\u{7f}y", "x?[2J????31m?y"),
         ] {
             assert_eq!(clean(text), shown);
@@ -288,5 +415,7 @@ mod tests {
         assert_eq!(alloc::format!("{}", Clean(&Pieces)), "http://***@h/");
         let long = alloc::format!("http://{}@h/x", "p".repeat(400));
         assert_eq!(clean(&long), "http://***/x");
+        let long = "x".repeat(400);
+        assert_eq!(clean(&long), long);
     }
 }

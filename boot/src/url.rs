@@ -299,7 +299,7 @@ impl fmt::Display for Error {
         match self {
             Self::TooLong(len) => write!(f, "a URL of {len} bytes is too long, at most {MAX_LEN}"),
             Self::Control(text) => write!(f, "{text}: a URL cannot hold a control character"),
-            Self::Relative(text) => write!(f, "{text}: not a full URL, expected http://…"),
+            Self::Relative(text) => write!(f, "{text}: not a full URL, expected http://..."),
             Self::Scheme(text) => write!(f, "{text}: scheme not supported, only http and tftp"),
             Self::Ipv6(text) => write!(f, "{text}: IPv6 addresses are not supported"),
             Self::Host(text) => write!(f, "{text}: no valid host name or IPv4 address"),
@@ -416,7 +416,7 @@ fn hex(digits: &[u8]) -> Option<u8> {
 
 /// A DNS name (RFC 1123, and the underscore that internal names hold) or, when its last label is a number, an
 /// IPv4 address.
-fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let labels_fit = name.len() <= 253
         && name.split('.').all(|label| {

@@ -121,7 +121,7 @@ impl Listener {
     fn chosen(&mut self, menu: &Menu, chosen: Chosen) {
         self.shared.keys.borrow_mut().clear();
         let (index, entry) = match chosen {
-            Chosen::Entry(entry) => (Some(entry), menu.entries.get(entry)),
+            Chosen::Entry { entry, .. } => (Some(entry), menu.entries.get(entry)),
             Chosen::Left | Chosen::Unattended => (None, None),
         };
         let wanted = self.wanted.take();
@@ -137,8 +137,8 @@ impl Listener {
         self.tell(Told::Menu(trace::Menu {
             chosen: entry.map(|entry| entry.name.clone()),
             by: match chosen {
-                Chosen::Entry(_) if wanted.is_some() => "operator",
-                Chosen::Entry(_) => "timeout",
+                Chosen::Entry { .. } if wanted.is_some() => "operator",
+                Chosen::Entry { .. } => "timeout",
                 Chosen::Left => "left",
                 Chosen::Unattended => "nobody",
             },

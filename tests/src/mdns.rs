@@ -45,7 +45,10 @@ impl Service for Mdns {
             return Vec::new();
         }
         assert_eq!(datagram.destination_mac, EthernetAddress([1, 0, 0x5e, 0, 0, 251]));
-        assert!(datagram.source.1 >= 0xc000, "a port of its own");
+        assert!(
+            datagram.source.1 >= 1024 && datagram.source.1 != 5353,
+            "a port of its own"
+        );
         self.asked.push(now);
         let (name, question) = parse_question(&datagram.payload).expect("one question of type A");
         if name != self.name || self.asked.len() <= self.deaf as usize {

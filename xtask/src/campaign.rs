@@ -1,4 +1,4 @@
-//! The tests that compare ours with others', on more menus and overlays than a test run has.
+//! The tests that compare ours with others', or ask much of it, with more menus, overlays and hostile answers than a test run has.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::program::cargo;
 use crate::setup::{self, Goal};
 use crate::tally;
 
-/// A test that takes the number of its menus from a variable.
+/// A test that takes the number of its menus, or answers, from a variable.
 struct Campaign {
     binary: &'static str,
     test: &'static str,
@@ -37,6 +37,15 @@ const DECISIONS: Campaign = Campaign {
     profile: "campaign",
 };
 
+/// A stranger's answers on the firmware's session, which boots the honest entry all the same.
+const HOSTILE: Campaign = Campaign {
+    binary: "hostile",
+    test: "comes_back::after_any_one_hostile_answer_the_honest_entry_boots",
+    variable: "BRAMBLE_HOSTILE",
+    count: 10_000,
+    profile: "dev",
+};
+
 /// Runs the campaign that is named; success when nothing differs.
 pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
@@ -46,9 +55,10 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         match argument {
             Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
             Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
+            Value(name) if campaign.is_none() && name == "hostile" => campaign = Some(HOSTILE),
             Value(name) if campaign.is_none() && name == "overlays" => overlays = Some(arguments.value()?),
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
-            Long("from") => from = arguments.value()?.parse().context("campaign: --from")?,
+            Long("from" | "seed") => from = arguments.value()?.parse().context("campaign: --from")?,
             other => return Err(other.unexpected().into()),
         }
     }
@@ -56,7 +66,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         return compare_overlays(&directory);
     }
     let Some(campaign) = campaign else {
-        bail!("campaign: menus, decisions, or overlays DIR?");
+        bail!("campaign: menus, decisions, hostile, or overlays DIR?");
     };
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
@@ -72,7 +82,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     // A test that was skipped has compared nothing.
     ensure!(
         tally.passed == 1 && tally.failed.is_empty() && tally.skipped.is_empty(),
-        "campaign: menus differ, or were not compared"
+        "campaign: something differs, or was not tried"
     );
     Ok(ExitCode::SUCCESS)
 }

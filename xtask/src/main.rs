@@ -58,9 +58,10 @@ cargo xtask soak     a million faults at each NIC of ours on the release image, 
     --faults N       so many at each
 cargo xtask campaign menus      generated menus on Debian's Syslinux, which boots what our reference says
                      decisions  generated menus in sessions of ours, which boot that or nothing
+                     hostile    a stranger's answers, after each of which the honest entry boots
                      overlays DIR  each overlay there on Debian's trees, which comes out as fdtoverlay has it
-    --count N        so many (default 500; a million)
-    --from SEED      these, not the first
+    --count N        so many (default 500; a million; 10,000)
+    --from SEED      these, not the first (also --seed)
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options

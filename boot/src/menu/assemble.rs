@@ -16,9 +16,6 @@ use super::names::{is_menu_module, word};
 use crate::patience;
 use crate::url::Url;
 
-/// The longest TIMEOUT, in tenths of a second: a day.
-const MAX_TIMEOUT: u64 = 864_000;
-
 /// The menu that all lines together make; `None` without anything to choose. `asks` says that a menu module shows it, `alone`
 /// that no line says anything but what a label boots.
 pub(super) fn assemble(mut parser: Parser, url: Url, base: Url, asks: bool, alone: bool) -> Option<Menu> {
@@ -303,7 +300,8 @@ fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize
 /// How long the menu waits for a key, and how long keys hold it in all.
 fn times(decision: &Decision<'_>, text: &Facts<'_>) -> (Option<Duration>, Option<Duration>) {
     let tenths = |tenths: i64| {
-        let tenths = u64::try_from(tenths).unwrap_or(0).min(MAX_TIMEOUT);
+        let longest = patience::MENU_UNATTENDED.total_millis() / 100;
+        let tenths = u64::try_from(tenths).unwrap_or(0).min(longest);
         Duration::from_millis(tenths.saturating_mul(100))
     };
     let timeout = decision.timeout.map(tenths);

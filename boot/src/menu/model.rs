@@ -480,8 +480,13 @@ impl Menu {
 /// How a script's menu ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chosen {
-    /// With this entry.
-    Entry(usize),
+    /// With an entry.
+    Entry {
+        /// Which.
+        entry: usize,
+        /// Whether a person chose it, rather than the clock.
+        by_person: bool,
+    },
     /// A person left it.
     Left,
     /// No person was there.

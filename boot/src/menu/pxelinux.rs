@@ -568,8 +568,9 @@ LABEL Fedora 22
         for (text, timeout) in [
             ("TIMEOUT 15", Some(Duration::from_millis(1500))),
             ("TIMEOUT 0", None),
-            ("TIMEOUT 9223372036854775807", Some(Duration::from_secs(86_400))),
-            ("TIMEOUT 99999999999999999999", Some(Duration::from_secs(86_400))),
+            ("TIMEOUT 36001", Some(Duration::from_secs(3_600))),
+            ("TIMEOUT 9223372036854775807", Some(Duration::from_secs(3_600))),
+            ("TIMEOUT 99999999999999999999", Some(Duration::from_secs(3_600))),
             ("TIMEOUT 15x", Some(Duration::from_millis(1500))),
             ("TIMEOUT 50\nTIMEOUT soon", None),
             ("TIMEOUT -1", None),

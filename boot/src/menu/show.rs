@@ -106,7 +106,10 @@ pub(crate) fn ask(node: &mut Node<'_>, menu: &Menu) -> Chosen {
 
 fn chosen(choice: &Choice<'_>) -> Chosen {
     match choice {
-        Choice::Entry { pick, .. } => Chosen::Entry(pick.entry),
+        Choice::Entry { pick, by_person } => Chosen::Entry {
+            entry: pick.entry,
+            by_person: *by_person,
+        },
         Choice::Left | Choice::Text(_) => Chosen::Left,
         Choice::Unattended => Chosen::Unattended,
     }

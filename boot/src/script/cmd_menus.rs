@@ -4,8 +4,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use smoltcp::time::Duration;
-
 use super::budget;
 use super::cmd_flow::key;
 use super::console::{Line, MAX_LINE};
@@ -171,18 +169,14 @@ impl Interpreter<'_, '_> {
             timeout,
             ..Menu::flat(url.clone(), title, entries, manners)
         };
-        let start = self.world.now();
         let chosen = self.world.choose(&menu);
-        let waited = self.world.now() - start;
-        // The clock chooses when the time is up, and a key holds it.
-        let by_clock = |timeout: Duration| (timeout..timeout + patience::PING).contains(&waited);
-        if chosen != Chosen::Unattended && !timeout.is_some_and(by_clock) {
+        if matches!(chosen, Chosen::Left | Chosen::Entry { by_person: true, .. }) {
             self.attended();
         }
         self.progress();
         self.person.column = 0;
         let chosen = match chosen {
-            Chosen::Entry(entry) => Ok(menu.entries.get(entry).map(|entry| entry.name.clone())),
+            Chosen::Entry { entry, .. } => Ok(menu.entries.get(entry).map(|entry| entry.name.clone())),
             Chosen::Left => Err(Failure::expected(Errno::MENU_LEFT, "left")),
             Chosen::Unattended => Err(Failure::new(
                 Errno::NO_KEY,

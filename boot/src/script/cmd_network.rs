@@ -180,10 +180,11 @@ impl Interpreter<'_, '_> {
             let name = self.settings.name_to_store(name)?;
             self.settings.store_text(&name, "")?;
         }
+        let start = self.world.now();
         let granted = self.world.dhcp(patience);
         self.fixed = Fixed::default();
         self.configure()?;
-        self.progress();
+        self.waited(start);
         match self.world.lease().filter(|_| granted) {
             Some(lease) => {
                 self.settings.set_lease(lease);
@@ -340,8 +341,9 @@ impl Interpreter<'_, '_> {
     /// The address of a host.
     fn host(&mut self, name: &str) -> Result<Ipv4Address, Failure> {
         self.configure()?;
+        let start = self.world.now();
         let result = self.world.resolve(name);
-        self.progress();
+        self.waited(start);
         result.map_err(|error| Failure::new(Errno::of_resolve(&error), error.to_string()))
     }
 

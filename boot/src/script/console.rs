@@ -119,7 +119,7 @@ impl Interpreter<'_, '_> {
                 // A size report comes from the terminal itself; it is no sign of a person.
                 if size != self.person.size {
                     self.person.size = size;
-                    self.world.print("\n");
+                    self.world.draw("\r\n");
                     self.person.column = 0;
                     self.prompt_for(line, &mut editor);
                 }
@@ -132,9 +132,9 @@ impl Interpreter<'_, '_> {
                     break Err(Failure::expected(Errno::LINE_LEFT, "left"));
                 }
                 Key::REDRAW => {
-                    self.world.print("\n");
+                    self.world.draw("\r\n");
                     self.person.column = 0;
-                    self.world.print(ASK_SIZE);
+                    self.world.draw(ASK_SIZE);
                     self.prompt_for(line, &mut editor);
                 }
                 Key::Up | Key::Down => {
@@ -144,9 +144,9 @@ impl Interpreter<'_, '_> {
             }
             let mut out = String::new();
             editor.paint(&mut out);
-            self.world.print(&out);
+            self.world.draw(&out);
         };
-        self.world.print("\n");
+        self.world.draw("\r\n");
         self.person.column = 0;
         let told = format!("{}{}\n", line.prompt, editor.shown());
         self.world.event(&Event::Print(&told));
@@ -161,12 +161,12 @@ impl Interpreter<'_, '_> {
         let mut room = columns.saturating_sub(column.checked_rem(columns).unwrap_or(0));
         let mut out = String::from(line.prompt);
         if room < MIN_ROOM {
-            out.push('\n');
+            out.push_str("\r\n");
             room = columns;
         }
         editor.moved(room);
         editor.paint(&mut out);
-        self.world.print(&out);
+        self.world.draw(&out);
     }
 
     /// Lets a person fill in a form, until `store` accepts it or says which line it refuses, and why.
@@ -182,7 +182,7 @@ impl Interpreter<'_, '_> {
         let latest = self.world.now() + patience::SCRIPT_ATTENDED;
         let mut deadline = self.world.now() + patience::SCRIPT_UNATTENDED;
         let result = 'form: loop {
-            self.world.print(&core::mem::take(&mut out));
+            self.world.draw(&core::mem::take(&mut out));
             let Some(keys) = self.keys(deadline.min(latest), MAX_LINE, |key| form.takes(key)) else {
                 break Err(Failure::new(
                     Errno::LINE_TIMEOUT,
@@ -204,7 +204,7 @@ impl Interpreter<'_, '_> {
             }
         };
         form.close(&mut out);
-        self.world.print(&out);
+        self.world.draw(&out);
         self.person.column = 0;
         self.progress();
         result

@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 use super::budget::Share;
 use super::errno::{Errno, Failure, bounded};
@@ -29,6 +29,9 @@ use crate::vlan::Tag;
 
 /// Characters of a command that an error repeats.
 pub(super) const MAX_SHOWN: usize = 120;
+
+/// What takes no longer has not waited for anything.
+const NO_TIME: Duration = Duration::from_millis(1);
 
 /// Bytes of a command that has run that its script keeps, so that the next one need not allocate.
 pub(super) const MAX_KEPT: usize = 4096;
@@ -123,6 +126,8 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) may_power_off: bool,
     /// Commands since something last took time.
     pub(super) idle: u32,
+    /// Commands since the network and the watchdog were looked after between them.
+    pub(super) breath: u32,
     /// Downloads in a row that failed.
     pub(super) misses: u32,
     /// What may be kept.
@@ -147,6 +152,13 @@ impl Interpreter<'_, '_> {
     pub(super) fn progress(&mut self) {
         self.idle = 0;
         self.tell_time();
+    }
+
+    /// The same, if it did since `start`: an address is known, and a lease fresh, in no time.
+    pub(super) fn waited(&mut self, start: Instant) {
+        if self.world.now() > start + NO_TIME {
+            self.progress();
+        }
     }
 
     /// Somebody is there.
@@ -191,7 +203,7 @@ pub(super) fn shown(words: &[String]) -> String {
     if line.chars().nth(MAX_SHOWN).is_none() {
         return line;
     }
-    line.chars().take(MAX_SHOWN).chain(['…']).collect()
+    line.chars().take(MAX_SHOWN).chain(['.'; 3]).collect()
 }
 
 /// Takes in a line: in the room of the last one, or in one that is just as long.

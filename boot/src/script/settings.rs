@@ -618,7 +618,7 @@ fn parse<'t>(text: &'t str, interface: &str) -> Result<Name<'t>, Failure> {
     let given = kind
         .map(|kind| {
             Type::named(kind)
-                .ok_or_else(|| Failure::new(Errno::TYPE, format!("\"{text}\": there is no type \"{kind}\"")))
+                .ok_or_else(|| Failure::new(Errno::TYPE, format!("\"{text}\": there is no such type")))
         })
         .transpose()?;
     let scope = if block == "smbios" {

@@ -1,5 +1,7 @@
 //! What a script can do to the world: a trait, because the tests of the language stand in for the network; and the node.
 
+use alloc::string::String;
+
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
@@ -28,8 +30,12 @@ pub trait World {
     fn tick(&mut self) {}
     /// The next byte that was typed or is typed until `deadline`, with the same looked after.
     fn key(&mut self, deadline: Instant) -> Option<u8>;
-    /// Writes to the terminal.
+    /// Writes what a script says to the terminal.
     fn print(&mut self, text: &str);
+    /// Writes what we draw around texts of others, each of which is fit to be shown.
+    fn draw(&mut self, text: &str) {
+        self.print(text);
+    }
     /// Downloads into memory.
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error>;
     /// Makes ready to run what lies in memory.
@@ -102,6 +108,10 @@ impl World for Node<'_> {
         if !output.is_empty() {
             write(self.console, &mut output);
         }
+    }
+
+    fn draw(&mut self, text: &str) {
+        write(self.console, &mut String::from(text));
     }
 
     fn fetch(&mut self, request: &Request<'_>, into: &mut [u8]) -> Result<Response, fetch::Error> {

@@ -14,7 +14,7 @@ use core::mem;
 use smoltcp::time::Duration;
 
 use crate::hal::Console;
-use crate::text::{printable, shown};
+use crate::text::{masked, printable, shown};
 
 /// Asks the terminal for its size, and leaves the cursor where it was. It sends the cursor far beyond the last row and column
 /// and asks for its position; the answer is a [`keys::Key::Size`].
@@ -43,12 +43,12 @@ impl Size {
     }
 }
 
-/// `text` in lines of `columns` at most, broken between words; only a word that is longer than a line is broken itself.
+/// `text` in lines of `columns` at most, without secrets, broken between words; only a word that is longer than a line is broken itself.
 pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     let mut width: usize = 0;
-    for word in text.split(' ') {
+    for word in masked(text).split(' ') {
         let len = word.chars().count();
         let joined = width.saturating_add(1).saturating_add(len);
         if width > 0 && joined > columns {

@@ -106,7 +106,10 @@ impl Bench {
     fn pick(&mut self, menu: &Menu) -> Chosen {
         let Some(choice) = self.case.choices.pop_front() else {
             return match menu.timeout {
-                Some(_) => Chosen::Entry(menu.default.entry),
+                Some(_) => Chosen::Entry {
+                    entry: menu.default.entry,
+                    by_person: false,
+                },
                 None => Chosen::Unattended,
             };
         };
@@ -114,7 +117,10 @@ impl Bench {
             return Chosen::Left;
         }
         let found = menu.entries.iter().position(|entry| entry.name == choice);
-        Chosen::Entry(found.expect("an item of that name"))
+        Chosen::Entry {
+            entry: found.expect("an item of that name"),
+            by_person: true,
+        }
     }
 
     /// What a request led to, as the trace has it.
@@ -160,7 +166,7 @@ impl Bench {
         self.trace.get_mut().say(format!(
             "{line} -> {}",
             match chosen {
-                Chosen::Entry(entry) => menu.entries[entry].name.clone(),
+                Chosen::Entry { entry, .. } => menu.entries[entry].name.clone(),
                 Chosen::Left => "left".into(),
                 Chosen::Unattended => "nobody".into(),
             }

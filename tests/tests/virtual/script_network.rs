@@ -171,6 +171,11 @@ fn what_a_hostile_answer_has_set_is_forgotten_and_the_honest_entry_boots() {
         "sleep 4294967295\n",
         ":a sleep 1\ngoto a\n",
         ":a chain http://192.168.7.2/loop || goto a\n",
+        ":a\nmenu\nitem a a\nchoose --timeout 898000 x ||\ngoto a\n",
+        ":a\nnslookup x 192.168.7.2\ngoto a\n",
+        ":a\nprompt --timeout 4294967295 ||\ngoto a\n",
+        ":a\nifconf --timeout 4294967295 net0-9 ||\nvcreate --tag 9 net0\ngoto a\n",
+        ":a\nping --count 4294967295 --timeout 4294967295 192.168.7.77 ||\ngoto a\n",
     ] {
         let mut site = Site::new(1);
         // The first answer is a stranger's; all that follow are honest.
@@ -183,6 +188,81 @@ fn what_a_hostile_answer_has_set_is_forgotten_and_the_honest_entry_boots() {
         site.lan.limit(Duration::from_secs(3 * 3600));
         site.boots();
     }
+}
+
+/// The table of docs/src/policy.md: what waits, and for how long at most.
+#[test]
+fn every_wait_ends_when_nobody_is_there() {
+    let hour = 3600;
+    let menu = |clock: &str| format!("UI menu.c32\n{clock}\nDEFAULT a\nLABEL a\nLINUX none\n");
+    let waits = [
+        (menu("TIMEOUT 864000"), hour),
+        (menu("TIMEOUT 0\nTOTALTIMEOUT 864000"), hour),
+        (menu("TIMEOUT 0"), hour),
+        ("sleep 4294967295".into(), 2 * hour),
+        ("prompt --timeout 4294967295 x".into(), 2 * hour),
+        ("menu\nitem a a\nchoose --timeout 4294967295 x".into(), 600),
+        (
+            "vcreate --tag 9 net0\nifconf --timeout 4294967295 net0-9".into(),
+            2 * hour,
+        ),
+        ("ping --timeout 4294967295 192.168.7.77".into(), 2 * hour),
+        ("ping 192.168.7.77".into(), 600),
+        ("prompt x".into(), 600),
+        ("read x".into(), 600),
+        ("login".into(), 600),
+        ("menu\nitem a a\nchoose x".into(), 600),
+        ("form\nitem a a\npresent".into(), 600),
+        ("shell".into(), 60),
+        ("vcreate --tag 9 net0\nifconf net0-9".into(), 60),
+        ("ntp 192.168.7.77".into(), 10),
+        ("nslookup x gone.example.org".into(), 10),
+        ("sync --timeout 4294967295".into(), 0),
+        (":a\nsleep 1\ngoto a".into(), 2 * hour),
+        (":a\nchain http://192.168.7.2/none ||\ngoto a".into(), 2 * hour),
+        (":a\nnslookup x 192.168.7.2\ngoto a".into(), 0),
+    ];
+    for (hostile, most) in waits {
+        let mut site = Site::new(1);
+        let text = match hostile.starts_with("UI") {
+            true => hostile.clone(),
+            false => format!("#!ipxe\n{hostile}\nexit 1\n"),
+        };
+        site.route("/boot/menu", [Reply::ok(text), Reply::ok(site::MENU_TEXT)]);
+        site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 77]));
+        site.lan.limit(Duration::from_secs(3 * hour));
+        site.lan.rest_long(Duration::from_millis(20));
+        site.boots();
+        // DHCP and the pause before the second attempt are a few seconds.
+        let at = site.booted_at();
+        assert!((most..most + 20).contains(&at), "{hostile:?}: {at} s");
+    }
+}
+
+#[test]
+fn a_form_and_a_prompt_ask_the_terminal_how_big_it_is_and_put_the_cursor_back() {
+    for script in ["form\nitem a a\npresent ||\n", "read x ||\n"] {
+        let mut site = scripted(script);
+        site.node = std::mem::take(&mut site.node).types(Duration::from_secs(2), *b"\x0c");
+        site.lan.limit(Duration::from_secs(3600));
+        let _ = site.boot_attempts(1);
+        let screen = site.node.screen();
+        assert!(screen.contains("\x1b7\x1b[999;999H\x1b[6n\x1b8"), "{screen:?}");
+    }
+}
+
+#[test]
+fn a_url_in_a_hosts_place_is_told_to_no_server_of_names() {
+    let mut site = scripted("nslookup x http://u:SECRET@192.168.7.66/ ||\nexit 1\n");
+    let dns = site.lan.serve([192, 168, 7, 3], tests::Dns::new());
+    site.dhcp.borrow_mut().options.push((6, vec![192, 168, 7, 3]));
+    let _ = site.boot_attempts(1);
+    assert!(dns.borrow().log.is_empty(), "{:?}", dns.borrow().log);
+    let told = tests::lines();
+    assert!(
+        told.iter()
+            .any(|line| line.text.contains("cannot resolve http://***@192.168.7.66/"))
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Hostile input: whatever a network sends, an error or a right answer, within the limits below.
 
+mod comes_back;
+mod printed;
+mod stranger;
+
 use boot::{Error, Handoff, load};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
@@ -20,8 +24,13 @@ static ALLOCATOR: Counting = Counting;
 
 /// Runs `work` as `boot`'s and checks how much heap it held.
 fn bounded<T>(work: impl FnOnce() -> T) -> T {
+    held_by(MOST_HEAP, work)
+}
+
+/// The same, with at most `most` bytes.
+fn held_by<T>(most: usize, work: impl FnOnce() -> T) -> T {
     let (result, peak) = measured(work);
-    assert!(peak <= MOST_HEAP, "boot held {peak} bytes of heap");
+    assert!(peak <= most, "boot held {peak} bytes of heap");
     result
 }
 
