@@ -62,7 +62,7 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &[], 1..=1)?;
         let seconds = number(arguments.get(0))?;
         if seconds > 0 {
-            self.chains = 0;
+            self.errands = 0;
         }
         self.pause(Duration::from_secs(seconds.into()).min(patience::SCRIPT_ALONE))?;
         Ok(Step::Done)

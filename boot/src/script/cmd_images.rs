@@ -363,6 +363,7 @@ impl Interpreter<'_, '_> {
         let fragment = uri.split_once('#').map(|(_, fragment)| fragment);
         let url = self.resolve_uri(uri)?;
         self.configure()?;
+        self.errand()?;
         let (method, entries, _share) = match list {
             Some(list) => (list.method, list.entries, Some(list.share)),
             None => (None, Vec::new(), None),

@@ -120,8 +120,8 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) trust: (bool, bool),
     /// When the script has run for long enough without anybody.
     pub(super) until: Instant,
-    /// Scripts executed in a row without a pause or a key.
-    pub(super) chains: u32,
+    /// Scripts executed, and files downloaded, in a row without a pause or a key.
+    pub(super) errands: u32,
     /// Whether a script may switch the board off.
     pub(super) may_power_off: bool,
     /// Commands since something last took time.
@@ -164,7 +164,7 @@ impl Interpreter<'_, '_> {
     /// Somebody is there.
     pub(super) fn attended(&mut self) {
         self.until = self.world.now() + patience::SCRIPT_ALONE;
-        self.chains = 0;
+        self.errands = 0;
     }
 
     /// Looks at the clock for `${unixtime}`.

@@ -53,8 +53,9 @@ pub use world::World;
 pub const MAX_DEPTH: usize = 32;
 /// Commands in a row without a download, a pause or a key (D-58).
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
-/// Scripts in a row, without a pause or a key, before each costs a second more: a script that chains to itself is not to hammer a server.
-const FREE_CHAINS: u32 = 1024;
+/// Scripts and downloads in a row, without a pause or a key, before each costs a second more: a script that chains to itself, or asks for
+/// a file again and again, is not to hammer a server.
+const FREE_ERRANDS: u32 = 2048;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
 
@@ -101,7 +102,7 @@ pub fn run(
         parameters: Vec::new(),
         trust: (false, false),
         until: Instant::ZERO,
-        chains: 0,
+        errands: 0,
         may_power_off: boot.poweroff,
         idle: 0,
         breath: 0,
@@ -358,10 +359,7 @@ impl Interpreter<'_, '_> {
             .executable(id, self.board.device_tree, &mut |_| self.world.tick())?;
         self.images.read_script(id)?;
         if self.images.get(id).is_some_and(|image| image.at().is_none()) {
-            self.chains = self.chains.saturating_add(1);
-            if self.chains > FREE_CHAINS {
-                self.pause(patience::MISS)?;
-            }
+            self.errand()?;
         }
         let Some(image) = self.images.get_mut(id) else {
             return Err(Failure::new(Errno::NO_IMAGE, "no such image"));
@@ -395,6 +393,15 @@ impl Interpreter<'_, '_> {
         }
         self.frames.push(Frame::new(source, cwuri, self.budget.other()));
         Ok(None)
+    }
+
+    /// Counts a script or a download, which costs a second when it is one of many.
+    pub(super) fn errand(&mut self) -> Result<(), Failure> {
+        self.errands = self.errands.saturating_add(1);
+        if self.errands > FREE_ERRANDS {
+            self.pause(patience::MISS)?;
+        }
+        Ok(())
     }
 
     /// Ends the top frame. Something when it was the last.

@@ -190,6 +190,17 @@ fn what_a_hostile_answer_has_set_is_forgotten_and_the_honest_entry_boots() {
     }
 }
 
+#[test]
+fn a_script_that_asks_for_a_file_again_and_again_is_slowed_down() {
+    let mut site = scripted(":a\nimgset x http://192.168.7.2/small ||\ngoto a\n");
+    site.route("/small", [Reply::ok("x")]);
+    site.lan.limit(Duration::from_secs(3 * 3600));
+    assert!(site.boot_attempts(1).is_err());
+    // Two hours of a second each, and those that were free.
+    let asked = site.asked().len();
+    assert!((2048 + 3600..2048 + 7300).contains(&asked), "{asked}");
+}
+
 /// The table of docs/src/policy.md: what waits, and for how long at most.
 #[test]
 fn every_wait_ends_when_nobody_is_there() {
