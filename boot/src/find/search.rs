@@ -106,7 +106,11 @@ impl Outcome {
             Fault::Fetch(error) if error.is_foreign() => Self::Foreign,
             Fault::Unreadable(_, Unreadable::Html) => Self::Foreign,
             Fault::Url(_) => Self::Unusable,
-            Fault::Fetch(_) | Fault::Unreadable(..) | Fault::NoEntries(_) | Fault::Bound(..) => Self::Trouble,
+            Fault::Fetch(_)
+            | Fault::Unreadable(..)
+            | Fault::NotShown(..)
+            | Fault::NoEntries(_)
+            | Fault::Bound(..) => Self::Trouble,
         }
     }
 }
@@ -121,42 +125,23 @@ pub(super) fn first(
     scratch: &mut [u8],
     get: &mut Get<'_>,
 ) -> Result<Found, Error> {
-    let mut tried: Vec<&Url> = Vec::new();
-    // The fault to report when nothing is found anywhere: a named file is absent; else the last name is absent; else nobody
-    // answered.
-    let mut missed: Option<Fault> = None;
-    let mut absence: Option<Fault> = None;
-    let mut silence: Option<Fault> = None;
-    let (mut answered, mut skipped): (Vec<&Url>, Vec<&Url>) = (Vec::new(), Vec::new());
-    let among = |urls: &[&Url], url: &Url| urls.iter().any(|other| other.same_origin(url));
+    let mut search = Search::default();
     for (at, place) in places.iter().enumerate() {
-        // A server that nobody answers for is not asked again.
-        let elsewhere = |place: &Place, url: &Url| {
-            let mut others = place.urls.iter().flatten();
-            others.any(|other| !among(&skipped, other) && !other.same_origin(url))
-        };
-        let last = |url: &Url| {
-            let rest = places.get(at.saturating_add(1)..).unwrap_or_default();
-            !rest.iter().any(|place| elsewhere(place, url))
-        };
+        let behind = places.get(at.saturating_add(1)..).unwrap_or_default();
         let mut heard = Answers::default();
         let mut refusal: Option<Fault> = None;
         for (index, url) in place.urls.iter().enumerate() {
             if let Ok(url) = url {
-                if among(&skipped, url) {
+                if among(&search.skipped, url) {
                     break;
                 }
-                tried.push(url);
-                heard.last = last(url);
-                heard.server = among(&answered, url);
-                heard.web = answered
-                    .iter()
-                    .any(|web| web.scheme() == Scheme::Http && web.host() == url.host());
+                search.tried.push(url);
+                search.knows(url, behind, &mut heard);
             }
             let fault = match menu_at(url, place.base.as_ref(), scratch, get) {
                 Ok(found) => {
                     // Why the menu is not from where it should be.
-                    if let Some(fault) = missed {
+                    if let Some(fault) = search.missed {
                         warn!("menu: {}", fault);
                     }
                     tell(&found, place.source);
@@ -167,34 +152,34 @@ pub(super) fn first(
             let outcome = Outcome::of(&fault);
             let next = next(place.by, place.named, outcome, heard);
             if let (Next::Name | Next::Fail, Ok(url)) = (next, url) {
-                answered.push(url);
+                search.answered.push(url);
             }
             heard.absence |= outcome == Outcome::Absent;
             heard.refusal |= outcome == Outcome::Forbidden;
             match next {
                 Next::Name if place.named => {
-                    missed.get_or_insert(fault);
+                    search.missed.get_or_insert(fault);
                 }
                 Next::Name => {
                     if outcome == Outcome::Forbidden {
                         refusal.get_or_insert_with(|| fault.clone());
                     }
-                    absence = Some(fault);
+                    search.absence = Some(fault);
                 }
                 Next::Server => {
                     info!("menu: {}", fault);
-                    silence.get_or_insert(fault);
-                    skipped.extend(url);
+                    search.silence.get_or_insert(fault);
+                    search.skipped.extend(url);
                     break;
                 }
                 Next::Fail | Next::Refused => {
-                    let is_last =
-                        index.saturating_add(1) == place.urls.len() && at.saturating_add(1) == places.len();
+                    let is_last = index.saturating_add(1) == place.urls.len() && behind.is_empty();
                     let fault = match next {
                         Next::Refused => refusal.unwrap_or(fault),
                         // Neither protocol got an answer; the web server was asked first, so its fault is reported.
                         _ if outcome == Outcome::Nobody => {
-                            silence.filter(|_| place.by == By::Tftp).unwrap_or(fault)
+                            let first = search.silence.filter(|_| place.by == By::Tftp);
+                            first.unwrap_or(fault)
                         }
                         _ => fault,
                     };
@@ -207,17 +192,54 @@ pub(super) fn first(
             }
         }
     }
-    let url = |url: Option<&&Url>| url.map(|url| url.to_string()).unwrap_or_default();
-    Err(match missed.or(absence).or(silence) {
-        None => Error::NoSource,
-        Some(fault) => Error::NotFound {
-            named,
-            tried: tried.len(),
-            first: url(tried.first()),
-            last: url(tried.last()),
-            fault: Box::new(fault),
-        },
-    })
+    Err(search.in_vain(named))
+}
+
+/// What has come of a search so far.
+#[derive(Default)]
+struct Search<'p> {
+    tried: Vec<&'p Url>,
+    /// Why the named file is not there. It is reported when nothing is found anywhere …
+    missed: Option<Fault>,
+    /// … else why the last name is not …
+    absence: Option<Fault>,
+    /// … else why nobody answered.
+    silence: Option<Fault>,
+    /// Where somebody answered.
+    answered: Vec<&'p Url>,
+    /// Where nobody did, and nobody is asked again.
+    skipped: Vec<&'p Url>,
+}
+
+impl Search<'_> {
+    /// Notes what is known of the server of `url` before it is asked, with these places left behind it.
+    fn knows(&self, url: &Url, behind: &[Place], heard: &mut Answers) {
+        let mut others = behind.iter().flat_map(|place| place.urls.iter().flatten());
+        heard.last = !others.any(|other| !among(&self.skipped, other) && !other.same_origin(url));
+        heard.server = among(&self.answered, url);
+        let mut answered = self.answered.iter();
+        heard.web = answered.any(|web| web.scheme() == Scheme::Http && web.host() == url.host());
+    }
+
+    /// Why nothing was found.
+    fn in_vain(self, named: bool) -> Error {
+        let url = |url: Option<&&Url>| url.map(|url| url.to_string()).unwrap_or_default();
+        match self.missed.or(self.absence).or(self.silence) {
+            None => Error::NoSource,
+            Some(fault) => Error::NotFound {
+                named,
+                tried: self.tried.len(),
+                first: url(self.tried.first()),
+                last: url(self.tried.last()),
+                fault: Box::new(fault),
+            },
+        }
+    }
+}
+
+/// Whether one of these URLs leads to the server of `url`.
+fn among(urls: &[&Url], url: &Url) -> bool {
+    urls.iter().any(|other| other.same_origin(url))
 }
 
 /// Logs what was found, and what named it.

@@ -95,6 +95,8 @@ pub enum Fault {
     Url(url::Error),
     /// The file is no menu.
     Unreadable(Url, Unreadable),
+    /// The file is no text that could be shown.
+    NotShown(Url, Unreadable),
     /// The file has no LABEL.
     NoEntries(Url),
     /// This line (from 1) of it passes a bound.
@@ -174,6 +176,7 @@ impl fmt::Display for Fault {
                     "{url}: expected an iPXE script or a PXELINUX menu, got {content}"
                 )
             }
+            Self::NotShown(url, content) => write!(f, "{url}: expected a text to show, got {content}"),
             Self::NoEntries(url) => write!(f, "{url}: not a PXELINUX menu, it has no LABEL"),
             Self::Bound(url, line, bound) => write!(f, "{url}: line {line}: {bound}"),
         }

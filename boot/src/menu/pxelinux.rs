@@ -79,12 +79,13 @@ pub(super) fn load(load: &Load, menu: &Menu, scratch: &mut [u8], get: &mut Get<'
     reader.menu(first.as_ref().unwrap_or(&menu.url), load.asks)
 }
 
-/// The lines of a text file that Syslinux would show, without what means something only to a PC's screen: colours
-/// (SI and two digits), pictures (CAN and a file's name), modes; SUB ends it.
-pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
-    let text = text.split(|&byte| byte == 0x1a).next().unwrap_or_default();
+/// The lines of the text file that `response` left at the start of `memory`, as Syslinux would show them, without what means something
+/// only to a PC's screen: colours (SI and two digits), pictures (CAN and a file's name), modes.
+pub(super) fn text_lines(response: &Response, memory: &[u8]) -> Result<Vec<String>, Fault> {
+    let text = verify::shown(response, memory);
+    let text = text.map_err(|why| Fault::NotShown(response.url.clone(), why))?;
     let mut kept = Vec::new();
-    let mut rest = text.iter().copied();
+    let mut rest = text.bytes().iter().copied();
     while let Some(byte) = rest.next() {
         match byte {
             0x0f => {
@@ -103,7 +104,7 @@ pub(super) fn text_lines(text: &[u8]) -> Vec<String> {
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
     }
-    lines
+    Ok(lines)
 }
 
 /// The text that `response` left at the start of `memory`. Where it is one of several it may be empty.
@@ -256,10 +257,10 @@ impl Reader {
                     self.parser.end();
                 }
             }
-            (Ok(response), Insert::Text(_)) => {
-                let text = window.get(..response.len).unwrap_or_default();
-                text_lines(text).iter().for_each(|line| self.parser.say(line));
-            }
+            (Ok(response), Insert::Text(_)) => match text_lines(&response, window) {
+                Ok(lines) => lines.iter().for_each(|line| self.parser.say(line)),
+                Err(fault) => warn!("menu: DISPLAY skipped: {}", fault),
+            },
             // Syslinux goes on without it.
             (Err(error), Insert::Text(_)) => warn!("menu: DISPLAY skipped: {}", error),
             // A failure may be gone next time, and an entry missing until then.
@@ -955,6 +956,18 @@ LABEL Fedora 22
         // The file has left a submenu open: as in Syslinux, the one that ends with it is that one.
         assert_eq!(pages(&menu), ["t: a*, More", "More: b*, deep, c, d", "-: "]);
         assert_eq!(menu.messages, ["Hello you", "bye"]);
+    }
+
+    #[test]
+    fn a_page_in_place_of_a_text_is_not_shown() {
+        let text = b"SAY one\nDISPLAY boot.msg\nLABEL a\n";
+        for (file, messages) in [
+            (&b"<html><body>Not found"[..], &["one"][..]),
+            (b"<F1> helps", &["one", "<F1> helps"]),
+        ] {
+            let menu = parse_with(text, &BTreeMap::from([("/pi/boot.msg", file)])).unwrap();
+            assert_eq!(menu.messages, messages);
+        }
     }
 
     #[test]

@@ -66,13 +66,16 @@ pub(crate) fn choose(node: &mut Node<'_>, menu: &Menu, scratch: &mut [u8]) -> Re
 fn show_text(node: &mut Node<'_>, menu: &Menu, file: &str, scratch: &mut [u8], output: &mut String) {
     let room = scratch.len().min(MAX_TEXT_FILE);
     let window = scratch.get_mut(..room).unwrap_or_default();
-    let fetched = match resolve(&menu.base, file) {
-        Ok(url) => node.get(&url, window).map_err(Fault::Fetch),
+    let lines = match resolve(&menu.base, file) {
+        Ok(url) => {
+            let fetched = node.get(&url, window).map_err(Fault::Fetch);
+            fetched.and_then(|response| pxelinux::text_lines(&response, window))
+        }
         Err(error) => Err(Fault::Url(error)),
     };
-    match fetched {
-        Ok(response) => {
-            for line in pxelinux::text_lines(window.get(..response.len).unwrap_or_default()) {
+    match lines {
+        Ok(lines) => {
+            for line in lines {
                 output.push_str(&shortened(&line));
                 output.push_str("\r\n");
             }

@@ -4,6 +4,7 @@
 //! downstream accepts anything but a [`Verified`]. A digest it holds against what the plan says; until keys exist it refuses besides
 //! what can be told without them: nothing at all, and a web server's page in place of the file.
 
+mod content;
 mod text;
 
 use alloc::boxed::Box;
@@ -12,8 +13,9 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
 
+pub use self::content::{Content, content};
 pub(crate) use self::text::without_bom;
-pub use self::text::{Language, Text, Unreadable, included, is_script, text};
+pub use self::text::{Language, Shown, Text, Unreadable, included, is_script, shown, text};
 use crate::url::Url;
 
 /// What a download is fetched to be.
@@ -182,67 +184,6 @@ pub fn verify(fetched: Fetched, memory: &[u8], expected: Expected, needs: &Needs
     Ok(Verified { url: url(), at })
 }
 
-/// What kind of thing a file is, as far as that can be told of any.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Not a byte.
-    Nothing,
-    /// Not text.
-    Binary,
-    /// A web page.
-    Html,
-    /// Almost a script for iPXE, which would run if it began with its first line.
-    Script,
-    /// Plain text that begins like this.
-    Text(String),
-}
-
-impl fmt::Display for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("empty"),
-            Self::Binary => f.write_str("binary data"),
-            Self::Html => f.write_str("an HTML page"),
-            Self::Script => f.write_str("almost a script, but its first line is not #!ipxe"),
-            Self::Text(excerpt) => write!(f, "text (\"{excerpt}\")"),
-        }
-    }
-}
-
-/// How much of a file decides whether it is text: every binary format that is expected here has a control byte
-/// sooner, and a cpio archive is told by its magic.
-const PROBE: usize = 512;
-/// What pages begin with.
-const TAGS: [&str; 6] = ["<!doctype html", "<html", "<head", "<body", "<title", "<!--"];
-
-/// What `bytes` are.
-pub fn content(bytes: &[u8]) -> Content {
-    let probe = bytes.get(..PROBE).unwrap_or(bytes);
-    if probe.is_empty() {
-        return Content::Nothing;
-    }
-    // Pages in older encodings are pages, too. Bytes that are no UTF-8 are else nobody's text, unless the probe cut them.
-    let text = String::from_utf8_lossy(probe);
-    let is_utf8 = core::str::from_utf8(probe).map_or_else(|why| why.error_len().is_none(), |_| true);
-    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-    let is_html = TAGS.iter().any(|tag| {
-        let (first, _) = start.as_bytes().split_at_checked(tag.len()).unwrap_or_default();
-        first.eq_ignore_ascii_case(tag.as_bytes())
-    });
-    if is_html {
-        return Content::Html;
-    }
-    let is_cpio = text.starts_with("0707");
-    if is_cpio || !is_utf8 || text.contains(|c: char| c.is_control() && !"\t\r\n\u{c}".contains(c)) {
-        return Content::Binary;
-    }
-    if ["#!ipxe", "#!gpxe"].iter().any(|magic| start.starts_with(magic)) {
-        return Content::Script;
-    }
-    let first_line = start.lines().next().unwrap_or_default();
-    Content::Text(first_line.chars().filter(|c| !c.is_control()).take(60).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,24 +242,6 @@ mod tests {
         ] {
             assert_eq!(check(bytes, Expected::Initrd), Ok(bytes.len()));
         }
-    }
-
-    #[test]
-    fn a_character_cut_by_the_probe_is_still_text() {
-        let mut page = vec![b'a'; PROBE - 1];
-        page.extend("\u{e9}".as_bytes());
-        assert!(matches!(content(&page), Content::Text(excerpt) if excerpt.len() == 60));
-    }
-
-    #[test]
-    fn pages_in_older_encodings_are_told() {
-        let page = [
-            b"<html><body>Nicht gefunden: ung\xfcltig ",
-            [b'x'; PROBE].as_slice(),
-        ]
-        .concat();
-        assert_eq!(content(&page), Content::Html);
-        assert_eq!(content(b"\x89PNG\r\n\x1a\n"), Content::Binary);
     }
 
     #[test]

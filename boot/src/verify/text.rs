@@ -1,11 +1,12 @@
-//! Is this text one that may be read, and in which language? Everything that decides what boots goes through here: menus, what they
-//! include, scripts.
+//! Is this text one that may be read, and in which language? Every text goes through here: menus, what they include, scripts, and what
+//! people are only shown.
 //!
 //! Signatures of texts belong into [`text`], as those of files belong into [`verify`](super::verify()). Until keys exist it refuses what is no text in
 //! either language whatever follows.
 
 use core::fmt;
 
+use super::content::{Content, content};
 use crate::fetch::Response;
 use crate::load::gzip::is_gzip;
 use crate::url::Url;
@@ -46,6 +47,17 @@ impl Text {
     /// What it is written in.
     pub fn language(&self) -> Language {
         self.language
+    }
+}
+
+/// A text for people, of which nothing decides what boots. Only [`shown`] makes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'t>(&'t [u8]);
+
+impl<'t> Shown<'t> {
+    /// All of it.
+    pub fn bytes(self) -> &'t [u8] {
+        self.0
     }
 }
 
@@ -109,6 +121,24 @@ pub fn included(response: &Response, memory: &[u8]) -> Result<Text, Unreadable> 
             len: response.len,
             language: Language::Menu,
         }),
+    }
+}
+
+/// Ends a text on DOS.
+const SUB: u8 = 0x1a;
+
+/// Lets a text for people through, at the start of `memory`: all before SUB. It may be empty, and in any language; a page, and what
+/// is no text, is refused (D-180).
+pub fn shown<'t>(response: &Response, memory: &'t [u8]) -> Result<Shown<'t>, Unreadable> {
+    let bytes = memory.get(..response.len).unwrap_or_default();
+    let text = bytes.split(|&byte| byte == SUB).next().unwrap_or_default();
+    match unreadable(text) {
+        // Help begins with `<F1>`.
+        Some(Unreadable::Html) if content(text) != Content::Html => Ok(Shown(text)),
+        Some(why @ (Unreadable::Html | Unreadable::Gzip | Unreadable::Utf16 | Unreadable::Binary)) => {
+            Err(why)
+        }
+        Some(Unreadable::Empty | Unreadable::IpxeScript | Unreadable::Returns) | None => Ok(Shown(text)),
     }
 }
 
@@ -194,6 +224,36 @@ mod tests {
                 [Err(Unreadable::Empty), Ok(Language::Menu)],
                 "{empty:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_only_shown_may_say_anything_but_must_be_a_text() {
+        let shown = |bytes: &[u8]| {
+            let response = Response {
+                url: Url::parse("http://boot/f").unwrap(),
+                len: bytes.len(),
+            };
+            let memory = [bytes, b"behind"].concat();
+            shown(&response, &memory).map(|text| String::from_utf8(text.bytes().to_vec()).unwrap())
+        };
+        for text in [
+            "",
+            "<F1> helps",
+            "#!ipxe as an example",
+            "a\rb",
+            "\u{f}07Hello\u{18}a.lss\n",
+        ] {
+            assert_eq!(shown(text.as_bytes()), Ok(text.to_owned()), "{text:?}");
+        }
+        assert_eq!(shown(b"all\x1a\0\0"), Ok("all".into()));
+        for (bytes, why) in [
+            (&b" <!DOCTYPE html>\n404"[..], Unreadable::Html),
+            (b"\x1f\x8b\x08\0", Unreadable::Gzip),
+            (b"\xff\xfeL\0A\0", Unreadable::Utf16),
+            (b"text \0", Unreadable::Binary),
+        ] {
+            assert_eq!(shown(bytes), Err(why));
         }
     }
 
