@@ -327,8 +327,13 @@ impl<'m> Images<'m> {
             url: url.clone(),
             len,
         };
-        verify::text(&response, bytes).map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, why.to_string()))?;
-        Ok(Stored::Script(Rc::new(Text::new(bytes, self.budget.other())?)))
+        let text = verify::text(&response, bytes);
+        let text = text.map_err(|why| Failure::new(Errno::NOT_EXECUTABLE, why.to_string()))?;
+        Ok(Stored::Script(Rc::new(Text::new(
+            &text,
+            bytes,
+            self.budget.other(),
+        )?)))
     }
 
     /// Makes a script of a file that is one, now that it is to be executed.
@@ -346,7 +351,7 @@ impl<'m> Images<'m> {
         Ok(())
     }
 
-    /// Unpacks a gzip image into a new one.
+    /// Unpacks a gzip image into a new one, which is taken in, and verified, as a download is.
     pub fn extract(&mut self, id: Id, name: String, tick: &mut Tick<'_>) -> Result<Id, Failure> {
         let failure = |why: &dyn core::fmt::Display| Failure::new(Errno::ARCHIVE, format!("{why}"));
         let url = self.get(id).map(|image| image.url.clone());

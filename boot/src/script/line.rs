@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::budget::{self, Share};
 use super::errno::{Errno, Failure};
 use super::value::is_space;
+use crate::verify;
 
 /// Bytes of a script.
 pub const MAX_SCRIPT: usize = 1024 * 1024;
@@ -66,8 +67,19 @@ pub enum NoLine {
 }
 
 impl Text {
-    /// Copies a script, and reads where the labels are; both are part of the budget.
-    pub fn new(bytes: &[u8], mut share: Share) -> Result<Self, Failure> {
+    /// Copies a verified script from the start of `memory`, and reads where the labels are; both are part of the budget.
+    pub fn new(verified: &verify::Text, memory: &[u8], share: Share) -> Result<Self, Failure> {
+        Self::of(memory.get(..verified.len()).unwrap_or_default(), share)
+    }
+
+    /// The same of any bytes, for tests of the language.
+    #[cfg(any(test, fuzzing))]
+    #[doc(hidden)]
+    pub fn unverified(bytes: &[u8], share: Share) -> Result<Self, Failure> {
+        Self::of(bytes, share)
+    }
+
+    fn of(bytes: &[u8], mut share: Share) -> Result<Self, Failure> {
         if bytes.len() > MAX_SCRIPT {
             let reason = alloc::format!("a script of {} bytes: at most {MAX_SCRIPT}", bytes.len());
             return Err(Failure::new(Errno::NO_MEMORY, reason));
@@ -385,7 +397,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> (Vec<(String, String)>, NoLine) {
-        let text = Text::new(text.as_bytes(), Share::all()).unwrap();
+        let text = Text::unverified(text.as_bytes(), Share::all()).unwrap();
         let (mut lines, mut place) = (Vec::new(), Place::default());
         loop {
             match text.line(place) {
@@ -442,17 +454,17 @@ mod tests {
     fn labels_are_part_of_what_scripts_keep() {
         let share = Share::all();
         let script = [b":\n".repeat(10_000), b"\n".repeat(MAX_SCRIPT - 20_000)].concat();
-        let text = Text::new(&script, share.other()).unwrap();
+        let text = Text::unverified(&script, share.other()).unwrap();
         assert_eq!(text.labels.len(), 10_000);
         let many = b":\n".repeat(MAX_SCRIPT / 2);
         assert_eq!(
-            Text::new(&many, Share::all()).unwrap_err().errno,
+            Text::unverified(&many, Share::all()).unwrap_err().errno,
             Errno::NO_MEMORY
         );
-        assert!(Text::new(&script, share.other()).is_err(), "two of them");
+        assert!(Text::unverified(&script, share.other()).is_err(), "two of them");
         drop(text);
-        assert!(Text::new(&script, share.other()).is_ok(), "one after the other");
-        assert!(Text::new(&vec![b'x'; MAX_SCRIPT + 1], share.other()).is_err());
+        assert!(Text::unverified(&script, share.other()).is_ok(), "one after the other");
+        assert!(Text::unverified(&vec![b'x'; MAX_SCRIPT + 1], share.other()).is_err());
     }
 
     #[test]
@@ -465,12 +477,12 @@ mod tests {
 
     #[test]
     fn labels_are_found_by_their_first_place_and_line() {
-        let text = Text::new(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n", Share::all()).unwrap();
+        let text = Text::unverified(b"#!ipxe\n:a\n:b\\\nc echo\n:a\n", Share::all()).unwrap();
         assert_eq!(text.label("a"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("bc"), Ok(Place { offset: 10, line: 2 }));
         assert_eq!(text.label("b").unwrap_err().errno, Errno::NO_LABEL);
         assert_eq!(
-            Text::new(b"x\\", Share::all())
+            Text::unverified(b"x\\", Share::all())
                 .unwrap()
                 .label("b")
                 .unwrap_err()
