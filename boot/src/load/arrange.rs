@@ -33,6 +33,17 @@ impl Piece {
     }
 }
 
+/// Memory in which files are moved about.
+#[derive(Debug)]
+pub struct Space<'b> {
+    /// All of it.
+    pub bytes: &'b mut [u8],
+    /// The address of its first byte.
+    pub base: u64,
+    /// The part that a boot may use: offsets.
+    pub window: Range<usize>,
+}
+
 /// The next multiple of `align`.
 fn up(offset: usize, align: usize) -> usize {
     offset.checked_next_multiple_of(align).unwrap_or(usize::MAX)
@@ -45,29 +56,26 @@ pub fn aligned(base: u64, offset: usize, align: u64) -> usize {
     usize::try_from(next.saturating_sub(base)).unwrap_or(usize::MAX)
 }
 
-/// Moves the kernel to a 2 MiB boundary in `window` and the rest, each with its front, into one run of pages behind it, all
+/// Moves the kernel to a 2 MiB boundary in the window and the rest, each with its front, into one run of pages behind it, all
 /// of them inside that part of memory. The padding of the rest is zero afterwards. `room` is what the kernel needs from its start, when that is known; else it gets all
 /// there is. Returns false, with nothing in its place, when there is not enough memory (D-57).
 #[must_use]
 pub fn arrange(
-    bytes: &mut [u8],
-    base: u64,
-    window: &Range<usize>,
+    space: &mut Space<'_>,
     kernel: &mut Piece,
     rest: &mut [Piece],
     room: Option<usize>,
     tick: &mut Tick<'_>,
 ) -> bool {
-    let done = lies_right(base, window, kernel, rest, room)
-        || pack(bytes, base, window, kernel, rest, tick).is_some();
+    let done = lies_right(space, kernel, rest, room) || pack(space, kernel, rest, tick).is_some();
     for piece in rest.iter().filter(|_| done) {
         let start = piece.at.saturating_sub(piece.front);
         let end = start
             .saturating_add(piece.block())
-            .min(window.end)
-            .min(bytes.len());
+            .min(space.window.end)
+            .min(space.bytes.len());
         for padding in [start..piece.at, piece.end()..end] {
-            if let Some(padding) = bytes.get_mut(padding) {
+            if let Some(padding) = space.bytes.get_mut(padding) {
                 padding.fill(0);
             }
         }
@@ -75,7 +83,9 @@ pub fn arrange(
     done
 }
 
-fn lies_right(base: u64, window: &Range<usize>, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
+fn lies_right(space: &Space<'_>, kernel: &Piece, rest: &[Piece], room: Option<usize>) -> bool {
+    let Space { base, window, .. } = space;
+    let base = *base;
     let first = aligned(base, window.start, BLOCK);
     // Alone in the first place it has all there is.
     let alone = (rest.is_empty() && kernel.at == first).then_some(kernel.len);
@@ -105,14 +115,9 @@ fn lies_right(base: u64, window: &Range<usize>, kernel: &Piece, rest: &[Piece], 
     })
 }
 
-fn pack(
-    bytes: &mut [u8],
-    base: u64,
-    window: &Range<usize>,
-    kernel: &mut Piece,
-    rest: &mut [Piece],
-    tick: &mut Tick<'_>,
-) -> Option<()> {
+fn pack(space: &mut Space<'_>, kernel: &mut Piece, rest: &mut [Piece], tick: &mut Tick<'_>) -> Option<()> {
+    let Space { bytes, base, window } = space;
+    let base = *base;
     let mut pieces: Vec<&mut Piece> = core::iter::once(&mut *kernel).chain(rest.iter_mut()).collect();
     // Indices by address; an insertion sort, because there are few.
     let mut order: Vec<usize> = Vec::with_capacity(pieces.len());
@@ -217,15 +222,12 @@ mod tests {
         let before: Vec<Piece> = [&[kernel], rest].concat();
         let mut bytes = memory(len, &before);
         let (mut kernel, mut rest) = (kernel, rest.to_vec());
-        assert!(arrange(
-            &mut bytes,
-            BASE,
-            &window,
-            &mut kernel,
-            &mut rest,
-            room,
-            &mut |_| {}
-        ));
+        let mut space = Space {
+            bytes: &mut bytes,
+            base: BASE,
+            window: window.clone(),
+        };
+        assert!(arrange(&mut space, &mut kernel, &mut rest, room, &mut |_| {}));
         assert!(kernel.at >= window.start && kernel.end() <= window.end);
         assert!(rest.iter().all(|piece| piece.end() <= window.end));
         assert_eq!((BASE + kernel.at as u64) % BLOCK, 0);
@@ -294,16 +296,12 @@ mod tests {
         for room in [None, Some(2 * (BLOCK as usize))] {
             let mut kernel = piece(big - (BASE as usize % BLOCK as usize), 4000);
             let mut bytes = memory(big + (BLOCK as usize), std::slice::from_ref(&kernel));
-            let window = 0..bytes.len();
-            assert!(arrange(
-                &mut bytes,
-                BASE,
-                &window,
-                &mut kernel,
-                &mut [],
-                room,
-                &mut |_| {}
-            ));
+            let mut space = Space {
+                window: 0..bytes.len(),
+                bytes: &mut bytes,
+                base: BASE,
+            };
+            assert!(arrange(&mut space, &mut kernel, &mut [], room, &mut |_| {}));
             assert_eq!(kernel.at, aligned(BASE, 0, BLOCK), "{room:?}");
         }
     }
@@ -340,43 +338,21 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_no_arrangement() {
-        let mut bytes = vec![0; 4 * PAGES];
-        let mut kernel = piece(0, 10);
-        assert!(!arrange(
-            &mut bytes,
-            0x20_0000,
-            &(0..4 * PAGES),
-            &mut kernel,
-            &mut [Piece {
-                at: PAGES,
-                len: 10,
-                front: 3 * PAGES
-            }],
-            None,
-            &mut |_| {}
-        ));
-        let mut kernel = piece(0, 10);
-        assert!(
-            !arrange(
-                &mut bytes,
-                0x20_1000,
-                &(0..4 * PAGES),
-                &mut kernel,
-                &mut [],
-                None,
-                &mut |_| {}
-            ),
-            "no boundary"
-        );
-        let mut kernel = piece(PAGES, 10);
-        assert!(arrange(
-            &mut bytes,
-            0x20_0000,
-            &(0..4 * PAGES),
-            &mut kernel,
-            &mut [piece(0, 4096)],
-            None,
-            &mut |_| {}
-        ));
+        let arranged = |base, mut kernel: Piece, rest: &mut [Piece]| {
+            let mut space = Space {
+                bytes: &mut [0; 4 * PAGES],
+                base,
+                window: 0..4 * PAGES,
+            };
+            arrange(&mut space, &mut kernel, rest, None, &mut |_| {})
+        };
+        let too_far = Piece {
+            at: PAGES,
+            len: 10,
+            front: 3 * PAGES,
+        };
+        assert!(!arranged(0x20_0000, piece(0, 10), &mut [too_far]));
+        assert!(!arranged(0x20_1000, piece(0, 10), &mut []), "no boundary");
+        assert!(arranged(0x20_0000, piece(PAGES, 10), &mut [piece(0, 4096)]));
     }
 }

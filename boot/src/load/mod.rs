@@ -38,7 +38,7 @@ use crate::text::ascii;
 use crate::url::Url;
 use crate::verify::{Expected, Verified};
 use crate::work::Tick;
-use arrange::{Piece, arrange};
+use arrange::{Piece, Space, arrange};
 use device_tree::Tree;
 pub use error::Error;
 use kernel::{Bundle, Kernel};
@@ -91,7 +91,12 @@ pub fn load(
     parts.moved = true;
     unwrap_initrds(parts, memory.bytes_mut(), tick)?;
     let window = memory_offset(&range, layout.window.start)..memory_offset(&range, layout.window.end);
-    if !in_place(parts, memory.bytes_mut(), range.start, &window, tick) {
+    let space = Space {
+        bytes: memory.bytes_mut(),
+        base: range.start,
+        window: window.clone(),
+    };
+    if !in_place(parts, space, tick) {
         return Err(excuse(Error::Together {
             free: window.len() as u64,
         }));
@@ -179,36 +184,30 @@ fn unwrap_initrds(parts: &mut Parts, bytes: &mut [u8], tick: &mut Tick<'_>) -> R
     Ok(())
 }
 
-/// Moves the parts to where they are wanted inside of `window`, and writes the headers of those that have some. False when
+/// Moves the parts to where they are wanted inside of the window, and writes the headers of those that have some. False when
 /// there is no room.
-fn in_place(
-    parts: &mut Parts,
-    bytes: &mut [u8],
-    base: u64,
-    window: &Range<usize>,
-    tick: &mut Tick<'_>,
-) -> bool {
+fn in_place(parts: &mut Parts, mut space: Space<'_>, tick: &mut Tick<'_>) -> bool {
     let piece = |at: Range<usize>, headers: usize| Piece {
         at: at.start,
         len: at.len(),
         front: place::pages(headers),
     };
     let mut kernel = piece(parts.kernel.at(), 0);
-    let room = kernel::room(bytes.get(parts.kernel.at()).unwrap_or_default());
+    let room = kernel::room(space.bytes.get(parts.kernel.at()).unwrap_or_default());
     let initrds = parts.initrds.iter();
     let mut rest: Vec<Piece> = initrds
         .map(|initrd| piece(initrd.file.at(), initrd.headers.len()))
         .collect();
-    let done = arrange(bytes, base, window, &mut kernel, &mut rest, room, tick);
+    let done = arrange(&mut space, &mut kernel, &mut rest, room, tick);
     parts.kernel.moved(kernel.at..kernel.end());
     for (initrd, piece) in parts.initrds.iter_mut().zip(&rest) {
         initrd.file.moved(piece.at..piece.end());
     }
     for Initrd { file, headers } in parts.initrds.iter().filter(|_| done) {
         let at = file.at().start;
-        let space = bytes.get_mut(at.saturating_sub(headers.len())..at);
-        if let Some(space) = space.filter(|space| space.len() == headers.len()) {
-            space.copy_from_slice(headers);
+        let front = space.bytes.get_mut(at.saturating_sub(headers.len())..at);
+        if let Some(front) = front.filter(|front| front.len() == headers.len()) {
+            front.copy_from_slice(headers);
         }
     }
     done
