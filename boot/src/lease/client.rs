@@ -343,33 +343,39 @@ impl Client {
                 };
                 self.unicast(address, server, PXE_PORT, &request);
             }
-            State::Bound { held, next } => {
-                let Some([_, t2, end]) = held.renewal else {
-                    *next = NEVER;
-                    return;
-                };
-                if now >= end {
-                    warn!("lease: {} expired", held.lease.address);
-                    self.ask_again(now);
-                    return;
-                }
-                // Half of the time left in this phase, at least a minute, at most to its end (RFC 2131 §4.4.5).
-                let phase_end = if now < t2 { t2 } else { end };
-                *next = (now + ((phase_end - now) / 2).max(patience::RENEWAL)).min(phase_end);
-                let granting = Peer {
-                    mac: held.mac,
-                    ip: held.lease.server,
-                };
-                let server = if now < t2 { granting } else { Peer::ALL };
-                let address = held.address();
-                // A renewal names neither a requested address nor a server (RFC 2131 §4.3.2).
-                let request = Request {
-                    ciaddr: address,
-                    ..self.message(now)
-                };
-                self.unicast(address, server, SERVER_PORT, &request);
-            }
+            State::Bound { .. } => self.renew(now),
         }
+    }
+
+    /// Asks to keep the address, as long as it is ours.
+    fn renew(&mut self, now: Instant) {
+        let State::Bound { held, next } = &mut self.state else {
+            return;
+        };
+        let Some([_, t2, end]) = held.renewal else {
+            *next = NEVER;
+            return;
+        };
+        if now >= end {
+            warn!("lease: {} expired", held.lease.address);
+            self.ask_again(now);
+            return;
+        }
+        // Half of the time left in this phase, at least a minute, at most to its end (RFC 2131 §4.4.5).
+        let phase_end = if now < t2 { t2 } else { end };
+        *next = (now + ((phase_end - now) / 2).max(patience::RENEWAL)).min(phase_end);
+        let granting = Peer {
+            mac: held.mac,
+            ip: held.lease.server,
+        };
+        let server = if now < t2 { granting } else { Peer::ALL };
+        let address = held.address();
+        // A renewal names neither a requested address nor a server (RFC 2131 §4.3.2).
+        let request = Request {
+            ciaddr: address,
+            ..self.message(now)
+        };
+        self.unicast(address, server, SERVER_PORT, &request);
     }
 
     /// A DHCP message arrived.
