@@ -17,7 +17,7 @@ use boot::{Clock as _, info, warn};
 use embedded_hal::delay::DelayNs;
 use safe_mmio::{UniqueMmioPointer, field};
 use smoltcp::phy;
-use smoltcp::time::{Duration, Instant};
+use smoltcp::time::Instant;
 
 use crate::bits::Bits as _;
 use crate::clock::Clock;
@@ -34,6 +34,7 @@ mod mac;
 mod mdio;
 mod registers;
 mod ring;
+mod standstill;
 #[cfg(test)]
 mod tests;
 
@@ -41,11 +42,10 @@ use checksum::Trust;
 use mdio::Bus;
 use registers::*;
 use ring::{BUFFER, OutOfStep, PAD, RxRing, SHORTEST, TX_BUFFERS, TxRing};
+use standstill::Standstill;
 
 /// Where the BCM2711 has it.
 pub const ADDRESS: usize = 0xfd58_0000;
-/// A frame that has not left for so long, over a link, never will: seen on boards as "receives but does not send".
-const STUCK: Duration = Duration::from_secs(1);
 /// The PHY of a Pi 4B, where no device tree says more.
 const USUAL_PHY: u8 = 1;
 /// MDIO failures in a row, a tenth of a second apart, before a person is told.
@@ -93,8 +93,7 @@ pub struct Genet {
     mac: [u8; 6],
     receiver: Receiver,
     transmitter: Transmitter,
-    /// Since when the transmit ring stands at an index with frames in it.
-    standing: Option<(u16, Instant)>,
+    standstill: Standstill,
     mdio_failures: u32,
     clock: Clock,
 }
@@ -187,7 +186,7 @@ impl Genet {
                 ring: TxRing::default(),
                 buffers: transmit,
             },
-            standing: None,
+            standstill: Standstill::default(),
             mdio_failures: 0,
             clock,
         };
@@ -218,7 +217,7 @@ impl Genet {
             engine::point(&mut tdma, descriptor, buffer.physical_address());
         }
         engine::start_ring(&mut tdma, self.transmitter.ring.producer(), 0);
-        self.standing = None;
+        self.standstill.ends();
 
         cpu::barrier();
         field!(tdma, ctrl).write(DmaCtrl::RUNNING);
@@ -300,16 +299,11 @@ impl Genet {
         }
         let ring = &self.transmitter.ring;
         if ring.in_flight() == 0 || self.phy.link().is_none() {
-            self.standing = None;
+            self.standstill.ends();
             return;
         }
-        match self.standing {
-            Some((at, since)) if at == ring.completed() => {
-                if now >= since + STUCK {
-                    self.restart("frames do not leave");
-                }
-            }
-            _ => self.standing = Some((ring.completed(), now)),
+        if self.standstill.too_long(ring.completed(), now) {
+            self.restart("frames do not leave");
         }
     }
 

@@ -25,7 +25,8 @@ const DEBOUNCE_MS: u32 = 100;
 const SEARCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest reset of a hub's port.
 const RESET_PATIENCE: Duration = Duration::from_millis(200);
-/// Tries of a port behind which something fails, in the first half of a search: what is plugged in may come up only then.
+/// How often a port is tried while what is behind it fails, in the first half of a search. A device that was just plugged in may need
+/// more than one try.
 const PORT_TRIES: u32 = 3;
 
 const GET_STATUS: u8 = 0;

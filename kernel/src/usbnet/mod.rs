@@ -29,6 +29,7 @@ mod fake;
 mod lan78xx;
 mod lan9514;
 mod registers;
+mod silence;
 
 pub use burst::TxToken;
 use burst::{Dropped, Framing, Receiver, Transmitter};
@@ -36,6 +37,7 @@ use cdc_ecm::CdcEcm;
 use lan78xx::Lan78xx;
 use lan9514::Lan9514;
 pub use registers::Error;
+use silence::Silence;
 
 /// Between two looks at the link. A look is three control transfers, a millisecond.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -45,13 +47,6 @@ const LOOKS: u32 = 3;
 const RESTARTS: u32 = 4;
 /// Looks without a burst after which it is checked that the chip holds no frames.
 const QUIET_LOOKS: u32 = 4;
-/// After so long without any frame, although some were sent, the chip is restarted: a register may have been written wrong.
-/// Twice as long each time, from the first to the last, because the network may have nobody who answers.
-const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
-// Nearly always nobody is there, and that is what a person must read first.
-const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis());
-/// Transmissions that nobody answers before that.
-const UNANSWERED: u32 = 3;
 /// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
 const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// When the last try of the first search begins, at the latest. With the twelve seconds that it may take it ends before the
@@ -105,15 +100,12 @@ struct Present {
     input: Pipe,
     output: Pipe,
     /// Looks in a row that failed.
-    silent: u32,
+    failed_looks: u32,
     /// Restarts since something went through.
     restarts: u32,
     /// Looks in a row without a burst.
     quiet: u32,
-    /// What was sent since a burst came, or a restart stood in for one, and when the first of it was.
-    asked: Instant,
-    unanswered: u32,
-    deaf_after: Duration,
+    silence: Silence,
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one in a boot")]
@@ -211,12 +203,10 @@ impl UsbNic {
             chip,
             input: usb.pipe(device, input)?,
             output: usb.pipe(device, output)?,
-            silent: 0,
+            failed_looks: 0,
             restarts: 0,
             quiet: 0,
-            asked: boot::Clock::now(&self.clock),
-            unanswered: 0,
-            deaf_after: DEAF.0,
+            silence: Silence::new(boot::Clock::now(&self.clock)),
         })
     }
 
@@ -318,17 +308,19 @@ impl UsbNic {
         drop(host);
         match stuck {
             Ok(stuck) => {
-                present.silent = 0;
+                present.failed_looks = 0;
                 if stuck {
                     present.quiet = 0;
                     self.trouble(Error::Stuck("frames do not come"), now);
-                } else if let Some(silence) = present.deaf(now) {
+                } else if let Some(silence) = present.silence.too_long(now) {
+                    // Frames leave, so this does not count towards giving the device up.
+                    present.restarts = 0;
                     self.trouble(Error::Deaf(silence.secs()), now);
                 }
             }
             Err(error) => {
-                present.silent += 1;
-                if present.silent >= LOOKS {
+                present.failed_looks += 1;
+                if present.failed_looks >= LOOKS {
                     self.lose(error, now);
                 }
             }
@@ -442,29 +434,16 @@ impl Present {
         let sent = transmitter.poll(usb, &mut self.output, self.chip.link(), now)?;
         let came = receiver.poll(usb, &mut self.input, self.framing)?;
         if came {
-            (self.quiet, self.unanswered) = (0, 0);
-            self.deaf_after = DEAF.0;
+            self.quiet = 0;
+            self.silence.ends();
         }
-        if sent && self.unanswered == 0 {
-            self.asked = now;
+        if sent {
+            self.silence.sent(now);
         }
-        self.unanswered = self.unanswered.saturating_add(sent.into());
         if came || sent {
             self.restarts = 0;
         }
         Ok(())
-    }
-
-    /// For how long nobody has answered, when that is too long. The question is not repeated soon.
-    fn deaf(&mut self, now: Instant) -> Option<Duration> {
-        if self.unanswered < UNANSWERED || now < self.asked + self.deaf_after {
-            return None;
-        }
-        self.unanswered = 0;
-        self.deaf_after = (self.deaf_after * 2).min(DEAF.1);
-        // Frames leave, so this does not count towards giving the device up.
-        self.restarts = 0;
-        Some(now - self.asked)
     }
 
     /// The chip and both endpoints anew; whether the chip had overflowed until now.

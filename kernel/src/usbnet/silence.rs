@@ -1,0 +1,90 @@
+//! What is done when a network interface on USB is silent: frames leave, and none comes.
+//!
+//! A register may have been written wrong, so the chip is restarted; or the network has nobody who answers, so that is not done often.
+//! Restarts for silence do not count towards giving the device up: frames do leave.
+
+use smoltcp::time::{Duration, Instant};
+
+/// After so long without any frame, although some were sent, the chip is restarted. Twice as long each time, from the first to the
+/// last.
+const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
+// Nearly always nobody is there, and that is what a person must read first (D-112).
+const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis());
+/// Transmissions that nobody answers before that.
+const UNANSWERED: u32 = 3;
+
+/// What was sent since a frame came, or since a restart stood in for one.
+pub(super) struct Silence {
+    /// When the first of it was sent.
+    asked: Instant,
+    unanswered: u32,
+    patience: Duration,
+}
+
+impl Silence {
+    /// Nothing was sent yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            asked: now,
+            unanswered: 0,
+            patience: DEAF.0,
+        }
+    }
+
+    /// Something was sent.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.unanswered == 0 {
+            self.asked = now;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// Something came.
+    pub(super) fn ends(&mut self) {
+        (self.unanswered, self.patience) = (0, DEAF.0);
+    }
+
+    /// For how long nobody has answered, when that is too long. The question is not repeated soon.
+    pub(super) fn too_long(&mut self, now: Instant) -> Option<Duration> {
+        if self.unanswered < UNANSWERED || now < self.asked + self.patience {
+            return None;
+        }
+        self.unanswered = 0;
+        self.patience = (self.patience * 2).min(DEAF.1);
+        Some(now - self.asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_too_long_after_three_frames_and_ever_later() {
+        let at = Instant::from_secs;
+        let mut silence = Silence::new(at(0));
+        let mut now: u32 = 100;
+        for patience in [8, 16, 32, 64, 64] {
+            let start = now;
+            for _ in 0..UNANSWERED {
+                assert_eq!(silence.too_long(at(now + 1000)), None, "too few were sent");
+                silence.sent(at(now));
+                now += 1;
+            }
+            assert_eq!(silence.too_long(at(start + patience - 1)), None);
+            now = start + patience;
+            let secs = Duration::from_secs(patience.into());
+            assert_eq!(silence.too_long(at(now)), Some(secs));
+            assert_eq!(
+                silence.too_long(at(now)),
+                None,
+                "a restart stands in for an answer"
+            );
+        }
+        (0..UNANSWERED).for_each(|_| silence.sent(at(now)));
+        silence.ends();
+        assert_eq!(silence.too_long(at(now + 1000)), None);
+        (0..UNANSWERED).for_each(|_| silence.sent(at(now)));
+        assert_eq!(silence.too_long(at(now + 8)), Some(Duration::from_secs(8)));
+    }
+}
