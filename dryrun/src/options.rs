@@ -87,16 +87,53 @@ struct Said {
 /// A source, resolved.
 type Located = (Option<String>, Option<PathBuf>, Option<Ipv4Address>);
 
-impl Options {
-    /// Reads the command line; `None` when it only asked for help.
-    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
+/// What was written on the command line, each option by itself.
+struct Given {
+    model: Option<&'static Model>,
+    mac: Option<EthernetAddress>,
+    serial: Option<u64>,
+    source: Option<String>,
+    tree: Option<PathBuf>,
+    /// Over HTTP, over TFTP.
+    serve: Option<(bool, bool)>,
+    dtb: Option<String>,
+    address: Ipv4Cidr,
+    /// In MiB.
+    memory: Option<usize>,
+    /// In seconds, as is `patience`.
+    limit: u32,
+    patience: u32,
+    requests: usize,
+    heads: bool,
+    json: bool,
+    choices: Vec<String>,
+    presets: Vec<(String, String)>,
+    said: Said,
+}
+
+impl Given {
+    /// Each option in turn; `None` when it only asked for help.
+    fn read(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
         use lexopt::prelude::*;
-        let (mut model, mut mac, mut serial) = (None, None, None);
-        let (mut source, mut tree, mut serve, mut dtb) = (None, None, None, None);
-        let mut address = Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24);
-        let (mut memory, mut limit, mut patience, mut requests) = (None, 300_u32, 3600_u32, 1000);
-        let (mut heads, mut json) = (false, false);
-        let (mut choices, mut presets, mut said) = (Vec::new(), Vec::new(), Said::default());
+        let mut given = Self {
+            model: None,
+            mac: None,
+            serial: None,
+            source: None,
+            tree: None,
+            serve: None,
+            dtb: None,
+            address: Ipv4Cidr::new(Ipv4Address::new(10, 0, 2, 15), 24),
+            memory: None,
+            limit: 300,
+            patience: 3600,
+            requests: 1000,
+            heads: false,
+            json: false,
+            choices: Vec::new(),
+            presets: Vec::new(),
+            said: Said::default(),
+        };
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("help") | Short('h') => return Ok(None),
@@ -105,51 +142,75 @@ impl Options {
                     let names: Vec<&str> = MODELS.iter().map(|model| model.key).collect();
                     let known = MODELS.iter().find(|model| model.key == name);
                     let unknown = || format!("--board: no board {name}, only {}", names.join(", "));
-                    model = Some(known.with_context(unknown)?);
+                    given.model = Some(known.with_context(unknown)?);
                 }
-                Long("mac") => mac = Some(mac_address(&arguments.value()?.string()?)?),
+                Long("mac") => given.mac = Some(mac_address(&arguments.value()?.string()?)?),
                 Long("serial") => {
                     let text = arguments.value()?.string()?;
                     let digits = text.trim_start_matches("0x");
                     let number = u64::from_str_radix(digits, 16);
-                    serial = Some(
+                    given.serial = Some(
                         number.with_context(|| format!("--serial: {text} is not a hexadecimal number"))?,
                     );
                 }
-                Long("ip") => address = cidr(&arguments.value()?.string()?)?,
+                Long("ip") => given.address = cidr(&arguments.value()?.string()?)?,
                 Long("set") => {
                     let text = arguments.value()?.string()?;
                     let (name, value) = text
                         .split_once('=')
                         .with_context(|| format!("--set: {text} is not name=value"))?;
-                    if !said.takes(name, value)? {
-                        presets.push((name.to_owned(), value.to_owned()));
+                    if !given.said.takes(name, value)? {
+                        given.presets.push((name.to_owned(), value.to_owned()));
                     }
                 }
-                Long("tree") => tree = Some(PathBuf::from(arguments.value()?)),
+                Long("tree") => given.tree = Some(PathBuf::from(arguments.value()?)),
                 Long("filename") => {
-                    said.takes("filename", &arguments.value()?.string()?)?;
+                    given.said.takes("filename", &arguments.value()?.string()?)?;
                 }
                 Long("serve") => {
-                    serve = Some(match &*arguments.value()?.string()? {
+                    given.serve = Some(match &*arguments.value()?.string()? {
                         "both" => (true, true),
                         "http" => (true, false),
                         "tftp" => (false, true),
                         other => bail!("--serve: {other} is not http, tftp or both"),
                     });
                 }
-                Long("choose") => choices.push(arguments.value()?.string()?),
-                Long("head") => heads = true,
-                Long("json") => json = true,
-                Long("memory") => memory = Some(arguments.value()?.parse().context("--memory")?),
-                Long("dtb") => dtb = Some(arguments.value()?.string()?),
-                Long("limit") => limit = arguments.value()?.parse().context("--limit")?,
-                Long("patience") => patience = arguments.value()?.parse().context("--patience")?,
-                Long("requests") => requests = arguments.value()?.parse().context("--requests")?,
-                Value(value) if source.is_none() => source = Some(value.string()?),
+                Long("choose") => given.choices.push(arguments.value()?.string()?),
+                Long("head") => given.heads = true,
+                Long("json") => given.json = true,
+                Long("memory") => given.memory = Some(arguments.value()?.parse().context("--memory")?),
+                Long("dtb") => given.dtb = Some(arguments.value()?.string()?),
+                Long("limit") => given.limit = arguments.value()?.parse().context("--limit")?,
+                Long("patience") => given.patience = arguments.value()?.parse().context("--patience")?,
+                Long("requests") => given.requests = arguments.value()?.parse().context("--requests")?,
+                Value(value) if given.source.is_none() => given.source = Some(value.string()?),
                 other => return Err(other.unexpected().into()),
             }
         }
+        Ok(Some(given))
+    }
+
+    /// What the options come to together.
+    fn settled(self) -> Result<Options> {
+        let Self {
+            model,
+            mac,
+            serial,
+            source,
+            tree,
+            serve,
+            dtb,
+            address,
+            memory,
+            limit,
+            patience,
+            requests,
+            heads,
+            json,
+            choices,
+            presets,
+            mut said,
+        } = self;
         let dtb = dtb
             .map(|path: String| std::fs::read(&path).with_context(|| format!("--dtb: {path}")))
             .transpose()?;
@@ -193,7 +254,7 @@ impl Options {
             let [a, b, c] = model.vendor;
             EthernetAddress([a, b, c, 0, 0, 1])
         });
-        Ok(Some(Self {
+        Ok(Options {
             model,
             mac,
             serial,
@@ -214,7 +275,14 @@ impl Options {
             limit: std::time::Duration::from_secs(limit.into()),
             patience: Duration::from_secs(patience.into()),
             requests,
-        }))
+        })
+    }
+}
+
+impl Options {
+    /// Reads the command line; `None` when it only asked for help.
+    pub(crate) fn parse(arguments: &mut lexopt::Parser) -> Result<Option<Self>> {
+        Given::read(arguments)?.map(Given::settled).transpose()
     }
 }
 
