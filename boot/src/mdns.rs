@@ -8,10 +8,9 @@ use smoltcp::socket::udp;
 use smoltcp::time::Duration;
 use smoltcp::wire::{IpAddress, Ipv4Address};
 
-use crate::net::Net;
+use crate::net::{MDNS, Net};
 
 const GROUP: Ipv4Address = Ipv4Address::new(224, 0, 0, 251);
-const PORT: u16 = 5353;
 /// Seconds to wait after each of the three questions.
 const PAUSES: [u64; 3] = [1, 2, 2];
 /// The sum of those, in seconds.
@@ -88,7 +87,7 @@ pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
     for pause in PAUSES {
         // A socket that is bound refuses no group, and has room: what was sent before needed no neighbour.
         let udp = net.sockets().1.get_mut::<udp::Socket<'_>>(socket);
-        let _ = udp.send_slice(&question, (IpAddress::Ipv4(GROUP), PORT));
+        let _ = udp.send_slice(&question, (IpAddress::Ipv4(GROUP), MDNS));
         let until = net.now() + Duration::from_secs(pause);
         answer = net.wait(until, |net| {
             let link = net.lease_now()?.address;
@@ -96,7 +95,7 @@ pub(crate) fn ask(net: &mut Net<'_>, name: &Name) -> Option<Ipv4Address> {
             while let Ok((message, from)) = socket.recv() {
                 let IpAddress::Ipv4(sender) = from.endpoint.addr;
                 // Nobody further away is asked, so nobody there can answer (§11).
-                if from.endpoint.port == PORT
+                if from.endpoint.port == MDNS
                     && link.contains_addr(&sender)
                     && let Some(address) = read(message, id, name)
                 {
@@ -123,7 +122,7 @@ fn open(net: &mut Net<'_>) -> SocketHandle {
     let mut socket = udp::Socket::new(buffer(ROOM, LONGEST_ANSWER), buffer(PAUSES.len(), 512));
     socket.set_hop_limit(Some(255));
     let port = match net.port() {
-        PORT => PORT.wrapping_add(1),
+        MDNS => MDNS.wrapping_add(1),
         port => port,
     };
     // Never 0, and the socket is new, so it does not fail.

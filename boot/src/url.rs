@@ -432,7 +432,8 @@ pub(crate) fn is_host(host: &str) -> bool {
     labels_fit && (!numeric || host.parse::<core::net::Ipv4Addr>().is_ok())
 }
 
-/// `text`, which may be a URL, with its user information hidden: passwords are not for consoles.
+/// `text`, which is meant as a URL, with its user information hidden: passwords are not for consoles. The log's `Clean` sees it in any
+/// text, and so needs its `//`; here it is hidden in `user:password@host/file`, too.
 pub(crate) fn without_userinfo(text: &str) -> String {
     let after_slashes = text
         .split_once('/')

@@ -177,13 +177,12 @@ fn listen_to_warnings(told: Sender<Told>) {
         }
 
         fn log(&self, record: &log::Record<'_>) {
-            let text = record.args().to_string();
-            // A script's failures are told as such.
+            // A script's failures are events.
             if self.enabled(record.metadata())
-                && !text.starts_with("script: ")
+                && record.target() != boot::script::TOLD
                 && let Ok(told) = self.0.lock()
             {
-                let _ = told.send(Told::Note(text));
+                let _ = told.send(Told::Note(record.args().to_string()));
             }
         }
 

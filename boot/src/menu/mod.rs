@@ -9,6 +9,7 @@ mod bounds;
 mod clock;
 mod draw;
 mod error;
+mod initrds;
 mod keywords;
 mod model;
 mod names;

@@ -10,6 +10,7 @@ use smoltcp::wire::Ipv4Address;
 
 use super::bounds::MAX_FILES;
 use super::error::{Error, Unsupported};
+use super::initrds;
 use super::model::{Action, Boot, Load, Menu, Pick};
 use super::names::resolve;
 use super::trees;
@@ -40,7 +41,7 @@ pub(super) fn payload(
         let url = resolve(&menu.base, &known(name)?);
         url.map(File::from).map_err(|e| Error::Reference(shown(), e))
     };
-    let (initrds, initrd_words) = boot.initrds.split_once(' ').unwrap_or((&boot.initrds, ""));
+    let (_, initrd_words) = initrds::of_initrd(boot);
     let mut command_line = String::new();
     let facts = system_arguments(boot.sysappend, lease, board);
     for part in [
@@ -58,20 +59,7 @@ pub(super) fn payload(
         command_line.push_str(space);
         command_line.push_str(part);
     }
-    let last = |line| {
-        let mut words = str::split_ascii_whitespace(line).rev();
-        words.find_map(|word| word.strip_prefix("initrd="))
-    };
-    // As if INITRD stood behind APPEND as one more `initrd=`, of which the last counts.
-    let own = Some(initrds).filter(|names| !names.is_empty());
-    let initrds = last(&pick.arguments)
-        .or(own)
-        .or_else(|| last(&boot.append))
-        .or_else(|| last(&boot.arguments))
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
+    let initrds = initrds::names(boot, &pick.arguments);
     let overlays = boot
         .overlays
         .split([' ', '\t', ','])

@@ -16,6 +16,7 @@ use crate::vlan::Tag;
 
 mod port;
 
+pub(crate) use port::MDNS;
 pub use port::{Port, Stack};
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.

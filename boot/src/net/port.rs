@@ -196,11 +196,13 @@ impl<T: RxToken> RxToken for Tapped<'_, T> {
     }
 }
 
+/// Where all of a link hear multicast DNS (RFC 6762).
+pub(crate) const MDNS: u16 = 5353;
+
 /// Whether a frame has a datagram from mDNS's port to another port than the one that waits for it.
 fn is_unasked_mdns(frame: &[u8], waiting: Option<u16>) -> bool {
     const IPV4: [u8; 2] = [8, 0];
     const UDP: u8 = 17;
-    const MDNS: u16 = 5353;
     // Most frames are a download's, and go no further.
     if frame.get(23) != Some(&UDP) || frame.get(12..14) != Some(&IPV4) {
         return false;
@@ -233,13 +235,13 @@ mod tests {
             frame
         };
         for words in [5, 15] {
-            assert!(is_unasked_mdns(&frame(17, words, 5353, 4000), None));
-            assert!(is_unasked_mdns(&frame(17, words, 5353, 4000), Some(4001)));
-            assert!(!is_unasked_mdns(&frame(17, words, 5353, 4000), Some(4000)));
+            assert!(is_unasked_mdns(&frame(17, words, MDNS, 4000), None));
+            assert!(is_unasked_mdns(&frame(17, words, MDNS, 4000), Some(4001)));
+            assert!(!is_unasked_mdns(&frame(17, words, MDNS, 4000), Some(4000)));
             assert!(!is_unasked_mdns(&frame(17, words, 53, 4000), None));
-            assert!(!is_unasked_mdns(&frame(6, words, 5353, 4000), None));
+            assert!(!is_unasked_mdns(&frame(6, words, MDNS, 4000), None));
         }
-        let whole = frame(17, 5, 5353, 4000);
+        let whole = frame(17, 5, MDNS, 4000);
         for len in 0..whole.len() {
             assert!(!is_unasked_mdns(&whole[..len], None), "{len}");
         }

@@ -1,13 +1,12 @@
 //! The boot of a script: the kernel, and what of everything else that was downloaded goes with it.
 
-use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::budget::{self, Share};
-use super::cpio;
 use super::errno::{Errno, Failure};
-use super::images::{Id, Image, Stored, is_kernel};
+use super::images::{Id, Image};
+use super::initrds;
 use super::machine::{Interpreter, Outcome};
 use crate::load::{self, Initrd, Parts};
 use crate::text::plain;
@@ -17,28 +16,12 @@ impl Interpreter<'_, '_> {
     /// Boots the kernel `id` with everything else that was downloaded.
     pub(super) fn boot(&mut self, id: Id) -> Result<Outcome, Failure> {
         let device_tree = self.images.device_tree.filter(|tree| *tree != id);
-        let is_initrd = |image: &&Image| {
-            image.listed
-                && !image.program
-                && image.id() != id
-                && Some(image.id()) != device_tree
-                && matches!(image.content, Stored::Data { .. })
-        };
-        // A kernel that is not booted is no initial ramdisk either, unless as a file in it.
-        let file = |image: &Image| image.arguments().and_then(cpio::name).map(plain);
-        let tick = &mut |_: usize| self.world.tick();
-        let initrds: Vec<Id> = self
-            .images
-            .iter()
-            .filter(is_initrd)
-            .filter(|image| file(image).is_some() || !is_kernel(self.images.bytes(image.id()), tick))
-            .map(|image| image.id())
-            .collect();
+        let initrds = initrds::of(&self.images, id, device_tree, &mut |_| self.world.tick());
         let no_image = || Failure::new(Errno::NO_IMAGE, "no such image");
         let image = self.images.get(id).ok_or_else(no_image)?;
         let command_line = String::from(image.arguments().unwrap_or_default());
         for image in initrds.iter().filter_map(|id| self.images.get(*id)) {
-            if let Some(name) = file(image) {
+            if let Some(name) = initrds::file(image) {
                 info!(
                     "script: {} is the file {} in the initial ramdisk",
                     image.url, name
@@ -92,7 +75,7 @@ impl Interpreter<'_, '_> {
         for &id in files {
             let image = self.images.get(id);
             let arguments = image.and_then(Image::arguments);
-            let headers = headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
+            let headers = initrds::headers(arguments.unwrap_or_default(), image.map_or(0, Image::len))?;
             let expected = if headers.is_empty() {
                 Expected::Initrd
             } else {
@@ -115,15 +98,4 @@ impl Interpreter<'_, '_> {
             moved: false,
         })
     }
-}
-
-/// The archive headers for a file of `len` bytes with that command line, which names it.
-pub(super) fn headers(arguments: &str, len: usize) -> Result<Vec<u8>, Failure> {
-    cpio::headers(arguments, len).map_err(|why| {
-        let name = plain(cpio::name(arguments).unwrap_or_default());
-        Failure::new(
-            Errno::VALUE,
-            format!("no file in the initial ramdisk can be called \"{name}\": {why}"),
-        )
-    })
 }

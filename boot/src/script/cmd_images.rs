@@ -10,9 +10,9 @@ use sha2::{Sha256, Sha512};
 
 use smoltcp::time::Duration;
 
-use super::boot::headers;
 use super::errno::{Errno, Failure};
 use super::images::{Id, Stored};
+use super::initrds::headers;
 use super::machine::{Interpreter, Step};
 use super::options::{Arguments, MANY, Spec};
 use super::value::{Type, uri_encoded};

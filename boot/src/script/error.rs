@@ -6,6 +6,10 @@ use super::errno::Failure;
 use crate::text::plain;
 use crate::url::Url;
 
+/// The `log` target of failures that a script provides for, and of nothing else: [`Event::Failed`](crate::observe::Event::Failed) has
+/// told of each, so that whoever hears events need not hear these lines.
+pub const TOLD: &str = module_path!();
+
 /// Why a script led nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
@@ -13,6 +17,11 @@ pub enum Error {
     Failed(Failure),
     /// It ended without booting anything, which is how servers say "the next boot device".
     Ended(Url),
+}
+
+/// Says that a command failed, and that the script goes on.
+pub(super) fn provided_for(line: &str) {
+    warn!("script: {}", line);
 }
 
 impl fmt::Display for Error {

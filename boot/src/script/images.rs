@@ -444,12 +444,6 @@ impl<'m> Images<'m> {
     }
 }
 
-/// Whether a file is made to be executed, and so is no initial ramdisk.
-pub(super) fn is_kernel(file: &[u8], tick: &mut Tick<'_>) -> bool {
-    let wrapped = uimage::is_uimage(file) && uimage::contents(file, uimage::ImageType::Kernel, tick).is_ok();
-    wrapped || zboot::is_zboot(file) || fit::is_fit(file) || kernel_room(file).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::line::MAX_SCRIPT;

@@ -463,7 +463,10 @@ mod tests {
         );
         assert!(Text::unverified(&script, share.other()).is_err(), "two of them");
         drop(text);
-        assert!(Text::unverified(&script, share.other()).is_ok(), "one after the other");
+        assert!(
+            Text::unverified(&script, share.other()).is_ok(),
+            "one after the other"
+        );
         assert!(Text::unverified(&vec![b'x'; MAX_SCRIPT + 1], share.other()).is_err());
     }
 

@@ -12,7 +12,7 @@ use super::budget::Share;
 use super::errno::{Errno, Failure, bounded};
 use super::images::{Id, Images};
 use super::line::{self, NoLine, Operator, Place, Text, Words};
-use super::settings::Settings;
+use super::settings::Values;
 use super::world::World;
 use crate::fetch::Method;
 use crate::hal::Board;
@@ -110,7 +110,7 @@ pub(super) enum Step {
 pub(super) struct Interpreter<'r, 'm> {
     pub(super) world: &'r mut dyn World,
     pub(super) board: &'r Board<'r>,
-    pub(super) settings: Settings,
+    pub(super) settings: Values,
     pub(super) images: Images<'m>,
     pub(super) frames: Vec<Frame>,
     pub(super) menus: Vec<Form>,
@@ -276,7 +276,7 @@ impl Frame {
         &mut self,
         rest: usize,
         words: &mut Vec<String>,
-        settings: &Settings,
+        settings: &Values,
     ) -> Result<(), Failure> {
         let command = self.line.get(rest..).unwrap_or_default();
         let mut given = Words::of(command);

@@ -22,6 +22,7 @@ mod commands;
 mod console;
 mod cpio;
 mod error;
+mod initrds;
 mod machine;
 mod options;
 mod table;
@@ -41,12 +42,12 @@ use crate::verify::is_script;
 use crate::{Board, Region};
 use budget::Share;
 use errno::{Errno, Failure};
-pub use error::Error;
+pub use error::{Error, TOLD};
 use images::{Id, Images, Stored};
 use line::NoLine;
 use machine::{Frame, Interpreter, Source, Step, at_line};
 pub use machine::{Outcome, Script};
-use settings::{Facts, Settings};
+use settings::{Facts, Values};
 pub use world::World;
 
 /// Scripts inside scripts, those not counted whose caller has nothing left to do (D-56).
@@ -64,14 +65,14 @@ pub fn expand(text: &str, board: &Board<'_>, boot: &crate::Settings, lease: &Lea
     if !text.contains("${") {
         return text.into();
     }
-    let mut settings = Settings::new(Facts::of(board, boot, Some(lease.clone())), Share::all());
+    let mut settings = Values::new(Facts::of(board, boot, Some(lease.clone())), Share::all());
     // What is wrong with one of them is said when a script runs.
     let _ = preset(&mut settings, boot);
     line::expand(text, &mut |name| settings.text(name)).unwrap_or_else(|_| text.into())
 }
 
 /// Sets what the operator has set for scripts.
-fn preset(settings: &mut Settings, boot: &crate::Settings) -> Result<(), Failure> {
+fn preset(settings: &mut Values, boot: &crate::Settings) -> Result<(), Failure> {
     boot.presets.iter().try_for_each(|(name, value)| {
         let name = settings.name_to_store(name)?;
         settings.store_text(&name, value)
@@ -94,7 +95,7 @@ pub fn run(
     let mut interpreter = Interpreter {
         world,
         board,
-        settings: Settings::new(facts, budget.other()),
+        settings: Values::new(facts, budget.other()),
         images: Images::new(memory, budget.other()),
         frames: Vec::new(),
         menus: Vec::new(),
@@ -336,7 +337,7 @@ impl Interpreter<'_, '_> {
             match &frame.source {
                 Source::Person(_) => line = Some(format!("{}\n", told(failure))),
                 Source::Script(..) if frame.pending.is_some() && !failure.expected => {
-                    warn!("script: {}", told(failure));
+                    error::provided_for(&told(failure));
                 }
                 Source::Script(..) => {}
             }

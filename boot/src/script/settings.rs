@@ -277,7 +277,7 @@ struct Entry {
 
 /// Every setting there is.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Values {
     /// Parents before their children; the root first.
     blocks: Vec<Block>,
     /// How many entries they have in all.
@@ -288,7 +288,7 @@ pub struct Settings {
     pub facts: Facts,
 }
 
-impl Settings {
+impl Values {
     /// No settings but the facts; what is set is part of the budget.
     pub fn new(facts: Facts, share: Share) -> Self {
         let mut settings = Self {
@@ -696,7 +696,7 @@ mod tests {
 
     #[test]
     fn blocks_have_a_bound_and_what_is_full_loses_nothing() {
-        let mut settings = Settings::new(Facts::default(), Share::all());
+        let mut settings = Values::new(Facts::default(), Share::all());
         let deep = "a.".repeat(MAX_BLOCKS);
         let failure = settings.name_to_store(&format!("{deep}/x")).unwrap_err();
         assert_eq!(failure.errno, Errno::NO_MEMORY);
@@ -710,9 +710,9 @@ mod tests {
     #[test]
     fn what_is_set_again_keeps_no_more_than_it_says() {
         let share = Share::all();
-        let mut settings = Settings::new(Facts::default(), share.other());
+        let mut settings = Values::new(Facts::default(), share.other());
         let long = "y".repeat(MAX_TEXT);
-        let stored = |settings: &mut Settings, n: usize, value: &str| {
+        let stored = |settings: &mut Values, n: usize, value: &str| {
             let name = format!("x{n}");
             let name = settings.name_to_store(&name).unwrap();
             settings.store_text(&name, value)
