@@ -645,6 +645,7 @@ mod tests {
             ("http://a:65536/", Port(String::new())),
             ("http://a:+80/", Port(String::new())),
             ("http://a:80:81/", Port(String::new())),
+            (&format!("http://a/{}", "x".repeat(MAX_LEN)), TooLong(0)),
         ] {
             let got = Url::parse(text).unwrap_err();
             assert_eq!(
@@ -652,6 +653,17 @@ mod tests {
                 core::mem::discriminant(&error),
                 "{text:?}: {got}"
             );
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address_only_when_its_last_label_is_a_number() {
+        for host in ["0.pool.example.org", "1.2.3.4.example", "192-168.lan", "7.a."] {
+            assert_eq!(Url::parse(&format!("http://{host}/")).unwrap().host(), host);
+        }
+        for host in ["pool.0", "a.1.2.3", "example.7."] {
+            let refused = Url::parse(&format!("http://{host}/")).unwrap_err();
+            assert!(matches!(refused, Error::Host(_)), "{host}: {refused}");
         }
     }
 

@@ -46,3 +46,54 @@ impl Due {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace {
+        bytes: 1024,
+        window: Duration::from_secs(15),
+    };
+
+    fn at(seconds: i64) -> Instant {
+        Instant::from_secs(seconds)
+    }
+
+    #[test]
+    fn each_window_wants_as_many_bytes_again() {
+        let mut due = Due::new(PACE, at(0), at(1000));
+        assert_eq!(due.deadline, at(15));
+        for (now, bytes, deadline) in [
+            (5, 1023, 15),
+            (6, 1024, 21),
+            // What has come does not count twice.
+            (7, 1025, 21),
+            (20, 2047, 21),
+            (20, 2048, 35),
+            // More than was wanted is no credit.
+            (30, 9000, 45),
+            (40, 10_023, 45),
+            (40, 10_024, 55),
+        ] {
+            due.arrived(at(now), bytes);
+            assert_eq!(due.deadline, at(deadline), "{bytes} at {now}");
+        }
+    }
+
+    #[test]
+    fn no_pace_goes_beyond_the_end() {
+        assert_eq!(Due::new(PACE, at(0), at(10)).deadline, at(10));
+        let mut due = Due::new(PACE, at(0), at(20));
+        due.arrived(at(10), 1024);
+        assert_eq!(due.deadline, at(20));
+    }
+
+    #[test]
+    fn less_patience_is_a_shorter_window_and_more_is_none() {
+        for (patience, window) in [(None, 15), (Some(3), 3), (Some(60), 15)] {
+            let within = PACE.within(patience.map(Duration::from_secs));
+            assert_eq!((within.window, within.bytes), (Duration::from_secs(window), 1024));
+        }
+    }
+}

@@ -1111,6 +1111,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn who_asks_again_counts_its_seconds_anew() {
+        let seconds = |client: &mut Client, now: i64| {
+            let now = client.wake_at().max(at(now));
+            let frame = client.poll(now).unwrap();
+            let (.., payload) = payload(&frame).unwrap();
+            u16::from_be_bytes([payload[8], payload[9]])
+        };
+        let mut client = client();
+        assert_eq!(seconds(&mut client, 0), 0);
+        assert!(seconds(&mut client, 30_000) >= 30);
+        client.ask_again(at(60_000));
+        assert_eq!(seconds(&mut client, 60_000), 0);
+    }
+
+    #[test]
     fn asking_again_wishes_for_the_same_address() {
         let mut client = bound();
         client.take_change();

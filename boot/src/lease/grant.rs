@@ -502,6 +502,33 @@ mod tests {
     }
 
     #[test]
+    fn of_booting_each_thing_said_is_taken_and_each_not_said_is_kept() {
+        let said = |by: &str, last: u8| Lease {
+            next_server: Some(Ipv4Address::new(10, 0, 2, last)),
+            tftp_server_name: Some(format!("tftp of {by}")),
+            boot_file: Some(format!("file of {by}")),
+            config_file: Some(format!("config of {by}")),
+            path_prefix: Some(format!("prefix of {by}")),
+            root_path: Some(format!("root of {by}")),
+            vendor_specific: format!("43 of {by}").into_bytes(),
+            ipxe_encapsulated: format!("175 of {by}").into_bytes(),
+            ..Lease::default()
+        };
+        let merged = |mut ours: Lease, theirs: &Lease| {
+            merge_boot(&mut ours, theirs);
+            ours
+        };
+        let (ours, theirs) = (said("ours", 1), said("theirs", 2));
+        assert_eq!(merged(ours.clone(), &theirs), theirs);
+        assert_eq!(merged(Lease::default(), &theirs), theirs);
+        assert_eq!(merged(ours.clone(), &Lease::default()), ours);
+        // A renewal that says nothing of it.
+        let mut renewed = Lease::default();
+        keep_boot(&mut renewed, &ours);
+        assert_eq!(renewed, ours);
+    }
+
+    #[test]
     fn every_truncation_and_every_changed_byte_is_read_or_refused() {
         let routes = [0, 10, 0, 2, 1, 25, 10, 9, 8, 0x80, 10, 0, 2, 4];
         let options: &[(u8, &[u8])] = &[

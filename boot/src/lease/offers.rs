@@ -272,6 +272,16 @@ mod tests {
     }
 
     #[test]
+    fn of_proxies_that_name_no_file_the_first_is_asked() {
+        let mut offers = Offers::default();
+        offers.add_proxy(at(1), proxy(8, None));
+        offers.add_proxy(at(2), proxy(9, None));
+        offers.add(at(3), offer(1, None));
+        let choice = offers.decide(at(2003)).unwrap();
+        assert_eq!(choice.proxy, Some(proxy(8, None)));
+    }
+
+    #[test]
     fn no_pxedhcp_skips_the_wait() {
         let mut offers = Offers::default();
         let mut quick = offer(1, None);

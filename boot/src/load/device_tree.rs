@@ -821,6 +821,46 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn memory_is_reserved_unless_its_node_is_disabled() {
+        let mut tree = firmware();
+        let parent = tree.find_node_mut("/reserved-memory").unwrap();
+        // As most of them are written: without a word of their status.
+        parent.add_child(node(
+            "atf@2000000",
+            &[("reg", &[0_u32, 0x200_0000, 0x1000])],
+            vec![],
+        ));
+        parent.add_child(node(
+            "ok@3000000",
+            &[("reg", &[0_u32, 0x300_0000, 0x1000]), ("status", &"ok")],
+            vec![],
+        ));
+        let dtb = tree.to_dtb();
+        let mut reserved: Vec<_> = Tree::check(&dtb).unwrap().reserved_memory().collect();
+        reserved.sort_by_key(|range| range.start);
+        assert_eq!(
+            reserved,
+            [
+                0x200_0000..0x200_1000,
+                0x300_0000..0x300_1000,
+                0x3ef6_5ea4..0x3ef6_5f74
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_counts_twice_for_the_heap() {
+        let heap = |name: &str| {
+            let mut tree = firmware();
+            tree.root.add_child(node(name, &[(name, &1_u32)], vec![]));
+            let dtb = tree.to_dtb();
+            Tree::check(&dtb).unwrap().heap()
+        };
+        // A node's and a property's.
+        assert_eq!(heap("a-name-of-twenty-two-b") - heap("a"), 2 * 2 * 21);
+    }
+
+    #[test]
     fn the_phy_is_where_the_firmware_says_and_nonsense_is_nowhere() {
         let phy = |reg: &dyn Value, name: &str| {
             let mut tree = firmware();

@@ -756,6 +756,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_configuration_has_sixteen_overlays_at_most_and_of_ramdisks_the_first() {
+        let with = |name: &str, value: &str| {
+            let mut fit = usual();
+            let node = fit.find_node_mut("/configurations/conf-1").unwrap();
+            node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+            opened(&fit.to_dtb(), None)
+        };
+        let overlays = |count| with("fdt", &format!("pi3{}", "\0rtc".repeat(count)));
+        assert_eq!(overlays(16).unwrap().len(), 1 + 1 + 16 + 1);
+        assert_eq!(
+            overlays(17).unwrap_err(),
+            "FIT image has more than 16 overlays in one configuration"
+        );
+        // The second, which is no ramdisk, is not looked at.
+        assert_eq!(with("ramdisk", "initrd\0rtc").unwrap()[2], "a ramdisk");
+    }
+
+    #[test]
     fn data_behind_the_tree_is_found_by_offset_and_by_position() {
         for by_position in [false, true] {
             let mut fit = usual();

@@ -927,6 +927,14 @@ LABEL Fedora 22
     }
 
     #[test]
+    fn options_may_be_allowed_again_and_only_a_line_that_begins_so_is_a_comment() {
+        let menu =
+            menu("ALLOWOPTIONS 0\nALLOWOPTIONS 1\nLABEL a\nLINUX k\nAPPEND one #\n# LABEL b\n#LABEL c\n");
+        assert_eq!(menu.editing, Editing::Allowed);
+        assert_eq!((menu.entries.len(), &*boot(&menu, 0).append), (1, "one #"));
+    }
+
+    #[test]
     fn a_line_ends_where_it_ends() {
         let menu = menu(
             "# C:\\boot\\\nDEFAULT b\nLABEL a\nAPPEND one \\\nLINUX k\nLABEL b\nMENU LABEL /\\/\\\nLINUX l\\\nAPPEND x\ry\n",

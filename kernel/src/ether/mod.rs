@@ -32,3 +32,25 @@ impl phy::RxToken for RxToken<'_> {
         f(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_stack_may_expect_of_a_nic() {
+        let capabilities = capabilities();
+        assert_eq!(capabilities.medium, Medium::Ethernet);
+        // 1500 bytes behind a header of 14: Ethernet's.
+        assert_eq!(capabilities.max_transmission_unit, 1514);
+        // A segment that came was summed up; one that goes is not yet, and nothing else is either way.
+        assert!(capabilities.checksum.tcp.tx() && !capabilities.checksum.tcp.rx());
+        for both in [
+            &capabilities.checksum.ipv4,
+            &capabilities.checksum.udp,
+            &capabilities.checksum.icmpv4,
+        ] {
+            assert!(both.tx() && both.rx());
+        }
+    }
+}

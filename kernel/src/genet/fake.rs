@@ -67,6 +67,8 @@ pub(super) struct Chip {
     pub(super) sent: Vec<Vec<u8>>,
     /// Transmission stands still until the next reset of the MAC.
     pub(super) wedged: bool,
+    /// So many frames leave in a step.
+    pub(super) pace: usize,
     pub(super) producer: u16,
     discards: u16,
     pub(super) consumer: u16,
@@ -96,6 +98,7 @@ impl Fake {
             lost: Vec::new(),
             sent: Vec::new(),
             wedged: false,
+            pace: usize::MAX,
             producer,
             discards: 7,
             consumer,
@@ -295,7 +298,10 @@ impl Chip {
         if !self.taken_over || !on || self.wedged {
             return;
         }
-        while self.consumer != self.read(TX_RING + SOFTWARE) as u16 {
+        for _ in 0..self.pace {
+            if self.consumer == self.read(TX_RING + SOFTWARE) as u16 {
+                break;
+            }
             let (status, address) = self.descriptor(TDMA, self.consumer);
             let len = (status >> 16) as usize;
             assert_eq!(status & 0xffff, 0x7fc0, "whole, with a check sequence, no tag");

@@ -261,6 +261,34 @@ fn indices_that_cannot_be_start_the_rings_again() {
 }
 
 #[test]
+fn a_full_ring_that_lost_count_starts_again_at_once() {
+    let fake = Fake::new(1, 0, 9);
+    let (mut nic, now) = linked(&fake);
+    fake.chip().wedged = true;
+    while send(&mut nic, now, 60, 1) {}
+    // As if it had sent what it was never given; a look at the link is not due.
+    fake.chip().write(0x5008, 9 + 1000);
+    assert!(!send(&mut nic, now, 60, 2));
+    assert!(!fake.chip().wedged, "the MAC was reset");
+    assert!(send(&mut nic, now, 60, 3));
+    fake.chip().step();
+    assert_eq!(fake.chip().sent, [[3; 60]]);
+}
+
+#[test]
+fn all_that_waits_at_the_end_leaves_however_slowly() {
+    let fake = Fake::new(1, 0, 0xfff0);
+    let (mut nic, now) = linked(&fake);
+    fake.chip().pace = 1;
+    let frames: Vec<_> = (0..30).map(|fill| vec![fill; 60]).collect();
+    for fill in 0..30 {
+        assert!(send(&mut nic, now, 60, fill));
+    }
+    nic.quiesce();
+    assert_eq!(fake.chip().sent, frames);
+}
+
+#[test]
 fn the_end_sends_what_waits_and_leaves_a_device_for_linux() {
     let fake = Fake::dirty(1);
     let (mut nic, now) = linked(&fake);

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn truncated_or_changed_configurations_never_panic() {
         for len in 0..QEMU_ECM.len() {
-            let _ = ecm(&QEMU_ECM[..len]);
+            assert_eq!(ecm(&QEMU_ECM[..len]), None, "without its last endpoint");
         }
         let mut found = 0;
         for at in 0..QEMU_ECM.len() {
@@ -257,6 +257,17 @@ mod tests {
             }
         }
         assert!(found > 0);
+    }
+
+    #[test]
+    fn of_several_ethernet_descriptors_the_functions_first_counts() {
+        let other = [13, 0x24, 0x0f, 9, 0, 0, 0, 0, 0xea, 5, 0, 0, 0];
+        // Before any interface, behind the function's own, and between the two.
+        for at in [9, 41, 23] {
+            let bytes = [&QEMU_ECM[..at], &other, &QEMU_ECM[at..]].concat();
+            let found = ecm(&bytes).unwrap().mac_string;
+            assert_eq!(found, if at == 23 { 9 } else { 3 }, "{at}");
+        }
     }
 
     #[test]

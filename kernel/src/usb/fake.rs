@@ -285,6 +285,11 @@ impl Core {
     /// Goes on with a channel's transfer, packet by packet, until the device that it is for has no more.
     fn converse(&mut self, base: usize) {
         let address = (self.read(base) >> 22 & 0x7f) as u8;
+        assert_eq!(
+            self.read(base) >> 17 & 1,
+            0,
+            "HCCHAR says low speed of what is high-speed"
+        );
         let mut hear = self.peripherals.iter().filter(|one| one.borrow().hears(address));
         let device = hear.next().cloned();
         assert!(hear.next().is_none(), "two devices answer at {address}");

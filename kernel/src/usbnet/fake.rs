@@ -15,6 +15,15 @@ const RESET_READS: u32 = 3;
 const PHY_RESET_READS: u32 = 20;
 const MII_READS: u32 = 2;
 
+/// The registers that a driver may write: another one's number is a mistake, which memory would take.
+const LAN9514_WRITTEN: [u16; 16] = [
+    0x08, 0x10, 0x14, 0x20, 0x24, 0x2c, 0x38, 0x6c, 0x100, 0x104, 0x108, 0x114, 0x118, 0x11c, 0x120, 0x130,
+];
+const LAN78XX_WRITTEN: [u16; 23] = [
+    0x0c, 0x10, 0x14, 0x80, 0x90, 0x94, 0x98, 0xb0, 0xc0, 0xc4, 0xc8, 0xcc, 0xd0, 0x100, 0x104, 0x108, 0x10c,
+    0x118, 0x11c, 0x120, 0x124, 0x400, 0x404,
+];
+
 /// Which chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Model {
@@ -142,6 +151,15 @@ impl Wire {
 
     fn write(&mut self, register: u16, value: u32) {
         let Some(parts) = self.parts() else { return };
+        let written = match self.model {
+            Model::CdcEcm => &[][..],
+            Model::Lan9514 => &LAN9514_WRITTEN,
+            Model::Lan78xx => &LAN78XX_WRITTEN,
+        };
+        assert!(
+            written.contains(&register),
+            "{register:#x} is no register to write"
+        );
         if self.resetting > 0 {
             return self.nonsense.push(format!("{register:#x} written in a reset"));
         }

@@ -914,6 +914,34 @@ mod tests {
     }
 
     #[test]
+    fn a_restarted_chip_has_all_its_registers_again() {
+        for model in [Model::Lan9514, Model::Lan78xx] {
+            for partner in [(ALL, 0x3800), (0x0041, 0)] {
+                let mut rig = Rig::new(model, Some(partner));
+                rig.run_for(Duration::from_secs(1));
+                let settings = |rig: &Rig| {
+                    let mut registers = rig.wire.borrow().registers.clone();
+                    // The way to the PHY, what became of its reset, and what is said of interrupts.
+                    registers.retain(|at, _| match model {
+                        Model::Lan78xx => !matches!(at, 0 | 0x0c | 0x14 | 0x120 | 0x124),
+                        _ => !matches!(at, 0 | 0x08 | 0x20 | 0x114 | 0x118),
+                    });
+                    registers
+                };
+                let (before, resets) = (settings(&rig), rig.wire.borrow().resets);
+                rig.wire.borrow_mut().wedged = true;
+                rig.arrive([numbered(1, 60)]);
+                rig.run_for(Duration::from_secs(5));
+                assert_eq!(rig.wire.borrow().resets, resets + 1, "{model:?}");
+                for (register, value) in before {
+                    let after = rig.wire.borrow().register(register);
+                    assert_eq!(after, value, "{model:?} {partner:x?}: {register:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_chip_that_hears_nothing_is_restarted_ever_more_seldom_and_never_given_up() {
         for model in [Model::Lan9514, Model::Lan78xx] {
             let mut rig = Rig::new(model, Some((ALL, 0x3800)));
@@ -1060,6 +1088,26 @@ mod tests {
                 assert_eq!(rig.wire.borrow().filter(), MAC);
             }
             assert!((0..8).all(|n| rig.fake.register(0x500 + 0x20 * n) >> 31 == 0));
+        }
+    }
+
+    #[test]
+    fn all_that_waits_at_the_end_leaves() {
+        for model in MODELS {
+            let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+            // At one moment: none has left when the next is given.
+            let (now, mut frames) = (rig.now(), Vec::new());
+            for number in 1..=3 {
+                let frame = numbered(number, 1000);
+                if let Some(token) = rig.nic.transmit(now) {
+                    token.consume(frame.len(), |bytes| bytes.copy_from_slice(&frame));
+                    frames.push(frame);
+                }
+            }
+            // More than the transfer that is under way.
+            assert!(frames.len() > 1, "{model:?}");
+            rig.nic.quiesce();
+            assert!(rig.sent() == frames, "{model:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use boot::net::Net;
 use boot::url::Url;
 use boot::verify::{Expected, Fetched, Needs, verify};
 use sha2::{Digest as _, Sha256};
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Random, Reply, leased};
 
@@ -160,6 +160,21 @@ fn a_connection_closed_meanwhile_is_replaced_in_silence() {
         .filter(|line| line.text.contains("fetch") && line.text.contains("rest"))
         .count();
     assert_eq!((warnings, site.lan.connections()), (0, 3));
+}
+
+#[test]
+fn a_connection_that_is_to_be_closed_is_used_once() {
+    for close in ["Connection: close", "connection: Keep-Alive, CLOSE"] {
+        let site = Site::new(4);
+        // The server says so and does not do it.
+        site.route("/a", [Reply::ok("a").header(close)]);
+        site.node(|net, fetcher| {
+            for _ in 0..3 {
+                assert!(get(net, fetcher, "http://192.168.7.2/a", 9).is_ok());
+            }
+        });
+        assert_eq!(site.lan.connections(), 3, "{close}");
+    }
 }
 
 #[test]
@@ -743,6 +758,27 @@ fn a_trickle_is_no_transfer() {
     assert!((19_000..19_005).contains(&took.total_millis()), "{took}");
 }
 
+/// The first window's kilobyte comes in time, and nothing after it does.
+#[test]
+fn a_body_that_begins_well_and_then_trickles_is_no_transfer() {
+    let site = Site::new(13);
+    site.route(
+        "/a",
+        [Reply::ok(bytes(300_000)).slow(600, Duration::from_secs(10))],
+    );
+    let Reason::Interrupted {
+        how: Lost::Stalled, ..
+    } = reason(site.get("http://192.168.7.2/a", 300_000))
+    else {
+        panic!("sixty bytes a second")
+    };
+    let now = site.lan.now();
+    assert!(
+        now > Instant::from_secs(20) && now < Instant::from_secs(300),
+        "{now}"
+    );
+}
+
 #[test]
 fn a_server_cannot_hold_a_node_for_longer_than_two_hours() {
     let site = Site::new(13);
@@ -867,6 +903,32 @@ fn an_address_without_a_server_is_named() {
         site.get("http://192.168.7.2:81/a", 9).unwrap_err().to_string(),
         "fetch: GET http://192.168.7.2:81/a: 192.168.7.2: connection refused"
     );
+}
+
+/// Questions for a connection that the node sent to a host.
+fn syns(lan: &Lan, host: [u8; 4]) -> usize {
+    let frames = lan.frames();
+    let syns = frames.iter().filter(|frame| {
+        let is_tcp = frame.from_node && frame.bytes[12..14] == [8, 0] && frame.bytes[23] == 6;
+        is_tcp && frame.bytes[30..34] == host && frame.bytes[47] & 2 != 0
+    });
+    syns.count()
+}
+
+#[test]
+fn who_was_given_up_is_asked_no_more() {
+    let site = Site::new(16);
+    // It is there, and says nothing.
+    let host = [192, 168, 7, 9];
+    site.lan.serve(host, ());
+    site.node(|net, fetcher| {
+        assert!(get(net, fetcher, "http://192.168.7.9/a", 9).is_err());
+        let asked = syns(&site.lan, host);
+        assert!(asked > 1, "{asked}");
+        let later = net.now() + Duration::from_secs(60);
+        let _: Option<()> = net.wait(later, |_| None);
+        assert_eq!(syns(&site.lan, host), asked);
+    });
 }
 
 #[test]

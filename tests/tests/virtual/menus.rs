@@ -26,12 +26,13 @@ fn label(name: &str, more: &str) -> String {
 #[test]
 fn a_person_goes_into_a_submenu_and_back_and_boots_from_it() {
     let menu = format!(
-        "PROMPT 1\nTIMEOUT 200\nMENU TITLE Top\n{}MENU BEGIN inner\nMENU TITLE Inner\n{}{}MENU END\n",
+        "PROMPT 1\nTIMEOUT 200\nMENU TITLE Top\n{}MENU BEGIN inner\nMENU TITLE Inner\n{}{}{}MENU END\n",
         label("one", ""),
         label("two", ""),
-        label("three", "")
+        label("three", ""),
+        label("four", "")
     );
-    // Down and Enter open it, Esc leaves, the same again, then its second entry.
+    // Down and Enter open it, Esc leaves, the same again, then its third entry, which is in another row than the submenu was.
     let mut site = Site::with_menu(
         1,
         &menu,
@@ -39,12 +40,47 @@ fn a_person_goes_into_a_submenu_and_back_and_boots_from_it() {
             (4, b"\x1b[B\r"),
             (5, b"\x1b"),
             (6, b"\x1b[B\r"),
-            (7, b"\x1b[B"),
+            (7, b"\x1b[B\x1b[B"),
             (8, b"\r"),
         ],
     );
-    assert_eq!(entry(&mut site), "three");
+    assert_eq!(entry(&mut site), "four");
+    assert!((8..10).contains(&site.booted_at()), "{}", site.booted_at());
     assert!(site.node.screen().contains("Inner"));
+}
+
+#[test]
+fn a_key_of_a_hidden_menu_boots_its_label() {
+    let menu = format!(
+        "UI menu.c32\nTIMEOUT 200\nMENU HIDDEN\nMENU HIDDENKEY x,F3 two\n{}{}",
+        label("one", ""),
+        label("two", "")
+    );
+    for (key, entered) in [(&b"x"[..], "two"), (b"\x1bOR", "two"), (b"y", "one")] {
+        let mut site = Site::with_menu(1, &menu, &[(4, key)]);
+        assert_eq!(entry(&mut site), entered);
+        let boots_at = if entered == "two" { 4 } else { 20 };
+        assert!(
+            (boots_at..boots_at + 3).contains(&site.booted_at()),
+            "{}",
+            site.booted_at()
+        );
+    }
+}
+
+#[test]
+fn texts_that_a_menu_names_are_shown() {
+    let menu = format!(
+        "PROMPT 1\nTIMEOUT 200\nF1 help.txt\n{}LABEL about\nMENU HELP about.txt\n",
+        label("one", "")
+    );
+    let mut site = Site::with_menu(1, &menu, &[(4, b"\x1bOP"), (6, b"\x1b[B\r"), (10, b"\x1b[A\r")]);
+    site.route("/boot/help.txt", [Reply::ok("what the keys do\n")]);
+    site.route("/boot/about.txt", [Reply::ok("whose nodes these are\n")]);
+    assert_eq!(entry(&mut site), "one");
+    for text in ["what the keys do", "whose nodes these are"] {
+        assert!(site.node.screen().contains(text), "{text}");
+    }
 }
 
 #[test]

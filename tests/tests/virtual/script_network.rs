@@ -35,6 +35,24 @@ fn an_address_of_the_scripts_own_is_what_the_next_download_comes_from() {
 }
 
 #[test]
+fn a_second_address_of_the_scripts_own_takes_the_place_of_the_first() {
+    let mut site = scripted(&format!(
+        "set net0/ip 192.168.7.77\nset net0/netmask 255.255.255.0\nimgfetch --name first initrd.img\nimgfree first\n\
+         set net0/ip 192.168.7.78\n{BOOT}"
+    ));
+    site.boots();
+    let frames = site.lan.frames();
+    let mut sources: Vec<u8> = frames
+        .iter()
+        .filter(|frame| frame.from_node && frame.bytes[12..14] == [8, 0] && frame.bytes[23] == 6)
+        .filter(|frame| frame.bytes[47] & 2 != 0)
+        .map(|frame| frame.bytes[29])
+        .collect();
+    sources.dedup();
+    assert_eq!(sources, [100, 77, 78]);
+}
+
+#[test]
 fn a_scripts_own_domains_are_searched() {
     for set in ["set domain lab", "set dnssl:hex 03:65:6e:67:00:03:6c:61:62:00"] {
         let mut site = scripted(&format!(

@@ -144,6 +144,42 @@ fn nothing_that_a_script_boots_lies_where_its_tree_reserves_memory() {
     assert!(moved.len() > 1, "each place was free anyway: {moved:x?}");
 }
 
+/// The kernel's room, with what it clears behind its file, is not where the next download lands.
+#[test]
+fn an_initrd_larger_than_a_block_leaves_the_kernel_before_it_whole() {
+    let mut site = Site::with_payload(13, 3_000_000, 3_000_000);
+    site.dhcp.borrow_mut().file = "http://192.168.7.2/boot/k.ipxe".into();
+    site.route(
+        "/boot/k.ipxe",
+        [Reply::ok("#!ipxe\nkernel Image\ninitrd initrd.img\nboot\n")],
+    );
+    site.boots();
+}
+
+#[test]
+fn a_download_has_as_long_as_the_script_says() {
+    let mut site = Site::named(13, "http://192.168.7.2/boot/t.ipxe");
+    site.route("/stalls", [Reply::ok(vec![0; 100_000]).stalled(5000)]);
+    site.route(
+        "/boot/t.ipxe",
+        [Reply::ok(
+            "#!ipxe\nimgfetch --timeout 3000 /stalls || echo over\nkernel Image\ninitrd initrd.img\nboot\n",
+        )],
+    );
+    site.boots();
+    assert!(site.node.screen().contains("over"), "{}", site.node.screen());
+    assert!((3..8).contains(&site.booted_at()), "{}", site.booted_at());
+}
+
+#[test]
+fn a_key_moves_the_clock_of_choose_as_far_as_the_script_says() {
+    let script = "#!ipxe\nmenu\nitem a A\nitem b B\nchoose --timeout 10000 --retimeout 9000 it\n\
+                  kernel Image entry=${it}\ninitrd initrd.img\nboot\n";
+    let mut site = Site::with_menu(13, script, &[(5, b"\x1b[B")]);
+    assert_eq!(site.boots().entry(), "b");
+    assert!((14..16).contains(&site.booted_at()), "{}", site.booted_at());
+}
+
 #[test]
 fn a_script_that_ends_without_booting_is_tried_again() {
     let mut site = Site::named(13, "http://192.168.7.2/e.ipxe");

@@ -290,6 +290,26 @@ fn silence_ends_in_time() {
 }
 
 #[test]
+fn who_has_less_patience_is_told_sooner() {
+    let deaf = Bench::new(1, 100);
+    deaf.lan.serve([192, 168, 7, 9], ());
+    for (patience, seconds) in [(3, 3), (60, 10)] {
+        let url = Url::parse("tftp://192.168.7.9/x").unwrap();
+        let request = Request {
+            patience: Some(Duration::from_secs(patience)),
+            ..Request::get(&url)
+        };
+        let (result, took) = leased(&deaf.lan, |net, fetcher| {
+            let start = deaf.lan.now();
+            let result = fetcher.download(net, &request, &mut Sink::new(&mut [0; 100]), &mut |_, _| {});
+            (result, deaf.lan.now() - start)
+        });
+        assert_eq!(result.unwrap_err().reason, Reason::Tftp(TftpError::NoAnswer));
+        assert_eq!(took.secs(), seconds, "{took}");
+    }
+}
+
+#[test]
 fn a_trickle_is_no_transfer() {
     let bench = Bench::new(1, 100_000).with(|tftp| {
         (tftp.block, tftp.window, tftp.answers_again) = (8, 0, false);
