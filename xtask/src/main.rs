@@ -60,8 +60,12 @@ cargo xtask campaign menus      generated menus on Debian's Syslinux, which boot
                      decisions  generated menus in sessions of ours, which boot that or nothing
                      hostile    a stranger's answers, after each of which the honest entry boots
                      overlays DIR  each overlay there on Debian's trees, which comes out as fdtoverlay has it
-    --count N        so many (default 500; a million; 10,000)
+                     mutants    small faults in the code, and which of them no test notices
+    --count N        so many (default 500; a million; 10,000; 300)
     --from SEED      these, not the first (also --seed)
+    --seed N         mutants: others than those of 0
+    --area NAME      mutants: of boot or kernel only
+    --at TEXT        mutants: those whose line has that in it; may be repeated
 cargo xtask qemu     the emulator with our models of the boards' own NICs; its path is the last line
     --source DIR     from QEMU's source there, not from Debian's package
 cargo xtask dryrun   URL or file: what would a node boot? --help lists the options

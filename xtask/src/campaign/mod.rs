@@ -1,4 +1,9 @@
-//! The tests that compare ours with others', or ask much of it, with more menus, overlays and hostile answers than a test run has.
+//! What takes longer than a test run: the tests that compare ours with others', or ask much of it, with more menus, overlays and hostile
+//! answers, and faults put into the code.
+
+mod mutants;
+mod points;
+mod rewrite;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -57,6 +62,9 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
             Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
             Value(name) if campaign.is_none() && name == "hostile" => campaign = Some(HOSTILE),
             Value(name) if campaign.is_none() && name == "overlays" => overlays = Some(arguments.value()?),
+            Value(name) if campaign.is_none() && name == "mutants" => {
+                return mutants::run(&mutants::Options::parse(arguments)?);
+            }
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
             Long("from" | "seed") => from = arguments.value()?.parse().context("campaign: --from")?,
             other => return Err(other.unexpected().into()),
@@ -66,7 +74,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         return compare_overlays(&directory);
     }
     let Some(campaign) = campaign else {
-        bail!("campaign: menus, decisions, hostile, or overlays DIR?");
+        bail!("campaign: menus, decisions, hostile, overlays DIR, or mutants?");
     };
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
