@@ -7,6 +7,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::hardware::Hardware;
 use crate::mailbox::ClockId;
+use crate::pm;
 
 /// Says what the board is, and gathers where its network port is and what the boot wants to know; which UART is on the
 /// header only the console learns. A MAC address of zeros says that the board has none.
@@ -44,6 +45,13 @@ pub fn describe<'m>(
         Address(serial),
         Mac(mac)
     );
+    if let Some(status) = tree.and_then(Tree::reset_status) {
+        info!(
+            "board: reset by {} (RSTS {})",
+            pm::reset_cause(status),
+            Address(status.into())
+        );
+    }
     if let Some((base, size)) = mailbox.arm_memory() {
         info!(
             "board: {} MiB for the ARM at {}",

@@ -70,13 +70,16 @@ reset:
     msr     cpacr_el1, x0
 2:  isb
 
-    // SoC by core: Cortex-A72 is BCM2711, else BCM2837.
+    // SoC by core: a Cortex-A72 is BCM2711's, a Cortex-A53 BCM2837's. Where the peripherals of any other are, memory may be.
     mrs     x0, midr_el1
     ubfx    x0, x0, #4, #12
+    constant x22, 0xfe000000
     cmp     x0, #0xd08
+    b.eq    3f
     constant x22, 0x3f000000
-    constant x1, 0xfe000000
-    csel    x22, x1, x22, eq
+    cmp     x0, #0xd03
+    b.ne    park
+3:
 
     // First ARM bank: ask the mailbox, for a second at most.
     constant x23, 0x1c000000            // without an answer: what the smallest board (512 MiB, gpu_mem 64) has
@@ -126,7 +129,9 @@ reset:
     lsr     x1, x2, #30
     cbnz    x1, 8f                      // over 1 GiB: nonsense
     mov     x23, x2
-8:  bic     x23, x23, #0x1fffff         // whole 2 MiB blocks are mapped
+8:  cmp     x23, x22                    // with little memory for the VideoCore, a Pi 3's bank ends at its peripherals
+    csel    x23, x22, x23, hi
+    bic     x23, x23, #0x1fffff         // whole 2 MiB blocks are mapped
 
     // Home: the top of the bank, or under the device tree when the firmware put that there (D-1).
     absolute x6, HOME_SIZE

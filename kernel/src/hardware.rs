@@ -8,6 +8,8 @@ use crate::mailbox::Mailbox;
 
 /// The firmware revision that QEMU reports for ever (D-7).
 const QEMU_FIRMWARE: u32 = 346_337;
+/// The one of our own emulator (D-183).
+const OUR_FIRMWARE: u32 = QEMU_FIRMWARE + 1;
 
 /// What every driver may ask for.
 pub struct Hardware {
@@ -21,6 +23,8 @@ pub struct Hardware {
     pub clock: Clock,
     /// This is QEMU, which may lack what every board has.
     pub emulated: bool,
+    /// The watchdog counts. A released QEMU resets at once where a board would begin to count.
+    pub watchdog_counts: bool,
 }
 
 impl Hardware {
@@ -32,13 +36,15 @@ impl Hardware {
     pub unsafe fn new(soc: Soc, mut arena: Arena, clock: Clock) -> Option<Self> {
         // SAFETY: the caller's word.
         let mut mailbox = unsafe { Mailbox::new(soc, &mut arena, clock) }?;
-        let emulated = mailbox.firmware_revision() == Some(QEMU_FIRMWARE);
+        let revision = mailbox.firmware_revision();
+        let released = revision == Some(QEMU_FIRMWARE);
         Some(Self {
             soc,
             mailbox,
             arena,
             clock,
-            emulated,
+            emulated: released || revision == Some(OUR_FIRMWARE),
+            watchdog_counts: !released,
         })
     }
 }

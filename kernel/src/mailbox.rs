@@ -115,7 +115,7 @@ impl Mailbox {
         Some(())
     }
 
-    /// Firmware revision: seconds since 1970 of its build; 346337 is QEMU.
+    /// Firmware revision: seconds since 1970 of its build; 346337 is QEMU, 346338 our emulator.
     pub fn firmware_revision(&mut self) -> Option<u32> {
         let mut value = [0];
         self.property(0x0000_0001, &mut value)?;

@@ -21,7 +21,11 @@ bits! {
     struct Rstc {
         /// Bits 5:4 as "full reset when the count ends".
         FULL_RESET = PASSWORD | 0x20,
-        /// What a change leaves out: the top byte, and the bits that choose what happens when the count ends.
+        /// The bits that choose what happens when the count ends; nothing does at 0.
+        MODE = 0x30,
+        /// Of those, a full reset.
+        COUNTS = 0x20,
+        /// What a change leaves out: the top byte and the mode.
         CHANGED = TOP | 0x30,
         /// Stops the watchdog.
         STOP = PASSWORD | 0x102,
@@ -29,6 +33,12 @@ bits! {
 
     /// RSTS.
     struct Rsts {
+        /// The power came.
+        BY_POWER = 1 << 12,
+        /// A software reset: hard, full, quick.
+        BY_SOFTWARE = 1 << 10 | 1 << 9 | 1 << 8,
+        /// The watchdog's full reset, which is how everybody resets.
+        BY_WATCHDOG = 1 << 5,
         /// With the bits that hold the partition to boot next cleared: an ordinary boot.
         ORDINARY = PASSWORD,
         /// All of them, partition 63, tell the firmware to halt until power comes or the global enable pin is touched (D-75).
@@ -41,6 +51,21 @@ bits! {
     struct Wdog {
         /// What every write carries.
         PASSED = PASSWORD,
+    }
+}
+
+/// What a value of RSTS says of the last reset, for people: whoever looks at it cannot tell a watchdog's from one that was
+/// ordered, some boards come with the watchdog's bit from power-on, and some bits are the partition's (D-185).
+pub fn reset_cause(rsts: u32) -> &'static str {
+    let rsts = Rsts(rsts);
+    if rsts.has(Rsts::BY_POWER) {
+        "power"
+    } else if rsts.has(Rsts::BY_WATCHDOG) {
+        "the watchdog, or a reboot"
+    } else if rsts.has(Rsts::BY_SOFTWARE) {
+        "software"
+    } else {
+        "something unknown"
     }
 }
 
@@ -59,6 +84,8 @@ struct Registers {
 pub struct Pm {
     registers: UniqueMmioPointer<'static, Registers>,
     armed: bool,
+    /// The firmware had armed it for whoever comes.
+    found_armed: bool,
 }
 
 impl Pm {
@@ -72,11 +99,13 @@ impl Pm {
         Self {
             registers,
             armed: false,
+            found_armed: false,
         }
     }
 
-    /// Starts the watchdog: without a `kick` for 16 s the board resets (D-9).
+    /// Starts the watchdog: without a `kick` for 16 s the board resets (D-9). One that the firmware has started goes on.
     pub fn arm(&mut self) {
+        self.found_armed = field!(self.registers, rstc).read() & Rstc::MODE == Rstc::COUNTS;
         self.armed = true;
         self.kick();
     }
@@ -88,10 +117,17 @@ impl Pm {
         }
     }
 
-    /// Stops the watchdog: not every kernel has a driver for it.
-    pub fn disarm(&mut self) {
+    /// Leaves the watchdog to the kernel as the firmware left it to us (D-184). One that counted when we came counts on,
+    /// from the start: who asked the firmware for it (`kernel_watchdog_timeout`, `dtparam=watchdog=on`) has a kernel that
+    /// feeds it. Any other is stopped, because not every kernel does. Says whether it counts.
+    pub fn hand_over(&mut self) -> bool {
+        if self.found_armed {
+            self.kick();
+        } else {
+            field!(self.registers, rstc).write(Rstc::STOP);
+        }
         self.armed = false;
-        field!(self.registers, rstc).write(Rstc::STOP);
+        self.found_armed
     }
 
     /// Resets the board now.
@@ -147,6 +183,7 @@ mod tests {
         act(&mut Pm {
             registers,
             armed: false,
+            found_armed: false,
         });
     }
 
@@ -188,12 +225,54 @@ mod tests {
     }
 
     #[test]
-    fn disarming_writes_the_stop_value() {
+    fn a_watchdog_that_nobody_had_started_is_stopped_for_the_kernel() {
+        // As it idles, with what firmware leaves beside the mode, and with a mode that is no reset.
+        for idle in [0x102, 0x200, 0x202, 0x112, 0x130] {
+            let mut words = [0; 10];
+            words[7] = idle;
+            with_pm(&mut words, |pm| {
+                pm.arm();
+                assert!(!pm.hand_over(), "{idle:#x}");
+                pm.kick();
+            });
+            assert_eq!(words[7], 0x5a00_0102, "{idle:#x}");
+        }
+    }
+
+    #[test]
+    fn a_watchdog_that_the_firmware_had_started_counts_on_from_the_start() {
+        for running in [0x122, 0x20, 0x222, 0x3222] {
+            let mut words = [0; 10];
+            (words[7], words[9]) = (running, 0x1234);
+            with_pm(&mut words, |pm| {
+                pm.arm();
+                pm.kick();
+                assert!(pm.hand_over(), "{running:#x}");
+            });
+            assert_eq!((words[7] & 0x30, words[9]), (0x20, 0x5a0f_ffff), "{running:#x}");
+        }
+    }
+
+    #[test]
+    fn causes_are_those_of_boards() {
+        for (rsts, cause) in [
+            (0x1000, "power"),
+            (0x1020, "power"),
+            (0x20, "the watchdog, or a reboot"),
+            (0x420, "the watchdog, or a reboot"),
+            (0x400, "software"),
+            (0, "something unknown"),
+            (0x555, "software"),
+        ] {
+            assert_eq!(reset_cause(rsts), cause, "{rsts:#x}");
+        }
+    }
+
+    #[test]
+    fn a_request_for_a_tryboot_outlives_a_reset() {
         let mut words = [0; 10];
-        with_pm(&mut words, |pm| {
-            pm.arm();
-            pm.disarm();
-        });
-        assert_eq!(words[7], 0x5a00_0102);
+        (words[7], words[8]) = (0x102, 0x2);
+        with_pm(&mut words, Pm::order_reset);
+        assert_eq!(words[8], 0x5a00_0002);
     }
 }

@@ -2,6 +2,7 @@
 
 use core::ptr::NonNull;
 
+use boot::Clock as _;
 use boot::board::Soc;
 use safe_mmio::fields::{ReadPureWrite, ReadWrite};
 use safe_mmio::{UniqueMmioPointer, field};
@@ -13,10 +14,10 @@ use crate::soc::{offset, peripherals};
 
 /// Longest wait for one word: both generators make megabits a second.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// Longest wait for the first word after a reset, of which nobody says how long it takes.
-const WARM_UP: Duration = Duration::from_millis(500);
-/// Self-tests that an RNG200 may fail before a word.
-const FAILURES: u32 = 8;
+/// Longest wait for the first word, of this boot and after a reset: an RNG200 tests itself first, which takes longer than 0.25 s.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How long an RNG200 may fail its self-tests before a word.
+const FAILING: Duration = Duration::from_secs(3);
 
 #[repr(C)]
 struct Bcm2835 {
@@ -77,10 +78,12 @@ bits! {
 }
 
 impl Rng200 {
-    /// Lets it run, or go on.
+    /// Lets it run. One that runs goes on as it is, with the words that it has made.
     fn enable(registers: &mut UniqueMmioPointer<'static, Self>) {
-        let ctrl = field!(*registers, ctrl).read() & !Rng200Ctrl::ENABLE_FIELD;
-        field!(*registers, ctrl).write(ctrl | Rng200Ctrl::ENABLE);
+        let ctrl = field!(*registers, ctrl).read();
+        if !ctrl.has(Rng200Ctrl::ENABLE_FIELD) {
+            field!(*registers, ctrl).write(ctrl | Rng200Ctrl::ENABLE);
+        }
     }
 
     /// Starts one that has failed again.
@@ -96,9 +99,13 @@ impl Rng200 {
     }
 
     /// A word in time. A generator that fails is started again.
-    fn word(registers: &mut UniqueMmioPointer<'static, Self>, clock: Clock) -> Option<u32> {
-        let mut patience = PATIENCE;
-        for _ in 0..FAILURES {
+    fn word(
+        registers: &mut UniqueMmioPointer<'static, Self>,
+        clock: Clock,
+        mut patience: Duration,
+    ) -> Option<u32> {
+        let deadline = clock.now() + FAILING;
+        while clock.now() < deadline {
             let word = clock.poll(patience, || {
                 if field!(*registers, count).read() & 0xff != 0 {
                     return Some(Some(field!(*registers, data).read()));
@@ -127,6 +134,8 @@ enum Kind {
 pub struct Rng {
     kind: Kind,
     clock: Clock,
+    /// Longest wait for the next word.
+    patience: Duration,
 }
 
 impl Rng {
@@ -160,18 +169,23 @@ impl Rng {
                 Kind::Rng200(registers)
             }
         };
-        Self { kind, clock }
+        Self {
+            kind,
+            clock,
+            patience: WARM_UP,
+        }
     }
 
     fn word(&mut self) -> Option<u32> {
+        let patience = core::mem::replace(&mut self.patience, PATIENCE);
         match &mut self.kind {
             Kind::Bcm2835(registers) => {
-                self.clock.poll(PATIENCE, || {
+                self.clock.poll(patience, || {
                     (field!(*registers, status).read() >> 24 != 0).then_some(())
                 })?;
                 Some(field!(*registers, data).read())
             }
-            Kind::Rng200(registers) => Rng200::word(registers, self.clock),
+            Kind::Rng200(registers) => Rng200::word(registers, self.clock, patience),
             Kind::Absent => None,
         }
     }
@@ -181,7 +195,9 @@ impl boot::Entropy for Rng {
     fn fill(&mut self, bytes: &mut [u8]) -> bool {
         let mut good = true;
         for chunk in bytes.chunks_mut(4) {
-            let word = self.word().unwrap_or_else(|| {
+            // One that has failed is not waited for again for each word.
+            let word = if good { self.word() } else { None };
+            let word = word.unwrap_or_else(|| {
                 good = false;
                 // Not secret, only different from node to node and boot to boot: ports and back-off still spread.
                 crate::cpu::counter()

@@ -35,8 +35,7 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
     let (mut pm, hardware) = unsafe { (Pm::new(soc), Hardware::new(soc, arena, clock)) };
     let Some(mut hardware) = hardware else { pm.reset() };
     let emulated = hardware.emulated;
-    // QEMU resets at once instead of counting.
-    if !emulated {
+    if hardware.watchdog_counts {
         pm.arm();
     }
     // An emulator may lack what every board has; touching it there would abort.
@@ -113,7 +112,9 @@ unsafe fn end(ending: Ending, mut pm: Pm) -> ! {
                 Address(kernel.entry),
                 Address(kernel.device_tree)
             );
-            pm.disarm();
+            if pm.hand_over() {
+                info!("handoff: the firmware's watchdog goes on: 16 s");
+            }
             // SAFETY: the caller's word.
             unsafe { handoff::jump_to(kernel) }
         }

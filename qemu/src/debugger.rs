@@ -1,10 +1,11 @@
 //! A client of QEMU's gdbstub, as far as a test needs one: stop, look at registers, change them, go on (GDB manual,
 //! "Remote Serial Protocol").
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -49,7 +50,16 @@ pub struct Debugger {
 impl Debugger {
     /// Connects, which stops the machine.
     pub(crate) fn attach(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket).context("debugger: connect")?;
+        // QEMU opens it after the serial lines, by which we know that it has started.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let stream = loop {
+            match UnixStream::connect(socket) {
+                Err(error) if error.kind() == ErrorKind::NotFound && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                connected => break connected.context("debugger: connect")?,
+            }
+        };
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .context("debugger: socket")?;
@@ -78,6 +88,30 @@ impl Debugger {
         value.truncate(register.digits());
         let answer = self.ask(&format!("P{number:x}={value}"))?;
         ensure!(answer == "OK", "debugger: {register:?}: {answer}");
+        Ok(())
+    }
+
+    /// Lets the machine go on until its first core is about to execute the instruction at `address`.
+    ///
+    /// # Errors
+    ///
+    /// When it has not come there within 30 s.
+    pub fn run_to(&mut self, address: u64) -> Result<()> {
+        let breakpoint = format!("1,{address:x},4");
+        for packet in [format!("Z{breakpoint}"), format!("z{breakpoint}")] {
+            let sets = packet.starts_with('Z');
+            let answer = self.ask(&packet)?;
+            ensure!(answer == "OK", "debugger: {packet}: {answer}");
+            if sets {
+                self.stream
+                    .write_all(framed("c").as_bytes())
+                    .context("debugger: send")?;
+                let stop = self.packet()?;
+                ensure!(stop.starts_with("T05"), "debugger: stopped by {stop}");
+            }
+        }
+        let at = self.read(Register::Pc)?;
+        ensure!(at == address, "debugger: stopped at {at:#x}");
         Ok(())
     }
 

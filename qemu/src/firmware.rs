@@ -1,5 +1,4 @@
-//! The Raspberry Pi firmware's part: the device tree as it hands it over, and the stub that starts the cores
-//! (rpi-docs "Device tree configuration"; facts of raspberrypi/tools `armstubs/armstub8.S`).
+//! The Raspberry Pi firmware's part: the device tree as it hands it over (rpi-docs "Device tree configuration").
 
 use anyhow::{Context, Result, ensure};
 use dtoolkit::fdt::Fdt;
@@ -48,6 +47,9 @@ pub struct Firmware {
     /// The console.
     pub uart: Uart,
 }
+
+/// What `/chosen/bootloader` says of the reset: RSTS as it was, whether a tryboot was asked for, and the partition.
+pub(crate) const BOOTLOADER: [&str; 3] = ["rsts", "tryboot", "partition"];
 
 impl Default for Firmware {
     fn default() -> Self {
@@ -126,6 +128,44 @@ impl Firmware {
         Ok(tree.to_dtb())
     }
 
+    /// Adds what a loader says of the reset, `/chosen/bootloader`, to a tree that was patched; [`crate::stub`] writes the
+    /// values there at each reset.
+    pub(crate) fn with_bootloader(blob: &[u8]) -> Result<Vec<u8>> {
+        let fdt = Fdt::new(blob)
+            .map_err(anyhow::Error::msg)
+            .context("firmware: the device tree")?;
+        let mut tree = DeviceTree::from_fdt(&fdt);
+        let chosen = tree
+            .find_node_mut("/chosen")
+            .context("firmware: no chosen node")?;
+        let mut bootloader = DeviceTreeNode::new_unchecked("bootloader");
+        for name in BOOTLOADER {
+            set(&mut bootloader, name, 0_u32);
+        }
+        chosen.add_child(bootloader);
+        Ok(tree.to_dtb())
+    }
+
+    /// Where in such a tree the values of [`BOOTLOADER`] stand, from its first byte.
+    pub(crate) fn bootloader_values(blob: &[u8]) -> Result<[usize; 3]> {
+        let fdt = Fdt::new(blob)
+            .map_err(anyhow::Error::msg)
+            .context("firmware: the device tree")?;
+        let node = fdt
+            .find_node("/chosen/bootloader")
+            .context("firmware: no bootloader node")?;
+        let mut places = [0; 3];
+        for (place, name) in places.iter_mut().zip(BOOTLOADER) {
+            let value = node
+                .property(name)
+                .context("firmware: bootloader")?
+                .value()
+                .as_ptr();
+            *place = value.addr() - blob.as_ptr().addr();
+        }
+        Ok(places)
+    }
+
     fn write(&self, tree: &mut DeviceTree, board: Board) -> Result<()> {
         if let Some(ethernet) = aliased(tree, "ethernet0") {
             set(ethernet, "local-mac-address", self.mac);
@@ -199,76 +239,6 @@ fn set<T: dtoolkit::ToPropertyValue>(node: &mut DeviceTreeNode, name: &str, valu
     node.add_property(DeviceTreeProperty::new_unchecked(name, value));
 }
 
-/// Bytes of the stub, which holds its last word just below 0x100.
-const STUB_SIZE: usize = 0x100;
-
-/// The stub for address 0: all cores enter it at EL3; core 0 leaves for `kernel` at EL2 with x0 = `device_tree`, the
-/// others wait at the release addresses 0xd8 to 0xf0, or rest until an interrupt, which nothing sends them. GPIO 14 and 15
-/// get the function that the firmware gives them.
-pub(crate) fn stub(
-    board: Board,
-    uart: Uart,
-    kernel: u64,
-    device_tree: u64,
-    others_rest: bool,
-) -> Result<Vec<u8>> {
-    let gpfsel1 = board.peripherals() + 0x20_0004;
-    // Three bits a pin, pin 14 at bit 12: 4 is ALT0 (PL011), 2 is ALT5 (mini-UART).
-    let function: u32 = match uart {
-        Uart::Pl011 => 0o44 << 12,
-        Uart::Mini => 0o22 << 12,
-    };
-    let mut words = CODE.to_vec();
-    if others_rest && let Some(wait) = words.iter_mut().find(|word| **word == WFE) {
-        *wait = WFI;
-    }
-    words.push(u32::try_from(gpfsel1).context("firmware: GPIO")?);
-    words.push(function);
-    words.resize(STUB_SIZE / 4 - 2, 0);
-    words.push(u32::try_from(device_tree).context("firmware: a device tree above 4 GiB")?);
-    words.push(u32::try_from(kernel).context("firmware: a kernel above 4 GiB")?);
-    Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
-}
-
-const WFE: u32 = 0xd503_205f;
-const WFI: u32 = 0xd503_207f;
-
-/// The stub's instructions, ahead of the words that `stub` adds.
-const CODE: [u32; 32] = [
-    0xd538_00a6, // 00        mrs   x6, mpidr_el1
-    0x9240_04c6, // 04        and   x6, x6, #3
-    0xd51c_e07f, // 08        msr   cntvoff_el2, xzr
-    0xd51e_115f, // 0c        msr   cptr_el3, xzr
-    0xd280_b620, // 10        mov   x0, #0x5b1          // RW, HCE, SMD, RES1, NS
-    0xd51e_1100, // 14        msr   scr_el3, x0
-    0xd280_0e60, // 18        mov   x0, #0x73
-    0xd51e_1020, // 1c        msr   actlr_el3, x0
-    0x1800_02e0, // 20        ldr   w0, sctlr
-    0xd51c_1000, // 24        msr   sctlr_el2, x0
-    0xd280_7920, // 28        mov   x0, #0x3c9          // EL2h, DAIF masked
-    0xd51e_4000, // 2c        msr   spsr_el3, x0
-    0x1000_0060, // 30        adr   x0, el2
-    0xd51e_4020, // 34        msr   elr_el3, x0
-    0xd69f_03e0, // 38        eret
-    0xb500_00e6, // 3c  el2:  cbnz  x6, park
-    0x1800_0201, // 40        ldr   w1, gpfsel1
-    0x1800_0202, // 44        ldr   w2, function
-    0xb900_0022, // 48        str   w2, [x1]
-    0x1800_0560, // 4c        ldr   w0, 0xf8            // device tree
-    0x1800_0564, // 50        ldr   w4, 0xfc            // kernel
-    0x1400_0006, // 54        b     go
-    0x1000_0405, // 58  park: adr   x5, 0xd8
-    WFE,         // 5c  wait: wfe
-    0xf866_78a4, // 60        ldr   x4, [x5, x6, lsl #3]
-    0xb4ff_ffc4, // 64        cbz   x4, wait
-    0xd280_0000, // 68        mov   x0, #0
-    0xd280_0001, // 6c  go:   mov   x1, #0
-    0xd280_0002, // 70        mov   x2, #0
-    0xd280_0003, // 74        mov   x3, #0
-    0xd61f_0080, // 78        br    x4
-    0x30c5_0830, // 7c  sctlr: RES1 bits, all else off; then gpfsel1 and function
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,19 +277,5 @@ mod tests {
     #[test]
     fn rubbish_is_no_device_tree() {
         assert!(Firmware::default().patch(b"rubbish", Board::UsbNet3b).is_err());
-    }
-
-    #[test]
-    fn the_stub_leaves_the_release_addresses_clear_and_ends_with_its_arguments() {
-        let of =
-            |others_rest| stub(Board::UsbNet3b, Uart::Pl011, 0x20_0000, 0x2eff_2c00, others_rest).unwrap();
-        let stub = of(false);
-        assert_eq!(stub.len(), 0x100);
-        assert!(stub[0xd8..0xf8].iter().all(|&byte| byte == 0));
-        assert_eq!(stub[0xf8..0xfc], 0x2eff_2c00_u32.to_le_bytes());
-        assert_eq!(stub[0xfc..], 0x20_0000_u32.to_le_bytes());
-        assert_eq!(stub[0x80..0x84], 0x3f20_0004_u32.to_le_bytes());
-        assert_eq!(stub[0x5c..0x60], WFE.to_le_bytes());
-        assert_eq!(of(true)[0x5c..0x60], WFI.to_le_bytes());
     }
 }

@@ -16,6 +16,7 @@ mod machine;
 mod monitor;
 pub mod payload;
 pub mod profile;
+mod stub;
 pub mod syslinux;
 mod u_boot;
 

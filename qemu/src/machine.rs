@@ -1,5 +1,6 @@
 //! A QEMU machine: its board, image and network as a command line, and the process that runs it.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
@@ -17,9 +18,10 @@ use crate::capture;
 use crate::console::Console;
 use crate::debugger::Debugger;
 use crate::emulator;
-use crate::firmware::{self, Firmware, Uart};
+use crate::firmware::{Firmware, Uart};
 use crate::monitor::Monitor;
 use crate::profile::{self, Instruction};
+use crate::stub;
 
 /// QEMU's serial lines, and the socket of each in a run's directory.
 const SERIAL_LINES: [&str; 2] = ["uart0", "uart1"];
@@ -120,6 +122,7 @@ pub struct Machine {
     profile: bool,
     other_cores_rest: bool,
     thread_for_each_core: bool,
+    starts_over: bool,
     arguments: Vec<OsString>,
 }
 
@@ -147,6 +150,7 @@ impl Machine {
             profile: false,
             other_cores_rest: false,
             thread_for_each_core: false,
+            starts_over: false,
             arguments: vec![],
         }
     }
@@ -264,6 +268,12 @@ impl Machine {
         self
     }
 
+    /// A reset is the next boot, in place of the end of QEMU.
+    pub fn starts_over(mut self) -> Self {
+        self.starts_over = true;
+        self
+    }
+
     /// Adds one argument to QEMU's command line.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
@@ -326,7 +336,10 @@ impl Machine {
             "single"
         };
         command.args(["-accel", &format!("tcg,thread={threads}")]);
-        command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
+        command.args(["-display", "none", "-monitor", "none"]);
+        if !self.starts_over {
+            command.arg("-no-reboot");
+        }
         // Ahead of the serial lines, whose opening tells that QEMU listens here too.
         command.args(monitor_arguments(directory)?);
         self.lines(&mut command, directory)?;
@@ -375,7 +388,11 @@ impl Machine {
     /// What is in memory when the machine starts, and where it starts.
     fn loads(&self, command: &mut Command, directory: &Path, tree: &[u8]) -> Result<()> {
         let dtb = directory.join("board.dtb");
-        fs::write(&dtb, tree).context("qemu: device tree file")?;
+        let mut tree = Cow::Borrowed(tree);
+        if self.entry != Entry::Kernel {
+            tree = Firmware::with_bootloader(&tree)?.into();
+        }
+        fs::write(&dtb, &tree).context("qemu: device tree file")?;
         match self.entry {
             Entry::Kernel => {
                 ensure!(
@@ -396,11 +413,15 @@ impl Machine {
                 let stub = directory.join("stub");
                 fs::write(
                     &stub,
-                    firmware::stub(
+                    stub::stub(
                         self.board,
                         self.firmware.uart,
                         address,
-                        tree_address,
+                        &stub::DeviceTree {
+                            address: tree_address,
+                            blob: &tree,
+                            bootloader: Firmware::bootloader_values(&tree)?,
+                        },
                         self.other_cores_rest,
                     )?,
                 )
@@ -657,7 +678,8 @@ mod tests {
 
     fn line(machine: &Machine) -> String {
         let directory = Directory::new().unwrap();
-        let command = machine.command(&directory.0, b"tree").unwrap();
+        let tree = Firmware::default().minimal(machine.board).unwrap();
+        let command = machine.command(&directory.0, &tree).unwrap();
         let words: Vec<_> = command
             .get_args()
             .map(|word| word.to_string_lossy().into_owned())

@@ -1,7 +1,7 @@
 //! The little of ELF that an image needs: its sections, its functions, and its loaded bytes as one flat file (ELF-64,
 //! gABI ch. 4, 5).
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A 64-bit little-endian ELF file.
 pub(crate) struct Elf<'a> {
@@ -80,11 +80,7 @@ impl<'a> Elf<'a> {
     /// The sections that take memory, in the file's order.
     pub(crate) fn sections(&self) -> Result<Vec<Section>> {
         let headers = self.table(40, 58, 64)?;
-        let names = headers
-            .get(usize::from(self.u16(62)?))
-            .context("elf: no section names")?;
-        let names = Self { bytes: names };
-        let names = self.slice(names.u64(24)?, names.u64(32)?)?;
+        let names = self.section_names(&headers)?;
         let mut sections = Vec::new();
         for header in headers {
             let section = Self { bytes: header };
@@ -99,6 +95,19 @@ impl<'a> Elf<'a> {
             });
         }
         Ok(sections)
+    }
+
+    /// The bytes of the section called `name`.
+    pub(crate) fn content(&self, name: &str) -> Result<&'a [u8]> {
+        let headers = self.table(40, 58, 64)?;
+        let names = self.section_names(&headers)?;
+        for header in headers {
+            let section = Self { bytes: header };
+            if text(names, section.u32(0)?)? == name {
+                return self.slice(section.u64(24)?, section.u64(32)?);
+            }
+        }
+        bail!("elf: no section {name}")
     }
 
     /// Every function that has a size, in the file's order; none in a stripped file.
@@ -130,6 +139,15 @@ impl<'a> Elf<'a> {
             }
         }
         Ok(functions)
+    }
+
+    /// The string table of the sections' names.
+    fn section_names(&self, headers: &[&'a [u8]]) -> Result<&'a [u8]> {
+        let names = headers
+            .get(usize::from(self.u16(62)?))
+            .context("elf: no section names")?;
+        let names = Self { bytes: names };
+        self.slice(names.u64(24)?, names.u64(32)?)
     }
 
     /// A header table, from where the file header holds its offset, its entry size and count, and an entry's least size.

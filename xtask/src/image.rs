@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::elf::{Elf, Section};
+use crate::erratum;
 use crate::program::{cargo, execute};
 use crate::rust_target::TARGET;
 use crate::setup;
@@ -97,6 +98,7 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
     let bytes = fs::read(&built).with_context(|| format!("image: {}", built.display()))?;
     let elf = Elf::new(&bytes).with_context(|| format!("image: {}", built.display()))?;
     let flat = elf.flat()?;
+    sound_on_a53(&elf)?;
     let file = PathBuf::from(format!("target/{}.img", profile.name()));
     fs::write(file.with_extension("elf"), &bytes).context("image: ELF file")?;
     fs::write(&file, &flat).context("image")?;
@@ -106,6 +108,26 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         size: flat.len(),
         sections: elf.sections()?,
     })
+}
+
+/// An error when a Cortex-A53 may compute something in the image wrongly (D-181).
+fn sound_on_a53(elf: &Elf<'_>) -> Result<()> {
+    let text = ".text";
+    let sites = erratum::sites(elf.content(text)?);
+    let Some(&first) = sites.first() else {
+        return Ok(());
+    };
+    let base = elf.sections()?.into_iter().find(|section| section.name == text);
+    let address = base.map_or(0, |section| section.address) + first as u64;
+    let functions = elf.functions()?;
+    let within = functions
+        .iter()
+        .find(|function| (function.address..function.address + function.size).contains(&address));
+    let name = within.map_or("no function", |function| function.name.as_str());
+    bail!(
+        "image: {} sums that a Cortex-A53 may get wrong (erratum 835769), the first at {address:#x}, in {name}",
+        sites.len()
+    )
 }
 
 /// Cargo configuration that leaves this machine's directories out of the panic messages: they cost 2 KB, and the same

@@ -9,6 +9,7 @@ mod builtin;
 mod campaign;
 mod elf;
 mod emulator;
+mod erratum;
 mod fuzz;
 mod image;
 mod ipxe;

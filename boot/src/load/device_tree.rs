@@ -257,6 +257,13 @@ impl<'a> Tree<'a> {
         Some(u32::from_be_bytes(value.try_into().ok()?))
     }
 
+    /// Why the board was reset, as the power management block had it before the firmware wrote there: RSTS in
+    /// `/chosen/bootloader/rsts`.
+    pub fn reset_status(&self) -> Option<u32> {
+        let value = property(&self.fdt.find_node("/chosen/bootloader")?, "rsts")?;
+        Some(u32::from_be_bytes(value.try_into().ok()?))
+    }
+
     /// The command line that the firmware composed of its own and of cmdline.txt: `/chosen/bootargs`.
     pub fn bootargs(&self) -> Option<&'a str> {
         self.text("/chosen", "bootargs")

@@ -33,6 +33,15 @@ const SHADOW_DATA: u16 = 0x3ff;
 /// The PHY delays the transmit clock.
 const GTXCLK_DELAY: u16 = 1 << 9;
 
+/// Expansion registers of Broadcom's PHYs: the one that is meant, and its content.
+const EXPANSION: u8 = 0x17;
+const EXPANSION_DATA: u8 = 0x15;
+/// Control of IDDQ in the block TOP_MISC.
+const IDDQ_CONTROL: u16 = 0x0d06;
+const IDDQ_LOW_POWER: u16 = 1 << 0;
+/// With its registers kept.
+const IDDQ_SUSPENDED: u16 = 1 << 3;
+
 /// Why an MDIO access failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
@@ -109,23 +118,57 @@ pub(super) fn has_known_delays(id: u32) -> bool {
     id & !0xf == 0x600d_84a0
 }
 
-/// Lets the PHY delay the receive clock and not the transmit clock, whatever straps or a former driver said: the MAC
-/// delays that one. Linux sets up the same (`rgmii-rxid`).
-pub(super) fn delay_receive_only<M: Mdio>(mdio: &mut M, phy: u8) -> Result<(), M::Error> {
-    mdio.write(phy, AUXCTL, AUXCTL_READ_MISC)?;
-    let misc = mii::settled(|| mdio.read(phy, AUXCTL))?;
-    mdio.write(phy, AUXCTL, with_rx_skew(misc))?;
-    mdio.write(phy, SHADOW, CLOCK_CONTROL)?;
-    let clock = mii::settled(|| mdio.read(phy, SHADOW))?;
-    mdio.write(phy, SHADOW, without_tx_delay(clock))
+/// Takes the PHY out of IDDQ, in which Linux's driver leaves it on a board that reboots: it answers, and has no link. Whether a
+/// reset would do is not known; Linux does this first, too (`bcm54xx_resume`). To be called ahead of the reset (D-186).
+pub(super) fn wake<M: Mdio>(mdio: &mut M, phy: u8) -> Result<(), M::Error> {
+    mdio.write(phy, EXPANSION, IDDQ_CONTROL)?;
+    let iddq = mii::settled(|| mdio.read(phy, EXPANSION_DATA))?;
+    if iddq & (IDDQ_LOW_POWER | IDDQ_SUSPENDED) != 0 {
+        mdio.write(phy, EXPANSION_DATA, iddq & !(IDDQ_LOW_POWER | IDDQ_SUSPENDED))?;
+    }
+    mdio.write(phy, EXPANSION, 0)
 }
 
-fn with_rx_skew(misc: u16) -> u16 {
-    misc | MISC_RXC_SKEW | AUXCTL_WRITE | AUXCTL_MISC
+/// The two registers of a PHY that say which clocks it delays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delays {
+    misc: u16,
+    clock: u16,
 }
 
-fn without_tx_delay(clock: u16) -> u16 {
-    SHADOW_WRITE | CLOCK_CONTROL | clock & SHADOW_DATA & !GTXCLK_DELAY
+impl Delays {
+    pub(super) fn read<M: Mdio>(mdio: &mut M, phy: u8) -> Result<Self, M::Error> {
+        mdio.write(phy, AUXCTL, AUXCTL_READ_MISC)?;
+        let misc = mii::settled(|| mdio.read(phy, AUXCTL))?;
+        mdio.write(phy, SHADOW, CLOCK_CONTROL)?;
+        let clock = mii::settled(|| mdio.read(phy, SHADOW))?;
+        Ok(Self {
+            misc,
+            clock: clock & SHADOW_DATA,
+        })
+    }
+
+    /// Writes them until they read so: with a write lost, the link is up and no frame passes. Says whether they do.
+    pub(super) fn write<M: Mdio>(self, mdio: &mut M, phy: u8) -> Result<bool, M::Error> {
+        for _ in 0..TRIES {
+            mdio.write(phy, AUXCTL, self.misc | AUXCTL_WRITE | AUXCTL_MISC)?;
+            mdio.write(phy, SHADOW, SHADOW_WRITE | CLOCK_CONTROL | self.clock)?;
+            let read = Self::read(mdio, phy)?;
+            if (read.misc ^ self.misc) & MISC_RXC_SKEW == 0 && (read.clock ^ self.clock) & GTXCLK_DELAY == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// With the receive clock delayed by the PHY and the transmit clock not, whatever straps or a former driver said: the MAC
+    /// delays that one. Linux sets up the same (`rgmii-rxid`).
+    pub(super) fn receive_only(self) -> Self {
+        Self {
+            misc: self.misc | MISC_RXC_SKEW,
+            clock: self.clock & !GTXCLK_DELAY,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,12 +184,80 @@ mod tests {
         assert_eq!(read_command(33, 34), read_command(1, 2));
     }
 
+    /// A BCM54213PE's shadowed and expansion registers, which may lose the first writes.
+    #[derive(Default)]
+    struct Chip {
+        misc: u16,
+        clock: u16,
+        iddq: u16,
+        selected: u16,
+        lost: u32,
+    }
+
+    impl Mdio for Chip {
+        type Error = Error;
+
+        fn read(&mut self, _: u8, register: u8) -> Result<u16, Error> {
+            Ok(match register {
+                AUXCTL => self.misc,
+                SHADOW => CLOCK_CONTROL | self.clock,
+                EXPANSION_DATA if self.selected == 0x0d06 => self.iddq,
+                other => panic!("a read of {other:#x}"),
+            })
+        }
+
+        fn write(&mut self, _: u8, register: u8, value: u16) -> Result<(), Error> {
+            let sets = register == EXPANSION_DATA || register != EXPANSION && value & 0x8000 != 0;
+            if sets && self.lost > 0 {
+                self.lost -= 1;
+                return Ok(());
+            }
+            match register {
+                AUXCTL if value & 0x8007 == 0x8007 => self.misc = value & 0x7fff,
+                AUXCTL => assert_eq!(value, 0x7007),
+                SHADOW if value & 0x8000 != 0 => self.clock = value & 0x3ff,
+                SHADOW => assert_eq!(value, 0x0c00),
+                EXPANSION => self.selected = value,
+                EXPANSION_DATA if self.selected == 0x0d06 => self.iddq = value,
+                other => panic!("a write of {other:#x}"),
+            }
+            Ok(())
+        }
+    }
+
     #[test]
     fn delays_change_and_the_other_bits_stay() {
-        assert_eq!(with_rx_skew(0x7007), 0xf107);
-        assert_eq!(with_rx_skew(0x71e0), 0xf1e7);
-        assert_eq!(without_tx_delay(0x0fff), 0x8dff);
-        assert_eq!(without_tx_delay(0x0c00), 0x8c00);
+        for lost in 0..5 {
+            let mut chip = Chip {
+                misc: 0x70e7,
+                clock: 0x3ff,
+                lost,
+                ..Chip::default()
+            };
+            let strapped = Delays::read(&mut chip, 1).unwrap();
+            assert!(strapped.receive_only().write(&mut chip, 1).unwrap(), "{lost}");
+            assert_eq!((chip.misc, chip.clock), (0x71e7, 0x1ff), "{lost}");
+            assert!(strapped.write(&mut chip, 1).unwrap());
+            assert_eq!((chip.misc & MISC_RXC_SKEW, chip.clock), (0, 0x3ff));
+        }
+        let mut deaf = Chip {
+            lost: u32::MAX,
+            ..Chip::default()
+        };
+        let wanted = Delays::read(&mut deaf, 1).unwrap().receive_only();
+        assert!(!wanted.write(&mut deaf, 1).unwrap());
+    }
+
+    #[test]
+    fn a_phy_in_iddq_is_woken_and_any_other_left_alone() {
+        for (iddq, left) in [(0x0009, 0), (0x1008, 0x1000), (0x0001, 0), (0x0004, 0x0004)] {
+            let mut chip = Chip {
+                iddq,
+                ..Chip::default()
+            };
+            wake(&mut chip, 1).unwrap();
+            assert_eq!((chip.iddq, chip.selected), (left, 0), "{iddq:#x}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod standstill;
 mod tests;
 
 use checksum::Trust;
-use mdio::Bus;
+use mdio::{Bus, Delays};
 use registers::*;
 use ring::{BUFFER, OutOfStep, PAD, RxRing, SHORTEST, TX_BUFFERS, TxRing};
 use standstill::Standstill;
@@ -90,6 +90,8 @@ pub struct Genet {
     phy: Phy,
     /// The MAC's delay is off, because the PHY's are not known.
     id_mode_disable: OobCtrl,
+    /// The delays that the PHY had of its straps, where they are known.
+    strapped: Option<Delays>,
     mac: [u8; 6],
     receiver: Receiver,
     transmitter: Transmitter,
@@ -152,15 +154,23 @@ impl Genet {
             clock,
         };
         let mut phy = Phy::find(&mut bus, phy.or(Some(USUAL_PHY)))?.ok_or(Error::NoPhy)?;
+        let known = mdio::has_known_delays(phy.id());
+        if known {
+            mdio::wake(&mut bus, phy.address())?;
+        }
         if !phy.reset(&mut bus, clock)? {
             return Err(Error::PhyStuck(phy.address()));
         }
-        let id_mode_disable = if mdio::has_known_delays(phy.id()) {
-            mdio::delay_receive_only(&mut bus, phy.address())?;
-            OobCtrl::none()
-        } else {
-            OobCtrl::ID_MODE_DISABLE
-        };
+        let mut strapped = None;
+        let mut id_mode_disable = OobCtrl::ID_MODE_DISABLE;
+        if known {
+            let delays = Delays::read(&mut bus, phy.address())?;
+            if !delays.receive_only().write(&mut bus, phy.address())? {
+                warn!("nic: the PHY does not keep its RGMII delays");
+            }
+            strapped = Some(delays);
+            id_mode_disable = OobCtrl::none();
+        }
         phy.negotiate(&mut bus, true, clock.now())?;
         info!(
             "nic: GENET v5{}, PHY {} at MDIO address {}",
@@ -168,13 +178,14 @@ impl Genet {
             Address(phy.id().into()),
             phy.address()
         );
-        if id_mode_disable != OobCtrl::none() {
+        if !known {
             warn!("nic: this PHY's RGMII delays are not known: left as they are");
         }
         let mut genet = Self {
             registers,
             phy,
             id_mode_disable,
+            strapped,
             mac,
             receiver: Receiver {
                 ring: RxRing::default(),
@@ -377,6 +388,16 @@ impl Genet {
         mac::identify(&mut self.registers, self.mac);
         let oob = field!(self.registers, ext_rgmii_oob_ctrl).read();
         field!(self.registers, ext_rgmii_oob_ctrl).write(oob & !OobCtrl::ID_MODE_DISABLE);
+        let mut bus = Bus {
+            registers: &mut self.registers,
+            clock: self.clock,
+        };
+        // A payload that expects what the straps say finds that again; one that fails has lost only this.
+        if let Some(strapped) = self.strapped
+            && !strapped.write(&mut bus, self.phy.address()).unwrap_or(false)
+        {
+            warn!("nic: the PHY keeps our RGMII delays");
+        }
         let lost = engine::hardware_index(&mut field!(self.registers, rdma)) >> 16;
         let overflows = field!(self.registers, rbuf_ovfl_cnt).read();
         if self.receiver.dropped != 0 || lost != 0 || overflows != 0 {

@@ -36,7 +36,10 @@
 
 #define EXP_MASK            0x0fff
 #define EXP_IDDQ            0x0d06
-#define IDDQ_BITS           0x0005      /* low power, soft reset */
+#define IDDQ_LP             0x0001      /* low power */
+#define IDDQ_SR             0x0008      /* with its registers kept */
+#define IDDQ_SD             0x0004      /* without */
+#define IDDQ_BITS           (IDDQ_LP | IDDQ_SR | IDDQ_SD)
 
 #define INTR_LINK           0x0002
 #define INTR_SPEED          0x0004
@@ -212,13 +215,20 @@ void bcm54213pe_set_cable(BCM54213PE *phy, bool plugged)
     }
 }
 
-/* What the straps of the board give: the PHY delays both clocks. */
+/*
+ * What the straps of the board give: the PHY delays both clocks. Whether a soft
+ * reset ends IDDQ is not known. Linux's driver does not rely on it, and boards
+ * have been seen that stayed without a link; so here it does not.
+ */
 static void phy_load_straps(BCM54213PE *phy)
 {
+    uint16_t iddq = phy->expansion[EXP_IDDQ];
+
     memset(phy->reg, 0, sizeof(phy->reg));
     memset(phy->auxctl, 0, sizeof(phy->auxctl));
     memset(phy->shadow, 0, sizeof(phy->shadow));
     memset(phy->expansion, 0, sizeof(phy->expansion));
+    phy->expansion[EXP_IDDQ] = iddq;
     memset(phy->mmd_address, 0, sizeof(phy->mmd_address));
     phy->reg[MII_BMCR] = MII_BMCR_AUTOEN | MII_BMCR_FD | MII_BMCR_SPEED1000;
     phy->reg[MII_ANAR] = MII_ANAR_TXFD | MII_ANAR_TX | MII_ANAR_10FD |
@@ -233,6 +243,7 @@ static void phy_load_straps(BCM54213PE *phy)
 
 void bcm54213pe_reset(BCM54213PE *phy)
 {
+    phy->expansion[EXP_IDDQ] = 0;
     phy_load_straps(phy);
     phy->link = false;
     phy->link_was_lost = true;
@@ -244,7 +255,7 @@ void bcm54213pe_reset(BCM54213PE *phy)
 void bcm54213pe_power_down(BCM54213PE *phy)
 {
     phy->reg[MII_BMCR] = MII_BMCR_PDOWN;
-    phy->expansion[EXP_IDDQ] |= IDDQ_BITS;
+    phy->expansion[EXP_IDDQ] |= IDDQ_LP | IDDQ_SR;
     phy_restart(phy);
 }
 

@@ -29,18 +29,19 @@ enum {
     R_FIFO_COUNT = 0x24,
 };
 
-/* CTRL: the generator runs while this field is 1; above it is the divider */
+/* CTRL: the generator runs while any bit of this field is set; above it is the divider */
 #define CTRL_RBGEN_MASK 0x1fff
 #define CTRL_MASK 0x1fffff
 
 #define SOFT_RESET 1
 
 #define INT_BIT_COUNT (1u << 0)
+#define INT_FIFO_FULL (1u << 2)
 #define INT_NIST_FAIL (1u << 5)
 #define INT_STARTUP_MET (1u << 17)
 #define INT_MASTER_FAIL_LOCKOUT (1u << 31)
-#define INT_MASK (INT_BIT_COUNT | INT_NIST_FAIL | INT_STARTUP_MET \
-                  | INT_MASTER_FAIL_LOCKOUT)
+#define INT_MASK (INT_BIT_COUNT | INT_FIFO_FULL | INT_NIST_FAIL \
+                  | INT_STARTUP_MET | INT_MASTER_FAIL_LOCKOUT)
 
 #define FIFO_WORDS 16
 #define FIFO_THRESHOLD_SHIFT 8
@@ -48,10 +49,17 @@ enum {
 
 /* 32 bits at a million a second */
 #define WORD_NS (32 * SCALE_US)
+/* A generator that starts tests itself before it makes a word. */
+#define START_UP_NS (300 * SCALE_MS)
+
+/* As the firmware leaves it */
+#define START_CTRL 1
+#define START_BIT_COUNT_THRESHOLD 0x40000
+#define START_FIFO_THRESHOLD (2 << FIFO_THRESHOLD_SHIFT)
 
 static bool rng200_runs(IprocRng200State *s)
 {
-    return (s->ctrl & CTRL_RBGEN_MASK) == 1 && !s->rng_reset && !s->rbg_reset
+    return (s->ctrl & CTRL_RBGEN_MASK) != 0 && !s->rng_reset && !s->rbg_reset
            && !s->failed;
 }
 
@@ -66,8 +74,8 @@ static void rng200_schedule(IprocRng200State *s)
     if (!rng200_runs(s) || fifo32_is_full(&s->fifo)) {
         timer_del(s->sample);
     } else if (!timer_pending(s->sample)) {
-        timer_mod(s->sample,
-                  qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + WORD_NS);
+        timer_mod(s->sample, qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) +
+                             (s->started ? WORD_NS : START_UP_NS));
     }
 }
 
@@ -95,7 +103,11 @@ static void rng200_sample(void *opaque)
     } else {
         qemu_guest_getrandom_nofail(&word, sizeof(word));
         fifo32_push(&s->fifo, word);
+        s->started = true;
         s->int_status |= INT_STARTUP_MET;
+        if (fifo32_is_full(&s->fifo)) {
+            s->int_status |= INT_FIFO_FULL;
+        }
         s->bit_count += 32;
         if (s->bit_count_threshold && s->bit_count >= s->bit_count_threshold) {
             s->int_status |= INT_BIT_COUNT;
@@ -111,6 +123,7 @@ static void rng200_reset_core(IprocRng200State *s)
     fifo32_reset(&s->fifo);
     s->bit_count = 0;
     s->failed = false;
+    s->started = false;
 }
 
 static uint64_t rng200_read(void *opaque, hwaddr offset, unsigned size)
@@ -213,6 +226,13 @@ static void rng200_reset_hold(Object *obj, ResetType type)
     s->fifo_threshold = 0;
     rng200_reset_core(s);
     timer_del(s->sample);
+    if (s->running) {
+        s->ctrl = START_CTRL;
+        s->bit_count_threshold = START_BIT_COUNT_THRESHOLD;
+        s->fifo_threshold = START_FIFO_THRESHOLD;
+        s->started = true;
+        rng200_schedule(s);
+    }
     rng200_update_irq(s);
 }
 
@@ -258,8 +278,8 @@ static void rng200_finalize(Object *obj)
 
 static const VMStateDescription rng200_vmstate = {
     .name = TYPE_IPROC_RNG200,
-    .version_id = 1,
-    .minimum_version_id = 1,
+    .version_id = 2,
+    .minimum_version_id = 2,
     .fields = (const VMStateField[]) {
         VMSTATE_TIMER_PTR(sample, IprocRng200State),
         VMSTATE_UINT32(ctrl, IprocRng200State),
@@ -272,6 +292,7 @@ static const VMStateDescription rng200_vmstate = {
         VMSTATE_UINT32(fifo_threshold, IprocRng200State),
         VMSTATE_FIFO32(fifo, IprocRng200State),
         VMSTATE_BOOL(failed, IprocRng200State),
+        VMSTATE_BOOL(started, IprocRng200State),
         VMSTATE_UINT64(fault_state, IprocRng200State),
         VMSTATE_UINT64(faults_injected, IprocRng200State),
         VMSTATE_END_OF_LIST()
@@ -281,6 +302,8 @@ static const VMStateDescription rng200_vmstate = {
 static const Property rng200_properties[] = {
     DEFINE_PROP_UINT32("faults", IprocRng200State, faults, 0),
     DEFINE_PROP_UINT64("fault-seed", IprocRng200State, fault_seed, 0),
+    /* The firmware has started it. */
+    DEFINE_PROP_BOOL("running", IprocRng200State, running, true),
 };
 
 static void rng200_class_init(ObjectClass *klass, void *data)

@@ -36,6 +36,9 @@ struct IprocRng200State {
     Fifo32 fifo;
     /* A self-test failed; only a reset of the core helps. */
     bool failed;
+    /* A word has come since the core was reset. */
+    bool started;
+    bool running;
 
     uint32_t faults;
     uint64_t fault_seed;

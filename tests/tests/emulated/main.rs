@@ -56,6 +56,7 @@ mod soak;
 mod syslinux;
 mod terminal;
 mod uboot;
+mod watchdog;
 
 /// For each line that is waited for, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(120);

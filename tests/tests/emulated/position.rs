@@ -1,11 +1,12 @@
 //! The image runs wherever a loader puts it, wherever the device tree is, at EL2 and at EL1.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use qemu::{Board, Entry, Firmware, Machine};
+use qemu::{Board, Entry, Firmware, Machine, Register};
 use regex::Regex;
 
-use crate::{DEBUG, HELLO, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, tiny_site};
+use crate::{DEBUG, HELLO, PATIENCE, RELEASE, Scratch, boot_file, ends, machine, symbol, tiny_site};
 
 const BOARD: Board = Board::UsbNet3b;
 
@@ -161,4 +162,51 @@ fn el1_is_enough() {
         "{text}"
     );
     assert!(text.contains(" in EL1\n"), "the payload stays there: {text}");
+}
+
+/// With little memory for the VideoCore, the firmware of a Pi 3 gives the ARM all up to the peripherals; should one ever
+/// say more, that is not memory.
+#[test]
+fn memory_ends_at_the_peripherals_whatever_the_firmware_says() {
+    let machine = require!(machine(BOARD, RELEASE)).entry(Entry::At(0x20_0000));
+    require!(tiny_site());
+    for megabytes in [4, 16] {
+        let text = boots(
+            machine
+                .clone()
+                .argument("-global")
+                .argument(format!("bcm2835-fb.vcram-size={}", megabytes << 20)),
+        );
+        assert!(text.contains("running at 0x3e000000, EL2"), "{megabytes}: {text}");
+    }
+}
+
+/// A Pi 5 loads kernel8.img where it has no other, and has memory where a Pi 3 has its peripherals.
+#[test]
+fn a_core_of_no_pi_that_we_know_parks_and_says_nothing() {
+    let machine = require!(machine(BOARD, RELEASE));
+    let park = require!(symbol("kernel8.elf", "park"));
+    let loaded = 0x20_0000;
+    let mut qemu = machine
+        .entry(Entry::At(loaded))
+        .other_cores_rest()
+        .debugger()
+        .argument("-global")
+        .argument("cortex-a53-arm-cpu.midr=0x414fd0b1")
+        .start()
+        .unwrap();
+    let parked = loaded + park..loaded + park + 8;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut debugger = qemu.debugger().unwrap();
+        let at = debugger.read(Register::Pc).unwrap();
+        // It stands still until it is let go.
+        debugger.detach().unwrap();
+        if parked.contains(&at) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "at {at:#x}, not {parked:x?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(qemu.console().text(), "");
 }

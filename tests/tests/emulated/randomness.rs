@@ -51,3 +51,25 @@ fn one_that_always_fails_is_said_and_linux_gets_no_seeds_from_it() {
         "{text}"
     );
 }
+
+/// Linux finds it off on boards whose firmware has not started it; it makes nothing for 0.3 s then.
+#[test]
+fn one_that_the_firmware_left_off_is_waited_for() {
+    let site = require!(tiny_site());
+    let machine = require!(machine(Board::Pi4b, DEBUG));
+    let mut qemu = machine
+        .entry(Entry::At(0x8_0000))
+        .other_cores_rest()
+        .net(boot_file(&site, "/menu"))
+        .argument("-global")
+        .argument("iproc-rng200.running=off")
+        .start()
+        .unwrap();
+    qemu.console().expect(HELLO, PATIENCE).unwrap();
+    let text = qemu.console().text();
+    assert!(!text.contains("no entropy"), "{text}");
+    assert!(
+        text.contains("payload: kaslr-seed 8 bytes, rng-seed 64 bytes\n"),
+        "{text}"
+    );
+}
