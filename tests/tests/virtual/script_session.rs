@@ -368,19 +368,36 @@ fn random_scripts_end_one_way_or_another() {
         "shell",
     ];
     let mut random = Random::new(5);
+    let (mut ends, mut far) = (std::collections::BTreeSet::new(), 0);
     for round in 0..60 {
         let mut text = String::from("#!ipxe\n");
-        for _ in 0..200 {
+        for word in 0..200 {
             let mut byte = [0];
             random.fill(&mut byte);
             text.push_str(words[usize::from(byte[0]) % words.len()]);
             text.push(' ');
+            // Every other one goes on after what fails.
+            if round % 2 == 1 && word % 4 == 3 {
+                text.push_str("||\n");
+            }
         }
         let mut site = Site::named(100 + round, "http://192.168.7.2/boot/r.ipxe");
         site.route("/boot/r.ipxe", [Reply::ok(text)]);
         // A session that lets the watchdog starve, panics or never ends fails the rig.
-        let _ = site.boot_attempts(1);
+        let Err(error) = site.boot_attempts(1) else {
+            far += 1;
+            continue;
+        };
+        let error = error.to_string();
+        let line = error
+            .split_once(" line ")
+            .and_then(|(_, rest)| rest.split(':').next());
+        let line = line.and_then(|line| line.parse::<usize>().ok());
+        far += usize::from(line.is_none_or(|line| line > 10));
+        ends.insert(error.rsplit(": ").next().unwrap_or_default().to_owned());
     }
+    // They are not all refused at once, nor for one reason.
+    assert!(far >= 6 && ends.len() >= 15, "{far} {ends:#?}");
 }
 
 #[test]
