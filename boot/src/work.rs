@@ -44,6 +44,41 @@ pub(crate) fn shift(bytes: &mut [u8], part: Range<usize>, target: usize, tick: &
     }
 }
 
+/// Copies all of `from` to the start of `to`; nothing when it does not fit.
+#[must_use]
+pub(crate) fn copy(from: &[u8], to: &mut [u8], tick: &mut Tick<'_>) -> Option<()> {
+    let to = to.get_mut(..from.len())?;
+    for (from, to) in from.chunks(PIECE).zip(to.chunks_mut(PIECE)) {
+        to.copy_from_slice(from);
+        tick(from.len());
+    }
+    Some(())
+}
+
+/// Moves the last `by` bytes in front of the others, which takes each byte two moves. Nothing when there are fewer.
+pub(crate) fn rotate_right(bytes: &mut [u8], by: usize, tick: &mut Tick<'_>) {
+    if by > bytes.len() {
+        return;
+    }
+    reverse(bytes, tick);
+    let (first, others) = bytes.split_at_mut_checked(by).unwrap_or_default();
+    reverse(first, tick);
+    reverse(others, tick);
+}
+
+/// The last byte first.
+fn reverse(bytes: &mut [u8], tick: &mut Tick<'_>) {
+    let middle = bytes.len() / 2;
+    let (low, high) = bytes.split_at_mut_checked(middle).unwrap_or_default();
+    // An odd byte in the middle is the first of `high`, which nothing is paired with.
+    for (low, high) in low.chunks_mut(PIECE / 2).zip(high.rchunks_mut(PIECE / 2)) {
+        for (low, high) in low.iter_mut().zip(high.iter_mut().rev()) {
+            core::mem::swap(low, high);
+        }
+        tick(low.len().saturating_mul(2));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +126,25 @@ mod tests {
             expected.copy_within(part.clone(), target);
             assert!(bytes == expected, "{part:?} to {target}");
         }
+    }
+
+    #[test]
+    fn what_is_rotated_and_copied_arrives_whole() {
+        for len in [0, 1, 2, 7, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 100] {
+            let original: Vec<u8> = (0..len).map(|byte| (byte % 253) as u8).collect();
+            for by in [0, 1, len / 3, len / 2, len.saturating_sub(1), len].map(|by| by.min(len)) {
+                let (mut bytes, mut expected) = (original.clone(), original.clone());
+                let all = told(|tick| rotate_right(&mut bytes, by, tick));
+                expected.rotate_right(by);
+                assert!(bytes == expected, "{len} by {by}");
+                assert!(all <= 2 * len && all + 3 >= 2 * len, "{len} by {by}: {all}");
+            }
+            let mut bytes = vec![0; len + 1];
+            assert_eq!(told(|tick| copy(&original, &mut bytes, tick).unwrap()), len);
+            assert!(bytes[..len] == original);
+            rotate_right(&mut bytes, len + 2, &mut |_| panic!("there are fewer"));
+        }
+        assert_eq!(copy(&[1, 2], &mut [0], &mut |_| panic!("no room")), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::place::{BLOCK, PAGE};
-use crate::work::{Tick, shift};
+use crate::work::{Tick, rotate_right, shift};
 
 /// A file in memory: offsets into the memory that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -161,9 +161,7 @@ fn pack(space: &mut Space<'_>, kernel: &mut Piece, rest: &mut [Piece], tick: &mu
         let piece = pieces.get_mut(index)?;
         let end = start.checked_add(before)?.checked_add(piece.block())?;
         if before > 0 {
-            // It moves each byte once or twice: a second for all of a Pi's memory.
-            bytes.get_mut(start..end)?.rotate_right(piece.block());
-            tick(0);
+            rotate_right(bytes.get_mut(start..end)?, piece.block(), tick);
         }
         order.remove(place);
         piece.at = start.checked_add(piece.front)?;

@@ -24,6 +24,8 @@ use crate::work::{Tick, digest};
 
 /// Hashes of a part; real images have one or two.
 const MAX_HASHES: usize = 4;
+/// How often the bytes of a file are summed up at most, all in all: parts do not lie over each other.
+const MAX_SUMS: usize = MAX_HASHES;
 /// Names that an error lists.
 const SHOWN: usize = 8;
 /// Configurations that do not say which board they are for, and whose device trees are asked instead.
@@ -96,6 +98,8 @@ pub enum Error {
     Algorithm(String, String),
     /// A hash of this image has no value, or there are more than four.
     Hashes(String),
+    /// Parts up to this image lie over each other: their hashes are of more than four times the file's bytes.
+    Overlap(String),
     /// More overlays in a configuration than are applied.
     Overlays,
 }
@@ -157,6 +161,10 @@ impl fmt::Display for Error {
             Self::Hashes(image) => write!(
                 f,
                 "\"{image}\" in the FIT image has an empty hash, or more than {MAX_HASHES}"
+            ),
+            Self::Overlap(image) => write!(
+                f,
+                "\"{image}\" in the FIT image lies over other images: their hashes together are of more than {MAX_SUMS} times the file"
             ),
             Self::Overlays => write!(
                 f,
@@ -236,16 +244,21 @@ pub fn open(
         }
     }
     let ramdisk = names(&base, "ramdisk").next();
+    let sums = &mut Sums {
+        left: file.len().saturating_mul(MAX_SUMS),
+        known: Vec::new(),
+        tick,
+    };
     Ok(Contents {
-        kernel: fit.part(kernel, &KERNEL, tick)?,
+        kernel: fit.part(kernel, &KERNEL, sums)?,
         device_tree: device_tree
-            .map(|name| fit.part(name, &DEVICE_TREE, tick))
+            .map(|name| fit.part(name, &DEVICE_TREE, sums))
             .transpose()?,
         overlays: overlays
             .into_iter()
-            .map(|name| fit.part(name, &DEVICE_TREE, tick))
+            .map(|name| fit.part(name, &DEVICE_TREE, sums))
             .collect::<Result<_, _>>()?,
-        ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK, tick)).transpose()?,
+        ramdisk: ramdisk.map(|name| fit.part(name, &RAMDISK, sums)).transpose()?,
     })
 }
 
@@ -396,7 +409,7 @@ impl<'a> Fit<'a> {
     }
 
     /// The range of the named image, after a check of its type and its hashes.
-    fn part(&self, name: &str, place: &Place, tick: &mut Tick<'_>) -> Result<Range<usize>, Error> {
+    fn part(&self, name: &str, place: &Place, sums: &mut Sums<'_>) -> Result<Range<usize>, Error> {
         let image = child(&self.images, name).ok_or_else(|| Error::NoImage(shown(name)))?;
         let check = |property_name, known: &[&str], wanted| {
             let found = property(&image, property_name).and_then(text);
@@ -417,8 +430,7 @@ impl<'a> Fit<'a> {
             check("compression", place.compression, place.packed)?;
         }
         let range = self.data(&image, name)?;
-        let data = self.file.get(range.clone()).unwrap_or_default();
-        check_hashes(&image, data, name, tick)?;
+        check_hashes(&image, self.file, &range, name, sums)?;
         Ok(range)
     }
 
@@ -459,26 +471,66 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// Checks what the image's nodes `hash`, `hash-1`, `hash@1` and so on say.
-fn check_hashes(image: &FdtNode<'_>, data: &[u8], name: &str, tick: &mut Tick<'_>) -> Result<(), Error> {
+/// An algorithm: its name, and the sum that it makes of bytes.
+type Algorithm = (&'static str, fn(&[u8], &mut Tick<'_>) -> Vec<u8>);
+
+const ALGORITHMS: [Algorithm; 6] = [
+    ("crc32", |bytes, tick| {
+        gzip::crc32(bytes, tick).to_be_bytes().into()
+    }),
+    ("md5", digest::<Md5>),
+    ("sha1", digest::<Sha1>),
+    ("sha256", digest::<Sha256>),
+    ("sha384", digest::<Sha384>),
+    ("sha512", digest::<Sha512>),
+];
+
+/// The sums of a file's ranges: no range is summed up twice by one algorithm, however many images have it, and all sums are of a
+/// bounded number of bytes. Without that a file of 400 MB would keep a node busy for an hour.
+struct Sums<'t> {
+    /// Bytes that may still be summed up.
+    left: usize,
+    known: Vec<(Range<usize>, &'static str, Vec<u8>)>,
+    tick: &'t mut Tick<'t>,
+}
+
+impl Sums<'_> {
+    /// The sum of a range of `file`; none when too much was summed up.
+    fn of(&mut self, file: &[u8], range: &Range<usize>, (name, sum): Algorithm) -> Option<&[u8]> {
+        let is_it = |(of, by, _): &(Range<usize>, &str, _)| of == range && *by == name;
+        let at = match self.known.iter().position(is_it) {
+            Some(at) => at,
+            None => {
+                self.left = self.left.checked_sub(range.len())?;
+                let sum = sum(file.get(range.clone()).unwrap_or_default(), self.tick);
+                self.known.push((range.clone(), name, sum));
+                self.known.len().saturating_sub(1)
+            }
+        };
+        self.known.get(at).map(|(.., sum)| &**sum)
+    }
+}
+
+/// Checks what the image's nodes `hash`, `hash-1`, `hash@1` and so on say of its range of the file.
+fn check_hashes(
+    image: &FdtNode<'_>,
+    file: &[u8],
+    range: &Range<usize>,
+    name: &str,
+    sums: &mut Sums<'_>,
+) -> Result<(), Error> {
     let hashes = image.children().filter(|node| node.name().starts_with("hash"));
     let mut count: usize = 0;
     for hash in hashes {
         count = count.saturating_add(1);
         let value = property(&hash, "value").filter(|_| count <= MAX_HASHES);
         let value = value.ok_or_else(|| Error::Hashes(shown(name)))?;
-        let algorithm = property(&hash, "algo").and_then(text).unwrap_or_default();
-        let (algorithm, is_right) = match algorithm {
-            "crc32" => ("crc32", gzip::crc32(data, tick).to_be_bytes() == *value),
-            "md5" => ("md5", digest::<Md5>(data, tick) == *value),
-            "sha1" => ("sha1", digest::<Sha1>(data, tick) == *value),
-            "sha256" => ("sha256", digest::<Sha256>(data, tick) == *value),
-            "sha384" => ("sha384", digest::<Sha384>(data, tick) == *value),
-            "sha512" => ("sha512", digest::<Sha512>(data, tick) == *value),
-            unknown => return Err(Error::Algorithm(shown(name), shown(unknown))),
-        };
-        if !is_right {
-            return Err(Error::Hash(shown(name), algorithm));
+        let wanted = property(&hash, "algo").and_then(text).unwrap_or_default();
+        let algorithm = ALGORITHMS.into_iter().find(|(known, _)| *known == wanted);
+        let algorithm = algorithm.ok_or_else(|| Error::Algorithm(shown(name), shown(wanted)))?;
+        let sum = sums.of(file, range, algorithm);
+        if sum.ok_or_else(|| Error::Overlap(shown(name)))? != value {
+            return Err(Error::Hash(shown(name), algorithm.0));
         }
     }
     if count == 0 {
@@ -837,6 +889,81 @@ pub(crate) mod tests {
             );
             assert!(opened(&changed, Some("conf-2")).is_ok());
         }
+    }
+
+    /// A FIT image whose kernel, tree, sixteen overlays and ramdisk lie in `data` behind it, the n-th from its byte `step * n` on,
+    /// each with four SHA-512 of that. How `open` ends, and of how many bytes of work it told.
+    fn summed_up(data: &[u8], step: usize) -> (Result<Contents, Error>, usize, usize) {
+        let overlays: Vec<String> = (0..MAX_OVERLAYS).map(|n| format!("overlay{n}")).collect();
+        let mut trees = vec!["tree"];
+        trees.extend(overlays.iter().map(String::as_str));
+        let with = |behind: usize| {
+            let all = ["kernel"]
+                .into_iter()
+                .chain(trees.iter().copied())
+                .chain(["ramdisk"]);
+            let images = all.enumerate().map(|(n, name)| {
+                let start = step * n;
+                let sum = Sha512::digest(&data[start..]).to_vec();
+                let hashes = (0..MAX_HASHES).map(|n| {
+                    let sum: &dyn Value = &sum.as_slice();
+                    node(
+                        &format!("hash-{n}"),
+                        &[("algo", &"sha512"), ("value", sum)],
+                        vec![],
+                    )
+                });
+                let kind = if n == 0 { "kernel" } else { "flat_dt" };
+                let kind = if name == "ramdisk" { name } else { kind };
+                let place: [u32; 2] = [(behind + start) as u32, (data.len() - start) as u32];
+                node(
+                    name,
+                    &[
+                        ("type", &kind),
+                        ("data-position", &place[0]),
+                        ("data-size", &place[1]),
+                    ],
+                    hashes.collect(),
+                )
+            });
+            let parts: Parts<'_> = &[
+                ("kernel", &"kernel"),
+                ("fdt", &trees.as_slice()),
+                ("ramdisk", &"ramdisk"),
+            ];
+            let configurations = node("configurations", &[], vec![node("conf-1", parts, vec![])]);
+            let mut tree = DeviceTree::new();
+            tree.root = node(
+                "",
+                &[],
+                vec![node("images", &[], images.collect()), configurations],
+            );
+            tree.to_dtb()
+        };
+        let mut file = with(with(0).len());
+        file.extend_from_slice(data);
+        let mut told = 0;
+        let result = open(&file, None, None, &mut |bytes| told += bytes);
+        (result, told, file.len())
+    }
+
+    #[test]
+    fn bytes_that_many_images_share_are_summed_up_once() {
+        let data: Vec<u8> = (0..300_000_usize).map(|byte| (byte % 251) as u8).collect();
+        let (result, told, _) = summed_up(&data, 0);
+        assert_eq!(result.unwrap().overlays.len(), MAX_OVERLAYS);
+        assert_eq!(told, data.len());
+    }
+
+    #[test]
+    fn images_that_lie_over_each_other_do_not_take_for_ever() {
+        let data: Vec<u8> = (0..300_000_usize).map(|byte| (byte % 251) as u8).collect();
+        let (result, told, len) = summed_up(&data, 1);
+        assert_eq!(result.unwrap_err(), Error::Overlap("overlay2".into()));
+        assert!(
+            told <= MAX_SUMS * len && told > (MAX_SUMS - 1) * len,
+            "{told} of {len}"
+        );
     }
 
     #[test]

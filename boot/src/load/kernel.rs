@@ -16,7 +16,7 @@ use super::{gzip, image, zboot};
 use crate::memory::Region;
 use crate::text::ascii;
 use crate::url::Url;
-use crate::work::{Tick, shift};
+use crate::work::{Tick, copy, shift};
 
 /// A kernel in its place.
 #[derive(Debug)]
@@ -189,10 +189,7 @@ fn place_fit<'m>(
         gzip::unpack(kernel, room.bytes_mut(), tick)
             .map_err(|why| in_fit(&url, fit::Error::Gzip("the kernel", why)))?
     } else {
-        room.bytes_mut()
-            .get_mut(..kernel.len())
-            .ok_or_else(|| too_big(kernel.len(), at))?
-            .copy_from_slice(kernel);
+        copy(kernel, room.bytes_mut(), tick).ok_or_else(|| too_big(kernel.len(), at))?;
         kernel.len()
     };
     let (placed, free) = settle(url, room, len, tick)?;

@@ -37,7 +37,7 @@ use crate::random::Seeds;
 use crate::text::ascii;
 use crate::url::Url;
 use crate::verify::{Expected, Verified};
-use crate::work::Tick;
+use crate::work::{Tick, copy};
 use arrange::{Piece, Space, arrange};
 use device_tree::Tree;
 pub use error::Error;
@@ -114,10 +114,10 @@ pub fn load(
     let (slot, free) = slot(free).map_err(&excuse)?;
     let ramdisk = bundle.as_ref().and_then(Bundle::ramdisk);
     let initrd = match ramdisk.filter(|_| initrd.is_none()) {
-        Some(ramdisk) => Some(place_ramdisk(ramdisk, free).map_err(&excuse)?),
+        Some(ramdisk) => Some(place_ramdisk(ramdisk, free, tick).map_err(&excuse)?),
         None => initrd,
     };
-    finish(tree, placed, slot, initrd, command_line, seeds).map_err(excuse)
+    finish(tree, placed, slot, initrd, command_line, seeds, tick).map_err(excuse)
 }
 
 /// What the kernel's file and the device trees come to, before anything moves. What is packed in a FIT image is unpacked into
@@ -247,6 +247,7 @@ fn finish(
     initrd: Option<Range<u64>>,
     command_line: String,
     seeds: &Seeds,
+    tick: &mut Tick<'_>,
 ) -> Result<Handoff, Error> {
     let broken = |why| Error::DeviceTree { url: None, why };
     let boot = fixups::ChosenNode {
@@ -255,7 +256,7 @@ fn finish(
         seeds,
     };
     let dtb = fixups::finished(prepared, &boot).map_err(broken)?;
-    let device_tree = write(&dtb, slot).ok_or(Error::NoMemory {
+    let device_tree = write(&dtb, slot, tick).ok_or(Error::NoMemory {
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
@@ -284,8 +285,8 @@ fn finish(
 }
 
 /// Copies `bytes` to the start of `room` and returns their addresses; `None` when they do not fit.
-fn write(bytes: &[u8], mut room: Region<'_>) -> Option<Range<u64>> {
-    room.bytes_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
+fn write(bytes: &[u8], mut room: Region<'_>, tick: &mut Tick<'_>) -> Option<Range<u64>> {
+    copy(bytes, room.bytes_mut(), tick)?;
     let (placed, _) = room.split_at(bytes.len())?;
     Some(placed.range())
 }
@@ -298,9 +299,9 @@ fn no_memory(what: Expected, free: &Region<'_>) -> Error {
 }
 
 /// Copies the initial ramdisk of a FIT image to its place, and returns its addresses.
-fn place_ramdisk(ramdisk: &[u8], free: Region<'_>) -> Result<Range<u64>, Error> {
+fn place_ramdisk(ramdisk: &[u8], free: Region<'_>, tick: &mut Tick<'_>) -> Result<Range<u64>, Error> {
     let no_room = no_memory(Expected::Initrd, &free);
     let room = place::initrd_room(free).ok_or(no_room)?;
     let no_room = no_memory(Expected::Initrd, &room);
-    write(ramdisk, room).ok_or(no_room)
+    write(ramdisk, room, tick).ok_or(no_room)
 }
