@@ -120,7 +120,7 @@ pub(super) fn search(usb: &mut Dwc2, wanted: &mut [Wanted]) -> Result<(), Error>
 }
 
 /// Who asks devices: the controller.
-trait Ask {
+pub(super) trait Ask {
     /// What a device answers, at most `len` bytes.
     fn control_in(&mut self, device: Device, setup: Setup, len: usize) -> Result<&[u8], Error>;
     /// Tells it something.
@@ -446,12 +446,16 @@ pub fn fuzzed<'d>(answers: &mut dyn Iterator<Item = &'d [u8]>) -> core::time::Du
         knows: |_, configuration| descriptor::vendor(configuration).is_some(),
     };
     let clock = Clock::start();
-    let wanted = &mut [Wanted {
-        class: &ANYTHING,
-        found: None,
-    }];
+    searched(&mut Script { answers, clock }, &ANYTHING).0
+}
+
+/// A search for one class: how long it takes, and what it finds.
+#[cfg(any(test, fuzzing))]
+pub(super) fn searched(usb: &mut impl Ask, class: &'static Class) -> (core::time::Duration, Option<Found>) {
+    let clock = Clock::start();
+    let wanted = &mut [Wanted { class, found: None }];
     let mut search = Search {
-        usb: &mut Script { answers, clock },
+        usb,
         wanted,
         clock,
         deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
@@ -459,7 +463,8 @@ pub fn fuzzed<'d>(answers: &mut dyn Iterator<Item = &'d [u8]>) -> core::time::Du
     };
     let end = search.visit(Speed::High, Speed::High, 0);
     assert!(search.next_address <= MAX_ADDRESS + 1 && (end.is_ok() || search.wanted[0].found.is_none()));
-    core::time::Duration::from_micros(boot::Clock::now(&clock).total_micros() as u64)
+    let took = core::time::Duration::from_micros(boot::Clock::now(&clock).total_micros() as u64);
+    (took, search.wanted[0].found.take())
 }
 
 #[cfg(test)]

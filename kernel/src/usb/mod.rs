@@ -6,6 +6,8 @@ pub(crate) mod descriptor;
 pub(crate) mod dwc2;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod grammar;
 pub(crate) mod host;
 #[cfg(test)]
 pub(crate) mod peripheral;
@@ -19,5 +21,8 @@ pub use bus::fuzzed as search;
 #[doc(hidden)]
 pub use descriptor::fuzzed as describe;
 pub use dwc2::Dwc2;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use grammar::fuzzed as grown;
 pub use host::Host;
 pub use transfer::Error;
