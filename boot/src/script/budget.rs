@@ -106,9 +106,7 @@ pub fn joined(words: &[String]) -> usize {
 }
 
 fn full() -> Failure {
-    let reason = format!(
-        "scripts keep more than {MAX_KEPT} bytes: of themselves, settings, images, menus and parameters"
-    );
+    let reason = format!("scripts keep more than {MAX_KEPT} bytes");
     Failure::new(Errno::NO_MEMORY, reason)
 }
 

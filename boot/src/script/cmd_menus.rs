@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::budget;
 use super::cmd_flow::key;
 use super::console::{Line, MAX_LINE};
-use super::errno::{Errno, Failure};
+use super::errno::{Errno, Failure, too_many};
 use super::machine::{Form, Interpreter, Step};
 use super::options::{Arguments, MANY, Spec, number};
 use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
@@ -33,10 +33,7 @@ impl Interpreter<'_, '_> {
             return Ok(Step::Done);
         }
         if self.menus.len() >= MAX_FORMS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_FORMS} menus"),
-            ));
+            return Err(too_many(MAX_FORMS, "menus"));
         }
         let mut share = self.budget.other();
         share.take(budget::texts(&[
@@ -86,10 +83,7 @@ impl Interpreter<'_, '_> {
         let key = arguments.value('k').map(key).transpose()?.unwrap_or(0);
         let at = self.form(arguments.value('f').or(arguments.value('m')))?;
         if self.menus.iter().map(|form| form.entries.len()).sum::<usize>() >= MAX_ITEMS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_ITEMS} items"),
-            ));
+            return Err(too_many(MAX_ITEMS, "items"));
         }
         if let Some(form) = self.menus.get_mut(at) {
             form.share.take(budget::element::<(Entry, usize)>())?;

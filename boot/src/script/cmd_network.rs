@@ -9,7 +9,7 @@ use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 use super::budget;
-use super::errno::{Errno, Failure};
+use super::errno::{Errno, Failure, too_many};
 use super::machine::{Interpreter, Parameter, Parameters, Step};
 use super::options::{Arguments, MANY, Spec};
 use crate::fetch::Method;
@@ -55,10 +55,7 @@ impl Interpreter<'_, '_> {
             return Ok(Step::Done);
         }
         if self.parameters.len() >= MAX_LISTS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_LISTS} lists of parameters"),
-            ));
+            return Err(too_many(MAX_LISTS, "lists of parameters"));
         }
         let mut share = self.budget.other();
         share.take(budget::texts(&[arguments.value('n').map_or(0, str::len)])?)?;
@@ -85,10 +82,7 @@ impl Interpreter<'_, '_> {
             )
         })?;
         if list.entries.len() >= MAX_PARAMETERS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_PARAMETERS} parameters"),
-            ));
+            return Err(too_many(MAX_PARAMETERS, "parameters"));
         }
         let sizes = [
             arguments.get(0).len(),
@@ -97,10 +91,7 @@ impl Interpreter<'_, '_> {
         let texts = budget::texts(&sizes)?;
         let bytes = sizes.into_iter().fold(list.bytes, usize::saturating_add);
         if bytes > MAX_LIST_BYTES {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_LIST_BYTES} bytes in the parameters of one list"),
-            ));
+            return Err(too_many(MAX_LIST_BYTES, "bytes in the parameters of one list"));
         }
         list.share
             .take(texts.saturating_add(budget::element::<Parameter>()))?;
@@ -441,10 +432,7 @@ impl Interpreter<'_, '_> {
             return Ok(Step::Done);
         }
         if self.vlans.len() >= MAX_VLANS {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_VLANS} VLANs"),
-            ));
+            return Err(too_many(MAX_VLANS, "VLANs"));
         }
         self.vlans.push(tag);
         self.settings.add_vlan(&name);

@@ -211,6 +211,11 @@ impl Failure {
     }
 }
 
+/// A bound on a number was met.
+pub(super) fn too_many(most: usize, what: &str) -> Failure {
+    Failure::new(Errno::NO_MEMORY, alloc::format!("more than {most} {what}"))
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::budget::{self, Share};
-use super::errno::{Errno, Failure};
+use super::errno::{Errno, Failure, too_many};
 use super::line::Text;
 use crate::Region;
 use crate::fetch::Response;
@@ -275,10 +275,7 @@ impl<'m> Images<'m> {
         front: usize,
     ) -> Result<Id, Failure> {
         if self.list.len() >= MAX_IMAGES {
-            return Err(Failure::new(
-                Errno::NO_MEMORY,
-                format!("more than {MAX_IMAGES} images: imgfree forgets them"),
-            ));
+            return Err(too_many(MAX_IMAGES, "images: imgfree forgets them"));
         }
         let memory = self.memory.bytes();
         let bytes = memory

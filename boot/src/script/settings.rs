@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 use smoltcp::wire::EthernetAddress;
 
 use super::budget::{self, Share};
-use super::errno::{Errno, Failure};
+use super::errno::{Errno, Failure, too_many};
 use super::table::key;
 use super::value::{Type, number};
 use crate::Board;
@@ -387,8 +387,7 @@ impl Values {
             let parent = block.get(..end).unwrap_or_default();
             if self.block(parent).is_none() {
                 if self.blocks.len() >= MAX_BLOCKS {
-                    let reason = format!("more than {MAX_BLOCKS} blocks of settings");
-                    return Err(Failure::new(Errno::NO_MEMORY, reason));
+                    return Err(too_many(MAX_BLOCKS, "blocks of settings"));
                 }
                 self.share.take(budget::texts(&[parent.len()])?)?;
                 self.add_block(parent);
@@ -594,7 +593,7 @@ fn size(name: &str, raw: &[u8]) -> usize {
 }
 
 fn full() -> Failure {
-    Failure::new(Errno::NO_MEMORY, format!("more than {MAX_SETTINGS} settings"))
+    too_many(MAX_SETTINGS, "settings")
 }
 
 /// `str::split_once` at an ASCII character, for texts too short to be worth its search.

@@ -40,6 +40,7 @@ mod formats;
 mod frames;
 mod genet_model;
 mod giants;
+mod heap;
 mod lan;
 mod links;
 mod linux_drivers;
