@@ -35,6 +35,7 @@ pub mod url;
 pub mod work;
 
 // The network.
+mod dns;
 mod mdns;
 pub mod net;
 pub mod ntp;

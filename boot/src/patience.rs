@@ -52,6 +52,8 @@ pub(crate) const SCRIPT_DHCP: Duration = Duration::from_secs(60);
 
 /// mDNS and all DNS servers together answer for a name.
 pub(crate) const DNS: Duration = Duration::from_secs(10);
+/// The pause before a question is repeated; it doubles.
+pub(crate) const DNS_AGAIN: Duration = Duration::from_secs(1);
 /// A time server answers, over all repeats of the question.
 pub(crate) const NTP: Duration = Duration::from_secs(10);
 /// The pause before that question is repeated; it doubles.

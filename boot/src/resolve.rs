@@ -2,18 +2,21 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use smoltcp::socket::dns;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{DnsQueryType, IpAddress, Ipv4Address};
+use smoltcp::wire::Ipv4Address;
 
-use crate::mdns;
 use crate::net::Net;
-use crate::patience;
+use crate::udp::Conversation;
 use crate::url::is_host;
+use crate::{dns, mdns, patience};
+
+/// Where DNS servers listen.
+const PORT: u16 = 53;
+/// How many answers are kept until they are read.
+const ANSWERS: usize = 4;
 
 /// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +77,7 @@ pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     let end = net.now() + patience::DNS;
     let local = is_local(host);
     if local {
-        let Some(name) = mdns::Name::new(host) else {
+        let Some(name) = dns::Name::new(host) else {
             return Err(Error::NotFound(host.into()));
         };
         if let Some(address) = mdns::ask(net, &name) {
@@ -130,36 +133,40 @@ fn is_local(host: &str) -> bool {
 
 enum Answer {
     Address(Ipv4Address),
-    /// The server knows no address, or cannot find out: smoltcp does not tell which.
+    /// The server knows no address, or cannot find out.
     Nothing,
 }
 
-/// Asks `server` for the address of `name`; `None` when nothing came by `deadline`.
+/// Asks `server` for the address of `name`; `None` when nothing came by `deadline`. Port and id are drawn for each question, and nobody
+/// else is heard (D-188).
 fn ask(net: &mut Net<'_>, name: &str, server: Ipv4Address, deadline: Instant) -> Option<Answer> {
-    let (context, sockets) = net.sockets();
-    let mut socket = dns::Socket::new(&[IpAddress::Ipv4(server)], vec![]);
-    let Ok(query) = socket.start_query(context, name, DnsQueryType::A) else {
+    let Some(name) = dns::Name::new(name) else {
         return Some(Answer::Nothing);
     };
-    let handle = sockets.add(socket);
-    let answer = net.wait(deadline, |net| {
-        let socket = net.sockets().1.get_mut::<dns::Socket<'_>>(handle);
-        match socket.get_query_result(query) {
-            Ok(addresses) => Some(usable(&addresses).map_or(Answer::Nothing, Answer::Address)),
-            Err(dns::GetQueryResultError::Failed) => Some(Answer::Nothing),
-            Err(dns::GetQueryResultError::Pending) => None,
+    let id = (net.random() as u16).to_be_bytes();
+    let question = dns::question(id, &name, dns::Manner::Server);
+    let talk = Conversation::open(net, server, ANSWERS, dns::LONGEST_ANSWER);
+    let mut pause = patience::DNS_AGAIN;
+    let mut answer = None;
+    while answer.is_none() && net.now() < deadline {
+        if !talk.waits(net) {
+            talk.send(net, PORT, &question);
         }
-    });
-    net.sockets().1.remove(handle);
-    answer
-}
-
-/// The first address that a host can have.
-fn usable(addresses: &[IpAddress]) -> Option<Ipv4Address> {
-    addresses.iter().find_map(|address| match address {
-        IpAddress::Ipv4(address) if mdns::is_host(*address) => Some(*address),
-        _ => None,
-    })
+        answer = net.wait((net.now() + pause).min(deadline), |net| {
+            while let Some(heard) = talk.receive(net, |port, message| {
+                let answer = dns::read(message, id, &name, dns::Manner::Server);
+                answer.filter(|_| port == PORT)
+            }) {
+                if heard.is_some() {
+                    return heard;
+                }
+            }
+            None
+        });
+        pause = pause + pause;
+    }
+    talk.close(net);
+    answer.map(|address| address.map_or(Answer::Nothing, Answer::Address))
 }
 
 /// The names to ask for, in order. A name with a dot is complete, as for iPXE: if it is wrong, a host with a similar name
@@ -215,21 +222,6 @@ mod tests {
         assert_eq!(share(at(10_000), at(10_000), 1), at(10_000));
         assert_eq!(share(at(10_001), at(10_000), 1), at(10_000));
         assert_eq!(share(at(0), at(10_000), 0), at(0));
-    }
-
-    #[test]
-    fn addresses_that_no_host_has_are_skipped() {
-        let ip = |a, b, c, d| IpAddress::v4(a, b, c, d);
-        assert_eq!(
-            usable(&[
-                ip(0, 0, 0, 0),
-                ip(255, 255, 255, 255),
-                ip(224, 0, 0, 1),
-                ip(10, 0, 0, 1)
-            ]),
-            Some(Ipv4Address::new(10, 0, 0, 1))
-        );
-        assert_eq!(usable(&[ip(0, 0, 0, 0)]), None);
     }
 
     #[test]

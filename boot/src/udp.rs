@@ -41,6 +41,7 @@ impl Conversation {
         let port = net.port();
         let _ = socket.bind(port);
         let _ = errors.bind(icmp::Endpoint::Udp(IpListenEndpoint::from(port)));
+        net.hear(Some(port));
         let sockets = net.sockets().1;
         Self {
             peer,
@@ -89,6 +90,7 @@ impl Conversation {
         // One round of the poll loop sends it.
         let now = net.now();
         let _: Option<()> = net.wait(now, |_| None);
+        net.hear(None);
         let sockets = net.sockets().1;
         sockets.remove(self.udp);
         sockets.remove(self.errors);

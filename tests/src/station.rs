@@ -189,7 +189,7 @@ fn parse(frame: &[u8]) -> Option<Datagram> {
     })
 }
 
-fn emit(mac: EthernetAddress, datagram: &Datagram) -> Vec<u8> {
+pub(crate) fn emit(mac: EthernetAddress, datagram: &Datagram) -> Vec<u8> {
     let ports = UdpRepr {
         src_port: datagram.source.1,
         dst_port: datagram.destination.1,

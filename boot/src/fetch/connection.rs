@@ -61,11 +61,9 @@ impl Connection {
         // Servers remember the last one for a while (TIME-WAIT).
         let port = net.port();
         self.local_port = if port == self.local_port { port ^ 1 } else { port };
-        let (context, sockets) = net.sockets();
-        sockets
-            .get_mut::<tcp::Socket<'_>>(handle)
-            .connect(context, (address, url.port()), self.local_port)
-            .map_err(|_| ConnectError::Unaddressable)?;
+        if !net.connect(handle, (address, url.port()), self.local_port) {
+            return Err(ConnectError::Unaddressable);
+        }
         let deadline = net.now() + patience::CONNECT;
         let state = net.wait(deadline, |net| match net.tcp(handle).state() {
             tcp::State::SynSent | tcp::State::SynReceived => None,

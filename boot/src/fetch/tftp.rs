@@ -7,7 +7,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use super::bounds::BODY_PACE;
@@ -20,6 +20,7 @@ use super::tftp_error::{
     BAD_OPTION, DISK_FULL, Error, ILLEGAL, NOT_DEFINED, UNKNOWN_ID, is_absence, printable,
 };
 use super::transfer::Transfer;
+use crate::hal::NEVER;
 use crate::net::Net;
 use crate::patience;
 use crate::udp::Conversation;
@@ -29,6 +30,11 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(500);
 const BLOCK_PAUSE: Duration = Duration::from_millis(250);
 /// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word (D-67).
 const ECHO: Duration = Duration::from_millis(100);
+/// How long a first answer is only one of several: an error waits so long for a better one, and a whole file for a rival from another
+/// port. A stranger who guesses the port of the request is quicker than the server, but the server answers, too (D-189).
+const BELIEF: Duration = Duration::from_millis(25);
+/// How often a file is asked for, each time from another port, before the first of two answers stands: some networks double all frames.
+const REQUESTS: u32 = 3;
 /// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
 const WINDOW: u16 = 16;
 /// The block size without options.
@@ -63,6 +69,10 @@ enum Heard {
     Plain,
     /// Somebody else's conversation, on this port of the server.
     Stray(u16),
+    /// Another answer to the request, from this port of the server.
+    Rival(u16),
+    /// An error in place of a first answer, to be [judged](Reader::judge).
+    Refused,
     /// The last block, to be acknowledged.
     End,
 }
@@ -87,6 +97,18 @@ struct Reader {
     unsaid: u16,
     /// A block is missing, and the server knows.
     gap: bool,
+    /// The server has answered the options.
+    agreed: bool,
+    /// The first error, while no answer has come.
+    refusal: Option<Vec<u8>>,
+}
+
+/// How a conversation ended that did not fail.
+enum Ended {
+    /// All has come.
+    Whole,
+    /// Two ports of the server have answered, of which one is a stranger's.
+    Twice,
 }
 
 impl Reader {
@@ -102,6 +124,8 @@ impl Reader {
             total: None,
             unsaid: 0,
             gap: false,
+            agreed: false,
+            refusal: None,
         }
     }
 
@@ -128,11 +152,25 @@ impl Reader {
             return Ok(Heard::Nothing);
         };
         match opcode {
-            DATA | OPTIONS if self.port.is_some_and(|own| own != port) => Ok(Heard::Stray(port)),
+            DATA | OPTIONS if self.port.is_some_and(|own| own != port) => {
+                let is_first = match opcode {
+                    OPTIONS => self.asks.is_some(),
+                    _ => !self.agreed && matches!(word(rest), Some((1, _))),
+                };
+                Ok(if is_first {
+                    Heard::Rival(port)
+                } else {
+                    Heard::Stray(port)
+                })
+            }
             _ if self.port.is_some_and(|own| own != port) => Ok(Heard::Nothing),
             DATA => self.data(port, rest, sink),
             OPTIONS => self.options(port, rest, sink.space()),
-            ERROR => self.error(rest),
+            ERROR if self.port.is_some() => self.error(rest),
+            ERROR if self.refusal.is_none() => {
+                self.refusal = Some(rest.to_vec());
+                Ok(Heard::Refused)
+            }
             _ => Ok(Heard::Nothing),
         }
     }
@@ -236,7 +274,7 @@ impl Reader {
                 _ => {}
             }
         }
-        self.port = Some(port);
+        (self.port, self.agreed) = (Some(port), true);
         if self.only_size {
             return Ok(Heard::End);
         }
@@ -247,6 +285,12 @@ impl Reader {
             }),
             _ => Ok(Heard::Acknowledge),
         }
+    }
+
+    /// What an error comes to that stayed the only answer.
+    fn judge(&mut self) -> Result<Heard, Reason> {
+        let refusal = self.refusal.take().filter(|_| self.port.is_none());
+        refusal.map_or(Ok(Heard::Nothing), |packet| self.error(&packet))
     }
 
     fn error(&mut self, packet: &[u8]) -> Result<Heard, Reason> {
@@ -269,7 +313,11 @@ impl Reader {
 pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>, alloc::string::String) {
     let (mut reader, mut sink) = (Reader::new(b"file".to_vec(), 1468, false), Sink::new(into));
     for (port, datagram) in datagrams {
-        match reader.hear(*port, datagram, &mut sink) {
+        let heard = match reader.hear(*port, datagram, &mut sink) {
+            Ok(Heard::Refused) => reader.judge(),
+            heard => heard,
+        };
+        match heard {
             Ok(Heard::End) => return (sink.filled(), reader.port, "end".into()),
             Ok(_) => {}
             Err(error) => return (sink.filled(), reader.port, format!("{error}")),
@@ -330,14 +378,32 @@ fn read(
         .unwrap_or(ETHERNET_MTU);
     let block = usize::from(mtu.min(ETHERNET_MTU).saturating_sub(HEADERS)).max(PLAIN_BLOCK);
     let only_size = request.method == Method::Head;
-    let mut reader = Reader::new(request.url.file(), block, only_size);
     // Two windows: one that is repeated may follow on the heels of the first.
     let datagrams = usize::from(WINDOW).saturating_mul(2);
-    let talk = Conversation::open(net, address, datagrams, block.saturating_add(4));
-    let result = converse(net, &talk, request, &mut reader, transfer);
-    let farewell = match &result {
-        Ok(()) if only_size => Some((0, "only the size was wanted")),
-        Ok(()) => None,
+    let mut result = Ok(Ended::Twice);
+    for left in (0..REQUESTS).rev() {
+        transfer.sink.restart();
+        let mut reader = Reader::new(request.url.file(), block, only_size);
+        let talk = Conversation::open(net, address, datagrams, block.saturating_add(4));
+        result = converse(net, &talk, request, &mut reader, transfer, left > 0);
+        part(net, talk, &reader, &result);
+        if !matches!(result, Ok(Ended::Twice)) {
+            break;
+        }
+        warn!(
+            "fetch: {}: two ports of the server answer; asking from another one",
+            request.url
+        );
+    }
+    result.map(|_| ())
+}
+
+/// Tells the server how its conversation ended, if it must know, and closes it.
+fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, result: &Result<Ended, Reason>) {
+    let farewell = match result {
+        Ok(Ended::Whole) if reader.only_size => Some((0, "only the size was wanted")),
+        Ok(Ended::Whole) => None,
+        Ok(Ended::Twice) => Some((0, "asked again")),
         Err(Reason::Tftp(error)) => error.told(),
         Err(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
         Err(_) => Some((0, "given up")),
@@ -346,16 +412,17 @@ fn read(
         talk.send(net, port, &error_packet(code, text));
     }
     talk.close(net);
-    result
 }
 
+/// One request and its answer. `doubts`: two answers are none.
 fn converse(
     net: &mut Net<'_>,
     talk: &Conversation,
     request: &Request<'_>,
     reader: &mut Reader,
     transfer: &mut Transfer<'_, '_>,
-) -> Result<(), Reason> {
+    doubts: bool,
+) -> Result<Ended, Reason> {
     let start = net.now();
     let first = request
         .patience
@@ -363,9 +430,16 @@ fn converse(
         .min(patience::TFTP_ANSWER);
     let mut due = Due::new(BODY_PACE.within(request.patience), start, transfer.end);
     talk.send(net, request.url.port(), &reader.request());
-    let mut said = start;
+    // What comes before the request has left, while its neighbour is asked for, is no answer.
+    let _: Option<()> = net.wait(start + first, |net| (!talk.waits(net)).then_some(()));
+    while talk.receive(net, |_, _| ()).is_some() {}
+    let asked = net.now();
+    let mut said = asked;
     let mut pause = REQUEST_PAUSE;
-    let mut repeat_at = start + pause;
+    let mut repeat_at = asked + pause;
+    let mut judge_at = NEVER;
+    // A request that is repeated may have two answers.
+    let mut repeated = false;
     loop {
         let deadline = if reader.port.is_some() {
             due.deadline
@@ -374,7 +448,7 @@ fn converse(
         };
         let sink = &mut *transfer.sink;
         let before = sink.filled();
-        let heard = net.wait(repeat_at.min(deadline), |net| {
+        let heard = net.wait(repeat_at.min(deadline).min(judge_at), |net| {
             let mut last = None;
             // All that has come, up to the first that wants a word.
             while matches!(last, None | Some(Ok(Heard::Taken))) {
@@ -395,12 +469,28 @@ fn converse(
         }
         transfer.total = reader.total;
         transfer.tell(now);
-        let word = match heard.transpose()? {
+        let mut heard = heard.transpose()?;
+        if now >= judge_at && reader.port.is_none() {
+            (heard, judge_at) = (Some(reader.judge()?), NEVER);
+        }
+        let doubted = doubts && !repeated && now < asked + BELIEF;
+        let word = match heard {
             Some(Heard::End) => {
                 if let Some(port) = reader.port.filter(|_| !reader.only_size) {
                     talk.send(net, port, &reader.acknowledgement());
+                    if doubted && has_rival(net, talk, reader, asked + BELIEF) {
+                        return Ok(Ended::Twice);
+                    }
                 }
-                return Ok(());
+                return Ok(Ended::Whole);
+            }
+            Some(Heard::Rival(port)) if doubted => {
+                talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
+                return Ok(Ended::Twice);
+            }
+            Some(Heard::Refused) => {
+                judge_at = now + BELIEF;
+                false
             }
             Some(Heard::Acknowledge) => {
                 pause = BLOCK_PAUSE;
@@ -417,7 +507,7 @@ fn converse(
                 repeat_at = now + pause;
                 false
             }
-            Some(Heard::Stray(port)) => {
+            Some(Heard::Stray(port) | Heard::Rival(port)) => {
                 talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
                 false
             }
@@ -443,13 +533,34 @@ fn converse(
             if !talk.waits(net) {
                 match reader.port {
                     Some(port) => talk.send(net, port, &reader.acknowledgement()),
-                    None => talk.send(net, request.url.port(), &reader.request()),
+                    None => {
+                        repeated = true;
+                        talk.send(net, request.url.port(), &reader.request())
+                    }
                 };
             }
             said = now;
             repeat_at = now + pause;
         }
     }
+}
+
+/// Whether somebody else answers the request of a file that is here, until then.
+fn has_rival(net: &mut Net<'_>, talk: &Conversation, reader: &mut Reader, until: Instant) -> bool {
+    let rival = net.wait(until, |net| {
+        while let Some(heard) = talk.receive(net, |port, packet| {
+            reader.hear(port, packet, &mut Sink::new(&mut []))
+        }) {
+            if let Ok(Heard::Rival(port)) = heard {
+                return Some(port);
+            }
+        }
+        None
+    });
+    if let Some(port) = rival {
+        talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
+    }
+    rival.is_some()
 }
 
 #[cfg(test)]
@@ -468,6 +579,12 @@ mod tests {
 
     fn options(text: &str) -> Vec<u8> {
         [&OPTIONS.to_be_bytes()[..], text.as_bytes()].concat()
+    }
+
+    /// An error that stays the only answer.
+    fn refuses(reader: &mut Reader, packet: &[u8]) -> Result<Heard, Reason> {
+        assert_eq!(hears(reader, packet, &mut Sink::new(&mut [])), Heard::Refused);
+        reader.judge()
     }
 
     fn hears(reader: &mut Reader, packet: &[u8], sink: &mut Sink<'_>) -> Heard {
@@ -551,11 +668,39 @@ mod tests {
         hears(&mut reader, &options("tsize\09\0"), &mut into);
         assert_eq!(reader.hear(5, &data(1, b"x"), &mut into), Ok(Heard::Stray(5)));
         assert_eq!(
+            reader.hear(5, &options("tsize\x008\0"), &mut into),
+            Ok(Heard::Rival(5)),
+            "another answer to the request"
+        );
+        assert_eq!(
             reader.hear(5, &error_packet(1, "no"), &mut into),
             Ok(Heard::Nothing),
             "errors are never answered"
         );
         assert_eq!(hears(&mut reader, &data(1, b"123456789"), &mut into), Heard::End);
+    }
+
+    #[test]
+    fn an_error_is_no_answer_while_there_is_a_better_one() {
+        let (mut reader, mut place) = (reader(), [0; 4096]);
+        let mut into = Sink::new(&mut place);
+        let no = error_packet(1, "not found");
+        assert_eq!(hears(&mut reader, &no, &mut into), Heard::Refused);
+        assert_eq!(
+            hears(&mut reader, &error_packet(8, ""), &mut into),
+            Heard::Nothing,
+            "the first"
+        );
+        assert_eq!(hears(&mut reader, &data(1, b"menu"), &mut into), Heard::End);
+        assert_eq!(reader.judge(), Ok(Heard::Nothing));
+        // Without options, a first block from another port is an answer, too; a later one is a stray.
+        assert_eq!(reader.hear(5, &data(1, b"evil"), &mut into), Ok(Heard::Rival(5)));
+        assert_eq!(reader.hear(5, &data(2, b"evil"), &mut into), Ok(Heard::Stray(5)));
+        assert_eq!(reader.hear(5, &no, &mut into), Ok(Heard::Nothing));
+        assert!(
+            reader.hear(SERVER, &no, &mut into).is_err(),
+            "its own error counts"
+        );
     }
 
     #[test]
@@ -660,11 +805,7 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart_and_made_printable() {
-        let error = |code, text: &str| match reader().hear(
-            SERVER,
-            &error_packet(code, text),
-            &mut Sink::new(&mut []),
-        ) {
+        let error = |code, text: &str| match refuses(&mut reader(), &error_packet(code, text)) {
             Err(Reason::Tftp(error)) => (error.is_absent(), format!("{error}")),
             other => panic!("{other:?}"),
         };
@@ -708,7 +849,7 @@ mod tests {
         let mut plain = reader();
         plain.asks = None;
         for text in ["host not found", "disk on fire", "found no backend", ""] {
-            match plain.hear(SERVER, &error_packet(0, text), &mut Sink::new(&mut [])) {
+            match refuses(&mut plain, &error_packet(0, text)) {
                 Err(Reason::Tftp(error)) => assert!(!error.is_absent(), "{text}"),
                 other => panic!("{other:?}"),
             }
@@ -716,13 +857,9 @@ mod tests {
         for code in [0, 4, 8] {
             let mut reader = reader();
             let error = error_packet(code, "options?");
-            assert_eq!(
-                hears(&mut reader, &error, &mut Sink::new(&mut [])),
-                Heard::Plain,
-                "{code}"
-            );
+            assert_eq!(refuses(&mut reader, &error), Ok(Heard::Plain), "{code}");
             assert!(
-                reader.hear(SERVER, &error, &mut Sink::new(&mut [])).is_err(),
+                refuses(&mut reader, &error).is_err(),
                 "asked without options already"
             );
         }

@@ -62,8 +62,9 @@ pub(crate) struct Client {
     changed: bool,
     /// Says so when nobody offers anything for long.
     silence: Silence,
-    /// How many malformed packets were dropped.
+    /// How many malformed packets were dropped, and of how many a part was left out.
     refused: u32,
+    unfit: u32,
 }
 
 #[derive(Debug)]
@@ -151,6 +152,7 @@ impl Client {
             changed: false,
             silence: Silence::default(),
             refused: 0,
+            unfit: 0,
         }
     }
 
@@ -381,11 +383,24 @@ impl Client {
     /// A DHCP message arrived.
     fn answer(&mut self, now: Instant, from: Peer, payload: &[u8]) -> Result<(), Refusal> {
         let reply = Reply::parse(payload, self.xid, self.identity.mac)?;
-        let server = grant::server(&reply, from.ip)?;
+        let result = self.take(now, from, &reply);
+        if let Some(what) = reply.left_out() {
+            self.unfit = self.unfit.saturating_add(1);
+            // Only some of many.
+            if self.unfit.is_power_of_two() {
+                warn!("lease: {}", what);
+            }
+        }
+        result
+    }
+
+    /// A message of this transaction.
+    fn take(&mut self, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
+        let server = grant::server(reply, from.ip)?;
         match (&mut self.state, reply.kind) {
-            (State::Selecting { offers, .. }, MessageType::Offer) => offered(offers, now, from, &reply),
+            (State::Selecting { offers, .. }, MessageType::Offer) => offered(offers, now, from, reply),
             (State::Requesting { choice, .. }, MessageType::Ack) if choice.server() == server => {
-                let grant = grant::read(&reply, from.ip)?;
+                let grant = grant::read(reply, from.ip)?;
                 let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
                 let held = Held::new(grant, now, from.mac);
                 self.state = State::Probing {
@@ -412,7 +427,7 @@ impl Client {
                 },
                 MessageType::Ack | MessageType::Offer,
             ) if [server, from.ip].contains(&service.server.ip) => {
-                let boot = grant::boot_part(&reply, from.ip)?;
+                let boot = grant::boot_part(reply, from.ip)?;
                 if names_boot(&boot) {
                     let mut held = held.clone();
                     grant::merge_boot(&mut held.lease, &boot);
@@ -426,7 +441,7 @@ impl Client {
                 Ok(())
             }
             (State::Bound { held, .. }, MessageType::Ack) if held.may_be_renewed(now, server) => {
-                let grant = grant::read(&reply, from.ip)?;
+                let grant = grant::read(reply, from.ip)?;
                 let address = grant.lease.address.address();
                 if address != held.address() {
                     return Err(Refusal::Address(address));

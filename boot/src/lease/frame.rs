@@ -156,7 +156,8 @@ fn arp(own: EthernetAddress, sender: Ipv4Address, target: Ipv4Address) -> Vec<u8
     frame.into_inner()
 }
 
-fn ethernet(
+/// A frame with room for `payload` bytes.
+pub(crate) fn ethernet(
     src_addr: EthernetAddress,
     dst_addr: EthernetAddress,
     ethertype: EthernetProtocol,

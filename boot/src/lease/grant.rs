@@ -7,8 +7,8 @@ use smoltcp::time::Duration;
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 use super::model::{Lease, Route};
-use super::packet::{Refusal, Reply, address, tag};
-use super::search::domains;
+use super::packet::{Refusal, Reply, Unfit, address, tag};
+use super::search::{domains, is_list};
 
 /// The longest text that is taken from a message.
 const LONGEST_TEXT: usize = 1024;
@@ -64,9 +64,13 @@ pub(super) fn read(reply: &Reply, source: Ipv4Address) -> Result<Grant, Refusal>
     }
     lease.dns = addresses(reply, tag::DNS);
     lease.ntp = addresses(reply, tag::NTP);
-    lease.hostname = reply.option(tag::HOST_NAME).and_then(text);
-    lease.domain = reply.option(tag::DOMAIN).and_then(text);
-    lease.search = domains(reply.option(tag::DOMAIN_SEARCH), lease.domain.as_deref());
+    lease.hostname = reply.option(tag::HOST_NAME).and_then(|bytes| text(reply, bytes));
+    lease.domain = reply.option(tag::DOMAIN).and_then(|bytes| text(reply, bytes));
+    let listed = reply.option(tag::DOMAIN_SEARCH);
+    if !listed.is_none_or(is_list) {
+        reply.leave_out(Unfit::Domains);
+    }
+    lease.search = domains(listed, lease.domain.as_deref());
     lease.mtu = reply
         .option(tag::MTU)
         .and_then(|v| Some(u16::from_be_bytes(v.try_into().ok()?)))
@@ -80,10 +84,8 @@ pub(super) fn read(reply: &Reply, source: Ipv4Address) -> Result<Grant, Refusal>
 /// The boot part of a message, without an address: all that a proxy sends.
 pub(super) fn boot_part(reply: &Reply, source: Ipv4Address) -> Result<Lease, Refusal> {
     let server = server(reply, source)?;
-    let tftp_server_name = reply
-        .option(tag::TFTP_SERVER)
-        .and_then(text)
-        .or_else(|| text(&reply.sname));
+    let option = |tag| reply.option(tag).and_then(|bytes| text(reply, bytes));
+    let tftp_server_name = option(tag::TFTP_SERVER).or_else(|| text(reply, &reply.sname));
     let next_server = Some(reply.siaddr)
         .filter(|ip| is_host(*ip))
         .or_else(|| {
@@ -93,13 +95,12 @@ pub(super) fn boot_part(reply: &Reply, source: Ipv4Address) -> Result<Lease, Ref
                 .filter(|ip| is_host(*ip))
         })
         .or_else(|| addresses(reply, tag::TFTP_ADDRESS).first().copied());
-    let option = |tag| reply.option(tag).and_then(text);
     let raw = |tag| reply.option(tag).unwrap_or_default().to_vec();
     Ok(Lease {
         server,
         next_server,
         tftp_server_name,
-        boot_file: option(tag::BOOT_FILE).or_else(|| text(&reply.file)),
+        boot_file: option(tag::BOOT_FILE).or_else(|| text(reply, &reply.file)),
         config_file: option(tag::CONFIG_FILE),
         path_prefix: option(tag::PATH_PREFIX),
         root_path: option(tag::ROOT_PATH),
@@ -238,16 +239,13 @@ fn classless_routes(mut bytes: &[u8]) -> Option<Vec<Route>> {
 
 /// Printable ASCII up to the first NUL, blanks at its ends cut; `None` when that is empty, too long or not printable,
 /// because half a URL is worse than none.
-fn text(bytes: &[u8]) -> Option<String> {
+fn text(reply: &Reply, bytes: &[u8]) -> Option<String> {
     let text = bytes.split(|b| *b == 0).next()?.trim_ascii();
     if text.is_empty() {
         return None;
     }
     if text.len() > LONGEST_TEXT || !text.iter().all(|b| matches!(b, b' '..=b'~')) {
-        warn!(
-            "lease: a text of {} bytes is too long or not printable; ignored",
-            text.len()
-        );
+        reply.leave_out(Unfit::Text(text.len()));
         return None;
     }
     Some(String::from_utf8_lossy(text).into_owned())
@@ -479,8 +477,14 @@ mod tests {
 
     #[test]
     fn text_is_bounded() {
+        let reply = Reply::parse(&reply(5, [10, 0, 2, 15], &[]), XID, MAC).unwrap();
+        let text = |bytes: &[u8]| text(&reply, bytes);
         assert_eq!(text(&[b'a'; LONGEST_TEXT]).map(|t| t.len()), Some(LONGEST_TEXT));
+        assert_eq!(text(b" \0"), None);
+        assert_eq!(reply.left_out(), None, "nothing that was there");
         assert_eq!(text(&[b'a'; LONGEST_TEXT + 1]), None);
+        assert_eq!(text(b"\x07"), None);
+        assert_eq!(reply.left_out(), Some(Unfit::Text(LONGEST_TEXT + 1)), "the first");
     }
 
     #[test]

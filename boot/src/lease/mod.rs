@@ -11,10 +11,11 @@ mod search;
 mod silence;
 
 pub(crate) use client::Client;
+pub(crate) use frame::ethernet;
 pub(crate) use identity::hardware_address;
 pub use identity::{Identity, Uuid};
 pub use model::{Fixed, Lease, Options, Route};
-pub(crate) use search::domains;
+pub(crate) use search::{domains, is_list};
 
 /// Reads an answer to whatever question it names: the DHCP parser, for the fuzz targets.
 #[cfg(fuzzing)]

@@ -1,6 +1,7 @@
 //! DHCP messages to and from bytes (RFC 2131 §2, options of RFC 2132, 3396, 4578; PXE 2.1).
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
@@ -233,9 +234,39 @@ pub(super) struct Reply {
     /// The `file` field; empty when it is overloaded.
     pub(super) file: Vec<u8>,
     options: Vec<(u8, Vec<u8>)>,
+    /// The first thing in it that was left out.
+    unfit: Cell<Option<Unfit>>,
+}
+
+/// What of a message is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// A text of so many bytes.
+    Text(usize),
+    /// The list of domains.
+    Domains,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(len) => write!(f, "a text of {len} bytes is too long or not printable; ignored"),
+            Self::Domains => f.write_str("option 119 (domain search) is not a list of DNS names; ignored"),
+        }
+    }
 }
 
 impl Reply {
+    /// Something in it is left out.
+    pub(super) fn leave_out(&self, what: Unfit) {
+        self.unfit.set(self.unfit.get().or(Some(what)));
+    }
+
+    /// The first thing in it that was left out, so far.
+    pub(super) fn left_out(&self) -> Option<Unfit> {
+        self.unfit.get()
+    }
+
     /// Reads a UDP payload that answers `xid` of `mac`.
     pub(super) fn parse(bytes: &[u8], xid: u32, mac: EthernetAddress) -> Result<Self, Refusal> {
         let (fixed, rest) = bytes.split_at_checked(FIXED).ok_or(Refusal::Short)?;
@@ -283,6 +314,7 @@ impl Reply {
                 file.to_vec()
             },
             options: options.0,
+            unfit: Cell::new(None),
         })
     }
 

@@ -11,19 +11,18 @@ const LONGEST_LABEL: usize = 63;
 
 /// The domains of option 119's `list`, then `domain`; each once.
 pub(crate) fn domains(list: Option<&[u8]>, domain: Option<&str>) -> Vec<String> {
-    let listed = list.map(|list| {
-        names(list).unwrap_or_else(|| {
-            warn!("lease: option 119 (domain search) is not a list of DNS names; ignored");
-            Vec::new()
-        })
-    });
-    let mut domains = listed.unwrap_or_default();
+    let mut domains = list.and_then(names).unwrap_or_default();
     let domain = domain.map(|domain| domain.trim_matches('.').into());
     domains.extend(domain.filter(|domain: &String| {
         let known = |other: &String| other.eq_ignore_ascii_case(domain);
         !domain.is_empty() && !domains.iter().any(known)
     }));
     domains
+}
+
+/// Whether option 119's value is what it must be; what is not counts for none.
+pub(crate) fn is_list(list: &[u8]) -> bool {
+    names(list).is_some()
 }
 
 /// The first names of a list; `None` when any part of it is malformed, because half of a list is another list (D-110).

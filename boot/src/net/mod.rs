@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use smoltcp::iface::{Config, Context, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::{HardwareAddress, IpCidr};
+use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
 
 use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
@@ -14,9 +14,10 @@ use crate::patience;
 use crate::random::Random;
 use crate::vlan::Tag;
 
+mod gate;
 mod port;
 
-pub(crate) use port::MDNS;
+use gate::Gate;
 pub use port::{Port, Stack};
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
@@ -43,8 +44,8 @@ pub struct Net<'m> {
     /// `fixed` changed since it was last looked at.
     refixed: bool,
     random: Random,
-    /// The port at which answers of mDNS are waited for.
-    mdns: Option<u16>,
+    /// What strangers cannot pass.
+    gate: Gate,
 }
 
 impl<'m> Net<'m> {
@@ -57,10 +58,10 @@ impl<'m> Net<'m> {
         identity: Identity,
     ) -> Self {
         let mut random = Random::seeded(entropy, identity.mac, clock.now());
-        let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
-        config.random_seed = random.next_u64();
-        let iface = nic.interface(config, None, clock.now());
-        let client = Client::new(identity.clone(), nic.capabilities(None).checksum, random.fork());
+        let checksums = nic.capabilities(None).checksum;
+        let gate = Gate::new(identity.mac, checksums.clone());
+        let iface = Self::interface(nic, &identity, &mut random, None, clock.now());
+        let client = Client::new(identity.clone(), checksums, random.fork());
         Self {
             nic,
             clock,
@@ -76,8 +77,21 @@ impl<'m> Net<'m> {
             own: None,
             refixed: false,
             random,
-            mdns: None,
+            gate,
         }
+    }
+
+    /// An interface of the stack, whose generator begins with a number of ours.
+    fn interface(
+        nic: &mut dyn Port,
+        identity: &Identity,
+        random: &mut Random,
+        tag: Option<Tag>,
+        now: Instant,
+    ) -> Interface {
+        let mut config = Config::new(HardwareAddress::Ethernet(identity.mac));
+        config.random_seed = random.next_u64();
+        nic.interface(config, tag, now)
     }
 
     /// Time since reset.
@@ -155,11 +169,10 @@ impl<'m> Net<'m> {
         }
         self.tag = tag;
         let now = self.now();
-        let mut config = Config::new(HardwareAddress::Ethernet(self.identity.mac));
-        config.random_seed = self.random.next_u64();
         // A new one: what it knows of neighbours is of the other network, and what the NIC does for it may differ.
-        self.iface = self.nic.interface(config, tag, now);
         let checksums = self.nic.capabilities(tag).checksum;
+        self.gate = Gate::new(self.identity.mac, checksums.clone());
+        self.iface = Self::interface(self.nic, &self.identity, &mut self.random, tag, now);
         self.client = Client::new(self.identity.clone(), checksums, self.random.fork());
         self.client.hasten(self.hasty);
         self.fixed = Fixed::default();
@@ -205,10 +218,30 @@ impl<'m> Net<'m> {
         self.random.port()
     }
 
-    /// The port at which answers of mDNS are waited for. All others are left out: smoltcp's DNS would take them for its server's,
-    /// whoever sends them.
-    pub(crate) fn hear_mdns(&mut self, port: Option<u16>) {
-        self.mdns = port;
+    /// The port of the one conversation by datagrams that there is at a time. To others nothing comes (D-187).
+    pub(crate) fn hear(&mut self, port: Option<u16>) {
+        self.gate.hear(port);
+    }
+
+    /// Connects a TCP socket of the set to `peer`, from `port`; `false` when that has no address that can be sent to.
+    ///
+    /// smoltcp draws the first sequence number from the interface's generator, of 64 bits: whoever has seen three numbers of it knows the
+    /// next. So each connection has one that is drawn from an interface of its own, which is dropped at once.
+    pub(crate) fn connect(&mut self, socket: SocketHandle, peer: (Ipv4Address, u16), port: u16) -> bool {
+        self.gate.connect(peer, port);
+        // D-188
+        let mut fresh = Self::interface(
+            self.nic,
+            &self.identity,
+            &mut self.random,
+            self.tag,
+            self.clock.now(),
+        );
+        let addresses = self.iface.ip_addrs();
+        // As many as the other one has.
+        fresh.update_ip_addrs(|own| own.extend(addresses.iter().copied()));
+        let socket = self.sockets.get_mut::<tcp::Socket<'_>>(socket);
+        socket.connect(fresh.context(), peer, port).is_ok()
     }
 
     /// A TCP socket of the set.
@@ -230,7 +263,7 @@ impl<'m> Net<'m> {
             client: self.fixed.address.is_none().then_some(&mut self.client),
             tag: self.tag,
             scratch: &mut self.scratch,
-            mdns: self.mdns,
+            gate: &self.gate,
             now,
         });
         self.configure();
@@ -252,7 +285,7 @@ impl<'m> Net<'m> {
             client: None,
             tag: self.tag,
             scratch: &mut self.scratch,
-            mdns: self.mdns,
+            gate: &self.gate,
             now,
         });
         moved || sent
@@ -282,6 +315,7 @@ impl<'m> Net<'m> {
             self.fixed.over(self.client.lease())
         };
         let lease = self.own.as_ref().or(self.client.configuration());
+        self.gate.address(lease.map(|lease| lease.address));
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
             // The list has room for two.

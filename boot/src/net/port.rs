@@ -3,9 +3,13 @@
 use alloc::vec::Vec;
 
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketSet};
-use smoltcp::phy::{Checksum, Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
+use smoltcp::phy::{
+    Checksum, ChecksumCapabilities, Device, DeviceCapabilities, PacketMeta, RxToken, TxToken,
+};
 use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
 
+use super::gate::Gate;
 use crate::lease::Client;
 use crate::vlan::{self, Tag};
 
@@ -45,8 +49,8 @@ pub struct Stack<'a> {
     pub(super) tag: Option<Tag>,
     /// Where frames lose their tags.
     pub(super) scratch: &'a mut Vec<u8>,
-    /// The port at which answers of mDNS are waited for.
-    pub(super) mdns: Option<u16>,
+    /// What strangers cannot pass.
+    pub(super) gate: &'a Gate,
     pub(super) now: Instant,
 }
 
@@ -57,7 +61,8 @@ impl<N: Device> Port for N {
             client: None,
             tag,
             scratch: &mut Vec::new(),
-            mdns: None,
+            // Nothing comes or goes: only the capabilities are asked for.
+            gate: &Gate::new(EthernetAddress([0; 6]), ChecksumCapabilities::default()),
             now,
         };
         Interface::new(config, &mut link, now)
@@ -82,7 +87,7 @@ impl<N: Device> Port for N {
                 client: stack.client.as_deref_mut(),
                 tag: stack.tag,
                 scratch: stack.scratch,
-                mdns: stack.mdns,
+                gate: stack.gate,
                 now: stack.now,
             };
             let polled = stack
@@ -92,6 +97,9 @@ impl<N: Device> Port for N {
                 break;
             }
             heard = true;
+            if let Some(answer) = stack.gate.answer() {
+                self.send(&answer, stack.tag, stack.now);
+            }
         }
         heard
     }
@@ -102,7 +110,7 @@ impl<N: Device> Port for N {
             client: None,
             tag: stack.tag,
             scratch: stack.scratch,
-            mdns: stack.mdns,
+            gate: stack.gate,
             now: stack.now,
         };
         stack.iface.poll_egress(stack.now, &mut link, stack.sockets) == PollResult::SocketStateChanged
@@ -126,7 +134,7 @@ struct Link<'a, N: Device> {
     client: Option<&'a mut Client>,
     tag: Option<Tag>,
     scratch: &'a mut Vec<u8>,
-    mdns: Option<u16>,
+    gate: &'a Gate,
     now: Instant,
 }
 
@@ -136,7 +144,7 @@ impl<N: Device> Device for Link<'_, N> {
     where
         Self: 'a;
     type TxToken<'a>
-        = vlan::Tagging<N::TxToken<'a>>
+        = Leaving<'a, vlan::Tagging<N::TxToken<'a>>>
     where
         Self: 'a;
 
@@ -148,16 +156,22 @@ impl<N: Device> Device for Link<'_, N> {
                 client: self.client.as_deref_mut(),
                 tag: self.tag,
                 scratch: self.scratch,
-                mdns: self.mdns,
+                gate: self.gate,
                 now: self.now,
             },
-            vlan::Tagging { token, tag: self.tag },
+            Leaving {
+                token: vlan::Tagging { token, tag: self.tag },
+                gate: self.gate,
+            },
         ))
     }
 
     fn transmit(&mut self, timestamp: Instant) -> Option<Self::TxToken<'_>> {
         let token = self.nic.transmit(timestamp)?;
-        Some(vlan::Tagging { token, tag: self.tag })
+        Some(Leaving {
+            token: vlan::Tagging { token, tag: self.tag },
+            gate: self.gate,
+        })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -171,7 +185,7 @@ struct Tapped<'a, T> {
     client: Option<&'a mut Client>,
     tag: Option<Tag>,
     scratch: &'a mut Vec<u8>,
-    mdns: Option<u16>,
+    gate: &'a Gate,
     now: Instant,
 }
 
@@ -181,9 +195,14 @@ impl<T: RxToken> RxToken for Tapped<'_, T> {
             let Some(frame) = vlan::untagged(frame, self.tag, self.scratch) else {
                 return f(&[]);
             };
+            // Nearly every frame is a segment of a download, which concerns nobody else.
+            let segment = self.gate.segment(self.now, frame);
+            if segment == Some(true) {
+                return f(frame);
+            }
             let taken = self.client.is_some_and(|client| client.hear(self.now, frame));
             // The stack skips an empty frame.
-            f(if taken || is_unasked_mdns(frame, self.mdns) {
+            f(if taken || segment.is_some() || !self.gate.passes(frame) {
                 &[]
             } else {
                 frame
@@ -196,54 +215,22 @@ impl<T: RxToken> RxToken for Tapped<'_, T> {
     }
 }
 
-/// Where all of a link hear multicast DNS (RFC 6762).
-pub(crate) const MDNS: u16 = 5353;
-
-/// Whether a frame has a datagram from mDNS's port to another port than the one that waits for it.
-fn is_unasked_mdns(frame: &[u8], waiting: Option<u16>) -> bool {
-    const IPV4: [u8; 2] = [8, 0];
-    const UDP: u8 = 17;
-    // Most frames are a download's, and go no further.
-    if frame.get(23) != Some(&UDP) || frame.get(12..14) != Some(&IPV4) {
-        return false;
-    }
-    let header = frame
-        .get(14)
-        .map_or(0, |first| usize::from(first & 0x0f).saturating_mul(4));
-    let ports = frame
-        .get(header.saturating_add(14)..)
-        .and_then(|udp| udp.first_chunk::<4>());
-    ports.is_some_and(|[s1, s2, d1, d2]| {
-        let [source, target] = [[*s1, *s2], [*d1, *d2]].map(u16::from_be_bytes);
-        source == MDNS && waiting != Some(target)
-    })
+/// The right to send one frame, which the gate hears of.
+struct Leaving<'a, T> {
+    token: T,
+    gate: &'a Gate,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl<T: TxToken> TxToken for Leaving<'_, T> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        self.token.consume(len, |frame| {
+            let result = f(frame);
+            self.gate.leaves(frame);
+            result
+        })
+    }
 
-    #[test]
-    fn answers_of_mdns_reach_only_who_waits_for_them() {
-        let frame = |protocol: u8, words: u8, source: u16, target: u16| {
-            let mut frame = vec![0; 14 + 4 * usize::from(words)];
-            frame[12] = 8;
-            frame[14] = 0x40 | words;
-            frame[23] = protocol;
-            frame.extend(source.to_be_bytes());
-            frame.extend(target.to_be_bytes());
-            frame
-        };
-        for words in [5, 15] {
-            assert!(is_unasked_mdns(&frame(17, words, MDNS, 4000), None));
-            assert!(is_unasked_mdns(&frame(17, words, MDNS, 4000), Some(4001)));
-            assert!(!is_unasked_mdns(&frame(17, words, MDNS, 4000), Some(4000)));
-            assert!(!is_unasked_mdns(&frame(17, words, 53, 4000), None));
-            assert!(!is_unasked_mdns(&frame(6, words, MDNS, 4000), None));
-        }
-        let whole = frame(17, 5, MDNS, 4000);
-        for len in 0..whole.len() {
-            assert!(!is_unasked_mdns(&whole[..len], None), "{len}");
-        }
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.token.set_meta(meta);
     }
 }

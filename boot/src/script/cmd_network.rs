@@ -254,6 +254,9 @@ impl Interpreter<'_, '_> {
         if by_script("dnssl").or(by_script("domain")).is_some() {
             let list = found("dnssl").map(|list| list.raw);
             let domain = found("domain").map(|domain| String::from_utf8_lossy(&domain.raw).into_owned());
+            if !list.as_deref().is_none_or(lease::is_list) {
+                warn!("lease: option 119 (domain search) is not a list of DNS names; ignored");
+            }
             fixed.search = Some(lease::domains(list.as_deref(), domain.as_deref()));
         }
         Ok(fixed)

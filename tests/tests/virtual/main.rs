@@ -12,5 +12,6 @@ mod script;
 mod script_network;
 mod script_session;
 mod session;
+mod strangers;
 mod terminal;
 mod tftp;

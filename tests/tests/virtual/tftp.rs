@@ -221,7 +221,11 @@ fn absent_files_and_other_errors() {
     let bench = Bench::new(1, 100);
     let (result, took) = bench.ask(Method::Get, "tftp://192.168.7.2/nothing", 100);
     let error = result.unwrap_err();
-    assert!(error.is_absent() && took < Duration::from_millis(10));
+    // An error waits for a better answer.
+    assert!(
+        error.is_absent() && (25..27).contains(&took.total_millis()),
+        "{took}"
+    );
     assert_eq!(
         error.to_string(),
         "fetch: GET tftp://192.168.7.2/nothing: file not found: no such file"
