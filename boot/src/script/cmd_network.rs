@@ -335,6 +335,9 @@ impl Interpreter<'_, '_> {
     /// The address of a host.
     fn host(&mut self, name: &str) -> Result<Ipv4Address, Failure> {
         self.configure()?;
+        if name.parse::<Ipv4Address>().is_err() {
+            self.errand()?;
+        }
         let start = self.world.now();
         let result = self.world.resolve(name);
         self.waited(start);
@@ -365,6 +368,7 @@ impl Interpreter<'_, '_> {
         let (mut sent, mut came): (u32, u32) = (0, 0);
         loop {
             sent = sent.saturating_add(1);
+            self.errand()?;
             let next = self.world.now() + patience;
             let back = self.world.echo(address, sent as u16, size, patience);
             self.progress();
@@ -397,6 +401,7 @@ impl Interpreter<'_, '_> {
         let arguments = Arguments::parse(words, &[], 1..=1)?;
         let name = arguments.get(0);
         let address = self.host(name)?;
+        self.errand()?;
         let result = self.world.ntp(address);
         self.progress();
         let seconds = result.map_err(|error| {

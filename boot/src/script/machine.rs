@@ -120,7 +120,7 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) trust: (bool, bool),
     /// When the script has run for long enough without anybody.
     pub(super) until: Instant,
-    /// Scripts executed, and files downloaded, in a row without a pause or a key.
+    /// Scripts executed, files downloaded and hosts asked, in a row without a pause or a key.
     pub(super) errands: u32,
     /// Whether a script may switch the board off.
     pub(super) may_power_off: bool,

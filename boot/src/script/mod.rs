@@ -54,8 +54,8 @@ pub use world::World;
 pub const MAX_DEPTH: usize = 32;
 /// Commands in a row without a download, a pause or a key (D-58).
 pub const MAX_IDLE_COMMANDS: u32 = 100_000;
-/// Scripts and downloads in a row, without a pause or a key, before each costs a second more: a script that chains to itself, or asks for
-/// a file again and again, is not to hammer a server.
+/// Scripts, downloads and questions in a row, without a pause or a key, before each costs a second more: a script that chains to itself, or
+/// asks for the same again and again, is not to hammer a server.
 const FREE_ERRANDS: u32 = 2048;
 /// Commands between two looks at the network and the watchdog.
 const BREATHER: u32 = 64;
@@ -396,7 +396,7 @@ impl Interpreter<'_, '_> {
         Ok(None)
     }
 
-    /// Counts a script or a download, which costs a second when it is one of many.
+    /// Counts a script, a download or a question, which costs a second when it is one of many.
     pub(super) fn errand(&mut self) -> Result<(), Failure> {
         self.errands = self.errands.saturating_add(1);
         if self.errands > FREE_ERRANDS {

@@ -251,8 +251,8 @@ fn attach_stranger(site: &Site, text: Option<String>) {
     server.route("/text", text.map(Reply::ok).into_iter().chain([none]));
 }
 
-/// The session that `seed` names: what was answered, and how long it took.
-fn session(seed: u64) -> (Home, Kind, Duration, u32) {
+/// The session that `seed` names: what was answered, and how long it took. A text that is alone is shown.
+fn session(seed: u64, alone: bool) -> (Home, Kind, Duration, u32) {
     let random = &mut Random::new(seed);
     let home = HOMES[random.below(HOMES.len())];
     let expected = honest(home);
@@ -284,9 +284,18 @@ fn session(seed: u64) -> (Home, Kind, Duration, u32) {
     };
     let honest_text = Reply::ok(text(home));
     let mut elsewhere = None;
+    let told = |text: String| {
+        if alone {
+            println!("{kind:?} for {home:?}:\n{text}");
+        }
+        text
+    };
     match kind {
-        Kind::Menu => site.route(path(home), [Reply::ok(stranger::menu(random)), honest_text]),
-        Kind::Script => site.route(path(home), [Reply::ok(stranger::script(random)), honest_text]),
+        Kind::Menu => site.route(path(home), [Reply::ok(told(stranger::menu(random))), honest_text]),
+        Kind::Script => site.route(
+            path(home),
+            [Reply::ok(told(stranger::script(random))), honest_text],
+        ),
         Kind::Http => {
             let answer = Reply::raw(stranger::http(random));
             let answer = match random.below(4) {
@@ -305,7 +314,7 @@ fn session(seed: u64) -> (Home, Kind, Duration, u32) {
             }
         }
         Kind::Elsewhere => {
-            elsewhere = Some(menu_or_script(random));
+            elsewhere = Some(told(menu_or_script(random)));
             let mut dhcp = site.dhcp.borrow_mut();
             let file = std::mem::replace(&mut dhcp.file, "http://192.168.7.66/text".into());
             drop(dhcp);
@@ -349,7 +358,7 @@ fn after_any_one_hostile_answer_the_honest_entry_boots() {
                     if seed >= seeds.end {
                         break;
                     }
-                    let result = catch_unwind(AssertUnwindSafe(|| session(seed)));
+                    let result = catch_unwind(AssertUnwindSafe(|| session(seed, count == 1)));
                     let result = result.map_err(|why| {
                         let text = why.downcast_ref::<String>().cloned();
                         text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_string()))

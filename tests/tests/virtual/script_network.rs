@@ -215,8 +215,20 @@ fn a_script_that_asks_for_a_file_again_and_again_is_slowed_down() {
     site.lan.limit(Duration::from_secs(3 * 3600));
     assert!(site.boot_attempts(1).is_err());
     // Two hours of a second each, and those that were free.
+    let slowed = 2048 + 3600..2048 + 7300;
     let asked = site.asked().len();
-    assert!((2048 + 3600..2048 + 7300).contains(&asked), "{asked}");
+    assert!(slowed.contains(&asked), "{asked}");
+    // A host that says at once that it has no NTP.
+    let mut site = scripted(":a\nntp 192.168.7.2 ||\ngoto a\n");
+    site.lan.limit(Duration::from_secs(3 * 3600));
+    assert!(site.boot_attempts(1).is_err());
+    let is_ntp = |bytes: &[u8]| bytes.get(23) == Some(&17) && bytes.get(36..38) == Some(&[0, 123]);
+    let frames = site.lan.frames();
+    let asked = frames
+        .iter()
+        .filter(|frame| frame.from_node && is_ntp(&frame.bytes))
+        .count();
+    assert!(slowed.contains(&asked), "{asked}");
 }
 
 /// The table of docs/src/policy.md: what waits, and for how long at most.
