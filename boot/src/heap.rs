@@ -1,4 +1,4 @@
-//! The board's heap, and what may lie on it at once: a table of bounds whose sum fits, or this does not compile.
+//! The board's heap, and what may lie on it at once: a table of bounds whose sum fits, or this does not compile (D-191).
 
 use core::mem::size_of;
 

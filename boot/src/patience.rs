@@ -6,7 +6,7 @@ use smoltcp::time::Duration;
 
 // Persons at the serial terminal.
 
-/// A menu waits for a person who does not come; then all is asked again (D-89). No clock of a menu is longer.
+/// A menu waits for a person who does not come; then all is asked again (D-89). No clock of a menu is longer (D-193).
 pub(crate) const MENU_UNATTENDED: Duration = Duration::from_secs(60 * 60);
 /// A key holds a menu's countdown for at least so long.
 pub(crate) const MENU_HELD_BY_A_KEY: Duration = Duration::from_secs(60);
@@ -93,7 +93,7 @@ pub(crate) const MISS: Duration = Duration::from_secs(1);
 pub(crate) const TRUSTED_FAILURES: u32 = 3;
 /// After one hostile answer, whatever it was, a node boots from honest servers within so long, with nobody at the terminal: a text is
 /// searched for and read, a script runs and ends with its longest wait, and each of the attempts with what it has set, and the honest
-/// one, reads a menu and waits for its clock.
+/// one, reads a menu and waits for its clock (D-195).
 pub const COMES_BACK: Duration = Duration::from_secs(
     MENU_READING.secs()
         + DOWNLOAD.secs()

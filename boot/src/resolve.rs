@@ -21,6 +21,8 @@ const ANSWERS: usize = 4;
 /// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
+    /// There is no lease, and none came within 10 s.
+    NoLease(String),
     /// The lease names no DNS server.
     NoServer(String),
     /// The servers know no IPv4 address, or cannot find out.
@@ -34,6 +36,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoLease(host) => write!(f, "cannot resolve {host}: no lease says whom to ask"),
             Self::NoServer(host) => write!(f, "cannot resolve {host}: the lease names no DNS server"),
             Self::NotFound(host) => write!(
                 f,
@@ -73,8 +76,11 @@ pub fn resolve(net: &mut Net<'_>, host: &str) -> Result<Ipv4Address, Error> {
     if !is_host(host) {
         return Err(Error::NotFound(host.into()));
     }
-    let lease = net.lease();
     let end = net.now() + patience::DNS;
+    // A script may have gone to a VLAN on which nobody grants any.
+    let Some(lease) = net.wait(end, |net| net.lease_now().cloned()) else {
+        return Err(Error::NoLease(host.into()));
+    };
     let local = is_local(host);
     if local {
         let Some(name) = dns::Name::new(host) else {

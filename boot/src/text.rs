@@ -80,7 +80,7 @@ const LONGEST_WORD: usize = 320;
 const SECRETS: [&str; 3] = ["passw", "secret", "token"];
 
 /// Makes `***` of secrets in what is pushed, as it comes: of user information in URLs, be they right or not quite, and of values whose
-/// names say that they are secret.
+/// names say that they are secret (D-194).
 struct Mask<'o> {
     out: &'o mut dyn fmt::Write,
     within: Within,

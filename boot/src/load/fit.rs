@@ -487,7 +487,7 @@ fn algorithm(name: &str) -> Option<Algorithm> {
 }
 
 /// The sums of a file's ranges: no range is summed up twice by one algorithm, however many images have it, and all sums are of a
-/// bounded number of bytes. Without that a file of 400 MB would keep a node busy for an hour.
+/// bounded number of bytes. Without that a file of 400 MB would keep a node busy for an hour (D-192).
 struct Sums<'t> {
     /// Bytes that may still be summed up.
     left: usize,

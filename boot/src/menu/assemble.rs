@@ -297,7 +297,7 @@ fn selected(entries: &[Entry], lines: &[usize], default: Option<usize>) -> usize
     marked.or_else(|| lines.iter().position(can_be)).unwrap_or(0)
 }
 
-/// How long the menu waits for a key, and how long keys hold it in all.
+/// How long the menu waits for a key, and how long keys hold it in all (D-193).
 fn times(decision: &Decision<'_>, text: &Facts<'_>) -> (Option<Duration>, Option<Duration>) {
     let tenths = |tenths: i64| {
         let longest = patience::MENU_UNATTENDED.total_millis() / 100;

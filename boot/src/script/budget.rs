@@ -1,4 +1,4 @@
-//! What scripts may keep on the heap: one number of bytes for all of it, asked before anything is copied.
+//! What scripts may keep on the heap: one number of bytes for all of it, asked before anything is copied (D-191).
 
 use alloc::format;
 use alloc::rc::Rc;

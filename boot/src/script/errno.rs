@@ -159,7 +159,7 @@ impl Errno {
     /// The number for a name that was not resolved.
     pub fn of_resolve(error: &resolve::Error) -> Self {
         match error {
-            resolve::Error::NoServer(_) => Self::NO_NAMESERVER,
+            resolve::Error::NoServer(_) | resolve::Error::NoLease(_) => Self::NO_NAMESERVER,
             resolve::Error::NotFound(_) | resolve::Error::Nobody(_) => Self::NO_NAME,
             resolve::Error::Timeout(_) => Self(0x4c11_6092),
         }

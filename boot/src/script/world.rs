@@ -32,7 +32,7 @@ pub trait World {
     fn key(&mut self, deadline: Instant) -> Option<u8>;
     /// Writes what a script says to the terminal.
     fn print(&mut self, text: &str);
-    /// Writes what we draw around texts of others, each of which is fit to be shown.
+    /// Writes what we draw around texts of others, each of which is fit to be shown (D-196).
     fn draw(&mut self, text: &str) {
         self.print(text);
     }

@@ -194,6 +194,7 @@ fn what_a_hostile_answer_has_set_is_forgotten_and_the_honest_entry_boots() {
         ":a\nprompt --timeout 4294967295 ||\ngoto a\n",
         ":a\nifconf --timeout 4294967295 net0-9 ||\nvcreate --tag 9 net0\ngoto a\n",
         ":a\nping --count 4294967295 --timeout 4294967295 192.168.7.77 ||\ngoto a\n",
+        "vcreate --tag 9 net0\nifconf --timeout 1000 net0-9 ||\nnslookup x gone.example.org\nexit 1\n",
     ] {
         let mut site = Site::new(1);
         // The first answer is a stranger's; all that follow are honest.
@@ -258,6 +259,10 @@ fn every_wait_ends_when_nobody_is_there() {
         ("vcreate --tag 9 net0\nifconf net0-9".into(), 60),
         ("ntp 192.168.7.77".into(), 10),
         ("nslookup x gone.example.org".into(), 10),
+        (
+            "vcreate --tag 9 net0\nifconf --timeout 1000 net0-9 ||\nping --count 1 gone.example.org".into(),
+            11,
+        ),
         ("sync --timeout 4294967295".into(), 0),
         (":a\nsleep 1\ngoto a".into(), 2 * hour),
         (":a\nchain http://192.168.7.2/none ||\ngoto a".into(), 2 * hour),

@@ -1,4 +1,4 @@
-//! Small faults put into `boot` and `kernel` by the hundred, each in a run of its own of the tests that come by it: do they notice?
+//! Small faults put into `boot` and `kernel` by the hundred, each in a run of its own of the tests that come by it: do they notice (D-198)?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
