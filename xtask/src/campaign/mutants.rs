@@ -15,6 +15,9 @@ use crate::campaign::points::{self, Point};
 use crate::campaign::rewrite;
 use crate::program::{cargo, output};
 
+/// Which tests, by their places in a list, come by which mutant.
+type Reach = BTreeMap<u32, BTreeSet<usize>>;
+
 /// What `boot::mutant` is in the copy.
 const SWITCH: &str = include_str!("switch.rs.in");
 /// Where the copy and what is built of it are kept, below the target directory.
@@ -372,11 +375,7 @@ impl Copy {
 
     /// All tests, with how long each takes, and by which mutants which come, by their places in that list. A test that fails without
     /// a mutant is an error.
-    fn survey(
-        &self,
-        programs: &[PathBuf],
-        file: &Path,
-    ) -> Result<(Vec<Test>, BTreeMap<u32, BTreeSet<usize>>)> {
+    fn survey(&self, programs: &[PathBuf], file: &Path) -> Result<(Vec<Test>, Reach)> {
         let (mut tests, mut reach) = (Vec::new(), BTreeMap::<u32, BTreeSet<usize>>::new());
         let (mut sum, mut long) = (0.0, 0);
         for (index, program) in programs.iter().enumerate() {
