@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use boot::board::Soc;
 use safe_mmio::fields::{ReadPure, ReadPureWrite};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
-use smoltcp::time::Duration;
+use smoltcp::time::{Duration, Instant};
 
 use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
@@ -168,6 +168,8 @@ pub struct Dwc2 {
     era: u32,
     /// Channels that are given away, the one for control transfers with them.
     given: u8,
+    /// When all control transfers must have ended, while somebody [has said so](Self::within).
+    pub(super) deadline: Option<Instant>,
     clock: Clock,
 }
 
@@ -195,6 +197,7 @@ impl Dwc2 {
             limits: Limits::LEAST,
             era: 0,
             given: 1,
+            deadline: None,
             clock,
         }
     }

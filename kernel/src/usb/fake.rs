@@ -46,6 +46,8 @@ pub(crate) enum Answer {
     Fails(Vec<u8>, u32, u32),
     /// Nothing, until the channel is stopped; this many OUT packets went through by then.
     Silence(u32),
+    /// The same as the other, after so many microseconds.
+    Late(u64, Box<Self>),
 }
 
 /// One transfer as the core was told to do it.
@@ -261,7 +263,13 @@ impl Core {
             self.seen.pop();
             return self.converse(base);
         }
-        match answer.map_or(Answer::Silence(0), |(_, answer)| answer) {
+        let mut answer = answer.map_or(Answer::Silence(0), |(_, answer)| answer);
+        while let Answer::Late(micros, then) = answer {
+            cpu::skip(micros);
+            answer = *then;
+        }
+        match answer {
+            Answer::Late(..) => unreachable!("waited for"),
             Answer::Taken => {
                 assert!(!input, "an IN transfer is not taken");
                 let all = hctsiz >> 19 & 0x3ff;
@@ -318,7 +326,10 @@ impl Core {
             let data = self.data(base, len);
             let out = self.memory.read(data, if input { 0 } else { len });
             let moved = match hcchar >> 18 & 3 {
-                0 => device.control(hctsiz >> 29 & 3 == 3, input, &out, max).map(Some),
+                0 => {
+                    cpu::skip(device.late);
+                    device.control(hctsiz >> 29 & 3 == 3, input, &out, max).map(Some)
+                }
                 _ if input => device.bulk_in(endpoint, toggle),
                 _ => device.bulk_out(endpoint, toggle, &out).map(|()| Some(Vec::new())),
             };

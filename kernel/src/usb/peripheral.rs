@@ -154,6 +154,8 @@ pub(crate) struct Peripheral {
     pub(crate) plugged: bool,
     /// It answers; one that does not has crashed, until the bus is reset.
     pub(crate) answers: bool,
+    /// How many microseconds each packet of a request takes.
+    pub(crate) late: u64,
     /// Bulk OUT has no room.
     pub(crate) full: bool,
     address: u8,
@@ -176,6 +178,7 @@ impl Peripheral {
             faults,
             plugged: true,
             answers: true,
+            late: 0,
             full: false,
             address: 0,
             configured: false,

@@ -1,6 +1,7 @@
 //! Transfers over the controller's channels: control, waited for, and bulk, polled (USB 2.0 §8.5.3, §5.8).
 
-use smoltcp::time::Duration;
+use boot::Clock as _;
+use smoltcp::time::{Duration, Instant};
 
 use crate::dma::Buffer;
 use crate::usb::dwc2::{CONTROL_BUFFER, Channel, Dwc2};
@@ -8,7 +9,7 @@ use crate::usb::transfer::{
     DATA0, DATA1, Device, Endpoint, Error, Kind, Pid, SETUP, Step, Transfer, next_pid,
 };
 
-/// Longest control transfer; the devices Bramble knows answer within milliseconds.
+/// Longest control transfer, all its stages and their repetitions together; the devices Bramble knows answer within milliseconds.
 const CONTROL_PATIENCE: Duration = Duration::from_millis(500);
 
 const CLEAR_FEATURE: u8 = 1;
@@ -150,15 +151,33 @@ impl Dwc2 {
         Ok(())
     }
 
+    /// Does work of many control transfers, which all end by then, however lively a device answers: what is not done by then has
+    /// failed.
+    pub(crate) fn within<T>(&mut self, patience: Duration, work: impl FnOnce(&mut Self) -> T) -> T {
+        let end = self.clock().now() + patience;
+        let outer = self.deadline;
+        self.deadline = Some(outer.map_or(end, |outer| outer.min(end)));
+        let result = work(self);
+        self.deadline = outer;
+        result
+    }
+
+    /// When a control transfer that begins now must have ended.
+    fn control_end(&self) -> Instant {
+        let end = self.clock().now() + CONTROL_PATIENCE;
+        self.deadline.map_or(end, |deadline| deadline.min(end))
+    }
+
     /// A control transfer with data towards the device, or none.
     pub(crate) fn control_out(&mut self, device: Device, setup: Setup, data: &[u8]) -> Result<(), Error> {
-        self.setup_stage(device, setup, data.len())?;
+        let end = self.control_end();
+        self.setup_stage(device, setup, data.len(), end)?;
         if !data.is_empty() {
             let stage = self.control.bytes_mut().get_mut(..data.len());
             stage.ok_or(Error::TooLong)?.copy_from_slice(data);
-            self.stage(device, false, DATA1, data.len())?;
+            self.stage(device, false, DATA1, data.len(), end)?;
         }
-        self.stage(device, true, DATA1, 0)?;
+        self.stage(device, true, DATA1, 0, end)?;
         Ok(())
     }
 
@@ -168,15 +187,16 @@ impl Dwc2 {
         if len.next_multiple_of(usize::from(device.max_packet.max(1))) > CONTROL_BUFFER {
             return Err(Error::TooLong);
         }
-        self.setup_stage(device, setup, len)?;
-        let received = self.stage(device, true, DATA1, len)?;
+        let end = self.control_end();
+        self.setup_stage(device, setup, len, end)?;
+        let received = self.stage(device, true, DATA1, len, end)?;
         let kept = received.min(len);
         // The data must leave the buffer before the status stage; that one moves no bytes.
-        self.stage(device, false, DATA1, 0)?;
+        self.stage(device, false, DATA1, 0, end)?;
         Ok(self.control.take(kept))
     }
 
-    fn setup_stage(&mut self, device: Device, setup: Setup, len: usize) -> Result<(), Error> {
+    fn setup_stage(&mut self, device: Device, setup: Setup, len: usize, end: Instant) -> Result<(), Error> {
         let length = u16::try_from(len).map_err(|_| Error::TooLong)?;
         let ([value, value_high], [index, index_high]) =
             (setup.value.to_le_bytes(), setup.index.to_le_bytes());
@@ -184,12 +204,19 @@ impl Dwc2 {
         let head = [setup.request_type, setup.request, value, value_high];
         self.control.bytes_mut()[..4].copy_from_slice(&head);
         self.control.bytes_mut()[4..8].copy_from_slice(&[index, index_high, length, length_high]);
-        self.stage(device, false, SETUP, 8)?;
+        self.stage(device, false, SETUP, 8, end)?;
         Ok(())
     }
 
-    /// One stage of a control transfer; the bytes that moved. A packet that went wrong on the wire is tried again.
-    fn stage(&mut self, device: Device, input: bool, pid: Pid, len: usize) -> Result<usize, Error> {
+    /// One stage of a control transfer; the bytes that moved. A packet that went wrong on the wire is tried again, until `end`.
+    fn stage(
+        &mut self,
+        device: Device,
+        input: bool,
+        pid: Pid,
+        len: usize,
+        end: Instant,
+    ) -> Result<usize, Error> {
         let endpoint = Endpoint {
             device,
             number: 0,
@@ -205,8 +232,12 @@ impl Dwc2 {
         let mut transfer = Transfer::new(&endpoint, len, pid, self.control.bus_address(), self.limits);
         let clock = self.clock();
         loop {
+            let now = clock.now();
+            if now >= end {
+                return Err(Error::TimedOut);
+            }
             self.start_transfer(Channel::CONTROL, &transfer);
-            let Some((hcint, left)) = clock.poll(CONTROL_PATIENCE, || self.halted(Channel::CONTROL)) else {
+            let Some((hcint, left)) = clock.poll(end - now, || self.halted(Channel::CONTROL)) else {
                 self.halt(Channel::CONTROL)?;
                 return Err(Error::TimedOut);
             };
@@ -313,6 +344,35 @@ mod tests {
         assert_eq!(stages(&fake), [(3, 8), (3, 8), (3, 8), (2, 64)]);
         fake.expect(0, [lost.clone(), lost.clone(), lost]);
         assert_eq!(usb.control_out(FULL, SET, &[]), Err(Error::Transaction));
+    }
+
+    /// A packet that fails with a sign of life is tried 64 times, each of which had half a second: 32 s, twice what the watchdog waits.
+    #[test]
+    fn a_device_that_is_alive_and_late_does_not_hold_a_request_for_longer_than_another() {
+        let (fake, mut usb) = Fake::plugged();
+        let late = || {
+            let alive = Answer::Fails(vec![], 0, fake::TRANSACTION_ERROR | 1 << 5);
+            Answer::Late(90_000, Box::new(alive))
+        };
+        fake.expect(0, (0..200).map(|_| late()));
+        let before = fake.clock.now();
+        assert_eq!(usb.control_out(FULL, SET, &[]), Err(Error::TimedOut));
+        let took = fake.clock.now() - before;
+        assert!(took < CONTROL_PATIENCE + Duration::from_millis(100), "{took}");
+        // The next has its own time, unless all of them together have less.
+        let before = fake.clock.now();
+        let all = Duration::from_millis(1200);
+        let results = usb.within(all, |usb| [(); 10].map(|()| usb.control_out(FULL, SET, &[])));
+        assert_eq!(results, [Err(Error::TimedOut); 10]);
+        let took = fake.clock.now() - before;
+        assert!(took > all && took < all + Duration::from_millis(100), "{took}");
+        fake.expect(0, []);
+        assert_eq!(
+            usb.control_out(FULL, SET, &[]),
+            Err(Error::TimedOut),
+            "and again half a second"
+        );
+        assert!(fake.clock.now() - before > all + CONTROL_PATIENCE);
     }
 
     #[test]

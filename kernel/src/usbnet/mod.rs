@@ -47,6 +47,9 @@ const LOOKS: u32 = 3;
 const RESTARTS: u32 = 4;
 /// Looks without a burst after which it is checked that the chip holds no frames.
 const QUIET_LOOKS: u32 = 4;
+/// A chip's start, its restart, and a look at it: a fraction of a second. A device that answers each request, but late, is none that
+/// works; with a search of the bus before it, a start is over in twelve seconds, before the watchdog bites.
+const CHIP_PATIENCE: Duration = Duration::from_millis(2500);
 /// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
 const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// When the last try of the first search begins, at the latest. With the twelve seconds that it may take it ends before the
@@ -189,10 +192,12 @@ impl UsbNic {
         };
         let known = Known::of(&found.about, &found.configuration).ok_or(Error::NothingKnown)?;
         let (usb, device) = (host.usb(), found.device);
-        if let Known::CdcEcm(function) = &known {
-            self.own_mac = cdc_ecm::mac(usb, device, function.mac_string);
-        }
-        let chip = Chip::start(usb, device, &known, self.mac)?;
+        let chip = usb.within(CHIP_PATIENCE, |usb| {
+            if let Known::CdcEcm(function) = &known {
+                self.own_mac = cdc_ecm::mac(usb, device, function.mac_string);
+            }
+            Chip::start(usb, device, &known, self.mac)
+        })?;
         info!("nic: {} at USB address {}", chip.name(), device.address);
         self.receiver.clear();
         self.transmitter.clear();
@@ -291,20 +296,20 @@ impl UsbNic {
             return self.lose(Error::Usb(usb::Error::NotConnected), now);
         }
         present.quiet += 1;
-        let usb = host.usb();
-        let looked = present.chip.look(usb, now);
-        let stuck = match looked {
-            Ok(()) if present.quiet > QUIET_LOOKS && present.chip.link() => {
-                // Frames that wait in the chip and do not come twice in a row: it has wedged.
-                present.chip.holds_frames(usb).map(|holds| {
-                    if !holds {
-                        present.quiet = 0;
-                    }
-                    holds && present.quiet > QUIET_LOOKS + 1
-                })
-            }
-            other => other.map(|()| false),
-        };
+        let stuck = host
+            .usb()
+            .within(CHIP_PATIENCE, |usb| match present.chip.look(usb, now) {
+                Ok(()) if present.quiet > QUIET_LOOKS && present.chip.link() => {
+                    // Frames that wait in the chip and do not come twice in a row: it has wedged.
+                    present.chip.holds_frames(usb).map(|holds| {
+                        if !holds {
+                            present.quiet = 0;
+                        }
+                        holds && present.quiet > QUIET_LOOKS + 1
+                    })
+                }
+                other => other.map(|()| false),
+            });
         drop(host);
         match stuck {
             Ok(stuck) => {
@@ -345,7 +350,9 @@ impl UsbNic {
         if present.restarts > RESTARTS {
             return self.lose(error, now);
         }
-        let restarted = present.restart(self.host.borrow_mut().usb());
+        let mut host = self.host.borrow_mut();
+        let restarted = host.usb().within(CHIP_PATIENCE, |usb| present.restart(usb));
+        drop(host);
         match restarted {
             Ok(overflowed) => {
                 self.overflowed |= overflowed;
@@ -1073,6 +1080,38 @@ mod tests {
                 longest = longest.max(rig.now() - before);
             }
             assert!(longest < Duration::from_secs(8), "{model:?}: {longest}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_answers_everything_late_does_not_hold_a_call_either() {
+        for model in MODELS {
+            for late in [20_000, 100_000, 150_000] {
+                let mut rig = Rig::new(model, Some((ALL, 0x3800)));
+                rig.device.borrow_mut().late = late;
+                let mut longest = Duration::ZERO;
+                let mut call = |rig: &mut Rig| {
+                    let before = rig.now();
+                    rig.run(1);
+                    longest = longest.max(rig.now() - before);
+                };
+                // Looks at its link, then it is searched for and started.
+                let end = rig.now() + Duration::from_secs(20);
+                while rig.now() < end {
+                    call(&mut rig);
+                }
+                rig.device.borrow_mut().plugged = false;
+                call(&mut rig);
+                rig.device.borrow_mut().plugged = true;
+                let end = rig.now() + Duration::from_secs(60);
+                while rig.now() < end {
+                    call(&mut rig);
+                }
+                assert!(
+                    longest < Duration::from_secs(12),
+                    "{model:?}, {late} us: {longest}"
+                );
+            }
         }
     }
 
