@@ -30,6 +30,8 @@ const MAX_SUMS: usize = MAX_HASHES;
 const SHOWN: usize = 8;
 /// Configurations that do not say which board they are for, and whose device trees are asked instead.
 const MAX_ASKED: usize = 64;
+/// Names of boards that are looked at, of a tree or a configuration. Real ones have two to four.
+const MAX_NAMES: usize = 64;
 
 /// A configuration's parts, as ranges of the file. All of their hashes were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,7 +328,8 @@ impl<'a> Fit<'a> {
     }
 
     fn choose<'b>(&self, wanted: Option<&str>, board: Option<&Tree<'b>>) -> Result<Choice<'a, 'b>, Error> {
-        let board: Vec<&str> = board.into_iter().flat_map(Tree::compatible).collect();
+        let board = board.into_iter().flat_map(Tree::compatible);
+        let board: Vec<&str> = board.take(MAX_NAMES).collect();
         let mut wanted = wanted.into_iter().flat_map(|wanted| wanted.split('#'));
         let mut all = self.all();
         let base = if let Some(name) = wanted.next() {
@@ -357,7 +360,8 @@ impl<'a> Fit<'a> {
 
     /// Which of the board's names a configuration is for, the most specific one being 0, and all that it is for.
     fn rank(&self, configuration: &FdtNode<'a>, board: &[&str], ask: bool) -> (Option<usize>, Vec<&'a str>) {
-        let mut suits: Vec<&str> = names(configuration, "compatible").collect();
+        let suits = names(configuration, "compatible").take(MAX_NAMES);
+        let mut suits: Vec<&str> = suits.collect();
         if suits.is_empty() && ask {
             let tree = names(configuration, "fdt").next();
             let image = tree.and_then(|name| Some((child(&self.images, name)?, name)));
@@ -365,7 +369,7 @@ impl<'a> Fit<'a> {
             let bytes = range.and_then(|range| self.file.get(range));
             // A packed tree cannot be read here; U-Boot does not read one either.
             let tree = bytes.and_then(|bytes| Tree::check(bytes).ok());
-            suits = tree.iter().flat_map(Tree::compatible).collect();
+            suits = tree.iter().flat_map(Tree::compatible).take(MAX_NAMES).collect();
         }
         let rank = board.iter().position(|name| suits.contains(name));
         (rank, suits)

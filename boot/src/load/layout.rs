@@ -14,7 +14,7 @@ use super::overlay::Overlay;
 use super::{fixups, kernel, place, uart};
 use crate::bootargs;
 use crate::hal::Board;
-use crate::text::ascii;
+use crate::text::ascii_bytes;
 use crate::url::Url;
 use crate::work::Tick;
 
@@ -212,14 +212,18 @@ fn compare(url: &Url, served: &Tree<'_>, own: &Tree<'_>) {
     }
 }
 
+/// Names of boards in a line, and characters of each: a served tree may have a megabyte of them, and a line keeps a node from its watchdog.
+const NAMED: usize = 4;
+const LONGEST_NAME: usize = 64;
+
 /// What a tree is for, as people read it.
 fn listed(tree: &Tree<'_>) -> String {
     let mut list = String::new();
-    for name in tree.compatible() {
+    for name in tree.compatible().take(NAMED) {
         if !list.is_empty() {
             list.push_str(" or ");
         }
-        list.push_str(&ascii(name));
+        list.push_str(&ascii_bytes(name.as_bytes(), LONGEST_NAME));
     }
     list
 }

@@ -120,7 +120,12 @@ impl<N: Device> Port for N {
         self.transmit(now).is_some()
     }
 
+    /// Sends a frame that is not the stack's, unless it is longer than those: drivers have room for these only.
     fn send(&mut self, frame: &[u8], tag: Option<Tag>, now: Instant) {
+        let len = frame.len().saturating_add(tag.map_or(0, |_| vlan::LEN));
+        if len > Device::capabilities(self).max_transmission_unit {
+            return;
+        }
         if let Some(token) = self.transmit(now) {
             let token = vlan::Tagging { token, tag };
             token.consume(frame.len(), |buffer| buffer.copy_from_slice(frame));

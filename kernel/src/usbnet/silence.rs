@@ -1,5 +1,7 @@
 //! What is done when a network interface on USB is silent: frames leave, and none comes.
 //!
+//! What is done with GENET, of which frames do not leave, is in `genet/standstill.rs`.
+//!
 //! A register may have been written wrong, so the chip is restarted; or the network has nobody who answers, so that is not done often.
 //! Restarts for silence do not count towards giving the device up: frames do leave.
 

@@ -120,6 +120,37 @@ fn nobody_has_a_node_ask_for_strangers() {
     }
 }
 
+/// A driver has room for the stack's frames, which know the port's MTU; what answers in the stack's stead has to know it, too.
+#[test]
+fn a_ping_that_fits_no_frame_is_not_answered() {
+    const HEADERS: usize = 14 + 20 + 8;
+    let lengths = [60, 1513, 1514, 1515, 1518, 1522];
+    let pings = move |nth: u64| {
+        let data = vec![7; lengths[nth as usize % lengths.len()] - HEADERS];
+        let echo = Icmpv4Repr::EchoRequest {
+            ident: 1,
+            seq_no: 2,
+            data: &data,
+        };
+        vec![icmp(Ipv4Address::new(192, 168, 7, 201), NODE, &echo)]
+    };
+    let mut site = Site::new(1);
+    site.lan.attach(Stranger::flooding(
+        Duration::from_millis(1),
+        Duration::from_secs(60),
+        pings,
+    ));
+    site.boots();
+    let sent = site.lan.frames();
+    let of_node = |len: usize| {
+        sent.iter()
+            .filter(|frame| frame.from_node && frame.len == len)
+            .count()
+    };
+    assert!(of_node(60) > 0 && of_node(1513) > 0 && of_node(1514) > 0);
+    assert!(sent.iter().all(|frame| !frame.from_node || frame.len <= 1514));
+}
+
 /// Each was seven lines on a UART that takes 39 ms for them.
 #[test]
 fn a_stranger_does_not_fill_the_log() {
