@@ -200,7 +200,7 @@ impl Bus {
     fn of(draws: &mut Draws<'_>) -> Self {
         let mut all: Vec<Plugged> = Vec::new();
         for n in 0..1 + draws.below(6) {
-            let hubs: Vec<usize> = (0..n).filter(|n| all[*n].device[4] == 9).collect();
+            let hubs: Vec<usize> = (0..n).filter(|n| all[*n].device.get(4) == Some(&9)).collect();
             if n > 0 && hubs.is_empty() {
                 break;
             }
