@@ -17,6 +17,7 @@ mod node;
 mod ntp;
 pub mod payload;
 mod random;
+pub mod seeds;
 pub mod site;
 mod station;
 pub mod stranger;

@@ -1,8 +1,6 @@
 //! Menus to decide on: those of `tests/menus/decisions.txt`, and generated ones, each from a seed, with what authors write and
 //! with what they write by mistake.
 
-use std::ops::Range;
-
 use crate::random::Random;
 use crate::syslinux::Files;
 
@@ -54,16 +52,6 @@ fn one_written(text: &str) -> Written {
         boots: boots.into(),
         files,
     }
-}
-
-/// The seeds that `variable` names, as `17`, so many from 0 on, or as `5..17`; `count` from 0 on without it.
-pub fn seeds(variable: &str, count: u64) -> Range<u64> {
-    let Ok(value) = std::env::var(variable) else {
-        return 0..count;
-    };
-    let (first, end) = value.split_once("..").unwrap_or(("0", &value));
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{variable}={value}"));
-    number(first)..number(end)
 }
 
 /// The menu that `seed` names, with the files that belong to it.

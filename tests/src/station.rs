@@ -55,12 +55,37 @@ impl Service for () {
     }
 }
 
+/// Frames that are sent later.
+#[derive(Default)]
+pub(crate) struct Pending(Vec<(Instant, Vec<u8>)>);
+
+impl Pending {
+    pub(crate) fn add(&mut self, at: Instant, frame: Vec<u8>) {
+        self.0.push((at, frame));
+    }
+
+    /// Sends those that are due, in the order in which they were added.
+    pub(crate) fn send(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        for (at, frame) in std::mem::take(&mut self.0) {
+            if at <= now {
+                send(frame);
+            } else {
+                self.0.push((at, frame));
+            }
+        }
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.0.iter().map(|(at, _)| *at).min()
+    }
+}
+
 /// A host with one address and one service.
 pub struct Station<S> {
     mac: EthernetAddress,
     address: Ipv4Address,
     service: Rc<RefCell<S>>,
-    pending: Vec<(Instant, Vec<u8>)>,
+    pending: Pending,
 }
 
 impl<S> Station<S> {
@@ -70,7 +95,7 @@ impl<S> Station<S> {
             mac: mac_of(address),
             address,
             service,
-            pending: Vec::new(),
+            pending: Pending::default(),
         }
     }
 }
@@ -88,7 +113,7 @@ impl<S: Service> Host for Station<S> {
 
     fn receive(&mut self, now: Instant, frame: &[u8]) {
         if let Some(reply) = arp_reply(self.mac, self.address, frame) {
-            self.pending.push((now, reply));
+            self.pending.add(now, reply);
         }
         if let Some(datagram) = parse(frame)
             && (datagram.destination.0 == self.address
@@ -96,11 +121,9 @@ impl<S: Service> Host for Station<S> {
                 || datagram.destination.0.is_multicast())
         {
             let answers = self.service.borrow_mut().datagram(now, self.address, &datagram);
-            self.pending.extend(
-                answers
-                    .into_iter()
-                    .map(|(delay, answer)| (now + delay, emit(self.mac, &answer))),
-            );
+            for (delay, answer) in answers {
+                self.pending.add(now + delay, emit(self.mac, &answer));
+            }
         }
     }
 
@@ -109,17 +132,11 @@ impl<S: Service> Host for Station<S> {
             let due = self.service.borrow_mut().due(now);
             due.iter().for_each(|datagram| send(emit(self.mac, datagram)));
         }
-        for (at, frame) in std::mem::take(&mut self.pending) {
-            if at <= now {
-                send(frame);
-            } else {
-                self.pending.push((at, frame));
-            }
-        }
+        self.pending.send(now, send);
     }
 
     fn next(&mut self, _: Instant) -> Option<Instant> {
-        let pending = self.pending.iter().map(|(at, _)| *at).min();
+        let pending = self.pending.next();
         pending.into_iter().chain(self.service.borrow().next()).min()
     }
 }

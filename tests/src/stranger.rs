@@ -10,7 +10,7 @@ use smoltcp::wire::{
 
 use crate::lan::Host;
 use crate::node::MAC;
-use crate::station::{Datagram, emit};
+use crate::station::{Datagram, Pending, emit};
 
 /// What it sends on hearing a frame, each after a delay.
 type Ear = Box<dyn FnMut(Instant, &[u8]) -> Vec<(Duration, Vec<u8>)>>;
@@ -25,7 +25,7 @@ pub struct Stranger {
     due: Instant,
     until: Instant,
     nth: u64,
-    pending: Vec<(Instant, Vec<u8>)>,
+    pending: Pending,
 }
 
 impl Stranger {
@@ -41,7 +41,7 @@ impl Stranger {
             due: Instant::ZERO,
             until: Instant::ZERO,
             nth: 0,
-            pending: Vec::new(),
+            pending: Pending::default(),
         }
     }
 
@@ -70,9 +70,9 @@ impl Host for Stranger {
     }
 
     fn receive(&mut self, now: Instant, frame: &[u8]) {
-        let answers = (self.ear)(now, frame);
-        self.pending
-            .extend(answers.into_iter().map(|(delay, frame)| (now + delay, frame)));
+        for (delay, answer) in (self.ear)(now, frame) {
+            self.pending.add(now + delay, answer);
+        }
     }
 
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
@@ -83,17 +83,11 @@ impl Host for Stranger {
                 self.due += *pause;
             }
         }
-        for (at, frame) in std::mem::take(&mut self.pending) {
-            if at <= now {
-                send(frame);
-            } else {
-                self.pending.push((at, frame));
-            }
-        }
+        self.pending.send(now, send);
     }
 
     fn next(&mut self, _: Instant) -> Option<Instant> {
-        let pending = self.pending.iter().map(|(at, _)| *at).min();
+        let pending = self.pending.next();
         let due = self
             .flood
             .as_ref()

@@ -130,25 +130,38 @@ pub(super) fn datagram(
 
 /// Asks the link whether anybody has `address` (RFC 5227 §2.1.1).
 pub(super) fn arp_probe(own: EthernetAddress, address: Ipv4Address) -> Vec<u8> {
-    arp(own, Ipv4Address::UNSPECIFIED, address)
+    arp(
+        ArpOperation::Request,
+        own,
+        Ipv4Address::UNSPECIFIED,
+        None,
+        address,
+    )
 }
 
 /// Tells the link that `address` is ours (RFC 5227 §2.3).
 pub(super) fn arp_announcement(own: EthernetAddress, address: Ipv4Address) -> Vec<u8> {
-    arp(own, address, address)
+    arp(ArpOperation::Request, own, address, None, address)
 }
 
-fn arp(own: EthernetAddress, sender: Ipv4Address, target: Ipv4Address) -> Vec<u8> {
+/// An ARP packet in which `own` says that `sender` is its address (RFC 826), to the host `to`, or to everybody.
+pub(crate) fn arp(
+    operation: ArpOperation,
+    own: EthernetAddress,
+    sender: Ipv4Address,
+    to: Option<EthernetAddress>,
+    target: Ipv4Address,
+) -> Vec<u8> {
     let arp = ArpRepr::EthernetIpv4 {
-        operation: ArpOperation::Request,
+        operation,
         source_hardware_addr: own,
         source_protocol_addr: sender,
-        target_hardware_addr: EthernetAddress([0; 6]),
+        target_hardware_addr: to.unwrap_or(EthernetAddress([0; 6])),
         target_protocol_addr: target,
     };
     let mut frame = ethernet(
         own,
-        EthernetAddress::BROADCAST,
+        to.unwrap_or(EthernetAddress::BROADCAST),
         EthernetProtocol::Arp,
         arp.buffer_len(),
     );

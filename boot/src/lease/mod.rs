@@ -11,7 +11,7 @@ mod search;
 mod silence;
 
 pub(crate) use client::Client;
-pub(crate) use frame::ethernet;
+pub(crate) use frame::{arp, ethernet};
 pub(crate) use identity::hardware_address;
 pub use identity::{Identity, Uuid};
 pub use model::{Fixed, Lease, Options, Route};

@@ -11,7 +11,7 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
-use crate::lease::ethernet;
+use crate::lease::{arp, ethernet};
 
 /// Neighbours that are asked for at once: as many as the stack remembers.
 const ASKED: usize = 8;
@@ -314,16 +314,8 @@ impl Gate {
         }
         match operation {
             ArpOperation::Request => {
-                let reply = ArpRepr::EthernetIpv4 {
-                    operation: ArpOperation::Reply,
-                    source_hardware_addr: self.mac,
-                    source_protocol_addr: target,
-                    target_hardware_addr: mac,
-                    target_protocol_addr: sender,
-                };
-                let mut frame = ethernet(self.mac, mac, EthernetProtocol::Arp, reply.buffer_len());
-                reply.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
-                self.answer.set(Some(frame.into_inner()));
+                let reply = arp(ArpOperation::Reply, self.mac, target, Some(mac), sender);
+                self.answer.set(Some(reply));
                 false
             }
             ArpOperation::Reply => {
@@ -450,21 +442,7 @@ mod tests {
         sender: Ipv4Address,
         target: Ipv4Address,
     ) -> Vec<u8> {
-        let repr = ArpRepr::EthernetIpv4 {
-            operation,
-            source_hardware_addr: mac,
-            source_protocol_addr: sender,
-            target_hardware_addr: EthernetAddress([0; 6]),
-            target_protocol_addr: target,
-        };
-        let mut frame = ethernet(
-            mac,
-            EthernetAddress::BROADCAST,
-            EthernetProtocol::Arp,
-            repr.buffer_len(),
-        );
-        repr.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
-        frame.into_inner()
+        super::arp(operation, mac, sender, None, target)
     }
 
     fn ipv4(from: Ipv4Address, to: Ipv4Address, protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {

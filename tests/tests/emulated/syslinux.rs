@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use qemu::syslinux::{self, Outcome, Syslinux};
-use tests::menus;
 use tests::syslinux::{Decision, Files, Kind, Start, decide};
+use tests::{menus, seeds};
 
 /// So many seconds of the guest without a file are a wait for a person: the clocks of these menus are shorter.
 const WAITS: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ fn difference(syslinux: &Syslinux, files: &Files) -> Option<String> {
 #[test]
 fn menus_decide_as_in_syslinux() {
     let syslinux = require!(Syslinux::find());
-    let seeds = menus::seeds(VARIABLE, GENERATED);
+    let seeds = seeds::range(VARIABLE, GENERATED);
     let written = menus::written().into_iter().map(|menu| (menu.title, menu.files));
     let generated = seeds
         .clone()

@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
-use std::thread;
+use std::sync::OnceLock;
 
 use boot::{COMES_BACK, Clock as _, Ending, Settings};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 use tests::{
-    Answer, Datagram, Dns, Http, Mdns, Node, Ntp, Proxy, Random, Reply, Service, Site, Tftp, menus, site,
+    Answer, Datagram, Dns, Http, Mdns, Node, Ntp, Proxy, Random, Reply, Service, Site, Tftp, seeds, site,
 };
 
 use crate::stranger;
@@ -349,36 +347,17 @@ fn session(seed: u64, alone: bool) -> (Home, Kind, Duration, u32) {
 
 #[test]
 fn after_any_one_hostile_answer_the_honest_entry_boots() {
-    let seeds = menus::seeds(VARIABLE, GENERATED);
+    let seeds = seeds::range(VARIABLE, GENERATED);
     let count = seeds.end - seeds.start;
-    let next = AtomicU64::new(seeds.start);
-    let results = Mutex::new(Vec::new());
     // Before the threads, which would wait for each other.
     let _ = honest(Home::Menu);
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let result = catch_unwind(AssertUnwindSafe(|| session(seed, count == 1)));
-                    let result = result.map_err(|why| {
-                        let text = why.downcast_ref::<String>().cloned();
-                        text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_string()))
-                            .unwrap_or_default()
-                    });
-                    results
-                        .lock()
-                        .expect("no panic while it is held")
-                        .push((seed, result));
-                }
-            });
-        }
+    let results = seeds::each(seeds, |seed| {
+        catch_unwind(AssertUnwindSafe(|| session(seed, count == 1))).map_err(|why| {
+            let text = why.downcast_ref::<String>().cloned();
+            text.or_else(|| why.downcast_ref::<&str>().map(|text| (*text).to_string()))
+                .unwrap_or_default()
+        })
     });
-    let results = results.into_inner().expect("no thread panicked");
     let failed = results
         .iter()
         .filter_map(|(seed, result)| Some((seed, result.as_ref().err()?)));

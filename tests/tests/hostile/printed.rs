@@ -8,7 +8,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, Ipv4Address, Ipv4Packet};
 use tests::{
     Answer, Datagram, Dns, GivenUp, Http, Lan, Node, Ntp, Proxy, Random, Reply, Service, Site, Tftp, lines,
-    menus, payload, site,
+    payload, seeds, site,
 };
 
 use crate::stranger::{STRANGER, pick};
@@ -553,7 +553,7 @@ fn session(seed: u64) -> Result<(), String> {
 
 #[test]
 fn no_field_of_a_peer_gives_orders_to_a_terminal_or_tells_a_secret() {
-    let seeds = menus::seeds(VARIABLE, GENERATED);
+    let seeds = seeds::range(VARIABLE, GENERATED);
     let failed: Vec<String> = seeds
         .filter_map(|seed| session(seed).err().map(|why| format!("seed {seed}: {why:.400}")))
         .collect();

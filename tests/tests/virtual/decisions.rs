@@ -5,15 +5,13 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use boot::Settings;
 use smoltcp::time::Duration;
 use tests::menus::{self, MENU};
 use tests::syslinux::{Decision, Files, Kind, Rule, Start, World};
-use tests::{Dhcp, GivenUp, Http, Lan, Node, Reply};
+use tests::{Dhcp, GivenUp, Http, Lan, Node, Reply, seeds};
 
 /// How many generated menus, when not the number in [`VARIABLE`].
 const GENERATED: u64 = 4_000;
@@ -131,41 +129,30 @@ fn decided(files: &Files, broken: Option<Rule>) -> Decision {
 
 #[test]
 fn the_clock_boots_what_syslinux_would_have_booted() {
-    let seeds = menus::seeds(VARIABLE, GENERATED);
+    let seeds = seeds::range(VARIABLE, GENERATED);
     let generated = seeds.end - seeds.start;
-    let (next, less, differ) = (
-        AtomicU64::new(seeds.start),
-        AtomicU64::new(0),
-        Mutex::new(Vec::new()),
-    );
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let files = menus::menu(seed);
-                    let (ours, decision) = (asked(&files), decided(&files, None));
-                    if !safe(&ours, &decision) {
-                        differ.lock().unwrap().push((seed, ours, decision));
-                    } else if ours != told(&decision) {
-                        less.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    let less = AtomicU64::new(0);
+    let differ: Vec<_> = seeds::each(seeds, |seed| {
+        let files = menus::menu(seed);
+        let (ours, decision) = (asked(&files), decided(&files, None));
+        if !safe(&ours, &decision) {
+            return Some(Box::new((ours, decision)));
         }
-    });
-    let mut differ = differ.into_inner().unwrap();
-    differ.sort_by_key(|(seed, ..)| *seed);
+        if ours != told(&decision) {
+            less.fetch_add(1, Ordering::Relaxed);
+        }
+        None
+    })
+    .into_iter()
+    .filter_map(|(seed, differs)| Some((seed, differs?)))
+    .collect();
     let less = less.into_inner();
     println!(
         "{generated} menus: {} boot what Syslinux would not, {less} wait where it would not",
         differ.len()
     );
-    for (seed, ours, decision) in differ.iter().take(SHOWN) {
+    for (seed, differs) in differ.iter().take(SHOWN) {
+        let (ours, decision) = &**differs;
         println!("== seed {seed}: Bramble {ours:?}, Syslinux {decision}");
         for (name, text) in menus::menu(*seed) {
             println!("-- {name}\n{text}");
