@@ -40,6 +40,10 @@ pub struct Tftp {
     pub fails: Option<(u64, u16, &'static str)>,
     /// The block number from which on the server is silent.
     pub falls_silent: Option<u64>,
+    /// The delay of each first answer.
+    pub thinks: Duration,
+    /// Requests that get lost before it answers one.
+    pub deaf: u32,
     /// Requests: the file and its options.
     pub log: Vec<String>,
     /// Errors that clients have sent.
@@ -87,6 +91,8 @@ impl Tftp {
             stranger: false,
             fails: None,
             falls_silent: None,
+            thinks: DELAY,
+            deaf: 0,
             log: Vec::new(),
             errors: Vec::new(),
             sent: 0,
@@ -263,7 +269,15 @@ impl Service for Tftp {
             return Vec::new();
         }
         let answers = match datagram.payload[..] {
-            [0, 1, ..] if datagram.destination.1 == 69 => self.request(now, datagram),
+            [0, 1, ..] if datagram.destination.1 == 69 && self.deaf > 0 => {
+                self.deaf -= 1;
+                Vec::new()
+            }
+            [0, 1, ..] if datagram.destination.1 == 69 => {
+                let answers = self.request(now, datagram);
+                let thinks = self.thinks;
+                return answers.into_iter().map(|answer| (thinks, answer)).collect();
+            }
             [0, 4, high, low] => self.acknowledge(now, datagram, u16::from_be_bytes([high, low])),
             [0, 5, high, low, ref text @ ..] => {
                 let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();

@@ -20,6 +20,7 @@ mod sink;
 mod source;
 mod tftp;
 mod tftp_error;
+mod tftp_reader;
 mod transfer;
 mod watch;
 
@@ -185,7 +186,7 @@ impl Fetcher {
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use tftp::hear as read_tftp;
+pub use tftp_reader::hear as read_tftp;
 
 /// Reads a response's head and as much of its body as there is, in pieces of `piece` bytes: the status, the body, and
 /// whether it was whole. For the fuzz targets.

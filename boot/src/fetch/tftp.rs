@@ -1,11 +1,10 @@
-//! TFTP straight into place (RFC 1350; options of RFC 2347, 2348, 2349 and 7440): the reader's side.
+//! TFTP straight into place: requests, pauses and patience, and what is believed of the answers.
 //!
 //! A lost datagram costs a quarter of a second, because a lone reader cannot know whether the server is slow; windows make
 //! that rare. A block that came twice is never acknowledged twice at once: two peers that both answer every datagram
 //! double their traffic for ever (RFC 1123 §4.2.3.1).
 
-use alloc::format;
-use alloc::vec::Vec;
+use alloc::vec;
 
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
@@ -16,9 +15,8 @@ use super::host::LastHost;
 use super::pace::Due;
 use super::request::{Method, Request};
 use super::sink::Sink;
-use super::tftp_error::{
-    BAD_OPTION, DISK_FULL, Error, ILLEGAL, NOT_DEFINED, UNKNOWN_ID, is_absence, printable,
-};
+use super::tftp_error::{DISK_FULL, Error, UNKNOWN_ID};
+use super::tftp_reader::{Heard, PLAIN_BLOCK, Reader, WINDOW, Wants, error_packet};
 use super::transfer::Transfer;
 use crate::hal::NEVER;
 use crate::net::Net;
@@ -30,324 +28,15 @@ const REQUEST_PAUSE: Duration = Duration::from_millis(500);
 const BLOCK_PAUSE: Duration = Duration::from_millis(250);
 /// A block that comes again this soon after our last word was doubled by the network. Later, the server missed our word (D-67).
 const ECHO: Duration = Duration::from_millis(100);
-/// How long a first answer is only one of several: an error waits so long for a better one, and a whole file for a rival from another
-/// port. A stranger who guesses the port of the request is quicker than the server, but the server answers, too (D-189).
+/// How long a first answer is only one of several: an error waits so long for a better one, and the start of a file for a rival from
+/// another port. A stranger who guesses the port of the request is quicker than the server, but the server answers, too (D-189).
 const BELIEF: Duration = Duration::from_millis(25);
-/// How often a file is asked for, each time from another port, before the first of two answers stands: some networks double all frames.
+/// How often a file is asked for before what came stands: some networks double all frames.
 const REQUESTS: u32 = 3;
-/// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
-const WINDOW: u16 = 16;
-/// The block size without options.
-const PLAIN_BLOCK: usize = 512;
-/// The smallest block size that a server may choose (RFC 2348).
-const LEAST_BLOCK: usize = 8;
 /// What IPv4, UDP and TFTP put before a block.
 const HEADERS: u16 = 20 + 8 + 4;
 /// An Ethernet frame carries so much, and nobody puts fragments together here.
 const ETHERNET_MTU: u16 = 1500;
-/// Options that one answer may hold.
-const MAX_OPTIONS: usize = 16;
-
-const READ: u16 = 1;
-const DATA: u16 = 3;
-const ACK: u16 = 4;
-const ERROR: u16 = 5;
-const OPTIONS: u16 = 6;
-
-/// What a datagram leads to.
-#[derive(Debug, PartialEq, Eq)]
-enum Heard {
-    /// Nothing.
-    Nothing,
-    /// More blocks are to come before anything is said.
-    Taken,
-    /// The time to acknowledge.
-    Acknowledge,
-    /// A block that is here already.
-    Again,
-    /// The request is to be made again, without options.
-    Plain,
-    /// Somebody else's conversation, on this port of the server.
-    Stray(u16),
-    /// Another answer to the request, from this port of the server.
-    Rival(u16),
-    /// An error in place of a first answer, to be [judged](Reader::judge).
-    Refused,
-    /// The last block, to be acknowledged.
-    End,
-}
-
-/// The state of one read, without sockets and clocks.
-#[derive(Debug)]
-struct Reader {
-    file: Vec<u8>,
-    /// The largest block to ask for; none when no options are asked for (any more).
-    asks: Option<usize>,
-    /// Whether only the size is wanted.
-    only_size: bool,
-    /// The server's end of the conversation, once it has answered.
-    port: Option<u16>,
-    block: usize,
-    window: u16,
-    /// The last block that came in order; 0 before the first.
-    number: u16,
-    /// The length of the file, when the server told it.
-    total: Option<u64>,
-    /// Blocks taken since the last acknowledgement.
-    unsaid: u16,
-    /// A block is missing, and the server knows.
-    gap: bool,
-    /// The server has answered the options.
-    agreed: bool,
-    /// The first error, while no answer has come.
-    refusal: Option<Vec<u8>>,
-}
-
-/// How a conversation ended that did not fail.
-enum Ended {
-    /// All has come.
-    Whole,
-    /// Two ports of the server have answered, of which one is a stranger's.
-    Twice,
-}
-
-impl Reader {
-    fn new(file: Vec<u8>, block: usize, only_size: bool) -> Self {
-        Self {
-            file,
-            asks: Some(block),
-            only_size,
-            port: None,
-            block: PLAIN_BLOCK,
-            window: 1,
-            number: 0,
-            total: None,
-            unsaid: 0,
-            gap: false,
-            agreed: false,
-            refusal: None,
-        }
-    }
-
-    /// The request, with every option that a reader can use. Servers skip those that they do not know.
-    fn request(&self) -> Vec<u8> {
-        let mut packet = READ.to_be_bytes().to_vec();
-        // A zero would end the name.
-        packet.extend(self.file.iter().filter(|byte| **byte != 0));
-        packet.extend(b"\0octet\0");
-        if let Some(block) = self.asks {
-            let options = format!("tsize\x000\0blksize\0{block}\0timeout\x001\0windowsize\0{WINDOW}\0");
-            packet.extend(options.as_bytes());
-        }
-        packet
-    }
-
-    fn acknowledgement(&self) -> Vec<u8> {
-        [ACK.to_be_bytes(), self.number.to_be_bytes()].concat()
-    }
-
-    /// Takes a datagram of the server in; a block goes into the sink.
-    fn hear(&mut self, port: u16, packet: &[u8], sink: &mut Sink<'_>) -> Result<Heard, Reason> {
-        let Some((opcode, rest)) = word(packet) else {
-            return Ok(Heard::Nothing);
-        };
-        match opcode {
-            DATA | OPTIONS if self.port.is_some_and(|own| own != port) => {
-                let is_first = match opcode {
-                    OPTIONS => self.asks.is_some(),
-                    _ => !self.agreed && matches!(word(rest), Some((1, _))),
-                };
-                Ok(if is_first {
-                    Heard::Rival(port)
-                } else {
-                    Heard::Stray(port)
-                })
-            }
-            _ if self.port.is_some_and(|own| own != port) => Ok(Heard::Nothing),
-            DATA => self.data(port, rest, sink),
-            OPTIONS => self.options(port, rest, sink.space()),
-            ERROR if self.port.is_some() => self.error(rest),
-            ERROR if self.refusal.is_none() => {
-                self.refusal = Some(rest.to_vec());
-                Ok(Heard::Refused)
-            }
-            _ => Ok(Heard::Nothing),
-        }
-    }
-
-    fn data(&mut self, port: u16, packet: &[u8], sink: &mut Sink<'_>) -> Result<Heard, Reason> {
-        let Some((number, data)) = word(packet) else {
-            return Ok(Heard::Nothing);
-        };
-        if self.port.is_none() {
-            // No options, then: block and window are the plain ones.
-            if number != 1 {
-                return Ok(Heard::Nothing);
-            }
-            self.port = Some(port);
-        }
-        if self.only_size {
-            return Ok(Heard::End);
-        }
-        if data.len() > self.block {
-            return Err(Reason::Tftp(Error::Block));
-        }
-        // Some servers count from 1 again after 65535. Where blocks come one by one, there is no mistaking that.
-        let starts_over = self.number == u16::MAX && number == 1 && self.window == 1;
-        match number.wrapping_sub(self.number) {
-            1 => {}
-            _ if starts_over => {}
-            0 | 0x8000.. => return Ok(Heard::Again),
-            ahead if ahead > self.window || self.gap => return Ok(Heard::Nothing),
-            _ => {
-                // The server goes back to what we have.
-                (self.gap, self.unsaid) = (true, 0);
-                return Ok(Heard::Acknowledge);
-            }
-        }
-        let space = sink.space();
-        let place = sink.free().get_mut(..data.len()).ok_or(Reason::TooLarge {
-            len: self.total,
-            space,
-        })?;
-        place.copy_from_slice(data);
-        sink.fill(data.len());
-        (self.number, self.gap) = (number, false);
-        if data.len() < self.block {
-            return match self.total {
-                // The file was changed or cut while it was sent.
-                Some(announced) if announced != sink.filled() as u64 => Err(Reason::Tftp(Error::Size {
-                    came: sink.filled() as u64,
-                    announced,
-                })),
-                _ => Ok(Heard::End),
-            };
-        }
-        self.unsaid = self.unsaid.saturating_add(1);
-        if self.unsaid < self.window {
-            return Ok(Heard::Taken);
-        }
-        self.unsaid = 0;
-        Ok(Heard::Acknowledge)
-    }
-
-    /// An answer to our options: those that the server goes along with, and its values for them.
-    fn options(&mut self, port: u16, packet: &[u8], space: usize) -> Result<Heard, Reason> {
-        let Some(asked) = self.asks else {
-            return Ok(Heard::Nothing);
-        };
-        if self.port.is_some() {
-            // It missed our acknowledgement.
-            return Ok(if self.number == 0 {
-                Heard::Again
-            } else {
-                Heard::Nothing
-            });
-        }
-        let mut texts = packet
-            .strip_suffix(b"\0")
-            .unwrap_or(packet)
-            .split(|byte| *byte == 0);
-        for _ in 0..MAX_OPTIONS {
-            let Some(name) = texts.next().filter(|name| !name.is_empty()) else {
-                break;
-            };
-            let value = texts.next().unwrap_or_default();
-            let bad = || Reason::Tftp(Error::Option(printable(&[name, b"=", value].concat())));
-            match name.to_ascii_lowercase().as_slice() {
-                b"blksize" => {
-                    let block = decimal(value).and_then(|block| usize::try_from(block).ok());
-                    let agreed = block.filter(|block| (LEAST_BLOCK..=asked).contains(block));
-                    self.block = agreed.ok_or_else(bad)?;
-                }
-                b"windowsize" => {
-                    let window = decimal(value).and_then(|window| u16::try_from(window).ok());
-                    let agreed = window.filter(|window| (1..=WINDOW).contains(window));
-                    self.window = agreed.ok_or_else(bad)?;
-                }
-                // Zero is what was asked with: a server that does not know says it again. A file without a known length is
-                // one all the same.
-                b"tsize" => self.total = decimal(value).filter(|size| *size > 0),
-                // The blocks would go to a group.
-                b"multicast" => return Err(bad()),
-                // Nothing depends on `timeout`, nor on what servers add of their own.
-                _ => {}
-            }
-        }
-        (self.port, self.agreed) = (Some(port), true);
-        if self.only_size {
-            return Ok(Heard::End);
-        }
-        match self.total {
-            Some(len) if len > space as u64 => Err(Reason::TooLarge {
-                len: Some(len),
-                space,
-            }),
-            _ => Ok(Heard::Acknowledge),
-        }
-    }
-
-    /// What an error comes to that stayed the only answer.
-    fn judge(&mut self) -> Result<Heard, Reason> {
-        let refusal = self.refusal.take().filter(|_| self.port.is_none());
-        refusal.map_or(Ok(Heard::Nothing), |packet| self.error(&packet))
-    }
-
-    fn error(&mut self, packet: &[u8]) -> Result<Heard, Reason> {
-        let Some((code, text)) = word(packet) else {
-            return Ok(Heard::Nothing);
-        };
-        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        // Some old servers take options for a mistake.
-        let dislikes = matches!(code, NOT_DEFINED | ILLEGAL | BAD_OPTION) && !is_absence(code, text);
-        if self.port.is_none() && dislikes && self.asks.take().is_some() {
-            return Ok(Heard::Plain);
-        }
-        let text = printable(text);
-        Err(Reason::Tftp(Error::Server { code, text }))
-    }
-}
-
-/// For the fuzz target: hears datagrams, each from a port. How many bytes are in place, the server's port, and how it ended.
-#[cfg(fuzzing)]
-pub fn hear(datagrams: &[(u16, &[u8])], into: &mut [u8]) -> (usize, Option<u16>, alloc::string::String) {
-    let (mut reader, mut sink) = (Reader::new(b"file".to_vec(), 1468, false), Sink::new(into));
-    for (port, datagram) in datagrams {
-        let heard = match reader.hear(*port, datagram, &mut sink) {
-            Ok(Heard::Refused) => reader.judge(),
-            heard => heard,
-        };
-        match heard {
-            Ok(Heard::End) => return (sink.filled(), reader.port, "end".into()),
-            Ok(_) => {}
-            Err(error) => return (sink.filled(), reader.port, format!("{error}")),
-        }
-    }
-    (sink.filled(), reader.port, alloc::string::String::new())
-}
-
-/// The first two bytes as a number, and the rest.
-fn word(packet: &[u8]) -> Option<(u16, &[u8])> {
-    let (word, rest) = packet.split_first_chunk()?;
-    Some((u16::from_be_bytes(*word), rest))
-}
-
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let digits = core::str::from_utf8(digits).ok()?;
-    // `parse` would take a sign.
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
-    digits.parse().ok()
-}
-
-fn error_packet(code: u16, text: &str) -> Vec<u8> {
-    [
-        &ERROR.to_be_bytes()[..],
-        &code.to_be_bytes(),
-        text.as_bytes(),
-        b"\0",
-    ]
-    .concat()
-}
 
 /// Reads the file that `request` names, from its start.
 pub(super) fn exchange(
@@ -366,6 +55,7 @@ pub(super) fn exchange(
     Ok(())
 }
 
+/// Asks until what was said once is said again to another port: who does not hear the node has to guess both (D-199).
 fn read(
     net: &mut Net<'_>,
     address: Ipv4Address,
@@ -376,37 +66,155 @@ fn read(
         .lease_now()
         .and_then(|lease| lease.mtu)
         .unwrap_or(ETHERNET_MTU);
-    let block = usize::from(mtu.min(ETHERNET_MTU).saturating_sub(HEADERS)).max(PLAIN_BLOCK);
-    let only_size = request.method == Method::Head;
-    // Two windows: one that is repeated may follow on the heels of the first.
-    let datagrams = usize::from(WINDOW).saturating_mul(2);
-    let mut result = Ok(Ended::Twice);
-    for left in (0..REQUESTS).rev() {
+    let largest = usize::from(mtu.min(ETHERNET_MTU).saturating_sub(HEADERS)).max(PLAIN_BLOCK);
+    let wants = match request.method {
+        Method::Head => Wants::Size,
+        _ => Wants::File,
+    };
+    let mut question = Question {
+        address,
+        request,
+        largest,
+        asks: Some(largest),
+        pause: REQUEST_PAUSE,
+    };
+    let mut requests: u32 = 0;
+    loop {
+        requests = requests.saturating_add(1);
+        let is_last = requests >= REQUESTS;
         transfer.sink.restart();
-        let mut reader = Reader::new(request.url.file(), block, only_size);
-        let talk = Conversation::open(net, address, datagrams, block.saturating_add(4));
-        result = converse(net, &talk, request, &mut reader, transfer, left > 0);
-        part(net, talk, &reader, &result);
-        if !matches!(result, Ok(Ended::Twice)) {
-            break;
+        let (ended, _) = question.put(net, wants, !is_last, is_last, transfer);
+        let result = match ended {
+            Ended::Whole => Ok(()),
+            Ended::Failed(reason) => Err(reason),
+            Ended::Plain => {
+                info!("fetch: {}: the server takes no options", request.url);
+                question.asks = None;
+                requests = requests.saturating_sub(1);
+                continue;
+            }
+            Ended::Twice => {
+                warn!(
+                    "fetch: {}: two ports of the server answer; asking from another one",
+                    request.url
+                );
+                // A server that is slow answers what is repeated from a second port.
+                question.pause = question.pause + question.pause;
+                continue;
+            }
+        };
+        if is_last || question.is_confirmed(net, &result, transfer) {
+            return result;
         }
         warn!(
-            "fetch: {}: two ports of the server answer; asking from another one",
+            "fetch: {}: asked from another port, the server does not say the same",
             request.url
         );
     }
-    result.map(|_| ())
+}
+
+/// How a conversation ended.
+enum Ended {
+    /// All has come that was wanted.
+    Whole,
+    /// The server says no, or nothing more.
+    Failed(Reason),
+    /// The server dislikes options: it is to be asked without.
+    Plain,
+    /// Two ports of the server have answered, of which one may be a stranger's.
+    Twice,
+}
+
+/// What a server is asked, each time from another port.
+struct Question<'q> {
+    address: Ipv4Address,
+    request: &'q Request<'q>,
+    /// The largest block that an Ethernet frame carries.
+    largest: usize,
+    /// The largest block to ask for; none when no options are asked for.
+    asks: Option<usize>,
+    /// The pause before the request is repeated first.
+    pause: Duration,
+}
+
+impl Question<'_> {
+    /// One conversation. `doubts`: two answers are none. `holds`: an error waits for a better answer.
+    fn put(
+        &self,
+        net: &mut Net<'_>,
+        wants: Wants,
+        doubts: bool,
+        holds: bool,
+        transfer: &mut Transfer<'_, '_>,
+    ) -> (Ended, Reader) {
+        // Two windows: one that is repeated may follow on the heels of the first.
+        let datagrams = usize::from(WINDOW).saturating_mul(2);
+        let talk = Conversation::open(net, self.address, datagrams, self.largest.saturating_add(4));
+        let reader = Reader::new(self.request.url.file(), self.asks, wants);
+        let mut exchange = Exchange::begin(net, self, &talk, reader, transfer.end);
+        (exchange.doubts, exchange.holds) = (doubts, holds);
+        let ended = loop {
+            match exchange.step(net, transfer) {
+                Ok(None) => {}
+                Ok(Some(ended)) => break ended,
+                Err(reason) => break Ended::Failed(reason),
+            }
+        };
+        let reader = exchange.reader;
+        part(net, talk, &reader, &ended);
+        (ended, reader)
+    }
+
+    /// Whether the server says the same when it is asked again from another port: how the file begins and how long it is, or
+    /// whether it is there. Silence needs no proof, and a size alone decides nothing.
+    fn is_confirmed(
+        &self,
+        net: &mut Net<'_>,
+        result: &Result<(), Reason>,
+        transfer: &Transfer<'_, '_>,
+    ) -> bool {
+        match result {
+            Ok(()) if self.request.method == Method::Head => return true,
+            Err(Reason::Tftp(Error::NoAnswer)) => return true,
+            Ok(()) | Err(Reason::Tftp(_) | Reason::TooLarge { .. }) => {}
+            Err(_) => return true,
+        }
+        let mut place = vec![0; self.largest];
+        let mut sink = Sink::new(&mut place);
+        let mut nobody = ();
+        let mut look = Transfer::new(&mut sink, &mut nobody, net.now(), transfer.end);
+        let (ended, reader) = self.put(net, Wants::Start, true, true, &mut look);
+        let (file, start) = (transfer.sink.bytes(), sink.bytes());
+        match (result, ended) {
+            (Err(Reason::Tftp(first)), Ended::Failed(Reason::Tftp(second))) => {
+                second != Error::NoAnswer && first.is_absent() == second.is_absent()
+            }
+            (Err(Reason::TooLarge { .. }), Ended::Whole) => {
+                reader.total == transfer.total && file.iter().zip(start).all(|(one, other)| one == other)
+            }
+            (Ok(()), Ended::Whole) => {
+                let is_all = start.len() < reader.block;
+                let as_long = !is_all || start.len() == file.len();
+                reader.total == transfer.total && as_long && file.starts_with(start)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Tells the server how its conversation ended, if it must know, and closes it.
-fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, result: &Result<Ended, Reason>) {
-    let farewell = match result {
-        Ok(Ended::Whole) if reader.only_size => Some((0, "only the size was wanted")),
-        Ok(Ended::Whole) => None,
-        Ok(Ended::Twice) => Some((0, "asked again")),
-        Err(Reason::Tftp(error)) => error.told(),
-        Err(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
-        Err(_) => Some((0, "given up")),
+fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, ended: &Ended) {
+    let farewell = match ended {
+        Ended::Whole => match reader.wants {
+            Wants::File => None,
+            Wants::Size => Some((0, "only the size was wanted")),
+            Wants::Start => Some((0, "only the start was wanted")),
+        },
+        Ended::Plain => None,
+        Ended::Twice => Some((0, "asked again")),
+        Ended::Failed(Reason::Tftp(error)) => error.told(),
+        Ended::Failed(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
+        Ended::Failed(_) => Some((0, "given up")),
     };
     if let Some(((code, text), port)) = farewell.zip(reader.port) {
         talk.send(net, port, &error_packet(code, text));
@@ -414,43 +222,105 @@ fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, result: &Result<
     talk.close(net);
 }
 
-/// One request and its answer. `doubts`: two answers are none.
-fn converse(
-    net: &mut Net<'_>,
-    talk: &Conversation,
-    request: &Request<'_>,
-    reader: &mut Reader,
-    transfer: &mut Transfer<'_, '_>,
+/// A conversation that runs.
+struct Exchange<'e> {
+    question: &'e Question<'e>,
+    talk: &'e Conversation,
+    reader: Reader,
     doubts: bool,
-) -> Result<Ended, Reason> {
-    let start = net.now();
-    let first = request
-        .patience
-        .unwrap_or(patience::TFTP_ANSWER)
-        .min(patience::TFTP_ANSWER);
-    let mut due = Due::new(BODY_PACE.within(request.patience), start, transfer.end);
-    talk.send(net, request.url.port(), &reader.request());
-    // What comes before the request has left, while its neighbour is asked for, is no answer.
-    let _: Option<()> = net.wait(start + first, |net| (!talk.waits(net)).then_some(()));
-    while talk.receive(net, |_, _| ()).is_some() {}
-    let asked = net.now();
-    let mut said = asked;
-    let mut pause = REQUEST_PAUSE;
-    let mut repeat_at = asked + pause;
-    let mut judge_at = NEVER;
-    // A request that is repeated may have two answers.
-    let mut repeated = false;
-    loop {
-        let deadline = if reader.port.is_some() {
-            due.deadline
-        } else {
-            start + first
+    holds: bool,
+    /// When the request left.
+    asked: Instant,
+    /// Until when there must be an answer.
+    first: Instant,
+    due: Due,
+    /// When we said something last, and when we do so again.
+    said: Instant,
+    repeat_at: Instant,
+    pause: Duration,
+    /// When the first error counts.
+    judge_at: Instant,
+}
+
+impl<'e> Exchange<'e> {
+    /// Sends the request.
+    fn begin(
+        net: &mut Net<'_>,
+        question: &'e Question<'e>,
+        talk: &'e Conversation,
+        reader: Reader,
+        end: Instant,
+    ) -> Self {
+        let (start, request) = (net.now(), question.request);
+        let patience = request.patience.unwrap_or(patience::TFTP_ANSWER);
+        let first = start + patience.min(patience::TFTP_ANSWER);
+        talk.send(net, request.url.port(), &reader.request());
+        // What comes before the request has left, while its neighbour is asked for, is no answer.
+        let _: Option<()> = net.wait(first, |net| (!talk.waits(net)).then_some(()));
+        while talk.receive(net, |_, _| ()).is_some() {}
+        let asked = net.now();
+        Self {
+            question,
+            talk,
+            reader,
+            doubts: true,
+            holds: true,
+            asked,
+            first,
+            due: Due::new(BODY_PACE.within(request.patience), start, end),
+            said: asked,
+            repeat_at: asked + question.pause,
+            pause: question.pause,
+            judge_at: NEVER,
+        }
+    }
+
+    /// Waits for what comes next and answers it; how the conversation ended, when it has.
+    fn step(&mut self, net: &mut Net<'_>, transfer: &mut Transfer<'_, '_>) -> Result<Option<Ended>, Reason> {
+        let heard = self.hear(net, transfer)?;
+        let now = net.now();
+        let speaks = match heard {
+            Some(Heard::End) => return Ok(Some(self.end(net))),
+            Some(Heard::Plain) => return Ok(Some(Ended::Plain)),
+            Some(Heard::Rival(port)) if self.doubts => {
+                self.turn_away(net, port);
+                return Ok(Some(Ended::Twice));
+            }
+            Some(Heard::Stray(port) | Heard::Rival(port)) => {
+                self.turn_away(net, port);
+                false
+            }
+            Some(Heard::Refused) => {
+                self.judge_at = now + BELIEF;
+                false
+            }
+            Some(Heard::Acknowledge) => {
+                self.pause = BLOCK_PAUSE;
+                true
+            }
+            Some(Heard::Taken) => {
+                self.pause = BLOCK_PAUSE;
+                self.repeat_at = now + self.pause;
+                false
+            }
+            Some(Heard::Again) => now >= self.said + ECHO,
+            Some(Heard::Nothing) | None => false,
         };
-        let sink = &mut *transfer.sink;
+        // Chatter does not move the deadline, so it cannot hold a node.
+        if now >= self.deadline() {
+            return Err(self.silence(transfer));
+        }
+        self.speak(net, now, speaks);
+        Ok(None)
+    }
+
+    /// All that has come, up to the first that wants a word.
+    fn hear(&mut self, net: &mut Net<'_>, transfer: &mut Transfer<'_, '_>) -> Result<Option<Heard>, Reason> {
+        let until = self.repeat_at.min(self.deadline()).min(self.judge_at);
+        let (talk, reader, sink) = (self.talk, &mut self.reader, &mut *transfer.sink);
         let before = sink.filled();
-        let heard = net.wait(repeat_at.min(deadline).min(judge_at), |net| {
+        let heard = net.wait(until, |net| {
             let mut last = None;
-            // All that has come, up to the first that wants a word.
             while matches!(last, None | Some(Ok(Heard::Taken))) {
                 match talk.receive(net, |port, packet| reader.hear(port, packet, sink)) {
                     Some(heard) => last = Some(heard),
@@ -462,451 +332,98 @@ fn converse(
             }
             last
         });
-        let now = net.now();
-        let filled = transfer.sink.filled();
+        let (now, filled) = (net.now(), transfer.sink.filled());
         if filled > before {
-            due.arrived(now, filled);
+            self.due.arrived(now, filled);
         }
-        transfer.total = reader.total;
+        transfer.total = self.reader.total;
         transfer.tell(now);
-        let mut heard = heard.transpose()?;
-        if now >= judge_at && reader.port.is_none() {
-            (heard, judge_at) = (Some(reader.judge()?), NEVER);
+        let heard = heard.transpose()?;
+        let is_judged = now >= self.judge_at || (heard == Some(Heard::Refused) && !self.holds);
+        if is_judged && self.reader.port.is_none() {
+            self.judge_at = NEVER;
+            return self.reader.judge().map(Some);
         }
-        let doubted = doubts && !repeated && now < asked + BELIEF;
-        let word = match heard {
-            Some(Heard::End) => {
-                if let Some(port) = reader.port.filter(|_| !reader.only_size) {
-                    talk.send(net, port, &reader.acknowledgement());
-                    if doubted && has_rival(net, talk, reader, asked + BELIEF) {
-                        return Ok(Ended::Twice);
-                    }
+        Ok(heard)
+    }
+
+    /// Until when something must come.
+    fn deadline(&self) -> Instant {
+        match self.reader.port {
+            Some(_) => self.due.deadline,
+            None => self.first,
+        }
+    }
+
+    /// Nothing more has come.
+    fn silence(&self, transfer: &Transfer<'_, '_>) -> Reason {
+        match self.reader.port {
+            None => Reason::Tftp(Error::NoAnswer),
+            Some(_) => Reason::Interrupted {
+                how: Lost::Stalled,
+                got: transfer.sink.filled() as u64,
+                of: self.reader.total,
+            },
+        }
+    }
+
+    /// Says what is to be said now, and again when it is time to.
+    fn speak(&mut self, net: &mut Net<'_>, now: Instant, speaks: bool) {
+        let is_late = now >= self.repeat_at;
+        if is_late && !speaks {
+            self.pause = (self.pause + self.pause).min(patience::TFTP_AGAIN);
+        }
+        if !(speaks || is_late) {
+            return;
+        }
+        // Two requests would be two conversations.
+        if !self.talk.waits(net) {
+            match self.reader.port {
+                Some(port) => self.talk.send(net, port, &self.reader.acknowledgement()),
+                None => {
+                    let port = self.question.request.url.port();
+                    self.talk.send(net, port, &self.reader.request())
                 }
-                return Ok(Ended::Whole);
+            };
+        }
+        self.said = now;
+        self.repeat_at = now + self.pause;
+    }
+
+    /// What was wanted is here. Of the start of a file, nobody else has said something for a while (D-189).
+    fn end(&mut self, net: &mut Net<'_>) -> Ended {
+        match (self.reader.wants, self.reader.port) {
+            (Wants::File, Some(port)) => {
+                self.talk.send(net, port, &self.reader.acknowledgement());
             }
-            Some(Heard::Rival(port)) if doubted => {
-                talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
-                return Ok(Ended::Twice);
-            }
-            Some(Heard::Refused) => {
-                judge_at = now + BELIEF;
-                false
-            }
-            Some(Heard::Acknowledge) => {
-                pause = BLOCK_PAUSE;
-                true
-            }
-            Some(Heard::Plain) => {
-                info!("fetch: {}: the server takes no options", request.url);
-                pause = REQUEST_PAUSE;
-                true
-            }
-            Some(Heard::Again) => now >= said + ECHO,
-            Some(Heard::Taken) => {
-                pause = BLOCK_PAUSE;
-                repeat_at = now + pause;
-                false
-            }
-            Some(Heard::Stray(port) | Heard::Rival(port)) => {
-                talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
-                false
-            }
-            Some(Heard::Nothing) | None => false,
-        };
-        // Chatter does not move the deadline, so it cannot hold a node.
-        if now >= deadline {
-            return Err(match reader.port {
-                None => Reason::Tftp(Error::NoAnswer),
-                Some(_) => Reason::Interrupted {
-                    how: Lost::Stalled,
-                    got: filled as u64,
-                    of: reader.total,
-                },
-            });
+            (Wants::Start, _) if self.has_rival(net) => return Ended::Twice,
+            _ => {}
         }
-        let late = now >= repeat_at;
-        if late && !word {
-            pause = (pause + pause).min(patience::TFTP_AGAIN);
-        }
-        if word || late {
-            // Two requests would be two conversations.
-            if !talk.waits(net) {
-                match reader.port {
-                    Some(port) => talk.send(net, port, &reader.acknowledgement()),
-                    None => {
-                        repeated = true;
-                        talk.send(net, request.url.port(), &reader.request())
-                    }
-                };
-            }
-            said = now;
-            repeat_at = now + pause;
-        }
-    }
-}
-
-/// Whether somebody else answers the request of a file that is here, until then.
-fn has_rival(net: &mut Net<'_>, talk: &Conversation, reader: &mut Reader, until: Instant) -> bool {
-    let rival = net.wait(until, |net| {
-        while let Some(heard) = talk.receive(net, |port, packet| {
-            reader.hear(port, packet, &mut Sink::new(&mut []))
-        }) {
-            if let Ok(Heard::Rival(port)) = heard {
-                return Some(port);
-            }
-        }
-        None
-    });
-    if let Some(port) = rival {
-        talk.send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
-    }
-    rival.is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVER: u16 = 4000;
-
-    fn reader() -> Reader {
-        Reader::new(b"pi/menu".to_vec(), 1468, false)
+        Ended::Whole
     }
 
-    fn data(number: u16, bytes: &[u8]) -> Vec<u8> {
-        [&DATA.to_be_bytes()[..], &number.to_be_bytes(), bytes].concat()
-    }
-
-    fn options(text: &str) -> Vec<u8> {
-        [&OPTIONS.to_be_bytes()[..], text.as_bytes()].concat()
-    }
-
-    /// An error that stays the only answer.
-    fn refuses(reader: &mut Reader, packet: &[u8]) -> Result<Heard, Reason> {
-        assert_eq!(hears(reader, packet, &mut Sink::new(&mut [])), Heard::Refused);
-        reader.judge()
-    }
-
-    fn hears(reader: &mut Reader, packet: &[u8], sink: &mut Sink<'_>) -> Heard {
-        reader.hear(SERVER, packet, sink).unwrap()
-    }
-
-    #[test]
-    fn the_request_names_the_file_and_the_options() {
-        let mut reader = reader();
-        assert_eq!(
-            reader.request(),
-            b"\0\x01pi/menu\0octet\0tsize\x000\0blksize\x001468\0timeout\x001\0windowsize\x0016\0"
-        );
-        reader.asks = None;
-        assert_eq!(reader.request(), b"\0\x01pi/menu\0octet\0");
-    }
-
-    #[test]
-    fn without_options_blocks_of_512_are_acknowledged_one_by_one() {
-        let (mut reader, mut place) = (reader(), [0; 600]);
-        let mut into = Sink::new(&mut place);
-        assert_eq!(hears(&mut reader, &data(2, &[7; 512]), &mut into), Heard::Nothing);
-        assert_eq!(
-            hears(&mut reader, &data(1, &[7; 512]), &mut into),
-            Heard::Acknowledge
-        );
-        assert_eq!(reader.acknowledgement(), [0, 4, 0, 1]);
-        assert_eq!(hears(&mut reader, &data(1, &[9; 512]), &mut into), Heard::Again);
-        assert_eq!(hears(&mut reader, &data(2, &[8; 88]), &mut into), Heard::End);
-        assert_eq!((into.filled(), into.bytes()[0], into.bytes()[599]), (600, 7, 8));
-    }
-
-    #[test]
-    fn a_window_is_acknowledged_at_its_end_and_at_its_first_gap() {
-        let (mut reader, mut place) = (reader(), [0; 4096]);
-        let mut into = Sink::new(&mut place);
-        let answer = options("BLKSIZE\08\0windowsize\x004\0tsize\x001000\0");
-        assert_eq!(hears(&mut reader, &answer, &mut into), Heard::Acknowledge);
-        assert_eq!(reader.acknowledgement(), [0, 4, 0, 0]);
-        assert_eq!(hears(&mut reader, &answer, &mut into), Heard::Again);
-        let mut block = |number| hears(&mut reader, &data(number, &[0; 8]), &mut into);
-        assert_eq!(
-            [1, 2, 3].map(&mut block),
-            [Heard::Taken, Heard::Taken, Heard::Taken]
-        );
-        assert_eq!(block(4), Heard::Acknowledge);
-        // 6 and 7 come without 5: the server is told once. It begins again with 5.
-        assert_eq!([6, 7].map(&mut block), [Heard::Acknowledge, Heard::Nothing]);
-        assert_eq!(
-            [5, 5, 6, 7].map(&mut block),
-            [Heard::Taken, Heard::Again, Heard::Taken, Heard::Taken]
-        );
-        assert_eq!(block(8), Heard::Acknowledge);
-        assert_eq!(block(13), Heard::Nothing, "beyond the window");
-        assert_eq!(reader.acknowledgement(), [0, 4, 0, 8]);
-    }
-
-    #[test]
-    fn block_numbers_roll_over_to_zero_or_to_one() {
-        for after in [0, 1] {
-            let (mut reader, mut place) = (reader(), [0; 4096]);
-            let mut into = Sink::new(&mut place);
-            hears(&mut reader, &options("blksize\08\0"), &mut into);
-            reader.number = u16::MAX;
-            assert_eq!(
-                hears(&mut reader, &data(after, &[1; 8]), &mut into),
-                Heard::Acknowledge
-            );
-            assert_eq!(reader.acknowledgement(), [0, 4, 0, after as u8]);
-            assert_eq!(
-                hears(&mut reader, &data(after + 1, &[1; 8]), &mut into),
-                Heard::Acknowledge
-            );
-        }
-    }
-
-    #[test]
-    fn only_the_servers_own_port_counts_once_it_has_answered() {
-        let (mut reader, mut place) = (reader(), [0; 4096]);
-        let mut into = Sink::new(&mut place);
-        hears(&mut reader, &options("tsize\09\0"), &mut into);
-        assert_eq!(reader.hear(5, &data(1, b"x"), &mut into), Ok(Heard::Stray(5)));
-        assert_eq!(
-            reader.hear(5, &options("tsize\x008\0"), &mut into),
-            Ok(Heard::Rival(5)),
-            "another answer to the request"
-        );
-        assert_eq!(
-            reader.hear(5, &error_packet(1, "no"), &mut into),
-            Ok(Heard::Nothing),
-            "errors are never answered"
-        );
-        assert_eq!(hears(&mut reader, &data(1, b"123456789"), &mut into), Heard::End);
-    }
-
-    #[test]
-    fn an_error_is_no_answer_while_there_is_a_better_one() {
-        let (mut reader, mut place) = (reader(), [0; 4096]);
-        let mut into = Sink::new(&mut place);
-        let no = error_packet(1, "not found");
-        assert_eq!(hears(&mut reader, &no, &mut into), Heard::Refused);
-        assert_eq!(
-            hears(&mut reader, &error_packet(8, ""), &mut into),
-            Heard::Nothing,
-            "the first"
-        );
-        assert_eq!(hears(&mut reader, &data(1, b"menu"), &mut into), Heard::End);
-        assert_eq!(reader.judge(), Ok(Heard::Nothing));
-        // Without options, a first block from another port is an answer, too; a later one is a stray.
-        assert_eq!(reader.hear(5, &data(1, b"evil"), &mut into), Ok(Heard::Rival(5)));
-        assert_eq!(reader.hear(5, &data(2, b"evil"), &mut into), Ok(Heard::Stray(5)));
-        assert_eq!(reader.hear(5, &no, &mut into), Ok(Heard::Nothing));
-        assert!(
-            reader.hear(SERVER, &no, &mut into).is_err(),
-            "its own error counts"
-        );
-    }
-
-    #[test]
-    fn lengths_that_cannot_be() {
-        let mut place = [0; 100];
-        let mut into = Sink::new(&mut place);
-        assert_eq!(
-            reader().hear(SERVER, &options("tsize\x00101\0"), &mut into),
-            Err(Reason::TooLarge {
-                len: Some(101),
-                space: 100
-            })
-        );
-        assert_eq!(
-            reader().hear(SERVER, &data(1, &[0; 101]), &mut into),
-            Err(Reason::TooLarge {
-                len: None,
-                space: 100
-            })
-        );
-        assert_eq!(
-            reader().hear(SERVER, &data(1, &[0; 513]), &mut Sink::new(&mut [0; 4096])),
-            Err(Reason::Tftp(Error::Block))
-        );
-        let mut cut = reader();
-        hears(&mut cut, &options("tsize\x0050\0"), &mut into);
-        assert_eq!(
-            cut.hear(SERVER, &data(1, &[0; 49]), &mut into),
-            Err(Reason::Tftp(Error::Size {
-                came: 49,
-                announced: 50
-            }))
-        );
-        let line = Error::Size {
-            came: 38,
-            announced: 37,
-        }
-        .to_string();
-        assert_eq!(
-            line,
-            "38 bytes came of a file of 37, as the server had said: was it changed just now?"
-        );
-    }
-
-    #[test]
-    fn options_that_were_not_asked_for_are_refused_by_name() {
-        for (text, option) in [
-            ("blksize\x007\0", "blksize=7"),
-            ("blksize\x001469\0", "blksize=1469"),
-            ("blksize\0+99\0", "blksize=+99"),
-            ("blksize\x00512.0\0", "blksize=512.0"),
-            ("blksize\0", "blksize="),
-            ("BlkSize", "BlkSize="),
-            ("windowsize\x000\0", "windowsize=0"),
-            ("windowsize\x0017\0", "windowsize=17"),
-            ("windowsize\x0065552\0", "windowsize=65552"),
-            ("multicast\0,,1\x1b\0", "multicast=,,1?"),
-        ] {
-            let error = reader()
-                .hear(SERVER, &options(text), &mut Sink::new(&mut [0; 9]))
-                .unwrap_err();
-            let line = format!("the server acknowledges {option}, which was not asked for");
-            assert_eq!(error.to_string(), line, "{text:?}");
-        }
-    }
-
-    /// Nothing is read into an option on which nothing depends, or that can be done without.
-    #[test]
-    fn what_is_of_no_use_is_ignored() {
-        for text in [
-            "timeout\x001.0\0blksize\x00600\0",
-            "timeout\0soon\0blksize\x00600\0",
-            "timeout\0\0blksize\x00600\0",
-            "rollover\x000\0utimeout\x00100000\0x\0y\0blksize\x00600\0",
-            "tsize\0-1\0blksize\x00600\0",
-            "tsize\x001.5\0blksize\x00600\0",
-            "tsize\x0099999999999999999999\0blksize\x00600\0",
-        ] {
-            let mut reader = reader();
-            assert_eq!(
-                hears(&mut reader, &options(text), &mut Sink::new(&mut [])),
-                Heard::Acknowledge,
-                "{text:?}"
-            );
-            assert_eq!((reader.total, reader.block), (None, 600), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn agreeing_to_nothing() {
-        // Zero is no size, and an empty answer agrees to nothing.
-        for text in ["tsize\x000\0", "", "\0"] {
-            let mut reader = reader();
-            assert_eq!(
-                hears(&mut reader, &options(text), &mut Sink::new(&mut [])),
-                Heard::Acknowledge,
-                "{text:?}"
-            );
-            assert_eq!((reader.total, reader.block, reader.window), (None, 512, 1));
-        }
-    }
-
-    #[test]
-    fn errors_are_told_apart_and_made_printable() {
-        let error = |code, text: &str| match refuses(&mut reader(), &error_packet(code, text)) {
-            Err(Reason::Tftp(error)) => (error.is_absent(), format!("{error}")),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(error(1, ""), (true, "file not found".into()));
-        assert_eq!(
-            error(2, "no\r\nway\u{e9}"),
-            (true, "access violation: no??way??".into())
-        );
-        assert_eq!(
-            error(3, &"x".repeat(999)),
-            (false, format!("TFTP error 3: {}", "x".repeat(512)))
-        );
-        // The code for "no such file", and what servers that use it for everything add to it.
-        let long = format!("open /srv/{}: no such file or directory", "x/".repeat(100));
-        for text in [
-            "File not found",
-            "stat /srv/x: no such file or directory",
-            "file [x] unknown: file does not exist",
-            "error: x was not found",
-            &long,
-        ] {
-            assert_eq!(error(1, text), (true, format!("file not found: {text}")));
-        }
-        for text in [
-            "open /srv/x: too many open files",
-            "open /srv/x: permission denied",
-            "read x: context deadline exceeded",
-        ] {
-            assert_eq!(error(1, text), (false, format!("TFTP error 1: {text}")));
-        }
-        // Named in words only: no second request without options.
-        for text in [
-            "File not found",
-            "No such file or directory",
-            "cannot read /srv/tftp/pxelinux.cfg/default: Not a directory",
-            "open /srv/x: no such file or directory",
-            "The system cannot find the path specified.",
-        ] {
-            assert_eq!(error(0, text), (true, text.into()));
-        }
-        let mut plain = reader();
-        plain.asks = None;
-        for text in ["host not found", "disk on fire", "found no backend", ""] {
-            match refuses(&mut plain, &error_packet(0, text)) {
-                Err(Reason::Tftp(error)) => assert!(!error.is_absent(), "{text}"),
-                other => panic!("{other:?}"),
-            }
-        }
-        for code in [0, 4, 8] {
-            let mut reader = reader();
-            let error = error_packet(code, "options?");
-            assert_eq!(refuses(&mut reader, &error), Ok(Heard::Plain), "{code}");
-            assert!(
-                refuses(&mut reader, &error).is_err(),
-                "asked without options already"
-            );
-        }
-    }
-
-    #[test]
-    fn only_the_size() {
-        let mut reader = Reader::new(b"x".to_vec(), 1468, true);
-        assert_eq!(
-            hears(
-                &mut reader,
-                &options("tsize\x001000000\0"),
-                &mut Sink::new(&mut [])
-            ),
-            Heard::End
-        );
-        assert_eq!(reader.total, Some(1_000_000));
-        let mut plain = Reader::new(b"x".to_vec(), 1468, true);
-        assert_eq!(
-            hears(&mut plain, &data(1, &[0; 512]), &mut Sink::new(&mut [])),
-            Heard::End
-        );
-    }
-
-    /// Every truncation and every changed byte of an answer: never a panic, never a byte outside of its place.
-    #[test]
-    fn mutations() {
-        for golden in [
-            data(1, &[1; 20]),
-            options("blksize\x001024\0windowsize\x004\0tsize\x001000\0"),
-            error_packet(1, "File not found"),
-        ] {
-            for at in 0..golden.len() {
-                for byte in 0..=u8::MAX {
-                    let mut packet = golden.clone();
-                    packet[at] = byte;
-                    for packet in [&packet[..], &golden[..at]] {
-                        let mut reader = reader();
-                        let mut place = [0; 64];
-                        let mut into = Sink::new(&mut place);
-                        let _ = reader.hear(SERVER, packet, &mut into);
-                        let _ = reader.hear(SERVER, packet, &mut into);
-                        assert!(into.filled() <= 64 && (LEAST_BLOCK..=1468).contains(&reader.block));
-                        assert!((1..=WINDOW).contains(&reader.window));
-                    }
+    /// Whether another port answers the request, too.
+    fn has_rival(&mut self, net: &mut Net<'_>) -> bool {
+        let (talk, reader) = (self.talk, &mut self.reader);
+        let rival = net.wait(self.asked + BELIEF, |net| {
+            while let Some(heard) = talk.receive(net, |port, packet| {
+                reader.hear(port, packet, &mut Sink::new(&mut []))
+            }) {
+                if let Ok(Heard::Rival(port)) = heard {
+                    return Some(port);
                 }
             }
+            None
+        });
+        if let Some(port) = rival {
+            self.turn_away(net, port);
         }
+        rival.is_some()
+    }
+
+    /// Tells a port that its conversation is none of ours.
+    fn turn_away(&self, net: &mut Net<'_>, port: u16) {
+        self.talk
+            .send(net, port, &error_packet(UNKNOWN_ID, "unknown transfer"));
     }
 }

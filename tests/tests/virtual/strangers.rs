@@ -1,6 +1,7 @@
 //! What a stranger on the LAN cannot do: he hears broadcasts, and sends what he likes; all servers are honest.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use boot::Clock;
@@ -530,82 +531,154 @@ fn who_has_seen_a_nodes_numbers_does_not_know_the_next() {
     }
 }
 
-/// A site whose menu comes by TFTP.
-fn file_site(seed: u64) -> Site {
+/// A site whose menu comes by TFTP, from a server with those manners.
+fn file_site(seed: u64, manners: impl FnOnce(&mut Tftp)) -> Site {
     let site = Site::named(seed, "tftp://192.168.7.4/menu");
     let menu = "DEFAULT a\nLABEL a\nLINUX Image\n";
-    let files = Tftp::new().file("menu", menu).file("Image", site.kernel.clone());
+    let mut files = Tftp::new().file("menu", menu).file("Image", site.kernel.clone());
+    manners(&mut files);
     site.lan.serve(FILES, files);
     site
 }
 
-/// Hears each request for a file, and answers with the right port before the server does, `hits` times.
-fn forger(hits: usize, packets: Vec<Vec<u8>>) -> Stranger {
-    let mut left = hits;
+/// Hears each request for a file, and answers those of `hits` with the right port, before the server does and later.
+fn forger(hits: Range<usize>, packets: Vec<(Duration, Vec<u8>)>) -> Stranger {
+    let mut heard = 0;
     let ear = Stranger::hearing(move |_, frame| {
-        if frame[12..14] != [8, 0] || frame[23] != 17 || word(frame, 36) != 69 || left == 0 {
+        if frame[12..14] != [8, 0] || frame[23] != 17 || word(frame, 36) != 69 {
             return Vec::new();
         }
-        left -= 1;
+        heard += 1;
+        if !hits.contains(&(heard - 1)) {
+            return Vec::new();
+        }
         let to = (NODE, word(frame, 34));
         packets
             .iter()
-            .map(|packet| (SOON, udp((FILES, 40_000), to, packet)))
+            .map(|(delay, packet)| (*delay, udp((FILES, 40_000), to, packet)))
             .collect()
     });
     ear.beside(mac_of(FILES))
 }
 
+/// The forged menu as an answer without options, with them, and drawn out over more than a request's first pause.
+fn forged_files() -> [Vec<(Duration, Vec<u8>)>; 3] {
+    let block = |number: u8, bytes: &[u8]| [&[0, 3, 0, number], bytes].concat();
+    let options = |block: &str| format!("\0\x06tsize\0{}\0blksize\0{block}\0", EVIL_MENU.len()).into_bytes();
+    let data = block(1, EVIL_MENU.as_bytes());
+    let mut slow = vec![(SOON, options("8"))];
+    for (piece, number) in EVIL_MENU.as_bytes().chunks(8).zip(1..) {
+        slow.push((
+            Duration::from_millis(150 * u64::from(number)),
+            block(number, piece),
+        ));
+    }
+    [
+        vec![(SOON, data.clone())],
+        vec![(SOON, options("1468")), (SOON, data)],
+        slow,
+    ]
+}
+
 /// A guess hits one time in 64,512. One that does is not enough, nor are two in a row: the server answers, too.
 #[test]
 fn who_guesses_the_port_of_a_request_for_a_file_gains_nothing_by_it() {
-    let data = [&[0, 3, 0, 1], EVIL_MENU.as_bytes()].concat();
-    let options = format!("\0\x06tsize\0{}\0blksize\x001468\0", EVIL_MENU.len()).into_bytes();
     for seed in 0..36 {
         let one_way = [200, 1000, 2500][seed as usize % 3];
-        for packets in [vec![data.clone()], vec![options.clone(), data.clone()]] {
-            for hits in [1, 2] {
-                let forger = forger(hits, packets.clone());
+        for packets in forged_files() {
+            for hits in [0..1, 0..2] {
+                let forger = forger(hits.clone(), packets.clone());
                 assert!(
-                    !boots_evil(file_site(seed), one_way, forger),
-                    "{hits} at {one_way} us"
+                    !boots_evil(file_site(seed, |_| {}), one_way, forger),
+                    "{hits:?} at {one_way} us"
                 );
             }
-            // Three in a row are the limit: one boot in 10^14, or in 2,000 with a million frames a second.
+            // Five in a row are the limit, a request and a look by turns; three where each drags on until the server's own answer.
             if seed == 0 {
-                assert!(boots_evil(file_site(seed), one_way, forger(3, packets)));
+                let site = file_site(seed, |_| {});
+                assert!(boots_evil(site, one_way, forger(0..5, packets)));
             }
         }
     }
 }
 
+/// The server's own answer comes late, or not at all.
+#[test]
+fn one_guess_is_not_enough_where_the_server_is_slow_or_its_answer_is_lost() {
+    for (millis, deaf) in [(30, 0), (200, 0), (700, 0), (0, 1), (30, 1)] {
+        let slow = || {
+            file_site(1, |files| {
+                (files.thinks, files.deaf) = (Duration::from_millis(millis), deaf);
+            })
+        };
+        for (kind, packets) in forged_files().into_iter().enumerate() {
+            for first in 0..4 {
+                let forger = forger(first..first + 1, packets.clone());
+                assert!(
+                    !boots_evil(slow(), 200, forger),
+                    "kind {kind}, request {first}, {millis} ms, {deaf} lost"
+                );
+            }
+            // Who hits the request and the look at it wins.
+            if (millis, kind) == (30, 0) && deaf == 0 {
+                assert!(boots_evil(slow(), 200, forger(0..2, packets)));
+            }
+        }
+    }
+}
+
+/// A conversation that a stranger began and leaves alone ends when the server's own answer comes.
+#[test]
+fn a_late_answer_of_the_server_ends_a_forged_conversation() {
+    let mut site = file_site(1, |files| files.thinks = Duration::from_millis(300));
+    let [_, options, _] = forged_files();
+    site.lan.attach(forger(0..1, options[..1].to_vec()));
+    site.boot_attempts(1).expect("the honest menu");
+    let took = site.lan.now();
+    assert!(took < Instant::from_secs(4), "{took}");
+}
+
 #[test]
 fn a_forged_error_does_not_lead_to_another_menu() {
+    let menu = |entry: &str| format!("DEFAULT a\nLABEL a\nLINUX /Image\nAPPEND entry={entry}\n");
+    let boots = |seed, one_way, thinks, stranger| {
+        let mut site = Site::named(seed, "tftp://192.168.7.4/");
+        let mut files = Tftp::new()
+            .file("pxelinux.cfg/01-b8-27-eb-01-02-03", menu("own"))
+            .file("pxelinux.cfg/default", menu("wipe"))
+            .file("/Image", site.kernel.clone())
+            .file("Image", site.kernel.clone());
+        files.thinks = Duration::from_micros(thinks);
+        site.lan.serve(FILES, files);
+        site.lan.link(Link {
+            latency: Duration::from_micros(one_way),
+            ..Link::default()
+        });
+        site.lan.attach(stranger);
+        let handoff = site.boot_attempts(1)?;
+        Ok::<_, boot::Error>(site.inspect(&handoff).entry().to_owned())
+    };
+    let no = |code| vec![0, 5, 0, code, b'n', b'o', 0];
     for (seed, one_way) in [(1, 200), (2, 1000), (3, 2500)] {
         for code in [0, 1, 2, 8] {
-            let mut site = Site::named(seed, "tftp://192.168.7.4/");
-            let menu = |entry: &str| format!("DEFAULT a\nLABEL a\nLINUX /Image\nAPPEND entry={entry}\n");
-            let files = Tftp::new()
-                .file("pxelinux.cfg/01-b8-27-eb-01-02-03", menu("own"))
-                .file("pxelinux.cfg/default", menu("wipe"))
-                .file("/Image", site.kernel.clone())
-                .file("Image", site.kernel.clone());
-            site.lan.serve(FILES, files);
-            site.lan.link(Link {
-                latency: Duration::from_micros(one_way),
-                ..Link::default()
-            });
-            // Every request.
-            site.lan
-                .attach(forger(usize::MAX, vec![vec![0, 5, 0, code, b'n', b'o', 0]]));
-            // "Not found" in place of what is there is found out; what speaks of trouble where nothing is ends the attempt.
-            match site.boot_attempts(1) {
-                Ok(handoff) => {
-                    let entry = site.inspect(&handoff).entry().to_owned();
-                    assert_eq!(entry, "own", "error {code} at {one_way} us");
-                }
+            // Every request. "Not found" in place of what is there is found out; what speaks of trouble where nothing is ends the attempt.
+            match boots(seed, one_way, 100, forger(0..usize::MAX, vec![(SOON, no(code))])) {
+                Ok(entry) => assert_eq!(entry, "own", "error {code} at {one_way} us"),
                 Err(error) => assert_ne!(code, 1, "{error}"),
             }
+        }
+    }
+    // One request, where the server is slow; and an error from who has answered the options before.
+    let answered = vec![(SOON, b"\0\x06tsize\x009\0".to_vec()), (SOON, no(1))];
+    for first in 0..8 {
+        for (thinks, packets) in [
+            (30_000, vec![(SOON, no(1))]),
+            (700_000, vec![(SOON, no(1))]),
+            (100, answered.clone()),
+            (30_000, answered.clone()),
+        ] {
+            let entry = boots(1, 200, thinks, forger(first..first + 1, packets)).expect("a menu");
+            assert_eq!(entry, "own", "request {first}, after {thinks} us");
         }
     }
 }
