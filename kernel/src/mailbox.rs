@@ -230,10 +230,26 @@ mod tests {
         assert_eq!(core::mem::offset_of!(Registers, read_status), 0x18);
         assert_eq!(core::mem::offset_of!(Registers, write), 0x20);
         assert_eq!(core::mem::offset_of!(Registers, write_status), 0x38);
+        for (soc, address) in [(Soc::Bcm2837, 0x3f00_b880), (Soc::Bcm2711, 0xfe00_b880)] {
+            let mut arena = crate::dma::tests::arena(256).0;
+            // SAFETY: nothing is read or written.
+            let mailbox = unsafe { Mailbox::new(soc, &mut arena, Clock::start()) }.unwrap();
+            assert_eq!(mailbox.registers.ptr().addr(), address);
+        }
     }
 
     /// A mailbox whose VideoCore turns the tag's words into `answer`, or stays silent.
     fn with_firmware(answer: Option<impl Fn(&mut [u32]) + 'static>) -> Mailbox {
+        with_busy_firmware(0, 0, answer)
+    }
+
+    /// The same, whose VideoCore first delivers so many answers to requests that were given up, and then has no room for a
+    /// while: what is written meanwhile is lost.
+    fn with_busy_firmware(
+        mut late: u32,
+        mut full: u32,
+        answer: Option<impl Fn(&mut [u32]) + 'static>,
+    ) -> Mailbox {
         let (mut arena, memory) = crate::dma::tests::arena(256);
         let message = arena.buffer(WORDS * 4).unwrap();
         let registers = Box::leak(vec![0_u32; size_of::<Registers>() / 4].into_boxed_slice());
@@ -245,7 +261,16 @@ mod tests {
             unsafe {
                 let request = register(0x20).replace(0);
                 register(0x18).write_volatile(Status::EMPTY.number());
-                if let (true, Some(answer)) = (request == expected, &answer) {
+                if late > 0 {
+                    // The message lies where the next one will lie, so its answer looks the same.
+                    late -= 1;
+                    register(0x00).write_volatile(expected);
+                    register(0x18).write_volatile(0);
+                    return;
+                }
+                full = full.saturating_sub(1);
+                let has_room = register(0x38).replace(if full > 0 { Status::FULL.number() } else { 0 }) == 0;
+                if let (true, true, Some(answer)) = (request == expected, has_room, &answer) {
                     let at = memory.behind_alias(request & !0xf);
                     let message = memory.read(at, WORDS * 4);
                     let mut words: Vec<_> = message
@@ -299,6 +324,20 @@ mod tests {
         let refused = |words: &mut [u32]| (words[1], words[4]) = (RESPONSE | 1, RESPONSE | 8);
         assert_eq!(with_firmware(Some(refused)).temperature(), None);
         assert_eq!(with_firmware(None::<fn(&mut [u32])>).temperature(), None);
+    }
+
+    #[test]
+    fn an_answer_that_came_too_late_is_not_the_next_one_s_and_a_full_mailbox_is_waited_for() {
+        for (late, full) in [(1, 0), (3, 0), (0, 5), (2, 1000)] {
+            let mut mailbox = with_busy_firmware(
+                late,
+                full,
+                Some(|words: &mut [u32]| {
+                    (words[1], words[4], words[5]) = (RESPONSE, RESPONSE | 4, 0xc0_3111)
+                }),
+            );
+            assert_eq!(mailbox.board_revision(), Some(0xc0_3111), "{late} {full}");
+        }
     }
 
     #[test]

@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn the_block_lies_where_the_manuals_say() {
+        for (soc, address) in [(Soc::Bcm2837, 0x3f10_0000), (Soc::Bcm2711, 0xfe10_0000)] {
+            // SAFETY: nothing is read or written.
+            assert_eq!(unsafe { Pm::new(soc) }.registers.ptr().addr(), address);
+        }
+        assert_eq!(core::mem::offset_of!(Registers, rstc), 0x1c);
+    }
+
+    #[test]
     fn an_unarmed_watchdog_is_never_started_by_a_kick() {
         let mut words = [0; 10];
         with_pm(&mut words, Pm::kick);

@@ -213,8 +213,12 @@ impl boot::Entropy for Rng {
 #[cfg(test)]
 mod tests {
     use core::mem::offset_of;
+    use std::collections::BTreeSet;
+
+    use boot::Entropy as _;
 
     use super::*;
+    use crate::cpu;
 
     #[test]
     fn registers_lie_where_the_drivers_say() {
@@ -230,5 +234,119 @@ mod tests {
             (offset_of!(Rng200, count), offset_of!(Bcm2835, data)),
             (0x24, 0x08)
         );
+        let places = [Soc::Bcm2837, Soc::Bcm2711].map(Rng::address);
+        assert_eq!(places, [0x3f10_4000, 0xfe10_4000]);
+    }
+
+    /// An RNG200 whose `chip` goes on with its ten words whenever the driver waits, and what the driver starts on it.
+    fn rng200(ctrl: u32, mut chip: impl FnMut(&mut [u32; 10]) + 'static) -> (Rng, NonNull<[u32; 10]>) {
+        let words = NonNull::from(Box::leak(Box::new([0; 10])));
+        // SAFETY: leaked; nobody else looks at it yet.
+        unsafe { words.cast::<u32>().write(ctrl) };
+        cpu::plug(move || {
+            // SAFETY: leaked, and the driver only waits meanwhile.
+            let mut now = unsafe { words.read_volatile() };
+            chip(&mut now);
+            // SAFETY: as above.
+            unsafe { words.write_volatile(now) };
+        });
+        // SAFETY: leaked, and as long as the registers.
+        let mut registers = unsafe { UniqueMmioPointer::<Rng200>::new(words.cast()) };
+        Rng200::enable(&mut registers);
+        let rng = Rng {
+            kind: Kind::Rng200(registers),
+            clock: Clock::start(),
+            patience: WARM_UP,
+        };
+        (rng, words)
+    }
+
+    #[test]
+    fn random_bytes_are_the_generators_words_however_late_the_first_comes() {
+        let mut words = [0, 0, 0x1122_3344];
+        let registers = NonNull::from(&mut words).cast::<u32>();
+        let mut looks = 0;
+        cpu::plug(move || {
+            looks += 1;
+            if looks == 50_000 {
+                // SAFETY: `words` outlives the driver, which only waits meanwhile.
+                unsafe { registers.add(1).write_volatile(1 << 24) };
+            }
+        });
+        let mut rng = Rng {
+            // SAFETY: the three registers, for as long as this test runs.
+            kind: Kind::Bcm2835(unsafe { UniqueMmioPointer::new(registers.cast()) }),
+            clock: Clock::start(),
+            patience: WARM_UP,
+        };
+        let mut bytes = [0; 6];
+        assert!(rng.fill(&mut bytes));
+        assert_eq!(bytes, [0x44, 0x33, 0x22, 0x11, 0x44, 0x33]);
+        cpu::plug(|| {});
+
+        let mut looks = 0;
+        let (mut rng, _) = rng200(0, move |words| {
+            looks += 1;
+            (words[8], words[9]) = (looks, u32::from(looks > 50_000));
+        });
+        let mut bytes = [0; 8];
+        assert!(rng.fill(&mut bytes));
+        let drawn = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word));
+        assert!(drawn.clone().all(|word| word > 50_000) && drawn.is_sorted());
+    }
+
+    #[test]
+    fn a_generator_that_runs_is_left_as_it_is() {
+        for (ctrl, expected) in [(0, 1), (0x2000, 0x2001), (2, 2), (0x1fff, 0x1fff)] {
+            let (_, words) = rng200(ctrl, |_| {});
+            // SAFETY: leaked, and nobody waits.
+            assert_eq!(unsafe { words.read_volatile() }[0], expected, "{ctrl:#x}");
+        }
+    }
+
+    #[test]
+    fn a_generator_that_fails_its_tests_is_started_again_until_it_passes() {
+        for failure in [1 << 5, 1 << 31] {
+            let mut starts = 0;
+            let (mut rng, words) = rng200(0, move |words| {
+                // What is written as one is cleared.
+                if words[6] == u32::MAX {
+                    (words[6], starts) = (0, starts + 1);
+                }
+                if starts < 3 {
+                    words[6] = failure;
+                } else {
+                    (words[8], words[9]) = (0xabad_1dea, 3);
+                }
+            });
+            let mut bytes = [0; 4];
+            assert!(rng.fill(&mut bytes));
+            assert_eq!(u32::from_le_bytes(bytes), 0xabad_1dea);
+            // SAFETY: leaked, and nobody waits.
+            assert_eq!(unsafe { words.read_volatile() }[..3], [1, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn without_a_generator_that_works_the_bytes_differ_and_are_called_bad() {
+        let failing = rng200(0, |words| words[6] = 1 << 5).0;
+        let dead = rng200(0, |_| {}).0;
+        let absent = Rng {
+            kind: Kind::Absent,
+            ..rng200(0, |_| {}).0
+        };
+        for (mut rng, most) in [
+            (failing, FAILING + WARM_UP),
+            (dead, WARM_UP * 2),
+            (absent, PATIENCE),
+        ] {
+            let before = rng.clock.now();
+            let mut bytes = [0; 64];
+            assert!(!rng.fill(&mut bytes));
+            let took = rng.clock.now() - before;
+            assert!(took < most, "waited for once, not for each word: {took}");
+            let words: BTreeSet<[u8; 4]> = bytes.as_chunks().0.iter().copied().collect();
+            assert_eq!(words.len(), 16);
+        }
     }
 }

@@ -367,6 +367,16 @@ mod tests {
         assert_eq!((offset_of!(Pl011, cr), offset_of!(Pl011, icr)), (0x30, 0x44));
         assert_eq!((offset_of!(Aux, enables), offset_of!(Aux, io)), (0x04, 0x40));
         assert_eq!((offset_of!(Aux, lsr), offset_of!(Aux, baud)), (0x54, 0x68));
+        for (soc, pl011, mini) in [
+            (Soc::Bcm2837, 0x3f20_1000, 0x3f21_5000),
+            (Soc::Bcm2711, 0xfe20_1000, 0xfe21_5000),
+        ] {
+            // SAFETY: nothing is read or written.
+            let place = |kind| unsafe { Uart::new(soc, kind, Clock::start()) }.place;
+            let is_pl011 = |at: NonNull<Pl011>| at.addr().get() == pl011;
+            assert!(matches!(place(Kind::Pl011), Place::Pl011(at) if is_pl011(at)));
+            assert!(matches!(place(Kind::Mini), Place::Mini(at) if at.addr().get() == mini));
+        }
     }
 
     #[test]
@@ -396,6 +406,29 @@ mod tests {
     }
 
     #[test]
+    fn a_uart_is_set_to_115200_8n1_without_interrupts() {
+        // As a firmware left it, at another rate and with interrupts.
+        let mut words = [0; 18];
+        (words[9], words[10], words[11], words[12], words[14]) = (1, 2, 0x10, 0x101, 0x50);
+        with_pl011(&mut words, |uart| uart.set_up(Some(48_000_000)));
+        // IBRD, FBRD, LCRH, CR, IMSC, ICR.
+        let set = [9, 10, 11, 12, 14, 17].map(|word| words[word]);
+        assert_eq!(set, [26, 3, 0x70, 0x301, 0, 0x7ff]);
+        // Without a clock the divisor is the firmware's.
+        with_pl011(&mut words, |uart| uart.set_up(None));
+        assert_eq!((words[9], words[10], words[12]), (26, 3, 0x301));
+
+        let mut words = [0; 27];
+        (words[1], words[17], words[20], words[21]) = (0b110, 3, 2, Lsr::TX_IDLE.number());
+        with_mini(&mut words, |uart| uart.set_up(Some(250_000_000)));
+        // Enables (SPI's stay), IER, IIR, LCR, MCR, CNTL, BAUD.
+        let set = [1, 17, 18, 19, 20, 24, 26].map(|word| words[word]);
+        assert_eq!(set, [0b111, 0, 6, 3, 0, 3, 270]);
+        with_mini(&mut words, |uart| uart.set_up(None));
+        assert_eq!(words[26], 270);
+    }
+
+    #[test]
     fn silence_takes_every_byte_and_has_none() {
         // SAFETY: no peripheral is mapped here; a register that was touched would end the test.
         let mut uart = unsafe { Uart::new(Soc::Bcm2837, Kind::Silent, Clock::start()) };
@@ -412,6 +445,38 @@ mod tests {
             place: Place::Pl011(NonNull::from(words).cast()),
             clock: Clock::start(),
         });
+    }
+
+    fn with_mini(words: &mut [u32; 27], act: impl FnOnce(&mut Uart)) {
+        // 27 words are the registers up to BAUD, exclusively borrowed for this call.
+        act(&mut Uart {
+            place: Place::Mini(NonNull::from(words).cast()),
+            clock: Clock::start(),
+        });
+    }
+
+    #[test]
+    fn a_mini_uart_waits_for_room_and_has_the_bytes_that_came() {
+        let mut words = [0; 27];
+        with_mini(&mut words, |uart| uart.send(b'x'));
+        assert_eq!(words[16], 0, "stuck: the byte is dropped");
+        words[21] = Lsr::TX_EMPTY.number();
+        with_mini(&mut words, |uart| {
+            uart.send(b'x');
+            assert_eq!(uart.receive(), None);
+        });
+        assert_eq!(words[16], u32::from(b'x'));
+        words[21] = Lsr::RX_READY.number();
+        with_mini(&mut words, |uart| assert_eq!(uart.receive(), Some(b'x')));
+    }
+
+    #[test]
+    fn a_uart_that_moves_takes_each_byte() {
+        let mut words = [0; 18];
+        with_pl011(&mut words, |uart| uart.send(b'x'));
+        assert_eq!(words[0], u32::from(b'x'));
+        words[6] = Fr::RXFE.number();
+        with_pl011(&mut words, |uart| assert_eq!(uart.receive(), None));
     }
 
     #[test]

@@ -106,6 +106,7 @@ struct World {
     to_node: Link,
     from_node: Link,
     tag: Option<[u8; 4]>,
+    unplugged: bool,
     random: Random,
     capture: Vec<Frame>,
     kicked: Instant,
@@ -139,6 +140,7 @@ impl Lan {
             to_node: Link::default(),
             from_node: Link::default(),
             tag: None,
+            unplugged: false,
             random: Random::new(seed),
             capture: Vec::new(),
             kicked: Instant::ZERO,
@@ -153,6 +155,11 @@ impl Lan {
         let mut world = self.0.borrow_mut();
         world.to_node = link;
         world.from_node = link;
+    }
+
+    /// Pulls the node's cable, or plugs it in: without one it cannot send, and nothing comes.
+    pub fn plug(&self, plugged: bool) {
+        self.0.borrow_mut().unplugged = !plugged;
     }
 
     /// The node's port of the switch puts this tag (IEEE 802.1Q) into every frame to the node, from now on.
@@ -323,6 +330,7 @@ impl World {
             }
             let (port, frame) = entry.remove();
             match port {
+                Port::Node if self.unplugged => {}
                 Port::Node => self.inbox.push_back(frame),
                 Port::Host(index) => {
                     let mut host = self.hosts[index].borrow_mut();
@@ -448,7 +456,8 @@ impl Device for Nic {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken> {
-        Some(TxToken(self.lan.clone()))
+        let plugged = !self.lan.0.borrow().unplugged;
+        plugged.then(|| TxToken(self.lan.clone()))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -1038,6 +1038,9 @@ mod tests {
                 "at once two words",
             ),
             ("FALLBACK b; [a]; [b]", "at once a"),
+            // A comment begins its line, and ends no label.
+            ("[a]; [b] FDT -;# c;MENU DEFAULT", "at once b"),
+            ("#DEFAULT a; DEFAULT b; #; [a] FDT -; [b]", "at once b"),
             // ONTIMEOUT is DEFAULT's other name: the last one counts, of lines and of labels.
             ("DEFAULT b; ONTIMEOUT a; [a] FDT -; [b]", "at once a"),
             (
@@ -1081,6 +1084,12 @@ mod tests {
             ),
             ("DEFAULT b; ONERROR a; [a] FDT -; [b]", "at once b"),
             ("DEFAULT b; [a] FDT -; [b] SYSAPPEND 3", "at once b"),
+            // Behind a second FDT its label is over.
+            ("UI menu.c32; TIMEOUT 50; [a]; [b] FDT -;MENU DEFAULT", "5 s b"),
+            (
+                "UI menu.c32; TIMEOUT 50; [a]; [b] FDT -;FDT -;MENU DEFAULT",
+                "nothing",
+            ),
             // They do not agree.
             (
                 "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; [a] FDTDIR d; [b]; DEFAULT a",

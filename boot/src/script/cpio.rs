@@ -197,6 +197,19 @@ mod tests {
         }
     }
 
+    /// As `cpio -H newc` writes it: everything but mode, links, size and the name's length is zero.
+    #[test]
+    fn a_header_is_that_of_a_file_without_an_owner_a_time_or_a_device() {
+        let expected = "070701\
+            00000000 000081a4 00000000 00000000 00000001 00000000 0000000a \
+            00000000 00000000 00000000 00000000 00000004 00000000";
+        let expected = expected.replace(' ', "") + "a/b\0";
+        assert_eq!(
+            String::from_utf8(headers("a/b", 10).unwrap()).unwrap(),
+            format!("{expected}\0\0")
+        );
+    }
+
     #[test]
     fn a_name_that_linux_would_pass_over_is_an_error() {
         let long = |parts: usize, len| alloc::vec!["x".repeat(len); parts].join("/");

@@ -694,6 +694,40 @@ mod tests {
     }
 
     #[test]
+    fn a_vlan_has_the_board_s_facts_under_its_own_name_for_as_long_as_it_is_there() {
+        let facts = Facts {
+            mac: [1, 2, 3, 4, 5, 6],
+            lease: Some(Lease {
+                dhcp: Options {
+                    yiaddr: [192, 168, 7, 100].into(),
+                    ..Options::default()
+                },
+                ..Lease::default()
+            }),
+            ..Facts::default()
+        };
+        let mut settings = Values::new(facts, Share::all());
+        settings.add_vlan("net0-5");
+        settings.add_vlan("net0-6");
+        assert_eq!(settings.text("net0-5/mac"), "01:02:03:04:05:06");
+        assert_eq!(settings.text("net0-5/ifname"), "net0-5");
+        settings.remove_vlan("net0-5");
+        assert_eq!(settings.text("net0-5/mac"), "");
+        assert_eq!(settings.text("net0-6/ifname"), "net0-6");
+        // A script's own blocks have no facts, whatever they are called.
+        assert_eq!(settings.text("net0.dhcp/ip"), "192.168.7.100");
+        for block in ["net0-5", "net9.dhcp", "mine.dhcp"] {
+            let name = format!("{block}/x");
+            let name = settings.name_to_store(&name).unwrap();
+            settings.store_text(&name, "own").unwrap();
+            assert_eq!(settings.text(&format!("{block}/x")), "own");
+            for fact in ["ip", "mac", "ifname"] {
+                assert_eq!(settings.text(&format!("{block}/{fact}")), "", "{block}");
+            }
+        }
+    }
+
+    #[test]
     fn blocks_have_a_bound_and_what_is_full_loses_nothing() {
         let mut settings = Values::new(Facts::default(), Share::all());
         let deep = "a.".repeat(MAX_BLOCKS);

@@ -213,6 +213,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_burst_waits_until_the_silence_that_ends_it() {
+        let mut burst = Burst::new(8);
+        assert!(!burst.waits());
+        burst.push(b'x', Instant::ZERO);
+        assert!(burst.waits());
+        assert_eq!(burst.take(Instant::ZERO), []);
+        assert!(burst.waits());
+        assert_eq!(burst.take(Instant::ZERO + SILENCE), [Key::Character('x')]);
+        assert!(!burst.waits());
+    }
+
+    #[test]
     fn what_terminals_send() {
         for (bytes, keys_expected) in [
             (&b"\r\n\r\n\n"[..], &[Key::Enter; 3][..]),

@@ -566,26 +566,26 @@ pub(crate) mod tests {
     fn pause_follows_annex_28b() {
         let (none, symmetric, asymmetric) = (0, A_PAUSE, A_ASYMMETRIC);
         let both = symmetric | asymmetric;
-        // Ours, the partner's, may be stopped, may stop.
-        for (ours, theirs, receive, transmit) in [
-            (none, both, false, false),
-            (both, none, false, false),
-            (symmetric, symmetric, true, true),
-            (both, symmetric, true, true),
-            (symmetric, asymmetric, false, false),
-            (both, asymmetric, true, false),
-            (asymmetric, both, false, true),
-            (asymmetric, symmetric, false, false),
-            (both, both, true, true),
+        // Table 28B-3, whole: ours, and of each partner whether we may be stopped, and may stop.
+        let (neither, stopped, stops, either) = ((false, false), (true, false), (false, true), (true, true));
+        for (ours, of_partners) in [
+            (none, [neither, neither, neither, neither]),
+            (asymmetric, [neither, neither, neither, stops]),
+            (symmetric, [neither, neither, either, either]),
+            (both, [neither, stopped, either, either]),
         ] {
-            let link = resolve(A_100_FULL | ours, A_100_FULL | theirs, 0, 0);
-            assert_eq!(
-                (link.pause_receive, link.pause_transmit),
-                (receive, transmit),
-                "{ours:x} {theirs:x}"
-            );
-            let half = resolve(A_100_HALF | ours, A_100_HALF | theirs, 0, 0);
-            assert!(!half.pause_receive && !half.pause_transmit);
+            for (theirs, pause) in [none, asymmetric, symmetric, both].into_iter().zip(of_partners) {
+                // Whatever else both say.
+                let full = SELECTOR | A_10_HALF | A_10_FULL | A_100_HALF | A_100_FULL;
+                let half = SELECTOR | A_10_HALF | A_100_HALF;
+                for common in [full, SELECTOR | A_10_FULL, A_100_FULL] {
+                    let link = resolve(common | ours, common | theirs, 0, 0);
+                    let resolved = (link.pause_receive, link.pause_transmit);
+                    assert_eq!(resolved, pause, "{ours:x} {theirs:x}");
+                }
+                let link = resolve(half | ours, full | theirs, 0, 0);
+                assert!(!link.pause_receive && !link.pause_transmit);
+            }
         }
     }
 

@@ -67,8 +67,9 @@ pub(super) struct Chip {
     pub(super) sent: Vec<Vec<u8>>,
     /// Transmission stands still until the next reset of the MAC.
     pub(super) wedged: bool,
-    /// So many frames leave in a step.
-    pub(super) pace: usize,
+    /// So many steps pass before each frame that waits has left.
+    pub(super) steps_a_frame: u32,
+    steps: u32,
     pub(super) producer: u16,
     discards: u16,
     pub(super) consumer: u16,
@@ -98,7 +99,8 @@ impl Fake {
             lost: Vec::new(),
             sent: Vec::new(),
             wedged: false,
-            pace: usize::MAX,
+            steps_a_frame: 0,
+            steps: 0,
             producer,
             discards: 7,
             consumer,
@@ -298,10 +300,12 @@ impl Chip {
         if !self.taken_over || !on || self.wedged {
             return;
         }
-        for _ in 0..self.pace {
-            if self.consumer == self.read(TX_RING + SOFTWARE) as u16 {
+        while self.consumer != self.read(TX_RING + SOFTWARE) as u16 {
+            if self.steps < self.steps_a_frame {
+                self.steps += 1;
                 break;
             }
+            self.steps = 0;
             let (status, address) = self.descriptor(TDMA, self.consumer);
             let len = (status >> 16) as usize;
             assert_eq!(status & 0xffff, 0x7fc0, "whole, with a check sequence, no tag");

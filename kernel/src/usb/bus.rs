@@ -553,6 +553,41 @@ mod tests {
     }
 
     #[test]
+    fn a_new_device_is_asked_in_the_words_of_the_standard() {
+        for (speed, guess) in [(Speed::High, 64), (Speed::Full, 64), (Speed::Low, 8)] {
+            let (fake, mut usb) = Fake::plugged();
+            fake.connect(speed);
+            usb.start().unwrap();
+            // A keyboard, whose endpoint 0 takes eight bytes.
+            let device = [18, 1, 0, 2, 0, 0, 0, 8, 1, 2, 3, 4, 0, 0, 0, 0, 0, 1];
+            let configuration = [9, 2, 18, 0, 1, 7, 0, 0xe0, 1, 9, 4, 0, 0, 0, 3, 1, 1, 0];
+            let answers = [
+                brings(&device[..8]),
+                done(),
+                brings(&device),
+                brings(&configuration[..9]),
+                brings(&configuration),
+            ];
+            fake.expect(0, answers.concat());
+            search_for_none(&mut usb).unwrap();
+            let asked = fake.seen().into_iter().filter(|transfer| transfer.pid() == 3);
+            let asked = asked.map(|setup| {
+                assert_eq!(setup.hcchar >> 17 & 1 == 1, speed == Speed::Low);
+                (setup.hcchar >> 22 & 0x7f, setup.hcchar & 0x7ff, setup.sent)
+            });
+            // Its address, its largest packet as far as that is known, and the request (USB 2.0 table 9-2).
+            let expected = [
+                (0, guess, [0x80, 6, 0, 1, 0, 0, 8, 0].to_vec()),
+                (0, 8, [0, 5, 1, 0, 0, 0, 0, 0].to_vec()),
+                (1, 8, [0x80, 6, 0, 1, 0, 0, 18, 0].to_vec()),
+                (1, 8, [0x80, 6, 0, 2, 0, 0, 9, 0].to_vec()),
+                (1, 8, [0x80, 6, 0, 2, 0, 0, 18, 0].to_vec()),
+            ];
+            assert_eq!(asked.collect::<Vec<_>>(), expected, "{speed}");
+        }
+    }
+
+    #[test]
     fn a_device_that_fails_at_first_is_found() {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();

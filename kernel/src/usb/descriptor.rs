@@ -277,6 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn of_several_functions_the_first_counts_whatever_interfaces_are_around_it() {
+        let second = [
+            9, 4, 2, 0, 1, 2, 6, 0, 5, // the same, by other numbers
+            5, 0x24, 6, 2, 3, //
+            13, 0x24, 0x0f, 4, 0, 0, 0, 0, 0xea, 5, 0, 0, 0, //
+            9, 4, 3, 1, 2, 10, 0, 0, 0, //
+            7, 5, 0x84, 2, 64, 0, 0, //
+            7, 5, 0x04, 2, 64, 0, 0,
+        ];
+        let keyboard = [9, 4, 7, 0, 1, 3, 1, 1, 0, 7, 5, 0x85, 3, 8, 0, 10];
+        let first = &QEMU_ECM[9..];
+        for parts in [
+            [first, &second, &[]],
+            [first, &keyboard, &second],
+            [&keyboard, first, &second],
+            [first, &second, &keyboard],
+        ] {
+            let bytes = [&QEMU_ECM[..9], &parts.concat()].concat();
+            assert_eq!(ecm(&bytes), ecm(&QEMU_ECM), "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn a_bulk_packet_has_one_of_the_standards_sizes() {
         let mut bytes = QEMU_ECM;
         bytes[70] = 1;

@@ -454,6 +454,12 @@ mod tests {
             (offset_of!(Registers, pcgcctl), size_of::<ChannelRegisters>()),
             (0xe00, 0x20)
         );
+        for (soc, address) in [(Soc::Bcm2837, 0x3f98_0000), (Soc::Bcm2711, 0xfe98_0000)] {
+            let mut arena = crate::dma::tests::arena(CONTROL_BUFFER + 64).0;
+            // SAFETY: nothing is read or written.
+            let usb = unsafe { Dwc2::new(soc, &mut arena, Clock::start()) }.unwrap();
+            assert_eq!(usb.registers.ptr().addr(), address);
+        }
     }
 
     #[test]

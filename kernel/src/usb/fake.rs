@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::dwc2::Dwc2;
 use super::peripheral::{End, Faults, Hub, Peripheral};
+use super::transfer::Speed;
 use crate::cache::Memory;
 use crate::clock::Clock;
 use crate::cpu;
@@ -116,7 +117,6 @@ impl Fake {
             core.write(0x040, 0x4f54_280a); // GSNPSID
             core.write(GHWCFG3, 0x0ff0_00e8); // as on the BCM2835
             core.write(0x014, 1); // GINTSTS: host
-            core.write(HPRT0, 1 | 1 << 17); // connected, full speed
         }
         let plugged = core.clone();
         cpu::plug(move || plugged.borrow_mut().step());
@@ -125,6 +125,7 @@ impl Fake {
         // SAFETY: leaked above and as long as the register block; the core looks at it only while the driver waits.
         let usb = unsafe { Dwc2::at(registers.cast(), buffer, clock) };
         let fake = Self { core, arena, clock };
+        fake.connect(Speed::Full);
         (fake, usb)
     }
 
@@ -137,6 +138,16 @@ impl Fake {
     /// Gives the core the counters of another: GHWCFG3's bits 3:0 and 6:4. Before the driver starts it.
     pub(crate) fn count_to(&self, ghwcfg3: u32) {
         self.core.borrow_mut().write(GHWCFG3, ghwcfg3);
+    }
+
+    /// What the port says of a device on it, for the script.
+    pub(crate) fn connect(&self, speed: Speed) {
+        let speed = match speed {
+            Speed::High => 0,
+            Speed::Full => 1,
+            Speed::Low => 2,
+        };
+        self.core.borrow_mut().write(HPRT0, 1 | speed << 17);
     }
 
     /// Puts a high-speed device on the port, which answers whatever the script leaves open.

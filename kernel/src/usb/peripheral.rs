@@ -53,19 +53,28 @@ impl Function for Hub {
     }
 
     fn request(&mut self, setup: [u8; 8], _: &[u8]) -> Option<Vec<u8>> {
-        let port = usize::from(setup[4]).wrapping_sub(1);
-        match (setup[0], setup[1], setup[2]) {
-            (0xa0, 6, _) => return Some(vec![9, 0x29, self.devices.len() as u8, 0, 0, 10, 0, 0, 0]),
-            (0x23, 3, 8) => {}
-            (0x23, 3, 4) => {
-                self.devices.get(port)?.borrow_mut().reset();
+        // What follows the port's number is nothing; of a feature, too.
+        let (port, device) = match setup {
+            [0xa0, 6, 0, 0x29, 0, 0, ..] => {
+                return Some(vec![9, 0x29, self.devices.len() as u8, 0, 0, 10, 0, 0, 0]);
+            }
+            [0x23 | 0xa3, _, _, 0, port, 0, _, 0] => {
+                let port = usize::from(port).checked_sub(1)?;
+                (port, self.devices.get(port)?)
+            }
+            _ => return None,
+        };
+        match (setup[0], setup[1], setup[2], setup[6]) {
+            (0x23, 3, 8, 0) => {}
+            (0x23, 3, 4, 0) => {
+                device.borrow_mut().reset();
                 self.ended[port] = true;
             }
-            (0x23, 1, 1) => self.devices.get(port)?.borrow_mut().answers = false,
-            (0x23, 1, 20) => *self.ended.get_mut(port)? = false,
-            (0x23, 1, 16 | 17) => {}
-            (0xa3, 0, _) => {
-                let device = self.devices.get(port)?.borrow();
+            (0x23, 1, 1, 0) => device.borrow_mut().answers = false,
+            (0x23, 1, 20, 0) => self.ended[port] = false,
+            (0x23, 1, 16 | 17, 0) => {}
+            (0xa3, 0, 0, 4) => {
+                let device = device.borrow();
                 let status = u32::from(device.plugged) | u32::from(device.answers) << 1 | 1 << 10;
                 return Some(
                     (status | u32::from(self.ended[port]) << 20)
@@ -160,6 +169,7 @@ pub(crate) struct Peripheral {
     pub(crate) full: bool,
     address: u8,
     configured: bool,
+    without_endpoints: bool,
     /// Device's toggles of its endpoints, and which are halted.
     toggles: BTreeMap<u8, bool>,
     halted: BTreeMap<u8, bool>,
@@ -182,6 +192,7 @@ impl Peripheral {
             full: false,
             address: 0,
             configured: false,
+            without_endpoints: false,
             toggles: BTreeMap::new(),
             halted: BTreeMap::new(),
             setup: [0; 8],
@@ -265,23 +276,25 @@ impl Peripheral {
         let setup = self.setup;
         let (device, configuration) = self.function.descriptors();
         match setup {
-            [0x80, 6, _, 1, ..] => Some(device),
-            [0x80, 6, _, 2, ..] => Some(configuration),
-            [0x80, 0, ..] => Some(vec![1, 0]),
-            [0, 5, address, ..] => {
+            [0x80, 6, 0, 1, 0, 0, ..] => Some(device),
+            [0x80, 6, 0, 2, 0, 0, ..] => Some(configuration),
+            [0x80, 0, 0, 0, 0, 0, 2, 0] => Some(vec![1, 0]),
+            [0, 5, address @ 1..=127, 0, 0, 0, 0, 0] => {
                 self.next_address = Some(address);
                 Some(vec![])
             }
-            [0, 9, value, ..] => {
+            [0, 9, value, 0, 0, 0, 0, 0] => {
                 self.configured = value == configuration[5];
                 self.start_over();
                 self.configured.then(Vec::new)
             }
-            [1, 11, ..] => {
+            // The setting 0 of a network function's data interface has no endpoints.
+            [1, 11, setting @ (0 | 1), 0, 1, 0, 0, 0] => {
                 self.start_over();
+                self.without_endpoints = setting == 0;
                 Some(vec![])
             }
-            [2, 1, 0, 0, endpoint, ..] => {
+            [2, 1, 0, 0, endpoint, 0, 0, 0] => {
                 self.halted.insert(endpoint, false);
                 self.toggles.insert(endpoint, false);
                 Some(vec![])
@@ -295,7 +308,7 @@ impl Peripheral {
 
     /// Faults that are the endpoint's own, before a packet moves.
     fn bulk_fault(&mut self, endpoint: u8) -> Option<End> {
-        if !self.configured || self.halted.get(&endpoint) == Some(&true) {
+        if !self.configured || self.without_endpoints || self.halted.get(&endpoint) == Some(&true) {
             return Some(End::Halts(STALL));
         }
         // The rarer a kind is in life, the rarer it is here.

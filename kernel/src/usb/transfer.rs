@@ -501,13 +501,36 @@ mod tests {
     }
 
     #[test]
+    fn tries_are_counted_anew_behind_each_packet_that_went_through() {
+        for (hcint, halts_a_packet) in [
+            (TRANSACTION_ERROR, 2),
+            (TRANSACTION_ERROR | Hcint::SIGN_OF_LIFE, 63),
+        ] {
+            let mut transfer = Transfer::new(&OUT, 200 * 64, DATA0, 0x1000, PI);
+            for left in (1..200).rev() {
+                for _ in 0..halts_a_packet {
+                    assert_eq!(transfer.halted(hcint, left << 19), Step::Again, "{left} left");
+                }
+                assert_eq!(transfer.hcdma, 0x1000 + (200 - left) * 64);
+            }
+            assert_eq!(transfer.halted(Hcint::COMPLETE, 0), Step::Done(200 * 64));
+        }
+    }
+
+    #[test]
     fn residues_that_make_no_sense_move_nothing_and_never_leave_the_buffer() {
-        for left in [0, u32::MAX, 5 << 19, 0x7_ffff, 1 << 19 | 0x7_ffff] {
-            for hcint in [Hcint::COMPLETE, TRANSACTION_ERROR] {
-                let mut transfer = Transfer::new(&IN, 100, DATA0, 0x1000, PI);
-                let step = transfer.halted(hcint, left);
-                assert!(!matches!(step, Step::Done(len) if len > 128), "{left:x}");
-                assert!(transfer.hcdma + (transfer.hctsiz & BYTES) <= 0x1080, "{left:x}");
+        for (endpoint, room) in [(&IN, 128), (&OUT, 100)] {
+            for left in [0, u32::MAX, 5 << 19, 0x7_ffff, 1 << 19 | 0x7_ffff] {
+                for hcint in [Hcint::COMPLETE, TRANSACTION_ERROR] {
+                    let mut transfer = Transfer::new(endpoint, 100, DATA0, 0x1000, PI);
+                    let step = transfer.halted(hcint, left);
+                    assert!(
+                        !matches!(step, Step::Done(len) if len > room as usize),
+                        "{left:x}"
+                    );
+                    let end = transfer.hcdma + (transfer.hctsiz & BYTES);
+                    assert!(end <= 0x1000 + room, "{left:x}");
+                }
             }
         }
     }

@@ -152,8 +152,8 @@ impl Receiver {
         Ok(came)
     }
 
-    /// For the fuzz target: a burst has arrived.
-    #[cfg(fuzzing)]
+    /// For tests: a burst has arrived.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn put(&mut self, burst: &[u8]) {
         self.buffers[self.reading].bytes_mut()[..burst.len()].copy_from_slice(burst);
         self.lens[self.reading] = burst.len();
@@ -342,6 +342,45 @@ impl phy::TxToken for TxToken<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma;
+
+    #[test]
+    fn what_is_left_out_of_a_burst_hides_nothing_behind_it() {
+        // Eight bytes each, of which a letter says what they are.
+        let framing = Framing {
+            burst: BURST,
+            next: |rest| match rest[0] {
+                b's' => Piece::Spoilt { next: 8 },
+                b'.' => Piece::Rest,
+                _ => Piece::Frame {
+                    start: 1,
+                    len: 3,
+                    next: 8,
+                },
+            },
+            header: None,
+            together: false,
+        };
+        let mut receiver = Receiver::new(&mut dma::tests::arena(BURSTS * BURST + 128).0).unwrap();
+        for (burst, frames, dropped) in [
+            (
+                &b"fabc....s.......fdef....ss......fghi...."[..],
+                &[b"abc", b"def", b"ghi"][..],
+                (2, 0),
+            ),
+            (b"s.......fabc....", &[b"abc"], (3, 0)),
+            // Nothing tells where the next would begin.
+            (b"fabc............fdef....", &[b"abc"], (3, 1)),
+            (b"fabc", &[b"abc"], (3, 1)),
+        ] {
+            receiver.put(burst);
+            for frame in frames {
+                assert_eq!(receiver.frame(&framing), Some(&frame[..]));
+            }
+            assert_eq!(receiver.frame(&framing), None);
+            assert_eq!((receiver.dropped.spoilt, receiver.dropped.cut), dropped);
+        }
+    }
 
     #[test]
     fn a_piece_lies_inside_its_burst() {

@@ -24,6 +24,9 @@ const LAN78XX_WRITTEN: [u16; 23] = [
     0x118, 0x11c, 0x120, 0x124, 0x400, 0x404,
 ];
 
+/// Where the packet filter of a CDC Ethernet device is kept: it has no registers.
+const FILTER: u16 = 0x43;
+
 /// Which chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Model {
@@ -116,7 +119,8 @@ impl Wire {
     pub(super) fn open(&self) -> (bool, bool) {
         let on = |register, bit: u32| self.register(register) >> bit & 1 != 0;
         match self.model {
-            Model::CdcEcm => (true, true),
+            // Promiscuous, directed, broadcast.
+            Model::CdcEcm => (self.register(FILTER) == 0b1101, true),
             Model::Lan9514 => (on(0x100, 2), on(0x100, 3) && on(0x10, 2)),
             Model::Lan78xx => (on(0x104, 0) && on(0xc0, 31), on(0x108, 0) && on(0xc4, 31)),
         }
@@ -382,10 +386,16 @@ impl Function for Chip {
         let mut wire = self.0.borrow_mut();
         let register = u16::from_le_bytes([setup[4], setup[5]]);
         match (wire.model, setup[0], setup[1]) {
-            (Model::CdcEcm, 0x21, 0x43) => Some(vec![]),
+            (Model::CdcEcm, 0x21, 0x43) if setup[4..] == [0; 4] => {
+                let filter = u16::from_le_bytes([setup[2], setup[3]]);
+                wire.registers.insert(FILTER, filter.into());
+                Some(vec![])
+            }
             (Model::CdcEcm, ..) => None,
-            (_, 0xc0, 0xa1) => Some(wire.read(register).to_le_bytes().to_vec()),
-            (_, 0x40, 0xa0) => {
+            (_, 0xc0, 0xa1) if setup[2..4] == [0; 2] && setup[6..] == [4, 0] => {
+                Some(wire.read(register).to_le_bytes().to_vec())
+            }
+            (_, 0x40, 0xa0) if setup[2..4] == [0; 2] => {
                 let number = wire.writes;
                 wire.writes += 1;
                 if wire.refused.contains(&number) {
@@ -426,6 +436,7 @@ impl Function for Chip {
     fn reset(&mut self) {
         let mut wire = self.0.borrow_mut();
         if wire.model == Model::CdcEcm {
+            wire.registers.clear();
             wire.forget();
         } else {
             wire.lite_reset();

@@ -46,6 +46,19 @@ fn a_plain_boot_ends_with_everything_in_place() {
 }
 
 #[test]
+fn a_cable_that_comes_late_is_used_at_once() {
+    let mut site = Site::new(1);
+    site.lan.plug(false);
+    let lan = site.lan.clone();
+    site.lan.at(seconds(600), move || lan.plug(true));
+    site.boots();
+    // Nobody has asked for an address before and waits for the answer now.
+    let first = site.lan.frames().first().unwrap().at;
+    assert!(first < Instant::ZERO + Duration::from_millis(600_200), "{first}");
+    assert!((600..605).contains(&site.booted_at()), "{}", site.booted_at());
+}
+
+#[test]
 fn one_connection_serves_the_whole_boot() {
     let mut site = Site::new(2);
     site.boots();

@@ -402,6 +402,34 @@ fn noise_holds_what_a_script_asks_no_longer_than_its_bound() {
 }
 
 #[test]
+fn a_terminal_that_says_its_size_is_no_person_who_fills_in() {
+    let form = "form\nitem entry Entry\nitem other Other\npresent ||\nset entry on";
+    for (asks, typed, end) in [
+        ("read entry ||\nset entry on", None, 600),
+        ("login ||\nset entry on", None, 600),
+        (form, None, 600),
+        // A person holds it for as long again.
+        (form, Some(500), 1100),
+    ] {
+        let mut site = script(28, asks, &[]);
+        for at in 1..30_u64 {
+            let size = format!("\x1b[{};{}R", 20 + at, 80 + at).into_bytes();
+            site.node = site.node.types(seconds(70 * at), size);
+        }
+        if let Some(at) = typed {
+            site.node = site.node.types(seconds(at), b"x".to_vec());
+        }
+        site.lan.limit(seconds(5000));
+        assert_eq!(site.boots().entry(), "on", "{asks}");
+        assert!(
+            (end..end + 30).contains(&site.booted_at()),
+            "{asks}: {}",
+            site.booted_at()
+        );
+    }
+}
+
+#[test]
 fn a_long_download_draws_a_line_in_place_and_does_not_flood() {
     let mut site = Site::with_payload(26, 64 << 20, 10_000);
     site.node = Node::with_memory(160 << 20);

@@ -361,6 +361,34 @@ fn who_has_less_patience_is_told_sooner() {
     }
 }
 
+/// The pauses between the node's datagrams to `port`, or to any that is not this when it is `None`, in milliseconds.
+fn pauses(lan: &Lan, port: impl Fn(u16) -> bool) -> Vec<i64> {
+    let frames = lan.frames().into_iter().filter(|frame| {
+        let bytes = &frame.bytes;
+        frame.from_node && bytes.len() > 42 && bytes[12..14] == [8, 0] && bytes[23] == 17 && {
+            port(u16::from_be_bytes([bytes[36], bytes[37]]))
+        }
+    });
+    let sent: Vec<i64> = frames.map(|frame| frame.at.total_millis()).collect();
+    sent.windows(2).map(|two| two[1] - two[0]).collect()
+}
+
+#[test]
+fn what_stays_without_an_answer_is_sent_again_in_pauses_that_double_up_to_four_seconds() {
+    let deaf = Bench::new(1, 100);
+    deaf.lan.serve([192, 168, 7, 9], ());
+    deaf.ask(Method::Get, "tftp://192.168.7.9/x", 100).0.unwrap_err();
+    assert_eq!(pauses(&deaf.lan, |port| port == 69), [500, 1000, 2000, 4000]);
+
+    let silent = Bench::new(1, 100_000).with(|tftp| tftp.falls_silent = Some(30));
+    silent.fails();
+    // Behind those that an answer followed at once; the last is the farewell.
+    let pauses = pauses(&silent.lan, |port| port >= 20_000);
+    let long: Vec<i64> = pauses.into_iter().filter(|pause| *pause > 100).collect();
+    assert_eq!(long[..5], [250, 500, 1000, 2000, 4000]);
+    assert!(long[5..].iter().all(|pause| *pause <= 4000), "{long:?}");
+}
+
 #[test]
 fn a_trickle_is_no_transfer() {
     let bench = Bench::new(1, 100_000).with(|tftp| {
