@@ -221,9 +221,10 @@ impl Gate {
         let Some(segment) = Segment::read(frame) else {
             return false;
         };
-        // Of an older connection: the stack says that it is gone. Before the first answer the stack wants its own number repeated.
+        // Of an older connection: the stack says that it is gone. Before the first answer the stack wants its own number repeated,
+        // but in a SYN that acknowledges nothing, with which the other side would open a connection of its own. No server does.
         let Some(next) = self.next.get().filter(|_| segment.ports == connection.ports) else {
-            return true;
+            return segment.flags & (SYN | ACK) != SYN;
         };
         if segment.flags & (RST | SYN) == 0 {
             if segment.number == next {
@@ -665,6 +666,9 @@ mod tests {
             AT,
             &segment(true, TcpControl::Syn, 999, Some(101), b"")
         ));
+        // But not where they acknowledge nothing.
+        let bare = segment(true, TcpControl::Syn, 999, None, b"");
+        assert!(!shown(&gate, AT, &bare) && gate.answer().is_none());
         // The last number before zero, so that what follows goes round.
         let first = u32::MAX;
         gate.leaves(&segment(false, TcpControl::None, 101, Some(first), b"GET"));
