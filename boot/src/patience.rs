@@ -48,8 +48,10 @@ pub(crate) const LEASE_FRESH: Duration = Duration::from_secs(30);
 /// A script's `dhcp` waits when it does not say how long.
 pub(crate) const SCRIPT_DHCP: Duration = Duration::from_secs(60);
 
-// Names, time, echoes.
+// Neighbours, names, time, echoes.
 
+/// Whoever is sent something on the same network is heard within, or asked for anew.
+pub(crate) const NEIGHBOUR: Duration = Duration::from_secs(2);
 /// mDNS and all DNS servers together answer for a name.
 pub(crate) const DNS: Duration = Duration::from_secs(10);
 /// The pause before a question is repeated; it doubles.

@@ -306,9 +306,17 @@ impl Http {
         Self::with_addresses(&[Ipv4Cidr::new(address, 24)])
     }
 
+    /// The one that takes over from another at `address`/24, at an address of its own on the wire.
+    pub fn successor(address: impl Into<Ipv4Address>, mac: EthernetAddress) -> Self {
+        Self::with(&[Ipv4Cidr::new(address.into(), 24)], mac)
+    }
+
     /// A server with several addresses, for example a router and the network behind it in one.
     pub fn with_addresses(addresses: &[Ipv4Cidr]) -> Self {
-        let mac = mac_of(addresses[0].address());
+        Self::with(addresses, mac_of(addresses[0].address()))
+    }
+
+    fn with(addresses: &[Ipv4Cidr], mac: EthernetAddress) -> Self {
         let mut wire = Wire::default();
         let mut config = Config::new(mac.into());
         config.random_seed = 7;

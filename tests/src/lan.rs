@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -69,6 +70,43 @@ pub trait Host {
     fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>));
     /// When it next has something to do without a frame.
     fn next(&mut self, now: Instant) -> Option<Instant>;
+}
+
+/// A host that is switched on for a while only.
+pub struct Between<H> {
+    host: H,
+    on: Range<Instant>,
+}
+
+impl<H: Host> Between<H> {
+    /// `host`, from its first moment to its last.
+    pub fn new(host: H, from: Duration, until: Duration) -> Self {
+        let on = Instant::ZERO + from..Instant::ZERO + until;
+        Self { host, on }
+    }
+}
+
+impl<H: Host> Host for Between<H> {
+    fn mac(&self) -> EthernetAddress {
+        self.host.mac()
+    }
+
+    fn receive(&mut self, now: Instant, frame: &[u8]) {
+        if self.on.contains(&now) {
+            self.host.receive(now, frame);
+        }
+    }
+
+    fn poll(&mut self, now: Instant, send: &mut dyn FnMut(Vec<u8>)) {
+        if self.on.contains(&now) {
+            self.host.poll(now, send);
+        }
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let due = self.host.next(now).map(|at| at.max(self.on.start));
+        due.filter(|at| self.on.contains(at))
+    }
 }
 
 /// A captured frame of the node's link.

@@ -30,7 +30,7 @@ pub use account::{as_boot, in_boot};
 pub use dhcp::{Dhcp, Message, Overload, Proxy};
 pub use dns::{Answer, Dns};
 pub use http::{Http, Reply, Request};
-pub use lan::{Frame, GivenUp, Host, Lan, Link, Nic};
+pub use lan::{Between, Frame, GivenUp, Host, Lan, Link, Nic};
 pub use mdns::{Mdns, Spoil};
 pub use mutation::Mutation;
 pub use node::{MAC, Node, SERIAL, leased};

@@ -11,10 +11,16 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
+use crate::hal::NEVER;
 use crate::lease::{arp, ethernet};
+use crate::patience;
 
 /// Neighbours that are asked for at once: as many as the stack remembers.
 const ASKED: usize = 8;
+
+/// How often a silent neighbour is asked whether it is still where it was, and how long each answer may take (RFC 1122 §2.3.2.1).
+const POLLS: u8 = 2;
+const POLL_PAUSE: Duration = Duration::from_millis(400);
 
 /// Bytes of the headers of Ethernet and of IP without options.
 const HEADERS: usize = 14 + 20;
@@ -51,6 +57,26 @@ struct Said {
     window: u16,
     /// The next hop that it went to.
     to: EthernetAddress,
+}
+
+/// A neighbour that was sent something and has not been heard since.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// Its address; none of a router whose answer is forgotten.
+    neighbour: Option<Ipv4Address>,
+    /// How often it was asked for.
+    polls: u8,
+    /// What is next, and when.
+    until: Instant,
+}
+
+/// What is to be done about a neighbour that is silent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Silent {
+    /// A question to it alone.
+    Ask(Vec<u8>),
+    /// It is not where it was: the stack is to forget it, and will ask everybody.
+    Forget,
 }
 
 /// A segment, as far as the gate looks at it.
@@ -116,6 +142,11 @@ pub(super) struct Gate {
     own: Cell<Option<Ipv4Cidr>>,
     /// The neighbours that the stack asked for, until they answer.
     asked: Cell<[Option<Ipv4Address>; ASKED]>,
+    /// The neighbours that have answered.
+    known: Cell<[Option<(EthernetAddress, Ipv4Address)>; ASKED]>,
+    /// Who was sent something and was not heard since, and what that leads to.
+    unheard: Cell<Option<EthernetAddress>>,
+    silence: Cell<Silence>,
     /// The port at which datagrams are waited for.
     udp: Cell<Option<u16>>,
     /// The last connection.
@@ -138,12 +169,18 @@ impl Gate {
             checksums,
             own: Cell::new(None),
             asked: Cell::new([None; ASKED]),
+            known: Cell::new([None; ASKED]),
+            unheard: Cell::new(None),
+            silence: Cell::new(Silence {
+                neighbour: None,
+                polls: 0,
+                until: NEVER,
+            }),
             udp: Cell::new(None),
             connection: Cell::new(None),
             next: Cell::new(None),
             said: Cell::new(None),
             challenge_at: Cell::new(Instant::ZERO),
-
             answer: Cell::new(None),
         }
     }
@@ -173,9 +210,12 @@ impl Gate {
     }
 
     /// A frame of the stack leaves.
-    pub(super) fn leaves(&self, frame: &[u8]) {
-        if frame.get(12..14) == Some(&IPV4.to_be_bytes()) && frame.get(23) == Some(&TCP) {
-            self.says(frame);
+    pub(super) fn leaves(&self, now: Instant, frame: &[u8]) {
+        if frame.get(12..14) == Some(&IPV4.to_be_bytes()) {
+            self.awaits(now, frame);
+            if frame.get(23) == Some(&TCP) {
+                self.says(frame);
+            }
         } else if frame.get(12..14) == Some(&ARP.to_be_bytes())
             && let Some((ArpOperation::Request, _, _, target)) = read_arp(frame)
         {
@@ -190,6 +230,64 @@ impl Gate {
             }
             self.asked.set(asked);
         }
+    }
+
+    /// A neighbour that is sent something is to be heard before long.
+    fn awaits(&self, now: Instant, frame: &[u8]) {
+        let Some(head) = frame.first_chunk::<HEADERS>() else {
+            return;
+        };
+        let to = EthernetAddress([head[0], head[1], head[2], head[3], head[4], head[5]]);
+        if self.unheard.get() == Some(to) || !to.is_unicast() {
+            return;
+        }
+        let target = Ipv4Address::new(head[30], head[31], head[32], head[33]);
+        let is_near = self.own.get().is_some_and(|own| own.contains_addr(&target));
+        let known = self.known.get();
+        let router = known.iter().flatten().find(|(mac, _)| *mac == to);
+        self.unheard.set(Some(to));
+        self.silence.set(Silence {
+            neighbour: if is_near {
+                Some(target)
+            } else {
+                router.map(|(_, address)| *address)
+            },
+            polls: 0,
+            until: now + patience::NEIGHBOUR,
+        });
+    }
+
+    /// When a silent neighbour is to be looked after.
+    pub(super) fn wake_at(&self) -> Instant {
+        self.unheard.get().map_or(NEVER, |_| self.silence.get().until)
+    }
+
+    /// What is to be done now about a neighbour that was sent something and is silent (D-200).
+    ///
+    /// The stack keeps a neighbour for a minute, and the gate shows it no announcement of another. A host that took the address over
+    /// is found by asking anew, and only when the one that is known no longer answers for itself: no stranger can bring that about.
+    pub(super) fn silent(&self, now: Instant) -> Option<Silent> {
+        let mac = self.unheard.get()?;
+        let mut silence = self.silence.get();
+        if now < silence.until {
+            return None;
+        }
+        let asked = silence.neighbour.zip(self.own.get());
+        let Some((neighbour, own)) = asked.filter(|_| silence.polls < POLLS) else {
+            self.unheard.set(None);
+            return Some(Silent::Forget);
+        };
+        silence.polls = silence.polls.saturating_add(1);
+        silence.until = now + POLL_PAUSE;
+        self.silence.set(silence);
+        let question = arp(
+            ArpOperation::Request,
+            self.mac,
+            own.address(),
+            Some(mac),
+            neighbour,
+        );
+        Some(Silent::Ask(question))
     }
 
     /// A segment of the node's tells what it expects.
@@ -283,6 +381,11 @@ impl Gate {
     /// Whether the stack is to see a frame with a TCP segment; `None` for any other frame.
     pub(super) fn segment(&self, now: Instant, frame: &[u8]) -> Option<bool> {
         let head = frame.first_chunk::<HEADERS>()?;
+        if let Some(EthernetAddress(mac)) = self.unheard.get()
+            && [head[6], head[7], head[8], head[9], head[10], head[11]] == mac
+        {
+            self.unheard.set(None);
+        }
         if head[23] != TCP || [head[12], head[13]] != IPV4.to_be_bytes() {
             return None;
         }
@@ -324,10 +427,23 @@ impl Gate {
                 let open = asked.iter_mut().find(|one| **one == Some(sender));
                 let open = open.and_then(Option::take).is_some();
                 self.asked.set(asked);
+                if open {
+                    self.learns(mac, sender);
+                }
                 open
             }
             ArpOperation::Unknown(_) => false,
         }
+    }
+
+    /// The oldest neighbour makes room for one that has answered.
+    fn learns(&self, mac: EthernetAddress, address: Ipv4Address) {
+        let mut known = self.known.get();
+        known.rotate_right(1);
+        if let Some(first) = known.first_mut() {
+            *first = Some((mac, address));
+        }
+        self.known.set(known);
     }
 
     /// Answers a ping of the node's address, to where it came from; `false` for any other ICMP.
@@ -507,12 +623,10 @@ mod tests {
         let gate = gate();
         let answer = |last: u8| arp(ArpOperation::Reply, OTHER, Ipv4Address::new(10, 0, 0, last), OWN);
         let ask = |last: u8| {
-            gate.leaves(&arp(
-                ArpOperation::Request,
-                MAC,
-                OWN,
-                Ipv4Address::new(10, 0, 0, last),
-            ))
+            gate.leaves(
+                AT,
+                &arp(ArpOperation::Request, MAC, OWN, Ipv4Address::new(10, 0, 0, last)),
+            )
         };
         assert!(!shown(&gate, AT, &answer(1)), "nobody asked");
         ask(1);
@@ -529,6 +643,56 @@ mod tests {
         for last in [1, 3, 4, 5, 6, 7, 8, 10] {
             assert!(shown(&gate, AT, &answer(last)), "{last}");
         }
+    }
+
+    #[test]
+    fn a_neighbour_that_is_silent_is_asked_itself_and_then_everybody_is() {
+        let gate = gate();
+        let far = Ipv4Address::new(198, 51, 100, 1);
+        let answer = arp(ArpOperation::Reply, OTHER, PEER, OWN);
+        gate.leaves(AT, &arp(ArpOperation::Request, MAC, OWN, PEER));
+        assert!(shown(&gate, AT, &answer));
+        let to = |target| {
+            let mut frame = ipv4(OWN, target, IpProtocol::Udp, &[0; 20]);
+            frame[..12].rotate_right(6);
+            frame[..6].copy_from_slice(&OTHER.0);
+            frame[6..12].copy_from_slice(&MAC.0);
+            frame
+        };
+        let question = super::arp(ArpOperation::Request, MAC, OWN, Some(OTHER), PEER);
+        // Itself, and the router to somebody else.
+        for target in [PEER, far] {
+            assert_eq!((gate.wake_at(), gate.silent(AT)), (NEVER, None));
+            gate.leaves(AT, &to(target));
+            let mut now = AT + patience::NEIGHBOUR;
+            // More that is said is no reason to wait for longer.
+            gate.leaves(now, &to(target));
+            assert_eq!(gate.wake_at(), now);
+            assert_eq!(gate.silent(AT), None);
+            for _ in 0..POLLS {
+                assert_eq!(gate.silent(now), Some(Silent::Ask(question.clone())));
+                assert_eq!(gate.silent(now), None);
+                now += POLL_PAUSE;
+                assert_eq!(gate.wake_at(), now);
+            }
+            assert_eq!(gate.silent(now), Some(Silent::Forget));
+            assert_eq!(gate.silent(now), None, "once");
+        }
+        // Whatever it says will do, not what others do, nor what others say of it.
+        let later = AT + patience::NEIGHBOUR;
+        let mut others = answer.clone();
+        others[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
+        for (frame, heard) in [(&answer, true), (&others, false), (&to(PEER), false)] {
+            gate.leaves(AT, &to(PEER));
+            shown(&gate, AT, frame);
+            assert_eq!(gate.silent(later).is_none(), heard);
+            shown(&gate, AT, &answer);
+        }
+        // Nobody is waited for who is everybody.
+        let mut group = to(PEER);
+        group[..6].copy_from_slice(&[0xff; 6]);
+        gate.leaves(AT, &group);
+        assert_eq!(gate.wake_at(), NEVER);
     }
 
     #[test]
@@ -654,7 +818,7 @@ mod tests {
     fn a_reset_has_the_number_that_is_expected_or_is_asked_back() {
         let gate = gate();
         gate.connect((PEER, 80), 4000);
-        gate.leaves(&segment(false, TcpControl::Syn, 100, None, b""));
+        gate.leaves(AT, &segment(false, TcpControl::Syn, 100, None, b""));
         // The stack looks at what these acknowledge.
         assert!(shown(
             &gate,
@@ -671,7 +835,7 @@ mod tests {
         assert!(!shown(&gate, AT, &bare) && gate.answer().is_none());
         // The last number before zero, so that what follows goes round.
         let first = u32::MAX;
-        gate.leaves(&segment(false, TcpControl::None, 101, Some(first), b"GET"));
+        gate.leaves(AT, &segment(false, TcpControl::None, 101, Some(first), b"GET"));
         let mut now = AT;
         for (what, control, number) in [
             ("before", TcpControl::Rst, first - 1),
@@ -721,12 +885,12 @@ mod tests {
         assert!(shown(&gate, now, &segment(true, TcpControl::Rst, 5, None, b"")));
         // Another connection's.
         gate.connect((PEER, 80), 4001);
-        gate.leaves(&segment(false, TcpControl::None, 104, Some(5), b""));
+        gate.leaves(AT, &segment(false, TcpControl::None, 104, Some(5), b""));
         assert!(shown(&gate, now, &segment(true, TcpControl::Rst, 77, None, b"")));
         for len in 0..54 {
             let frame = segment(true, TcpControl::Rst, 77, None, b"");
             assert!(!shown(&gate, now, &frame[..len]), "{len}");
-            gate.leaves(&frame[..len]);
+            gate.leaves(AT, &frame[..len]);
         }
     }
 }

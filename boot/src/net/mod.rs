@@ -17,7 +17,7 @@ use crate::vlan::Tag;
 mod gate;
 mod port;
 
-use gate::Gate;
+use gate::{Gate, Silent};
 pub use port::{Port, Stack};
 
 /// How long a frame that is due and found no room in the NIC, or no link, waits for another try.
@@ -278,6 +278,7 @@ impl<'m> Net<'m> {
             moved = true;
         }
         self.configure();
+        self.look_after_neighbour(now);
         self.iface.poll_maintenance(now);
         let sent = self.nic.egress(&mut Stack {
             iface: &mut self.iface,
@@ -291,9 +292,20 @@ impl<'m> Net<'m> {
         moved || sent
     }
 
+    /// Asks for a neighbour that was sent something and is silent.
+    fn look_after_neighbour(&mut self, now: Instant) {
+        match self.gate.silent(now) {
+            None => {}
+            Some(Silent::Ask(question)) => self.nic.send(&question, self.tag, now),
+            // The addresses stay; the neighbours go.
+            Some(Silent::Forget) => self.iface.update_ip_addrs(|_| ()),
+        }
+    }
+
     /// When the next timer of the stack or of the lease is due.
     fn wake_at(&mut self, now: Instant) -> Instant {
         let stack = self.iface.poll_at(now, &self.sockets).unwrap_or(NEVER);
+        let stack = stack.min(self.gate.wake_at());
         if self.is_fixed() {
             return stack;
         }

@@ -167,6 +167,7 @@ impl<N: Device> Device for Link<'_, N> {
             Leaving {
                 token: vlan::Tagging { token, tag: self.tag },
                 gate: self.gate,
+                now: self.now,
             },
         ))
     }
@@ -176,6 +177,7 @@ impl<N: Device> Device for Link<'_, N> {
         Some(Leaving {
             token: vlan::Tagging { token, tag: self.tag },
             gate: self.gate,
+            now: self.now,
         })
     }
 
@@ -224,13 +226,14 @@ impl<T: RxToken> RxToken for Tapped<'_, T> {
 struct Leaving<'a, T> {
     token: T,
     gate: &'a Gate,
+    now: Instant,
 }
 
 impl<T: TxToken> TxToken for Leaving<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         self.token.consume(len, |frame| {
             let result = f(frame);
-            self.gate.leaves(frame);
+            self.gate.leaves(self.now, frame);
             result
         })
     }

@@ -10,8 +10,8 @@ use boot::url::Url;
 use boot::verify::{Expected, Fetched, Needs, verify};
 use sha2::{Digest as _, Sha256};
 use smoltcp::time::{Duration, Instant};
-use smoltcp::wire::Ipv4Address;
-use tests::{Answer, Dhcp, Dns, Http, Lan, Link, Random, Reply, leased};
+use smoltcp::wire::{EthernetAddress, Ipv4Address};
+use tests::{Answer, Between, Dhcp, Dns, Http, Lan, Link, Random, Reply, leased, site};
 
 const SERVER: [u8; 4] = [192, 168, 7, 2];
 
@@ -455,6 +455,39 @@ fn a_server_that_is_away_for_a_while_costs_the_while() {
         let requests = site.requests();
         assert_eq!(requests.len(), 2, "the server answered each that it got");
         assert!(requests[1].contains("\r\nRange: bytes="), "{}", requests[1]);
+    }
+}
+
+/// A second machine takes the server's address over, at an address of its own on the wire, and announces nothing: the node notices by
+/// itself, with the first words that nobody answers.
+#[test]
+fn a_server_that_moves_to_another_machine_is_found_again() {
+    let file = bytes(3_000_000);
+    let reply = Reply::ok(file.clone())
+        .ranges()
+        .header("ETag: \"1\"")
+        .slow(50_000, Duration::from_millis(50));
+    // Before the second download; in its middle.
+    for (moves, most) in [(Duration::from_secs(10), 3 + 4), (Duration::from_secs(21), 3 + 8)] {
+        let lan = Lan::new(56);
+        lan.serve(site::DHCP, Dhcp::new());
+        let mac = EthernetAddress([2, 0, 0, 0, 0, 0x99]);
+        for (mut server, from, until) in [
+            (Http::new(site::HTTP), Duration::ZERO, moves),
+            (Http::successor(site::HTTP, mac), moves, Duration::from_secs(9999)),
+        ] {
+            server.route("/a", [reply.clone()]);
+            lan.attach(Between::new(server, from, until));
+        }
+        leased(&lan, |net, fetcher| {
+            let second = Instant::from_secs(20);
+            get(net, fetcher, "http://192.168.7.2/a", 3_000_000).expect("a download");
+            net.wait::<()>(second, |_| None);
+            let (got, _) = get(net, fetcher, "http://192.168.7.2/a", 3_000_000).expect("a second");
+            assert!(got == file);
+            let took = lan.now() - second;
+            assert!(took.secs() < most, "{took} after {moves}");
+        });
     }
 }
 

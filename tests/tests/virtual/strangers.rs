@@ -11,7 +11,9 @@ use smoltcp::socket::tcp as socket;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{ArpOperation, EthernetAddress, Icmpv4Repr, IpCidr, Ipv4Address, TcpControl};
 use tests::stranger::{arp, icmp, tcp, udp};
-use tests::{Answer, Dns, Http, Lan, Link, Random, Reply, Site, Stranger, Tftp, leased, payload, site};
+use tests::{
+    Answer, Between, Dns, Http, Lan, Link, Random, Reply, Site, Stranger, Tftp, leased, payload, site,
+};
 
 /// The address that the tests' DHCP server gives first.
 const NODE: Ipv4Address = Ipv4Address::new(192, 168, 7, 100);
@@ -150,6 +152,54 @@ fn a_ping_that_fits_no_frame_is_not_answered() {
     };
     assert!(of_node(60) > 0 && of_node(1513) > 0 && of_node(1514) > 0);
     assert!(sent.iter().all(|frame| !frame.from_node || frame.len <= 1514));
+}
+
+/// Whether the kernel of a stranger runs who from the first second on says without a pause that he is the web server, and is one; the
+/// real one thinks for a while before the kernel, if it is still there.
+fn claimed(server_goes: bool) -> bool {
+    let mut site = Site::new(1);
+    let kernel = site.kernel.clone();
+    // The site's own server stays switched off.
+    site.dhcp.borrow_mut().file = "http://192.168.7.9/menu".into();
+    // Nothing is said for five seconds after the menu has come.
+    let menu = "DEFAULT a\nPROMPT 1\nTIMEOUT 50\nLABEL a\nLINUX Image\n";
+    let mut honest = Http::new(SECOND);
+    honest.route("/menu", [Reply::ok(menu)]);
+    honest.route(
+        "/Image",
+        [Reply::ok(kernel.clone()).after(Duration::from_secs(20))],
+    );
+    let until = Duration::from_secs(if server_goes { 2 } else { 9999 });
+    site.lan.attach(Between::new(honest, Duration::ZERO, until));
+    let evil = payload::image(33_000);
+    let mac = EthernetAddress([2, 0, 0, 0, 0, 0x66]);
+    let mut http = Http::successor(SECOND, mac);
+    http.route("/menu", [Reply::ok(menu)]);
+    http.route("/Image", [Reply::ok(evil.clone())]);
+    let forever = Duration::from_secs(9999);
+    site.lan
+        .attach(Between::new(http, Duration::from_secs(1), forever));
+    let mouth = move |n| match n {
+        0..2000 => Vec::new(),
+        _ => vec![arp(ArpOperation::Reply, mac, SECOND.into(), NODE)],
+    };
+    site.lan.attach(Stranger::flooding(
+        Duration::from_micros(500),
+        Duration::from_secs(100),
+        mouth,
+    ));
+    let handoff = site.boot_attempts(3).expect("a kernel");
+    let ran = &site.node.at(handoff.entry)[..33_000];
+    assert!(ran == evil || ran == &kernel[..33_000], "one of the two");
+    ran == evil
+}
+
+/// A node asks anew where a neighbour is that is silent. The one that it knows is asked first, so that who only claims the address gets it
+/// when that one is gone.
+#[test]
+fn nobody_takes_the_place_of_a_server_that_answers() {
+    assert!(!claimed(false));
+    assert!(claimed(true), "the claim works");
 }
 
 /// Each was seven lines on a UART that takes 39 ms for them.
