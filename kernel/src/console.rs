@@ -81,3 +81,42 @@ impl embedded_io::Write for Console {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use embedded_io::{Read as _, ReadReady as _, Write as _};
+
+    use super::*;
+    use crate::uart;
+
+    #[test]
+    fn what_came_is_read_once_and_looked_at_before_if_one_likes() {
+        uart::tests::sent(None, |uart| {
+            let mut console = Console { uart, ahead: None };
+            assert_eq!(console.read_ready(), Ok(false));
+            assert_eq!(console.read(&mut [0; 4]), Ok(0));
+            console.ahead = Some(b'x');
+            assert_eq!(console.read_ready(), Ok(true));
+            let mut bytes = [0; 4];
+            assert_eq!((console.read(&mut bytes), bytes), (Ok(1), *b"x\0\0\0"));
+            assert_eq!(console.read(&mut bytes), Ok(0));
+        });
+        uart::tests::sent(Some(b'a'), |uart| {
+            let mut console = Console { uart, ahead: None };
+            assert_eq!(console.read_ready(), Ok(true));
+            assert_eq!(console.ahead, Some(b'a'));
+            let mut bytes = [0; 3];
+            assert_eq!((console.read(&mut bytes), bytes), (Ok(3), *b"aaa"));
+        });
+    }
+
+    #[test]
+    fn what_is_written_leaves() {
+        let said = uart::tests::sent(None, |uart| {
+            let mut console = Console { uart, ahead: None };
+            assert_eq!(console.write(b"menu\x1b[K"), Ok(7));
+            console.flush().unwrap();
+        });
+        assert_eq!(said, b"menu\x1b[K");
+    }
+}

@@ -135,3 +135,17 @@ mod frames {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uart;
+
+    #[test]
+    fn a_line_ends_as_a_terminal_wants_it() {
+        let said = uart::tests::sent(None, |mut uart| {
+            Lines(&mut uart).write_str("one\ntwo\n\nthree").unwrap();
+        });
+        assert_eq!(said, b"one\r\ntwo\r\n\r\nthree");
+    }
+}

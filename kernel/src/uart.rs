@@ -356,8 +356,10 @@ impl Uart {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use core::mem::offset_of;
+    use std::cell::RefCell;
+    use std::rc::Rc;
 
     use super::*;
 
@@ -447,6 +449,34 @@ mod tests {
         });
     }
 
+    /// What leaves a UART, in its order. While it is used, this byte comes in again and again, if there is one.
+    pub(crate) fn sent(incoming: Option<u8>, act: impl FnOnce(Uart)) -> Vec<u8> {
+        let words = NonNull::from(Box::leak(Box::new([0_u32; 18]))).cast::<u32>();
+        let idle = incoming.map_or(u32::MAX, u32::from);
+        let flags = if incoming.is_none() { Fr::RXFE.number() } else { 0 };
+        let sent = Rc::new(RefCell::new(Vec::new()));
+        let recorded = sent.clone();
+        let step = move || {
+            // SAFETY: leaked, and the driver only waits meanwhile.
+            let written = unsafe {
+                words.add(6).write_volatile(flags);
+                words.replace(idle)
+            };
+            if written != idle {
+                recorded.borrow_mut().push(written as u8);
+            }
+        };
+        step();
+        sent.borrow_mut().clear();
+        crate::cpu::plug(step.clone());
+        act(Uart {
+            place: Place::Pl011(words.cast()),
+            clock: Clock::start(),
+        });
+        step();
+        sent.take()
+    }
+
     fn with_mini(words: &mut [u32; 27], act: impl FnOnce(&mut Uart)) {
         // 27 words are the registers up to BAUD, exclusively borrowed for this call.
         act(&mut Uart {
@@ -477,6 +507,8 @@ mod tests {
         assert_eq!(words[0], u32::from(b'x'));
         words[6] = Fr::RXFE.number();
         with_pl011(&mut words, |uart| assert_eq!(uart.receive(), None));
+        let said = sent(None, |mut uart| b"hello".iter().for_each(|byte| uart.send(*byte)));
+        assert_eq!(said, b"hello");
     }
 
     #[test]

@@ -623,18 +623,21 @@ mod tests {
         assert!(run(&base, &own));
         for is_base in [true, false] {
             let golden = if is_base { &base } else { &own };
-            let mut changed = golden.clone();
+            let (mut changed, mut trees) = (golden.clone(), 0);
             for at in 0..golden.len() {
                 for flip in [0x01, 0x40, 0xff] {
                     changed[at] ^= flip;
-                    if is_base {
+                    let is_tree = if is_base {
                         run(&changed, &own)
                     } else {
                         run(&base, &changed)
                     };
+                    trees += usize::from(is_tree);
                     changed[at] = golden[at];
                 }
             }
+            let all = 3 * golden.len();
+            assert!(trees > 1 && trees < all, "{trees} of {all}");
         }
     }
 }

@@ -182,15 +182,24 @@ pub(crate) mod tests {
     fn every_changed_byte_is_an_error_or_a_consistent_image() {
         let file = golden(0, 0x20_0000);
         let mut changed = file.clone();
+        let (mut accepted, mut refused) = (0, 0);
         for at in 0..0x148 {
             for value in 0..=255 {
                 changed[at] = value;
-                if let Ok(image) = parse(&changed) {
-                    assert!(image.size >= file.len() as u64 && image.text_offset % 4096 == 0);
+                match parse(&changed) {
+                    Ok(image) => {
+                        assert!(image.size >= file.len() as u64 && image.text_offset % 4096 == 0);
+                        accepted += 1;
+                    }
+                    Err(_) => refused += 1,
                 }
             }
             changed[at] = file[at];
         }
+        assert!(
+            accepted > 1 && refused > 1,
+            "{accepted} accepted, {refused} refused"
+        );
     }
 
     #[test]
@@ -218,19 +227,32 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn random_files_with_the_magic_never_panic() {
-        let mut state = 3_u64;
+    fn a_header_with_up_to_a_dozen_random_bytes_is_an_error_or_a_consistent_image() {
+        let (mut state, mut accepted, mut refused) = (3_u64, 0, 0);
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 40).unwrap()
+        };
+        let golden = golden(0, 0x20_0000);
         for _ in 0..20_000 {
-            let mut file: Vec<u8> = (0..400)
-                .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 56) as u8
-                })
-                .collect();
-            file[..2].copy_from_slice(b"MZ");
-            file[56..64].copy_from_slice(b"ARMd\x40\0\0\0");
-            file[64..68].copy_from_slice(b"PE\0\0");
-            let _ = parse(&file).map_err(|e| e.to_string());
+            let mut file = golden.clone();
+            for _ in 0..=random() % 12 {
+                file[random() % 0x148] = random() as u8;
+            }
+            match parse(&file) {
+                Ok(image) => {
+                    assert!(image.size >= file.len() as u64 && image.text_offset % 4096 == 0);
+                    accepted += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+            }
         }
+        assert!(
+            accepted > 1000 && refused > 1000,
+            "{accepted} accepted, {refused} refused"
+        );
     }
 }

@@ -310,6 +310,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// An EFI program for a machine with these sections.
@@ -458,15 +460,26 @@ pub(crate) mod tests {
             program_of(ARM64, &[(".debug", &[2; 60])]),
         ] {
             let mut changed = golden.clone();
+            let (mut told, mut others) = (0, 0);
+            let mut tell = |file: &[u8]| match program(file) {
+                Some(program) => {
+                    assert!(program.to_string().starts_with("is "), "{program}");
+                    told += 1;
+                }
+                None => others += 1,
+            };
+            let mut lens = BTreeSet::new();
             for at in 0..golden.len() {
-                let _ = program(&golden[..at]).map(|program| program.to_string());
+                tell(&golden[..at]);
                 for flip in [1, 0x80, 0xff] {
                     changed[at] ^= flip;
-                    let _ = program(&changed).map(|program| program.to_string());
-                    let _ = file_len(&changed);
+                    tell(&changed);
+                    lens.insert(file_len(&changed));
                     changed[at] = golden[at];
                 }
             }
+            assert!(told > 1 && others > 1, "{told} told, {others} others");
+            assert!(lens.len() > 1 && lens.contains(&file_len(&golden)));
         }
     }
 }

@@ -1306,13 +1306,14 @@ LABEL Fedora 22
         );
     }
 
-    /// What any menu must satisfy, whatever it was made of.
-    fn check(text: &[u8]) {
+    /// What any menu must satisfy, whatever it was made of. Whether it is one.
+    fn check(text: &[u8]) -> bool {
         let files = BTreeMap::from([("/pi/debian/linux", INSTALLER.as_bytes())]);
-        if let Ok(menu) = parse_with(text, &files) {
+        let result = parse_with(text, &files);
+        if let Ok(menu) = &result {
             assert!(menu.default.entry < menu.entries.len(), "{text:?}");
             assert!(
-                clock(&menu).is_none_or(|entry| entry < menu.entries.len()),
+                clock(menu).is_none_or(|entry| entry < menu.entries.len()),
                 "{text:?}"
             );
             // What DEFAULT and its like name adds to them.
@@ -1334,22 +1335,24 @@ LABEL Fedora 22
                 }
             }
         }
+        result.is_ok()
     }
 
     #[test]
     fn every_truncation_and_every_changed_byte_is_a_menu_or_an_error() {
         let golden = INSTALLER.as_bytes();
-        for end in 0..golden.len() {
-            check(&golden[..end]);
-        }
+        let cuts = (0..golden.len()).filter(|end| check(&golden[..*end])).count();
+        assert!(cuts > 1, "{cuts} of {}", golden.len());
         let mut text = golden.to_vec();
+        let mut menus = 0;
         for at in 0..golden.len() {
             for byte in 0..=u8::MAX {
                 text[at] = byte;
-                check(&text);
+                menus += usize::from(check(&text));
             }
             text[at] = golden[at];
         }
+        assert!(menus > 1, "{menus} of {}", golden.len() * 256);
     }
 
     #[test]
@@ -1382,13 +1385,15 @@ LABEL Fedora 22
                 .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap()
         };
+        let mut menus = 0;
         for _ in 0..2000 {
             let bytes: Vec<u8> = (0..random() % 200).map(|_| random().to_le_bytes()[0]).collect();
             check(&bytes);
             let text: String = (0..random() % 60)
                 .map(|_| words[random() % words.len()])
                 .collect();
-            check(text.as_bytes());
+            menus += usize::from(check(text.as_bytes()));
         }
+        assert!(menus > 1, "{menus} of 2000");
     }
 }

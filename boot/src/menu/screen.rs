@@ -882,10 +882,14 @@ mod tests {
         let (chosen, terminal) = typed(&menu, &[down, b"\r", b"wrong\r", b"\r", b"secret\r"]);
         assert_eq!(chosen, Some(Pick::plain(3)));
         assert!(terminal.lines().contains(&"Wrong password".to_string()));
-        let mut keys = vec![down];
-        (0..MAX_WRONG).for_each(|_| keys.extend([&b"\r"[..], b"wrong\r"]));
-        keys.extend([&b"\r"[..], b"secret\r"]);
-        let (chosen, terminal) = typed(&menu, &keys);
+        let after = |wrong: u32| {
+            let mut keys = vec![down];
+            (0..wrong).for_each(|_| keys.extend([&b"\r"[..], b"wrong\r"]));
+            keys.extend([&b"\r"[..], b"secret\r"]);
+            typed(&menu, &keys)
+        };
+        assert_eq!(after(MAX_WRONG - 1).0, Some(Pick::plain(3)));
+        let (chosen, terminal) = after(MAX_WRONG);
         assert_eq!(chosen, None);
         assert!(
             terminal.lines().contains(

@@ -349,6 +349,8 @@ mod tests {
             (b"\t\t", 3),
             (b"\t\t\t", 0),
             (b"\x1b[Z", 3),
+            (b"\x1b[Z\x1b[Z", 2),
+            (b"\x1b[Z\x1b[Z\x1b[Z", 0),
             (b"\x1b[B", 2),
             (b"\x1b[B\x1b[B\x1b[B", 3),
             (b"\x1b[A", 0),

@@ -58,7 +58,9 @@ const CONDITIONS: [Condition; 7] = [
 
 fn each_ends_in_a_boot(board: Board) {
     let site = tiny_site().unwrap();
-    for condition in CONDITIONS.iter().filter(|condition| condition.board == board) {
+    let of_board: Vec<_> = CONDITIONS.iter().filter(|one| one.board == board).collect();
+    assert!(!of_board.is_empty(), "no condition of this board");
+    for condition in of_board {
         let mut machine = machine(board, DEBUG)
             .unwrap()
             .entry(Entry::At(0x8_0000))

@@ -302,6 +302,10 @@ fn a_line_is_edited_before_a_script_has_it() {
         let mut site = script(20, "set entry one\nread entry", &[(12, keys)]);
         assert_eq!(site.boots().entry(), value, "{keys:?}");
     }
+    // What comes in one go and is not all keys of a line is noise.
+    let keys = [(12, &b"two\x1b[24~\r"[..]), (14, b"x\r")];
+    let mut site = script(20, "set entry one\nread entry", &keys);
+    assert_eq!(site.boots().entry(), "onex");
     // Esc leaves the line, and what the setting was stays; so does silence.
     for keys in [&[(12, &b"x\x03"[..])][..], &[(12, b"x"), (13, b"\x1b")], &[]] {
         let mut site = script(21, "set entry one\nread entry ||", keys);
