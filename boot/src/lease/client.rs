@@ -194,7 +194,7 @@ impl Client {
         if self.discovers == 0
             && let State::Selecting { offers, .. } = &mut self.state
         {
-            *offers = Offers::new(self.shunned, hasty);
+            *offers = Offers::new(self.shunned, hasty, self.random.next_u32());
         }
     }
 
@@ -496,7 +496,7 @@ impl Client {
         self.outbox = None;
         self.xid = self.random.next_u32();
         self.state = State::Selecting {
-            offers: Offers::new(self.shunned, self.hasty),
+            offers: Offers::new(self.shunned, self.hasty, self.random.next_u32()),
             next,
         };
     }
@@ -864,7 +864,10 @@ pub(super) mod tests {
             hear(&mut client, now, SERVER, 2, NODE, MENU);
             assert!(matches!(client.state, State::Selecting { .. }));
             hear(&mut client, now + 500, OTHER, 2, NODE, MENU);
-            run(&mut client, now + 500);
+            // Others are heard, too, before one is taken.
+            run(&mut client, now + 1999);
+            assert!(matches!(client.state, State::Selecting { .. }));
+            run(&mut client, now + 2000);
             let State::Requesting { choice, .. } = &client.state else {
                 panic!("{:?}", client.state)
             };

@@ -3,8 +3,8 @@
 //! The first address offer that names something to boot wins at once. Otherwise offers are gathered for two seconds from
 //! the first on, so that a ProxyDHCP server or a second DHCP server is heard; then the first address offer is taken and
 //! the first proxy that names a boot file, or else the first proxy, complements it. A server that did not grant what it
-//! offered before is heard like one without a boot file, and taken only when nobody else offers: a stray server must not
-//! keep a node from the one that works.
+//! offered before is taken only when nobody else offers, and whoever offers then is heard for those two seconds: chance takes one of those that
+//! are equally good. So no strangers who are quick, and grant nothing, keep a node from the server that works (D-201).
 //!
 //! Where a setting says what to boot there is nothing to gather: the first offer of an address will do.
 
@@ -18,7 +18,7 @@ use super::grant::{Grant, names_boot};
 use super::model::Lease;
 use crate::patience;
 
-/// How many offers of each kind are kept.
+/// How many offers of each kind are kept. One that is no worse than the worst takes the last of those places, however many came before.
 const MOST: usize = 8;
 /// iPXE's sub-option: do not wait for a proxy.
 const NO_PXEDHCP: u8 = 0xb0;
@@ -69,17 +69,20 @@ pub(super) struct Offers {
     shunned: Option<Ipv4Address>,
     /// Whether nothing is wanted but an address.
     hasty: bool,
+    /// What chance says.
+    lot: u32,
     addresses: Vec<Offer>,
     proxies: Vec<Proxy>,
     decide_at: Option<Instant>,
 }
 
 impl Offers {
-    /// No offers yet; `shunned` is the last choice, and `hasty` takes the first address (D-105).
-    pub(super) fn new(shunned: Option<Ipv4Address>, hasty: bool) -> Self {
+    /// No offers yet; `shunned` is the last choice, with `lot` for who is taken in its place, and `hasty` takes the first address (D-105).
+    pub(super) fn new(shunned: Option<Ipv4Address>, hasty: bool, lot: u32) -> Self {
         Self {
             shunned,
             hasty,
+            lot,
             ..Self::default()
         }
     }
@@ -90,12 +93,14 @@ impl Offers {
             .addresses
             .iter()
             .any(|o| o.grant.lease.server == offer.grant.lease.server);
-        if known || self.addresses.len() >= MOST {
+        let rank = self.rank(&offer);
+        let ranks: Vec<_> = self.addresses.iter().map(|o| self.rank(o)).collect();
+        if known || !makes_room(&mut self.addresses, &ranks, rank) {
             return;
         }
         let lease = &offer.grant.lease;
         let complete = self.hasty || names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
-        let wait = !complete || self.is_shunned(&offer);
+        let wait = !complete || self.shunned.is_some();
         info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
         self.decide_by(if wait { now + patience::OFFERS } else { now });
@@ -108,7 +113,8 @@ impl Offers {
             .proxies
             .iter()
             .any(|p| p.service.server.ip == proxy.service.server.ip);
-        if known || self.proxies.len() >= MOST {
+        let ranks: Vec<_> = self.proxies.iter().map(|p| !names_boot(&p.boot)).collect();
+        if known || !makes_room(&mut self.proxies, &ranks, !names_boot(&proxy.boot)) {
             return;
         }
         info!("lease: {} is a boot service", proxy.service.server.ip);
@@ -118,14 +124,16 @@ impl Offers {
 
     /// Whether the wait is over: there is an address, and a proxy that names a boot file.
     fn hurry(&mut self, now: Instant) {
-        let usable = self.addresses.iter().any(|o| !self.is_shunned(o));
+        let usable = self.shunned.is_none() && !self.addresses.is_empty();
         if usable && self.proxies.iter().any(|p| names_boot(&p.boot)) {
             self.decide_by(now);
         }
     }
 
-    fn is_shunned(&self, offer: &Offer) -> bool {
-        self.shunned == Some(offer.grant.lease.server)
+    /// The lowest is the best.
+    fn rank(&self, offer: &Offer) -> (bool, bool) {
+        let lease = &offer.grant.lease;
+        (self.shunned == Some(lease.server), !names_boot(lease))
     }
 
     fn decide_by(&mut self, time: Instant) {
@@ -142,9 +150,12 @@ impl Offers {
         if self.decide_at? > now {
             return None;
         }
-        // Of equally good offers the first.
-        let rank = |o: &&Offer| (self.is_shunned(o), !names_boot(&o.grant.lease));
-        let offer = self.addresses.iter().min_by_key(rank)?.clone();
+        let best = self.addresses.iter().map(|o| self.rank(o)).min()?;
+        let mut equals = self.addresses.iter().filter(|o| self.rank(o) == best);
+        // The first, as long as nobody has been wrong.
+        let nth = self.shunned.map_or(0, |_| self.lot as usize);
+        let offer = equals.clone().nth(nth.checked_rem(equals.clone().count())?);
+        let offer = offer.or_else(|| equals.next())?.clone();
         if self.hasty || names_boot(&offer.grant.lease) {
             return Some(Choice { offer, proxy: None });
         }
@@ -162,6 +173,21 @@ impl Offers {
                 })
             });
         Some(Choice { offer, proxy })
+    }
+}
+
+/// Whether there is room for an offer of that rank, if need be in the last place of the worst.
+fn makes_room<T, R: Ord + Copy>(offers: &mut Vec<T>, ranks: &[R], rank: R) -> bool {
+    if offers.len() < MOST {
+        return true;
+    }
+    let worst = ranks.iter().enumerate().max_by_key(|(at, rank)| (**rank, *at));
+    match worst {
+        Some((at, worst)) if rank <= *worst => {
+            offers.remove(at);
+            true
+        }
+        _ => false,
     }
 }
 
@@ -292,7 +318,7 @@ mod tests {
 
     #[test]
     fn where_only_an_address_is_wanted_the_first_will_do() {
-        let mut offers = Offers::new(None, true);
+        let mut offers = Offers::new(None, true, 0);
         offers.add_proxy(at(1), proxy(8, None));
         offers.add(at(7), offer(1, None));
         let address = Choice {
@@ -304,7 +330,7 @@ mod tests {
             (Some(at(7)), Some(address))
         );
         // But not that of a server that does not grant what it offers.
-        let mut offers = Offers::new(Some(peer(1).ip), true);
+        let mut offers = Offers::new(Some(peer(1).ip), true, 0);
         offers.add(at(7), offer(1, None));
         assert_eq!(offers.decide_at(), Some(at(2007)));
     }
@@ -335,5 +361,44 @@ mod tests {
             offers.add_proxy(at(0), proxy(last, None));
         }
         assert_eq!((offers.addresses.len(), offers.proxies.len()), (MOST, MOST));
+        assert_eq!(
+            offers.decide(at(2000)).unwrap().offer,
+            offer(0, None),
+            "the first"
+        );
+        // None of them keeps out who names something to boot, nor each other the last.
+        assert_eq!(offers.addresses[MOST - 1], offer(255, None));
+        assert_eq!(offers.proxies[MOST - 1], proxy(255, None));
+        offers.add_proxy(at(7), proxy(204, Some("b")));
+        assert_eq!(offers.decide(at(7)).unwrap().proxy, Some(proxy(204, Some("b"))));
+        offers.add(at(8), offer(200, Some("a")));
+        assert_eq!(offers.decide(at(8)).unwrap().offer, offer(200, Some("a")));
+        offers.add_proxy(at(8), proxy(205, None));
+        assert!(
+            offers.proxies.contains(&proxy(204, Some("b"))),
+            "nor does one that is worse"
+        );
+        for last in 0..=255 {
+            offers.add(at(9), offer(last, Some("x")));
+            offers.add(at(9), offer(last, None));
+        }
+        assert_eq!(offers.addresses.len(), MOST);
+        assert_eq!(offers.decide(at(9)).unwrap().offer, offer(200, Some("a")));
+    }
+
+    #[test]
+    fn after_one_that_grants_nothing_chance_takes_any_of_the_others() {
+        let mut taken = [0; 5];
+        for lot in 0..999 {
+            let mut offers = Offers::new(Some(peer(1).ip), lot % 2 == 0, lot);
+            for last in 1..5 {
+                offers.add(at(7), offer(last, Some("a")));
+            }
+            offers.add(at(7), offer(5, None));
+            assert_eq!(offers.decide_at(), Some(at(2007)), "all are heard");
+            let server = offers.decide(at(2007)).unwrap().server();
+            taken[usize::from(server.octets()[3]) - 1] += 1;
+        }
+        assert_eq!(taken, [0, 333, 333, 333, 0]);
     }
 }

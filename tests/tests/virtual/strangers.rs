@@ -249,6 +249,56 @@ fn a_stranger_does_not_fill_the_log() {
     assert!(lines.len() < 200, "{} lines", lines.len());
 }
 
+/// An offer of an address from a server that is not there, to the transaction `xid`.
+fn offer(server: Ipv4Address, xid: &[u8], options: &[u8]) -> Vec<u8> {
+    let mut offer = vec![2, 1, 6, 0];
+    offer.extend(xid);
+    offer.resize(16, 0);
+    offer.extend(NODE.octets());
+    offer.resize(28, 0);
+    offer.extend(tests::MAC.0);
+    offer.resize(236, 0);
+    offer.extend([
+        99, 130, 83, 99, 53, 1, 2, 51, 4, 0, 0, 14, 16, 1, 4, 255, 255, 255, 0, 54, 4,
+    ]);
+    offer.extend(server.octets());
+    offer.extend(options);
+    offer.push(255);
+    udp((server, 67), (NODE, 68), &offer)
+}
+
+/// They answer each question of the node's at once, before the honest server does, and grant nothing.
+#[test]
+fn offers_of_made_up_servers_do_not_keep_the_honest_one_out() {
+    // As many as are kept, and as grant nothing in turn; with and without something to boot.
+    for (servers, options, most) in [
+        (8, &b""[..], 5),
+        (9, b"", 5),
+        (2, b"\x43\x01x", 600),
+        (7, b"\x43\x01x", 600),
+    ] {
+        for seed in 0..6 {
+            let mut site = Site::new(seed);
+            site.dhcp.borrow_mut().delay = Duration::from_millis(50);
+            site.lan.attach(Stranger::hearing(move |_, frame| {
+                let is_discover = frame.len() > 290
+                    && frame[23] == 17
+                    && frame[36..38] == [0, 67]
+                    && frame[282..].windows(3).any(|option| option == [53, 1, 1]);
+                if !is_discover {
+                    return Vec::new();
+                }
+                (0..servers)
+                    .map(|n| (SOON, offer(made_up(n).1, &frame[46..50], options)))
+                    .collect()
+            }));
+            site.boots();
+            let took = site.lan.now().secs();
+            assert!(took < most, "{servers} servers, {took} s");
+        }
+    }
+}
+
 /// The stranger's own web server, and what he wants to run.
 const EVIL: Ipv4Address = Ipv4Address::new(192, 168, 7, 66);
 const EVIL_MENU: &str = "DEFAULT a\nLABEL a\nLINUX http://192.168.7.66/evil\n";
