@@ -29,6 +29,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("models/usb-lan/dev-lan.h", "hw/usb"),
     ("models/usb-lan7800/dev-lan7800.c", "hw/usb"),
     ("models/usb-lan9514/dev-lan9514.c", "hw/usb"),
+    ("plugins/coherence.c", "contrib/plugins"),
     ("plugins/executed.c", "contrib/plugins"),
 ];
 
@@ -60,9 +61,10 @@ pub const PYTHON: [&str; 2] = [
 ];
 
 /// The programs that are built, below the build's directory; each is installed under its file name.
-pub const BUILT: [&str; 3] = [
+pub const BUILT: [&str; 4] = [
     PROGRAM,
     "tests/tcg/plugins/libinsn.so",
+    "contrib/plugins/libcoherence.so",
     "contrib/plugins/libexecuted.so",
 ];
 
@@ -73,6 +75,9 @@ const COUNTER: &str = "libinsn.so";
 
 /// Our plugin that counts how often each of them is executed.
 const PROFILER: &str = "libexecuted.so";
+
+/// Our plugin that models what caches may do.
+const CACHES: &str = "libcoherence.so";
 
 /// The directory of the sources and the patch.
 pub fn sources() -> PathBuf {
@@ -148,6 +153,11 @@ pub(crate) fn counter() -> Result<PathBuf> {
 /// The plugin that counts how often each instruction was executed.
 pub(crate) fn profiler() -> Result<PathBuf> {
     built(PROFILER)
+}
+
+/// The plugin that models what caches may do.
+pub(crate) fn caches() -> Result<PathBuf> {
+    built(CACHES)
 }
 
 /// Our own emulator's directory, when it has been built.

@@ -5,6 +5,7 @@
 mod board;
 mod bus;
 pub mod capture;
+mod coherence;
 pub mod console;
 pub mod cpio;
 mod debugger;
@@ -22,6 +23,7 @@ mod u_boot;
 
 pub use board::Board;
 pub use bus::Bus;
+pub use coherence::{Coherence, Finding};
 pub use console::Console;
 pub use debugger::{Debugger, Register};
 pub use firmware::{Firmware, Uart};

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::board::Board;
 use crate::capture;
+use crate::coherence::{self, Coherence};
 use crate::console::Console;
 use crate::debugger::Debugger;
 use crate::emulator;
@@ -32,8 +33,8 @@ const DEBUGGER: &str = "gdb";
 /// The monitor's.
 pub(crate) const MONITOR: &str = "monitor";
 
-/// Where the plugins that count write, in a run's directory.
-const INSTRUCTIONS: &str = "instructions";
+/// Where the plugins write, in a run's directory.
+const PLUGINS: &str = "plugins";
 
 /// How the image gets into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +121,8 @@ pub struct Machine {
     with_models: bool,
     count_instructions: bool,
     profile: bool,
+    watch_caches: bool,
+    without_maintenance: Vec<u64>,
     other_cores_rest: bool,
     thread_for_each_core: bool,
     starts_over: bool,
@@ -148,6 +151,8 @@ impl Machine {
             with_models: false,
             count_instructions: false,
             profile: false,
+            watch_caches: false,
+            without_maintenance: vec![],
             other_cores_rest: false,
             thread_for_each_core: false,
             starts_over: false,
@@ -253,6 +258,19 @@ impl Machine {
         self.count_instructions()
     }
 
+    /// Models what the first core's caches may do to the program, for [`Qemu::coherence`]; implies
+    /// [`Self::with_models`] and [`Self::other_cores_rest`]. The emulator is slower.
+    pub fn watch_caches(mut self) -> Self {
+        self.watch_caches = true;
+        self.with_models().other_cores_rest()
+    }
+
+    /// For who watches caches: maintenance by the instruction at this address, or by the function that it calls, does not count.
+    pub fn without_maintenance(mut self, address: u64) -> Self {
+        self.without_maintenance.push(address);
+        self
+    }
+
     /// The other three cores rest for good; only with [`Entry::At`], and for programs that run on one. QEMU takes a
     /// WFE without an event stream, in which cores wait to be released, for no operation: they would spin, on the host's
     /// processors too.
@@ -345,7 +363,7 @@ impl Machine {
         self.lines(&mut command, directory)?;
         self.loads(&mut command, directory, tree)?;
         self.network(&mut command)?;
-        self.counts(&mut command, directory)?;
+        self.plugins(&mut command, directory)?;
         command.args(&self.arguments);
         Ok(command)
     }
@@ -464,21 +482,28 @@ impl Machine {
         Ok(())
     }
 
-    /// What counts the guest's instructions.
-    fn counts(&self, command: &mut Command, directory: &Path) -> Result<()> {
+    /// What counts or watches the guest's instructions.
+    fn plugins(&self, command: &mut Command, directory: &Path) -> Result<()> {
         if self.instruction_clock {
             command.args(["-icount", "shift=0"]);
         }
         if self.count_instructions {
             let counter = option_value(&emulator::counter()?)?;
             command.args(["-plugin", &format!("{counter},inline=on")]);
-            command
-                .args(["-d", "plugin", "-D"])
-                .arg(directory.join(INSTRUCTIONS));
         }
         if self.profile {
             let profiler = option_value(&emulator::profiler()?)?;
             command.args(["-plugin", &profiler]);
+        }
+        if self.watch_caches {
+            let mut caches = option_value(&emulator::caches()?)?;
+            for address in &self.without_maintenance {
+                caches.push_str(&format!(",without={address:x}"));
+            }
+            command.args(["-plugin", &caches]);
+        }
+        if self.count_instructions || self.watch_caches {
+            command.args(["-d", "plugin", "-D"]).arg(directory.join(PLUGINS));
         }
         Ok(())
     }
@@ -598,18 +623,23 @@ impl Qemu {
     /// How many instructions all cores together executed, of a machine that [`Machine::count_instructions`] and that has
     /// ended by itself or by [`Monitor::quit`].
     pub fn instructions(&self) -> Result<u64> {
-        profile::instructions(&self.counted()?).context("qemu: instructions: no total yet")
+        profile::instructions(&self.said_by_plugins()?).context("qemu: instructions: no total yet")
     }
 
     /// How often each instruction was executed, by any core, of a machine that [`Machine::profile`] and that has ended
     /// likewise.
     pub fn executed(&self) -> Result<Vec<Instruction>> {
-        profile::executed(&self.counted()?).context("qemu: instructions: no profile yet")
+        profile::executed(&self.said_by_plugins()?).context("qemu: instructions: no profile yet")
+    }
+
+    /// What the model of the caches has found so far, of a machine that [`Machine::watch_caches`].
+    pub fn coherence(&self) -> Result<Coherence> {
+        Ok(coherence::parse(&self.said_by_plugins()?))
     }
 
     /// The plugins' output.
-    fn counted(&self) -> Result<String> {
-        fs::read_to_string(self.directory.0.join(INSTRUCTIONS)).context("qemu: instructions were not counted")
+    fn said_by_plugins(&self) -> Result<String> {
+        fs::read_to_string(self.directory.0.join(PLUGINS)).context("qemu: no plugin was asked")
     }
 
     /// QEMU's own error output so far.

@@ -184,6 +184,44 @@ impl<'a> Elf<'a> {
     }
 }
 
+impl Function {
+    /// Its path, without the mangling.
+    pub(crate) fn path(&self) -> String {
+        plain(&self.name)
+    }
+
+    /// Whether the instruction at `address` is one of its.
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        (self.address..self.address + self.size).contains(&address)
+    }
+}
+
+/// The path in a mangled name (`_ZN`, a length and a part each, a hash last), or the name as it is.
+pub(crate) fn plain(name: &str) -> String {
+    let Some(mut rest) = name.strip_prefix("_ZN") else {
+        return name.to_owned();
+    };
+    let mut parts = Vec::new();
+    while let Some(digits) = rest
+        .find(|byte: char| !byte.is_ascii_digit())
+        .filter(|&end| end > 0)
+    {
+        let part = rest.get(..digits).and_then(|length| {
+            let end = digits.checked_add(length.parse().ok()?)?;
+            Some((rest.get(digits..end)?, rest.get(end..)?))
+        });
+        let Some((part, behind)) = part else {
+            return name.to_owned();
+        };
+        parts.push(part);
+        rest = behind;
+    }
+    if parts.len() > 1 {
+        parts.pop();
+    }
+    parts.join("::")
+}
+
 /// The string at `offset` of a string table.
 fn text(table: &[u8], offset: u32) -> Result<String> {
     let bytes = table.get(offset as usize..).context("elf: a name")?;
@@ -277,5 +315,12 @@ mod tests {
         let mut file = sample();
         file[64 + 56 + 24 + 6] = 1;
         assert!(Elf::new(&file).unwrap().flat().is_err());
+    }
+
+    #[test]
+    fn names_lose_their_mangling() {
+        assert_eq!(plain("memcpy"), "memcpy");
+        assert_eq!(plain("_ZN4boot3net4wait17h0123456789abcdefE"), "boot::net::wait");
+        assert_eq!(plain("_ZN9999boot"), "_ZN9999boot");
     }
 }

@@ -120,9 +120,7 @@ fn sound_on_a53(elf: &Elf<'_>) -> Result<()> {
     let base = elf.sections()?.into_iter().find(|section| section.name == text);
     let address = base.map_or(0, |section| section.address) + first as u64;
     let functions = elf.functions()?;
-    let within = functions
-        .iter()
-        .find(|function| (function.address..function.address + function.size).contains(&address));
+    let within = functions.iter().find(|function| function.holds(address));
     let name = within.map_or("no function", |function| function.name.as_str());
     bail!(
         "image: {} sums that a Cortex-A53 may get wrong (erratum 835769), the first at {address:#x}, in {name}",

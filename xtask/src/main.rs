@@ -62,6 +62,7 @@ cargo xtask campaign menus      generated menus on Debian's Syslinux, which boot
                      hostile    a stranger's answers, after each of which the honest entry boots
                      overlays DIR  each overlay there on Debian's trees, which comes out as fdtoverlay has it
                      mutants    small faults in the code, and which of them no test notices
+                     caches     each cache maintenance left out, and whether our emulator's caches notice
     --count N        so many (default 500; a million; 10,000; 300)
     --from SEED      these, not the first (also --seed)
     --seed N         mutants: others than those of 0

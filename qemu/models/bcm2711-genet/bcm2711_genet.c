@@ -569,8 +569,8 @@ static bool genet_dma_access(BCM2711GenetState *s, const uint32_t *desc,
                           desc[2], desc[1]);
         return false;
     }
-    if (address_space_rw(&address_space_memory, address, attrs, buffer, size,
-                         to_memory) != MEMTX_OK) {
+    if (address_space_rw(&s->dma_as, address, attrs, buffer, size, to_memory) !=
+        MEMTX_OK) {
         genet_guest_error(s, "DMA of %zu bytes %s 0x%" HWADDR_PRIx " failed",
                           size, to_memory ? "to" : "from", address);
         return false;
@@ -1908,6 +1908,7 @@ static void genet_realize(DeviceState *dev, Error **errp)
         return;
     }
 
+    address_space_init(&s->dma_as, get_system_memory(), TYPE_BCM2711_GENET);
     bcm54213pe_init(&s->phy, genet_link_changed, s);
     s->rx_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, genet_rx_timer, s);
     s->tx_timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, genet_tx_timer, s);
@@ -1928,6 +1929,7 @@ static void genet_unrealize(DeviceState *dev)
     timer_free(s->tx_timer);
     timer_free(s->mdio_timer);
     bcm54213pe_finalize(&s->phy);
+    address_space_destroy(&s->dma_as);
 }
 
 static void genet_init(Object *obj)

@@ -37,6 +37,7 @@ struct BCM2711GenetState {
     SysBusDevice parent_obj;
 
     MemoryRegion iomem;
+    AddressSpace dma_as;
     qemu_irq irq[2];
     NICState *nic;
     NICConf conf;

@@ -30,6 +30,7 @@ macro_rules! require {
 }
 
 mod assembly;
+mod cache;
 mod conditions;
 mod debian;
 mod defmt;

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use qemu::profile::Instruction;
 
-use crate::elf::{Elf, Function};
+use crate::elf::{Elf, Function, plain};
 
 /// `wfe`, in which the image rests.
 const WFE: u32 = 0xd503_205f;
@@ -153,32 +153,6 @@ fn is_checksum(name: &str) -> bool {
     name.contains("8checksum4data") || name.contains("5ether8checksum")
 }
 
-/// The path in a mangled name (`_ZN`, a length and a part each, a hash last), or the name as it is.
-fn plain(name: &str) -> String {
-    let Some(mut rest) = name.strip_prefix("_ZN") else {
-        return name.to_owned();
-    };
-    let mut parts = Vec::new();
-    while let Some(digits) = rest
-        .find(|byte: char| !byte.is_ascii_digit())
-        .filter(|&end| end > 0)
-    {
-        let part = rest.get(..digits).and_then(|length| {
-            let end = digits.checked_add(length.parse().ok()?)?;
-            Some((rest.get(digits..end)?, rest.get(end..)?))
-        });
-        let Some((part, behind)) = part else {
-            return name.to_owned();
-        };
-        parts.push(part);
-        rest = behind;
-    }
-    if parts.len() > 1 {
-        parts.pop();
-    }
-    parts.join("::")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,12 +214,5 @@ mod tests {
         assert_eq!(rests(&flat, &function(4, 8)), [8]);
         // Behind the image's end there is nothing.
         assert!(rests(&flat, &function(12, 8)).is_empty());
-    }
-
-    #[test]
-    fn names_lose_their_mangling() {
-        assert_eq!(plain("memcpy"), "memcpy");
-        assert_eq!(plain("_ZN4boot3net4wait17h0123456789abcdefE"), "boot::net::wait");
-        assert_eq!(plain("_ZN9999boot"), "_ZN9999boot");
     }
 }

@@ -1,6 +1,7 @@
 //! What takes longer than a test run: the tests that compare ours with others', or ask much of it, with more menus, overlays and hostile
 //! answers, and faults put into the code.
 
+mod caches;
 mod mutants;
 mod points;
 mod rewrite;
@@ -65,6 +66,12 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
             Value(name) if campaign.is_none() && name == "mutants" => {
                 return mutants::run(&mutants::Options::parse(arguments)?);
             }
+            Value(name) if campaign.is_none() && name == "caches" => {
+                if let Some(other) = arguments.next()? {
+                    return Err(other.unexpected().into());
+                }
+                return caches::run();
+            }
             Long("count") => count = Some(arguments.value()?.parse().context("campaign: --count")?),
             Long("from" | "seed") => from = arguments.value()?.parse().context("campaign: --from")?,
             other => return Err(other.unexpected().into()),
@@ -74,7 +81,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         return compare_overlays(&directory);
     }
     let Some(campaign) = campaign else {
-        bail!("campaign: menus, decisions, hostile, overlays DIR, or mutants?");
+        bail!("campaign: menus, decisions, hostile, overlays DIR, mutants, or caches?");
     };
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
