@@ -668,6 +668,27 @@ mod tests {
     }
 
     #[test]
+    fn a_host_s_name_and_its_labels_are_as_long_as_the_dns_lets_them_be() {
+        let labels = |lens: &[usize]| -> String {
+            let labels: Vec<String> = lens.iter().map(|len| "a".repeat(*len)).collect();
+            labels.join(".")
+        };
+        // RFC 1035 §2.3.4: 63 in a label, 253 in a name as it is written; a dot at its end does not count.
+        for (lens, fits) in [
+            (&[63, 63, 63, 61][..], true),
+            (&[63, 63, 63, 62], false),
+            (&[63], true),
+            (&[64], false),
+            (&[1, 0, 1], false),
+            (&[0], false),
+        ] {
+            let name = labels(lens);
+            assert_eq!(is_host(&name), fits, "{lens:?}");
+            assert_eq!(is_host(&format!("{name}.")), fits, "{lens:?} and a dot");
+        }
+    }
+
+    #[test]
     fn a_password_counts_for_the_bound() {
         let blanks = " ".repeat(2722);
         let whole =
