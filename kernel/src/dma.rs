@@ -43,7 +43,7 @@ impl Arena {
 }
 
 /// A buffer shared with a device. The caller decides whose turn it is by `give` and `take`; a pointer, because while
-/// the device writes no reference may promise that nobody does (D-10).
+/// the device writes no reference may promise that nobody does (D-10). Why no type says whose turn it is: D-203.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     start: NonNull<u8>,
