@@ -1,4 +1,4 @@
-//! Whole boots where caches do the worst they may: our emulator's model of them finds nothing (D-201).
+//! Whole boots where caches do the worst they may: our emulator's model of them finds nothing (D-202).
 
 use std::fs;
 use std::thread;
