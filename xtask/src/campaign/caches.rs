@@ -36,7 +36,7 @@ const HOME: u64 = 0x3b00_0000;
 const INITRD: usize = 1 << 20;
 
 /// For the payload's last line, and for the end.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Instructions that maintain caches, without their register.
 const MAINTENANCE: [(u32, &str); 10] = [
@@ -95,7 +95,7 @@ pub(super) fn run() -> Result<ExitCode> {
         Answer::ok("LABEL tiny\n  LINUX payload\n  INITRD blob\n"),
     );
     server.put("/payload", Answer::file(builtin::build()?));
-    server.put("/blob", Answer::ok(vec![0x5a; INITRD]));
+    server.put("/blob", Answer::ok(vec![0xa5; INITRD]));
     for (board, port) in PORTS {
         let whole = boot(board, &image, &server, None)?;
         ensure!(
