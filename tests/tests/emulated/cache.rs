@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use object::{Object, ObjectSymbol};
 use qemu::http::{Answer, Server};
-use qemu::{Board, Coherence, Entry, Net, Qemu, UBoot};
+use qemu::{Board, Coherence, Entry, Machine, Net, Qemu, UBoot};
 use tests::payload::body;
 
 use crate::{HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, ends, machine, on, tiny_site};
 
 /// Bytes of the initrd, which the payload reads to the end: many rounds of each ring.
 const INITRD: usize = 3 << 20;
+
+/// Where the image runs on these boards.
+const HOME: u64 = 0x3b00_0000;
 
 /// The findings, each with the function it is in.
 fn told(coherence: &Coherence) -> Result<Vec<String>> {
@@ -32,22 +35,65 @@ fn told(coherence: &Coherence) -> Result<Vec<String>> {
         .collect())
 }
 
-/// As the firmware starts it, to the payload's end: the payload runs without caches, and reads all that it got.
-fn boots_without_a_finding(board: Board) {
-    let machine = require!(machine(board, RELEASE));
-    let server = require!(tiny_site());
-    require!(qemu::emulator::installed());
+/// As the firmware starts it, to the payload's end: the payload runs without caches, and reads all that it got. What
+/// the model has to say, with the maintenance at an address left out.
+fn boots(machine: Machine, without: Option<u64>) -> Qemu {
+    let server = tiny_site().unwrap();
     server.put(
         "/menu",
         Answer::ok("LABEL tiny\n  LINUX payload.img\n  INITRD blob\n  APPEND one two\n"),
     );
     server.put("/blob", Answer::ok(body(INITRD, 5)));
     let machine = machine.entry(Entry::At(0x8_0000)).watch_caches();
+    let machine = without.into_iter().fold(machine, Machine::without_maintenance);
     let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
     qemu.console().expect(crate::INITRD, PATIENCE).unwrap();
     qemu.console().expect(HELLO, PATIENCE).unwrap();
     ends(&mut qemu);
-    nothing_found(&qemu);
+    qemu
+}
+
+fn boots_without_a_finding(board: Board) {
+    let machine = require!(machine(board, RELEASE));
+    require!(tiny_site());
+    require!(qemu::emulator::installed());
+    nothing_found(&boots(machine, None));
+}
+
+/// The image's one `dc civac` is left out: these devices meet what it would have cleaned, and the core what they wrote.
+fn misses_its_maintenance(board: Board, devices: &[&str]) {
+    let machine = require!(machine(board, RELEASE));
+    require!(tiny_site());
+    require!(qemu::emulator::installed());
+    let image = fs::read(qemu::image(RELEASE).unwrap()).unwrap();
+    let words = image.as_chunks::<4>().0.iter();
+    let civac = words
+        .map(|word| u32::from_le_bytes(*word) & !0x1f)
+        .position(|word| word == 0xd50b_7e20);
+    let coherence = boots(machine, Some(HOME + 4 * civac.unwrap() as u64))
+        .coherence()
+        .unwrap();
+    assert!(coherence.left_out > 0);
+    for device in devices {
+        for what in ["reads what is not clean", "reads what may be stale"] {
+            let mut findings = coherence.findings.iter();
+            assert!(
+                findings.any(|finding| finding.device == *device && finding.what == what),
+                "{device}: {what}: {:#?}",
+                told(&coherence).unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_missed_by_the_mailbox_and_genet() {
+    misses_its_maintenance(Board::Pi4b, &["bcm2835-property-memory", "bcm2711-genet"]);
+}
+
+#[test]
+fn what_is_left_out_is_missed_by_the_usb_controller() {
+    misses_its_maintenance(Board::Pi3b, &["dwc2"]);
 }
 
 /// Neither until the jump nor until the next program is on its own.
