@@ -62,8 +62,6 @@ struct Said {
 /// A neighbour that was sent something and has not been heard since.
 #[derive(Clone, Copy)]
 struct Silence {
-    /// Its address; none of a router whose answer is forgotten.
-    neighbour: Option<Ipv4Address>,
     /// How often it was asked for.
     polls: u8,
     /// What is next, and when.
@@ -144,8 +142,10 @@ pub(super) struct Gate {
     asked: Cell<[Option<Ipv4Address>; ASKED]>,
     /// The neighbours that have answered.
     known: Cell<[Option<(EthernetAddress, Ipv4Address)>; ASKED]>,
-    /// Who was sent something and was not heard since, and what that leads to.
-    unheard: Cell<Option<EthernetAddress>>,
+    /// Whether somebody was sent something and was not heard since; who, and where that goes to, unless it is the connection's last
+    /// segment; and what it leads to.
+    unheard: Cell<bool>,
+    sent: Cell<Option<(EthernetAddress, Ipv4Address)>>,
     silence: Cell<Silence>,
     /// The port at which datagrams are waited for.
     udp: Cell<Option<u16>>,
@@ -170,9 +170,9 @@ impl Gate {
             own: Cell::new(None),
             asked: Cell::new([None; ASKED]),
             known: Cell::new([None; ASKED]),
-            unheard: Cell::new(None),
+            unheard: Cell::new(false),
+            sent: Cell::new(None),
             silence: Cell::new(Silence {
-                neighbour: None,
                 polls: 0,
                 until: NEVER,
             }),
@@ -212,9 +212,11 @@ impl Gate {
     /// A frame of the stack leaves.
     pub(super) fn leaves(&self, now: Instant, frame: &[u8]) {
         if frame.get(12..14) == Some(&IPV4.to_be_bytes()) {
-            self.awaits(now, frame);
-            if frame.get(23) == Some(&TCP) {
-                self.says(frame);
+            // What an acknowledgement is about is read once: a download has one for each few segments.
+            if frame.get(23) == Some(&TCP) && self.says(frame) {
+                self.awaits(now, None);
+            } else {
+                self.sends(now, frame);
             }
         } else if frame.get(12..14) == Some(&ARP.to_be_bytes())
             && let Some((ArpOperation::Request, _, _, target)) = read_arp(frame)
@@ -232,34 +234,65 @@ impl Gate {
         }
     }
 
-    /// A neighbour that is sent something is to be heard before long.
-    fn awaits(&self, now: Instant, frame: &[u8]) {
+    /// A frame that is no segment of the connection's leaves.
+    fn sends(&self, now: Instant, frame: &[u8]) {
         let Some(head) = frame.first_chunk::<HEADERS>() else {
             return;
         };
         let to = EthernetAddress([head[0], head[1], head[2], head[3], head[4], head[5]]);
-        if self.unheard.get() == Some(to) || !to.is_unicast() {
+        if to.is_unicast() {
+            self.awaits(
+                now,
+                Some((to, Ipv4Address::new(head[30], head[31], head[32], head[33]))),
+            );
+        }
+    }
+
+    /// A neighbour that is sent something is to be heard before long: this one, or the connection's.
+    #[inline]
+    fn awaits(&self, now: Instant, to: Option<(EthernetAddress, Ipv4Address)>) {
+        if self.unheard.get() && (to.is_none() || self.waits_for() == to) {
             return;
         }
-        let target = Ipv4Address::new(head[30], head[31], head[32], head[33]);
-        let is_near = self.own.get().is_some_and(|own| own.contains_addr(&target));
-        let known = self.known.get();
-        let router = known.iter().flatten().find(|(mac, _)| *mac == to);
-        self.unheard.set(Some(to));
+        self.unheard.set(true);
+        self.sent.set(to);
         self.silence.set(Silence {
-            neighbour: if is_near {
-                Some(target)
-            } else {
-                router.map(|(_, address)| *address)
-            },
             polls: 0,
             until: now + patience::NEIGHBOUR,
         });
     }
 
+    /// Who was sent something last, and where that goes to.
+    fn waits_for(&self) -> Option<(EthernetAddress, Ipv4Address)> {
+        let connection = || Some((self.said.get()?.to, self.connection.get()?.host));
+        self.sent.get().or_else(connection)
+    }
+
+    /// Whether a frame is of the neighbour that was sent something.
+    fn hears_neighbour(&self, head: &[u8; HEADERS]) {
+        let mac = [head[6], head[7], head[8], head[9], head[10], head[11]];
+        if self.waits_for().is_some_and(|(to, _)| to.0 == mac) {
+            self.unheard.set(false);
+        }
+    }
+
+    /// The address of the neighbour `mac` that what goes to `target` is sent to; none of a router whose answer is forgotten.
+    fn neighbour(&self, mac: EthernetAddress, target: Ipv4Address) -> Option<Ipv4Address> {
+        if self.own.get()?.contains_addr(&target) {
+            return Some(target);
+        }
+        let known = self.known.get();
+        let router = known.iter().flatten().find(|(known, _)| *known == mac)?;
+        Some(router.1)
+    }
+
     /// When a silent neighbour is to be looked after.
     pub(super) fn wake_at(&self) -> Instant {
-        self.unheard.get().map_or(NEVER, |_| self.silence.get().until)
+        if self.unheard.get() {
+            self.silence.get().until
+        } else {
+            NEVER
+        }
     }
 
     /// What is to be done now about a neighbour that was sent something and is silent (D-200).
@@ -267,14 +300,15 @@ impl Gate {
     /// The stack keeps a neighbour for a minute, and the gate shows it no announcement of another. A host that took the address over
     /// is found by asking anew, and only when the one that is known no longer answers for itself: no stranger can bring that about.
     pub(super) fn silent(&self, now: Instant) -> Option<Silent> {
-        let mac = self.unheard.get()?;
         let mut silence = self.silence.get();
-        if now < silence.until {
+        if !self.unheard.get() || now < silence.until {
             return None;
         }
-        let asked = silence.neighbour.zip(self.own.get());
-        let Some((neighbour, own)) = asked.filter(|_| silence.polls < POLLS) else {
-            self.unheard.set(None);
+        let waits_for = self.waits_for().filter(|_| silence.polls < POLLS);
+        let asked =
+            waits_for.and_then(|(mac, target)| Some((mac, self.neighbour(mac, target)?, self.own.get()?)));
+        let Some((mac, neighbour, own)) = asked else {
+            self.unheard.set(false);
             return Some(Silent::Forget);
         };
         silence.polls = silence.polls.saturating_add(1);
@@ -290,14 +324,14 @@ impl Gate {
         Some(Silent::Ask(question))
     }
 
-    /// A segment of the node's tells what it expects.
-    fn says(&self, frame: &[u8]) {
+    /// A segment of the node's tells what it expects; `false` when it is not of the connection, or opens it.
+    fn says(&self, frame: &[u8]) -> bool {
         let (Some(segment), Some(connection)) = (Segment::read(frame), self.connection.get()) else {
-            return;
+            return false;
         };
         let [o0, o1, t0, t1] = segment.ports;
         if segment.flags & ACK == 0 || [t0, t1, o0, o1] != connection.ports {
-            return;
+            return false;
         }
         let to = frame
             .first_chunk()
@@ -308,6 +342,7 @@ impl Gate {
             window: segment.window,
             to,
         }));
+        true
     }
 
     /// Whether the stack is to see a segment of the connection's host (RFC 5961 §3, §4; D-190).
@@ -327,6 +362,10 @@ impl Gate {
         if segment.flags & (RST | SYN) == 0 {
             if segment.number == next {
                 self.next.set(Some(next.wrapping_add(segment.len)));
+                // Nobody else knows that number: it takes no look at who brings the bytes.
+                if segment.len > 0 {
+                    self.unheard.set(false);
+                }
             }
             return true;
         }
@@ -381,18 +420,20 @@ impl Gate {
     /// Whether the stack is to see a frame with a TCP segment; `None` for any other frame.
     pub(super) fn segment(&self, now: Instant, frame: &[u8]) -> Option<bool> {
         let head = frame.first_chunk::<HEADERS>()?;
-        if let Some(EthernetAddress(mac)) = self.unheard.get()
-            && [head[6], head[7], head[8], head[9], head[10], head[11]] == mac
-        {
-            self.unheard.set(None);
-        }
         if head[23] != TCP || [head[12], head[13]] != IPV4.to_be_bytes() {
+            if self.unheard.get() {
+                self.hears_neighbour(head);
+            }
             return None;
         }
         // Segments of others than the host that the node talks to have no connection here.
         let source = Ipv4Address::new(head[26], head[27], head[28], head[29]);
         let connection = self.connection.get().filter(|one| one.host == source);
-        Some(connection.is_some_and(|connection| self.hears_segment(frame, connection, now)))
+        let hears = connection.is_some_and(|connection| self.hears_segment(frame, connection, now));
+        if self.unheard.get() {
+            self.hears_neighbour(head);
+        }
+        Some(hears)
     }
 
     /// Whether the stack is to see a frame without a segment.
