@@ -30,6 +30,20 @@ pub(super) struct Countdown<'m> {
     pub entry: &'m Entry,
 }
 
+/// What a status line says: the seconds that are left, whether a key has moved the end, and which entry it ends with; none without a
+/// clock. Its text is made only when this changes, not in each round of the poll loop.
+type Says = Option<(u64, bool, *const Entry)>;
+
+impl Countdown<'_> {
+    fn seconds(&self) -> u64 {
+        self.left.total_millis().div_ceil(1000)
+    }
+
+    fn says(&self) -> (u64, bool, *const Entry) {
+        (self.seconds(), self.held, core::ptr::from_ref(self.entry))
+    }
+}
+
 /// The part of a menu that is in view, on a terminal of some size.
 pub(super) struct View<'m> {
     menu: &'m Menu,
@@ -44,8 +58,9 @@ pub(super) struct View<'m> {
     /// Rows that the help texts of the page need.
     help: usize,
     pub size: Size,
-    /// The status line as drawn.
+    /// The status line as drawn, and what it says; none before the first.
     pub status: String,
+    says: Option<Says>,
 }
 
 impl<'m> View<'m> {
@@ -60,6 +75,7 @@ impl<'m> View<'m> {
             help: 0,
             size: Size::DEFAULT,
             status: String::new(),
+            says: None,
         };
         view.turn_to(page);
         view
@@ -186,6 +202,7 @@ impl<'m> View<'m> {
         }
         let keys = text::printable(&self.keys_line(), width);
         self.status = self.status_text(countdown);
+        self.says = Some(countdown.map(Countdown::says));
         self.draw_below(out);
         put(out, format_args!("\r\n{keys}\r\n{}\r\n", self.status));
         if self.help_rows() > 0 {
@@ -275,6 +292,11 @@ impl<'m> View<'m> {
         is_typing: bool,
         out: &mut String,
     ) {
+        let says = Some(countdown.map(Countdown::says));
+        if self.says == says {
+            return;
+        }
+        self.says = says;
         let status = self.status_text(countdown);
         if status != self.status {
             let row = self.status_row();
@@ -290,8 +312,8 @@ impl<'m> View<'m> {
 
     fn status_text(&self, countdown: Option<&Countdown<'_>>) -> String {
         let text = match countdown {
-            Some(Countdown { left, held, entry }) => {
-                let seconds = left.total_millis().div_ceil(1000);
+            Some(countdown @ Countdown { held, entry, .. }) => {
+                let seconds = countdown.seconds();
                 let does = match self.menu.manners {
                     Manners::Syslinux => "Boots",
                     Manners::Script(_) => "Goes on",
