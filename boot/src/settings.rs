@@ -143,6 +143,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_sent_to_servers_is_a_word_of_up_to_sixty_four() {
+        for (value, is) in [
+            ("", false),
+            ("x", true),
+            ("iPXE-4_b", true),
+            ("two words", false),
+            ("caf\u{e9}", false),
+            ("a\n", false),
+            (&"x".repeat(64), true),
+            (&"x".repeat(65), false),
+        ] {
+            assert_eq!(is_word(value), is, "{value:?}");
+        }
+    }
+
+    #[test]
     fn settings_are_found_between_the_arguments_of_linux() {
         assert_eq!(
             Settings::from_bootargs(

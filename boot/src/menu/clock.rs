@@ -1090,6 +1090,15 @@ mod tests {
                 "UI menu.c32; TIMEOUT 50; [a]; [b] FDT -;FDT -;MENU DEFAULT",
                 "nothing",
             ),
+            // An initrd of APPEND is one, too.
+            (
+                "UI menu.c32; TIMEOUT 50; [a]; [b] FDT -;APPEND q;INITRD y;MENU DEFAULT",
+                "5 s b",
+            ),
+            (
+                "UI menu.c32; TIMEOUT 50; [a]; [b] FDT -;APPEND initrd=x;INITRD y;MENU DEFAULT",
+                "nothing",
+            ),
             // They do not agree.
             (
                 "UI menu.c32; TIMEOUT 50; ONTIMEOUT b; [a] FDTDIR d; [b]; DEFAULT a",
