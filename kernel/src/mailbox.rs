@@ -243,8 +243,8 @@ mod tests {
         with_busy_firmware(0, 0, answer)
     }
 
-    /// The same, whose VideoCore first delivers so many answers to requests that were given up, and then has no room for a
-    /// while: what is written meanwhile is lost.
+    /// The same, whose VideoCore delivers answers to requests that were given up for so many steps, and has no room for so many
+    /// behind them: what is written meanwhile is lost.
     fn with_busy_firmware(
         mut late: u32,
         mut full: u32,
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_came_too_late_is_not_the_next_one_s_and_a_full_mailbox_is_waited_for() {
-        for (late, full) in [(1, 0), (3, 0), (0, 5), (2, 1000)] {
+        for (late, full) in [(1, 0), (10, 0), (50, 0), (0, 5), (10, 1000)] {
             let mut mailbox = with_busy_firmware(
                 late,
                 full,
@@ -338,6 +338,36 @@ mod tests {
             );
             assert_eq!(mailbox.board_revision(), Some(0xc0_3111), "{late} {full}");
         }
+    }
+
+    #[test]
+    fn what_the_firmware_says_of_the_board_is_read_out_of_its_words() {
+        let says = |tag: u32, first: u32, second: u32| {
+            with_firmware(Some(move |words: &mut [u32]| {
+                assert_eq!(words[2], tag);
+                let len = words[3];
+                (words[1], words[4], words[5]) = (RESPONSE, RESPONSE | len, first);
+                if len > 4 {
+                    words[6] = second;
+                }
+            }))
+        };
+        assert_eq!(says(0x0000_0001, 346_337, 0).firmware_revision(), Some(346_337));
+        assert_eq!(says(0x0001_0002, 0xc0_3111, 0).board_revision(), Some(0xc0_3111));
+        let mac = [0xdc, 0xa6, 0x32, 1, 2, 3];
+        assert_eq!(says(0x0001_0003, 0x0132_a6dc, 0x0302).mac_address(), Some(mac));
+        assert_eq!(
+            says(0x0001_0005, 0, 0x3b40_0000).arm_memory(),
+            Some((0, 0x3b40_0000))
+        );
+        let of = |hz| says(0x0003_0002, 4, hz).clock_rate(ClockId::Core);
+        assert_eq!((of(500_000_000), of(0)), (Some(500_000_000), None));
+        let most = |hz| says(0x0003_0004, 3, hz).max_clock_rate(ClockId::Arm);
+        assert_eq!((most(1_500_000_000), most(0)), (Some(1_500_000_000), None));
+        let set = says(0x0003_8002, 3, 600_000_000).set_clock_rate(ClockId::Arm, 1_500_000_000);
+        assert_eq!(set, Some(600_000_000));
+        assert_eq!(says(0x0003_0006, 0, 48_312).temperature(), Some(48_312));
+        assert_eq!(says(0x0003_0046, 0x5_0005, 0).throttled(), Some(0x5_0005));
     }
 
     #[test]

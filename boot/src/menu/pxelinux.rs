@@ -1248,6 +1248,18 @@ LABEL Fedora 22
     }
 
     #[test]
+    fn what_a_submenu_says_of_keys_ends_with_it() {
+        let menu = menu(
+            "LABEL a\nLINUX k\nMENU BEGIN\nMENU IMMEDIATE\nLABEL b\nLINUX k\nMENU END\nLABEL c\nLINUX k\n\
+             MENU IMMEDIATE\nMENU BEGIN\nLABEL d\nLINUX k\nMENU NOIMMEDIATE\nLABEL e\nLINUX k\nMENU END\n\
+             LABEL f\nLINUX k\n",
+        );
+        let of = |name: &str| menu.entries.iter().find(|entry| entry.name == name).unwrap();
+        let immediate = ["a", "b", "c", "d", "e", "f"].map(|name| of(name).immediate);
+        assert_eq!(immediate, [false, true, false, true, false, true]);
+    }
+
+    #[test]
     fn bounds_on_lines_and_entries_end_in_one_line() {
         let long = format!("LABEL a\nAPPEND {}\n", "x".repeat(MAX_LINE));
         assert_eq!(

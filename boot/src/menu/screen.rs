@@ -933,6 +933,8 @@ mod tests {
         );
         menu.editing = Editing::Forbidden;
         assert_eq!(typed(&menu, &[b"\t", b"master\r", b" x\r"]).0, None);
+        // No key there: what comes with it is noise.
+        assert_eq!(typed(&menu, &[b"\t\r"]).0, None);
     }
 
     #[test]

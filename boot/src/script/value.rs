@@ -428,6 +428,7 @@ mod tests {
             (Type::Base64, "Zg="),
             (Type::Base64, "Z"),
             (Type::Base64, "Zg==Zg=="),
+            (Type::Base64, "Zm9vYm=g"),
             (Type::Base64, "Zm9v!"),
         ] {
             assert!(kind.parse(text).is_err(), "{} {text}", kind.name());

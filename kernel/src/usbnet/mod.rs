@@ -695,6 +695,10 @@ mod tests {
             if model != Model::CdcEcm {
                 assert_eq!(wire.filter(), MAC, "{model:?}");
             }
+            if model == Model::Lan78xx {
+                // FCT_RX_FIFO_END and FCT_TX_FIFO_END: 12 KiB in blocks of 512, from zero.
+                assert_eq!((wire.register(0xc8), wire.register(0xcc)), (23, 23));
+            }
         }
     }
 
