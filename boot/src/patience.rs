@@ -72,6 +72,8 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 pub(crate) const HTTP_ANSWER: Duration = Duration::from_secs(3 * 60);
 /// An HTTP server thinks about a HEAD.
 pub(crate) const HEAD_ANSWER: Duration = Duration::from_secs(3);
+/// The body of an error or a redirect comes whole, so that its connection can be kept.
+pub(crate) const DISCARDED: Duration = Duration::from_secs(1);
 /// A TFTP server answers at all.
 pub(crate) const TFTP_ANSWER: Duration = Duration::from_secs(10);
 /// The longest pause before a request or an acknowledgement is repeated; it doubles up to this.

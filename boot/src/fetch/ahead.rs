@@ -15,9 +15,6 @@ use crate::net::Net;
 use crate::patience;
 use crate::url::{Scheme, Url};
 
-/// Servers that are remembered for not answering it. With more of them nobody is asked.
-const MAX_DEAF: usize = 16;
-
 impl Fetcher {
     /// The length of the file at `url`, if the server tells it; an error when there is no such file, or no such server. One
     /// round trip, and none to where the last one was in vain, or where a query tells that the answer is made by a
@@ -30,7 +27,7 @@ impl Fetcher {
     ) -> Result<Option<u64>, Error> {
         let mut at = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            if at.target().contains('?') || self.is_deaf(&at) {
+            if at.target().contains('?') || self.deaf.has(&at) {
                 return Ok(None);
             }
             match self.ask_for(net, Method::Head, &at, watch) {
@@ -44,13 +41,7 @@ impl Fetcher {
 
     /// Believes no answer of this server to HEAD any more.
     pub fn distrust(&mut self, url: &Url) {
-        if !self.is_deaf(url) {
-            self.deaf.push(url.clone());
-        }
-    }
-
-    fn is_deaf(&self, url: &Url) -> bool {
-        self.deaf.len() >= MAX_DEAF || self.deaf.iter().any(|deaf| deaf.same_origin(url))
+        self.deaf.add(url);
     }
 
     /// What a failed HEAD says of the file.

@@ -28,10 +28,10 @@ use crate::url::Url;
 const BEGINNING: u64 = 4096;
 /// The body of an error or a redirect is read, to keep the connection, when it is at most this long …
 const MAX_DISCARD: usize = 8 * 1024;
-/// … and comes within a second.
+/// … and comes in time.
 const DISCARD_PACE: Pace = Pace {
     bytes: usize::MAX,
-    window: Duration::from_secs(1),
+    window: patience::DISCARDED,
 };
 
 /// The one connection, kept open between requests, and what servers want to know.

@@ -6,6 +6,7 @@ mod body;
 mod bounds;
 mod challenge;
 mod connection;
+mod deaf;
 mod digest;
 mod error;
 mod head;
@@ -25,7 +26,6 @@ mod transfer;
 mod watch;
 
 use alloc::vec;
-use alloc::vec::Vec;
 
 pub use self::body::Error as BodyError;
 pub use self::challenge::Challenge;
@@ -38,6 +38,7 @@ pub use self::watch::{Exchange, Watch};
 
 use self::bounds::MAX_REDIRECTS;
 pub(crate) use self::connection::BUFFERS;
+use self::deaf::Deaf;
 pub(crate) use self::head::MAX_LEN as HEAD;
 pub(crate) use self::request::base64;
 use self::resume::Resumes;
@@ -53,8 +54,7 @@ use crate::url::Url;
 #[derive(Debug, Default)]
 pub struct Fetcher {
     sources: Sources,
-    /// Servers whose answers to HEAD tell nothing, or not the truth.
-    deaf: Vec<Url>,
+    deaf: Deaf,
 }
 
 /// What arrived.

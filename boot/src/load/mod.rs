@@ -117,7 +117,12 @@ pub fn load(
         Some(ramdisk) => Some(place_ramdisk(ramdisk, free, tick).map_err(&excuse)?),
         None => initrd,
     };
-    finish(tree, placed, slot, initrd, command_line, seeds, tick).map_err(excuse)
+    let chosen = fixups::ChosenNode {
+        command_line: &command_line,
+        initrd,
+        seeds,
+    };
+    finish(tree, placed, slot, &chosen, tick).map_err(excuse)
 }
 
 /// What the kernel's file and the device trees come to, before anything moves. What is packed in a FIT image is unpacked into
@@ -244,26 +249,19 @@ fn finish(
     prepared: Vec<u8>,
     kernel: Range<u64>,
     slot: Region<'_>,
-    initrd: Option<Range<u64>>,
-    command_line: String,
-    seeds: &Seeds,
+    chosen: &fixups::ChosenNode<'_>,
     tick: &mut Tick<'_>,
 ) -> Result<Handoff, Error> {
     let broken = |why| Error::DeviceTree { url: None, why };
-    let boot = fixups::ChosenNode {
-        command_line: &command_line,
-        initrd,
-        seeds,
-    };
-    let dtb = fixups::finished(prepared, &boot).map_err(broken)?;
+    let dtb = fixups::finished(prepared, chosen).map_err(broken)?;
     let device_tree = write(&dtb, slot, tick).ok_or(Error::NoMemory {
         what: Expected::DeviceTree,
         free: place::BLOCK,
     })?;
     // It may hold bytes of a damaged device tree.
-    info!("load: command line \"{}\"", ascii(&command_line));
+    info!("load: command line \"{}\"", ascii(chosen.command_line));
     let mut written = vec![kernel.clone(), device_tree.clone()];
-    written.extend(boot.initrd.clone());
+    written.extend(chosen.initrd.clone());
     for (what, range) in ["kernel", "device tree", "initrd"].iter().zip(&written) {
         let len = range.end.saturating_sub(range.start);
         info!("load: {} at {}, {} bytes", what, Address(range.start), len);
@@ -280,7 +278,7 @@ fn finish(
         entry: kernel.start,
         device_tree: device_tree.start,
         written,
-        command_line,
+        command_line: chosen.command_line.into(),
     })
 }
 

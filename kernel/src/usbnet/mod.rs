@@ -16,7 +16,6 @@ use crate::dma::Arena;
 use crate::ether::{DRAIN_PATIENCE, RxToken};
 use crate::usb;
 use crate::usb::bus::Class;
-use crate::usb::descriptor::{self, DeviceDescriptor, Ecm, Vendor};
 use crate::usb::dwc2::Dwc2;
 use crate::usb::host::{Host, Seat};
 use crate::usb::pipe::Pipe;
@@ -24,6 +23,7 @@ use crate::usb::transfer::Device;
 
 mod burst;
 mod cdc_ecm;
+mod chip;
 #[cfg(test)]
 mod fake;
 mod lan78xx;
@@ -33,9 +33,7 @@ mod silence;
 
 pub use burst::TxToken;
 use burst::{Dropped, Framing, Receiver, Transmitter};
-use cdc_ecm::CdcEcm;
-use lan78xx::Lan78xx;
-use lan9514::Lan9514;
+use chip::{Chip, Known};
 pub use registers::Error;
 use silence::Silence;
 
@@ -62,38 +60,6 @@ static CLASS: Class = Class {
     driven: registers::DRIVEN,
     knows: |about, configuration| Known::of(about, configuration).is_some(),
 };
-
-/// A device that Bramble drives, by its descriptors.
-enum Known {
-    CdcEcm(Ecm),
-    Lan9514(Vendor),
-    Lan78xx(Vendor),
-}
-
-impl Known {
-    fn of(about: &DeviceDescriptor, configuration: &[u8]) -> Option<Self> {
-        match (about.vendor, about.product) {
-            (0x0424, 0xec00) => descriptor::vendor(configuration).map(Self::Lan9514),
-            (0x0424, 0x7800) => descriptor::vendor(configuration).map(Self::Lan78xx),
-            _ => descriptor::ecm(configuration).map(Self::CdcEcm),
-        }
-    }
-
-    /// Bulk IN and bulk OUT: address, largest packet.
-    fn endpoints(&self) -> [(u8, u16); 2] {
-        match self {
-            Self::CdcEcm(function) => [function.bulk_in, function.bulk_out],
-            Self::Lan9514(function) | Self::Lan78xx(function) => [function.bulk_in, function.bulk_out],
-        }
-    }
-}
-
-/// The chip behind the endpoints.
-enum Chip {
-    CdcEcm(CdcEcm),
-    Lan9514(Lan9514),
-    Lan78xx(Lan78xx),
-}
 
 /// A device on the bus that has been brought up.
 struct Present {
@@ -458,86 +424,8 @@ impl Present {
         usb.clear_halt(&mut self.output)?;
         usb.clear_halt(&mut self.input)?;
         let overflowed = self.chip.overflowed(usb)?;
-        match &mut self.chip {
-            Chip::CdcEcm(nic) => nic.restart(usb)?,
-            Chip::Lan9514(nic) => nic.restart(usb)?,
-            Chip::Lan78xx(nic) => nic.restart(usb)?,
-        }
+        self.chip.restart(usb)?;
         Ok(overflowed)
-    }
-}
-
-impl Chip {
-    fn start(usb: &mut Dwc2, device: Device, known: &Known, mac: [u8; 6]) -> Result<Self, Error> {
-        Ok(match known {
-            Known::CdcEcm(function) => Self::CdcEcm(CdcEcm::start(
-                usb,
-                device,
-                function.control_interface,
-                function.data_interface,
-            )?),
-            Known::Lan9514(function) => Self::Lan9514(Lan9514::start(usb, device, function.bulk_in.1, mac)?),
-            Known::Lan78xx(function) => Self::Lan78xx(Lan78xx::start(usb, device, function.bulk_in.1, mac)?),
-        })
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::CdcEcm(_) => "CDC Ethernet",
-            Self::Lan9514(_) => "LAN9514",
-            Self::Lan78xx(_) => "LAN78xx",
-        }
-    }
-
-    fn framing(&self) -> &'static Framing {
-        match self {
-            Self::CdcEcm(_) => &cdc_ecm::FRAMING,
-            Self::Lan9514(_) => &lan9514::FRAMING,
-            Self::Lan78xx(_) => &lan78xx::FRAMING,
-        }
-    }
-
-    /// Whether frames can leave.
-    fn link(&self) -> bool {
-        match self {
-            Self::CdcEcm(_) => true,
-            Self::Lan9514(nic) => nic.link().is_some(),
-            Self::Lan78xx(nic) => nic.link().is_some(),
-        }
-    }
-
-    fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
-        match self {
-            Self::CdcEcm(nic) => nic.look(usb),
-            Self::Lan9514(nic) => nic.look(usb, now),
-            Self::Lan78xx(nic) => nic.look(usb, now),
-        }
-    }
-
-    /// Whether frames wait in the chip, as far as it tells.
-    fn holds_frames(&self, usb: &mut Dwc2) -> Result<bool, Error> {
-        match self {
-            Self::CdcEcm(_) => Ok(false),
-            Self::Lan9514(nic) => nic.holds_frames(usb),
-            Self::Lan78xx(nic) => nic.holds_frames(usb),
-        }
-    }
-
-    /// Whether the chip has dropped frames for want of room, as far as it tells.
-    fn overflowed(&self, usb: &mut Dwc2) -> Result<bool, Error> {
-        match self {
-            Self::CdcEcm(_) => Ok(false),
-            Self::Lan9514(nic) => nic.overflowed(usb),
-            Self::Lan78xx(nic) => nic.overflowed(usb),
-        }
-    }
-
-    fn stop(&self, usb: &mut Dwc2) -> Result<(), Error> {
-        match self {
-            Self::CdcEcm(_) => Ok(()),
-            Self::Lan9514(nic) => nic.stop(usb),
-            Self::Lan78xx(nic) => nic.stop(usb),
-        }
     }
 }
 
