@@ -7,6 +7,7 @@ use boot::{info, warn};
 use embedded_hal::delay::DelayNs as _;
 use smoltcp::time::{Duration, Instant};
 
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
 use crate::usb::descriptor::{self, DeviceDescriptor};
 use crate::usb::dwc2::{CONTROL_BUFFER, Dwc2};
@@ -44,18 +45,28 @@ const FROM_PORT: u8 = 0xa3;
 /// bmRequestType: host to device, class, to something else (a port).
 const TO_PORT: u8 = 0x23;
 
-const PORT_ENABLE: u16 = 1;
-const PORT_RESET: u16 = 4;
-const PORT_POWER: u16 = 8;
-const C_PORT_CONNECTION: u16 = 16;
-const C_PORT_ENABLE: u16 = 17;
-const C_PORT_RESET: u16 = 20;
+/// What is set or cleared of a hub's port (USB 2.0 table 11-17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+enum Feature {
+    Enable = 1,
+    Reset = 4,
+    Power = 8,
+    ConnectionChange = 16,
+    EnableChange = 17,
+    ResetChange = 20,
+}
 
-const STATUS_CONNECTED: u32 = 1 << 0;
-const STATUS_ENABLED: u32 = 1 << 1;
-const STATUS_LOW_SPEED: u32 = 1 << 9;
-const STATUS_HIGH_SPEED: u32 = 1 << 10;
-const CHANGE_RESET: u32 = 1 << 20;
+bits! {
+    /// wPortStatus, and wPortChange above it (§11.24.2.7).
+    struct PortStatus {
+        CONNECTED = 1 << 0,
+        ENABLED = 1 << 1,
+        LOW_SPEED = 1 << 9,
+        HIGH_SPEED = 1 << 10,
+        RESET_CHANGED = 1 << 20,
+    }
+}
 
 /// Devices that one driver drives.
 pub(crate) struct Class {
@@ -275,7 +286,7 @@ impl<A: Ask> Search<'_, A> {
             descriptor::hub(self.usb.control_in(hub, setup, 9)?).ok_or(Error::Transaction)?;
         for port in 1..=u16::from(ports) {
             self.in_time()?;
-            self.port_feature(hub, port, SET_FEATURE, PORT_POWER)?;
+            self.port_feature(hub, port, SET_FEATURE, Feature::Power)?;
         }
         let mut delay = self.clock;
         delay.delay_ms(power_ms);
@@ -299,7 +310,7 @@ impl<A: Ask> Search<'_, A> {
                             "usb: port {} of the hub at address {}: {}",
                             port, hub.address, error
                         );
-                        let _ = self.port_feature(hub, port, CLEAR_FEATURE, PORT_ENABLE);
+                        let _ = self.port_feature(hub, port, CLEAR_FEATURE, Feature::Enable);
                         if tries > 1 {
                             waiting.push((port, tries - 1));
                         }
@@ -322,40 +333,39 @@ impl<A: Ask> Search<'_, A> {
     }
 
     fn port(&mut self, hub: Device, port: u16, bus: Speed, depth: u8) -> Result<Port, Error> {
-        if self.port_status(hub, port)? & STATUS_CONNECTED == 0 {
+        if !self.port_status(hub, port)?.has(PortStatus::CONNECTED) {
             return Ok(Port::Empty);
         }
         let mut delay = self.clock;
         delay.delay_ms(DEBOUNCE_MS);
-        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_CONNECTION)?;
-        self.port_feature(hub, port, SET_FEATURE, PORT_RESET)?;
+        self.port_feature(hub, port, CLEAR_FEATURE, Feature::ConnectionChange)?;
+        self.port_feature(hub, port, SET_FEATURE, Feature::Reset)?;
         let deadline = boot::Clock::now(&self.clock) + RESET_PATIENCE;
         let status = loop {
             // Told before the look, so that there is one look after the deadline.
             let late = boot::Clock::now(&self.clock) > deadline;
             delay.delay_ms(10);
             let status = self.port_status(hub, port)?;
-            if status & CHANGE_RESET != 0 && status & STATUS_ENABLED != 0 {
+            if status.has(PortStatus::RESET_CHANGED) && status.has(PortStatus::ENABLED) {
                 break status;
             }
             if late {
                 return Err(Error::PortNotEnabled);
             }
         };
-        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_RESET)?;
-        self.port_feature(hub, port, CLEAR_FEATURE, C_PORT_ENABLE)?;
+        self.port_feature(hub, port, CLEAR_FEATURE, Feature::ResetChange)?;
+        self.port_feature(hub, port, CLEAR_FEATURE, Feature::EnableChange)?;
         delay.delay_ms(10); // USB 2.0 §7.1.7.5, TRSTRCY
         let speed = match status {
-            _ if status & STATUS_LOW_SPEED != 0 => Speed::Low,
-            _ if status & STATUS_HIGH_SPEED != 0 => Speed::High,
+            _ if status.has(PortStatus::LOW_SPEED) => Speed::Low,
+            _ if status.has(PortStatus::HIGH_SPEED) => Speed::High,
             _ => Speed::Full,
         };
         self.visit(speed, bus, depth + 1)?;
         Ok(Port::Seen)
     }
 
-    /// wPortStatus, and wPortChange above it.
-    fn port_status(&mut self, hub: Device, port: u16) -> Result<u32, Error> {
+    fn port_status(&mut self, hub: Device, port: u16) -> Result<PortStatus, Error> {
         let setup = Setup {
             request_type: FROM_PORT,
             request: GET_STATUS,
@@ -363,18 +373,17 @@ impl<A: Ask> Search<'_, A> {
             index: port,
         };
         let bytes = self.usb.control_in(hub, setup, 4)?;
-        Ok(u32::from_le_bytes(
-            bytes.try_into().map_err(|_| Error::Transaction)?,
-        ))
+        let status = bytes.try_into().map_err(|_| Error::Transaction)?;
+        Ok(PortStatus::from_number(u32::from_le_bytes(status)))
     }
 
-    fn port_feature(&mut self, hub: Device, port: u16, request: u8, feature: u16) -> Result<(), Error> {
+    fn port_feature(&mut self, hub: Device, port: u16, request: u8, feature: Feature) -> Result<(), Error> {
         self.usb.control_out(
             hub,
             Setup {
                 request_type: TO_PORT,
                 request,
-                value: feature,
+                value: feature as u16,
                 index: port,
             },
             &[],
@@ -505,8 +514,8 @@ mod tests {
         vec![Answer::Taken, Answer::Sends(data.to_vec()), Answer::Taken]
     }
 
-    fn status(bits: u32) -> Vec<Answer> {
-        brings(&bits.to_le_bytes())
+    fn status(bits: PortStatus) -> Vec<Answer> {
+        brings(&bits.number().to_le_bytes())
     }
 
     /// A hub with so many ports, power after 20 ms, up to its descriptor.
@@ -526,11 +535,11 @@ mod tests {
     /// A port of it where something is plugged in, up to the end of its reset.
     fn port() -> Vec<Answer> {
         let answers = [
-            status(STATUS_CONNECTED),
+            status(PortStatus::CONNECTED),
             done(), // C_PORT_CONNECTION
             done(), // PORT_RESET
-            status(STATUS_CONNECTED),
-            status(STATUS_CONNECTED | STATUS_ENABLED | CHANGE_RESET),
+            status(PortStatus::CONNECTED),
+            status(PortStatus::CONNECTED | PortStatus::ENABLED | PortStatus::RESET_CHANGED),
             done(), // C_PORT_RESET
             done(), // C_PORT_ENABLE
         ];
@@ -601,7 +610,16 @@ mod tests {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();
         // PORT_POWER, and nothing there at first.
-        fake.expect(0, [hub(1), done(), status(0), status(0)].concat());
+        fake.expect(
+            0,
+            [
+                hub(1),
+                done(),
+                status(PortStatus::none()),
+                status(PortStatus::none()),
+            ]
+            .concat(),
+        );
         for _ in 0..PORT_TRIES {
             fake.expect(0, [port(), broken()].concat());
         }
