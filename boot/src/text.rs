@@ -38,18 +38,39 @@ pub struct Clean<'a>(pub &'a dyn fmt::Display);
 impl fmt::Display for Clean<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut mask = Mask::new(f);
-        write!(Deaf(&mut mask), "{}", self.0)?;
-        mask.release()
+        let mut deaf = Deaf {
+            mask: &mut mask,
+            room: LONGEST_SHOWN,
+        };
+        write!(deaf, "{}", self.0)?;
+        if deaf.room > 0 {
+            return mask.release();
+        }
+        // What is held may be half a secret.
+        f.write_str("...")
     }
 }
 
-/// Passes on what no terminal obeys.
-struct Deaf<'m, 'o>(&'m mut Mask<'o>);
+/// Characters of one thing that a line of the log shows. A kernel's command line has no more; a line of a serial terminal that does not end
+/// would be time that a boot has not.
+const LONGEST_SHOWN: usize = 4096;
+
+/// Passes on what no terminal obeys, and not too much of it.
+struct Deaf<'m, 'o> {
+    mask: &'m mut Mask<'o>,
+    room: usize,
+}
 
 impl fmt::Write for Deaf<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut chars = text.chars();
-        chars.try_for_each(|c| self.0.push(if is_obeyed(c) { '?' } else { c }))
+        for c in text.chars() {
+            let Some(room) = self.room.checked_sub(1) else {
+                break;
+            };
+            self.room = room;
+            self.mask.push(if is_obeyed(c) { '?' } else { c })?;
+        }
+        Ok(())
     }
 }
 
@@ -89,6 +110,8 @@ struct Mask<'o> {
     len: usize,
     /// The character before it.
     last: char,
+    /// Whether an authority ended at a blank that may stand in a password: what follows, up to an `@`, is none's to see.
+    torn: bool,
 }
 
 /// Where in a text a mask is.
@@ -104,6 +127,8 @@ enum Within {
     Long(bool),
     /// In the value of a secret.
     Secret,
+    /// In one between quotes.
+    Quoted(char),
     /// In an order to the terminal, which stays whole.
     Order,
 }
@@ -116,6 +141,7 @@ impl<'o> Mask<'o> {
             held: [' '; LONGEST_WORD],
             len: 0,
             last: ' ',
+            torn: false,
         }
     }
 
@@ -147,11 +173,30 @@ impl<'o> Mask<'o> {
                 self.within = Within::Long(at || c == '@');
                 return Ok(());
             }
+            Within::Secret if matches!(c, '"' | '\'') && self.last == '=' => {
+                (self.within, self.last) = (Within::Quoted(c), c);
+                return Ok(());
+            }
             Within::Secret if breaks || c == '&' => Within::Word,
-            Within::Secret => return Ok(()),
+            Within::Quoted(quote) if c == quote => {
+                self.within = Within::Word;
+                return Ok(());
+            }
+            Within::Secret | Within::Quoted(_) => {
+                self.last = c;
+                return Ok(());
+            }
         };
-        self.release()?;
+        let tears = self.within == Within::Authority && matches!(c, ' ' | '\t') && self.is_odd();
+        if tears {
+            self.len = 0;
+            self.out.write_str("***")?;
+        } else {
+            self.release()?;
+        }
+        self.torn = tears || self.torn && !(breaks && !matches!(c, ' ' | '\t'));
         self.within = next;
+        self.last = c;
         self.out.write_char(c)?;
         self.out
             .write_str(if next == Within::Secret { "***" } else { "" })
@@ -200,10 +245,10 @@ impl<'o> Mask<'o> {
     /// Writes what is held, without what is in front of its last `@`. In a word that is a secret if there is a colon in it.
     fn release(&mut self) -> fmt::Result {
         let held = self.held.get(..self.len).unwrap_or_default();
-        let at = held
-            .iter()
-            .rposition(|c| *c == '@')
-            .filter(|at| self.within == Within::Authority || held.iter().take(*at).any(|c| *c == ':'));
+        let at = held.iter().rposition(|c| *c == '@').filter(|at| {
+            self.within == Within::Authority || self.torn || held.iter().take(*at).any(|c| *c == ':')
+        });
+        self.torn &= at.is_none();
         self.len = 0;
         self.out.write_str(at.map_or("", |_| "***"))?;
         let mut shown = held.iter().skip(at.unwrap_or(0));
@@ -380,6 +425,13 @@ mod tests {
             ("http://u:SE/CRET@host/x", "http://***@host/x"),
             ("http://u:SE?C#R,E;T)@host/x", "http://***@host/x"),
             ("htp://u:SECRET@ho st", "htp://***@ho st"),
+            ("http://u:SE CRET@host/x y@z", "http://*** ***@host/x y@z"),
+            (
+                "http://h:80 y@z http://h:o no port",
+                "http://h:80 y@z http://*** no port",
+            ),
+            ("'http://u:SE' y@z", "'http://u:SE' y@z"),
+            ("//SECRET@host/x a/b@c", "//***@host/x a/b@c"),
             ("url=u:SECRET@host/x", "url=***@host/x"),
             ("netroot=iscsi:u:SECRET@host::3260", "netroot=***@host::3260"),
             (
@@ -398,6 +450,10 @@ mod tests {
             ),
             ("my_password=a/b:c@d quiet", "my_password=*** quiet"),
             ("key=1 token", "key=1 token"),
+            ("password=\"SEC'RET SECRET\" quiet", "password=*** quiet"),
+            ("password='SECRET SECRET' quiet", "password=*** quiet"),
+            ("password=\"SECRET SECRET", "password=***"),
+            ("\"password=SECRET\" quiet", "\"password=***\" quiet"),
             ("Ý52;c;xÜ", "?52;c;x?"),
             ("x\x1b[2J\n\r\t\u{9b}31m\u{7f}y", "x?[2J????31m?y"),
         ] {
@@ -417,5 +473,11 @@ mod tests {
         assert_eq!(clean(&long), "http://***/x");
         let long = "x".repeat(400);
         assert_eq!(clean(&long), long);
+        let line = "word ".repeat(820);
+        assert_eq!(clean(&line[..4095]), line[..4095]);
+        assert_eq!(clean(&line), alloc::format!("{}...", &line[..4095]));
+        // What is cut is no secret that is half shown.
+        let line = alloc::format!("{}http://u:SECRET@h/", "x ".repeat(2041));
+        assert!(!clean(&line).contains("SEC"), "{}", clean(&line));
     }
 }
