@@ -56,7 +56,7 @@ pub struct Row {
 }
 
 /// The boards; the first row of each SoC is its default.
-pub static BOARDS: [Row; 9] = [
+pub static BOARDS: [Row; 10] = [
     Row {
         kind: 0x08,
         soc: Soc::Bcm2837,
@@ -120,6 +120,14 @@ pub static BOARDS: [Row; 9] = [
         ethernet: Ethernet::Genet,
         trees: &["bcm2711-rpi-cm4", "bcm2711-rpi-cm4-io"],
     },
+    // In a carrier of a CM3: no PHY, and a NIC on USB where the carrier has one.
+    Row {
+        kind: 0x15,
+        soc: Soc::Bcm2711,
+        name: "Raspberry Pi Compute Module 4S",
+        ethernet: Ethernet::Usb,
+        trees: &["bcm2711-rpi-cm4s"],
+    },
 ];
 const CM3_TREES: [&str; 3] = ["bcm2837-rpi-cm3", "bcm2837-rpi-cm3-io3", "bcm2710-rpi-cm3"];
 
@@ -162,6 +170,7 @@ mod tests {
             (0x00b0_3115, Soc::Bcm2711, "Raspberry Pi 4 Model B"),
             (0x00c0_3130, Soc::Bcm2711, "Raspberry Pi 400"),
             (0x00b0_3140, Soc::Bcm2711, "Raspberry Pi Compute Module 4"),
+            (0x00b0_3150, Soc::Bcm2711, "Raspberry Pi Compute Module 4S"),
         ] {
             let (row, known) = on(soc, code);
             assert_eq!((row.name, known), (name, true), "{code:x}");

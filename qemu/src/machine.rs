@@ -208,7 +208,7 @@ impl Machine {
         self
     }
 
-    /// Sets a property of the NIC's model, such as `dirty` or `faults`.
+    /// Sets a property of the NIC's model, such as `start` or `faults`.
     pub fn nic_option(mut self, name: &str, value: impl ToString) -> Self {
         self.nic_options.push((name.to_owned(), value.to_string()));
         self

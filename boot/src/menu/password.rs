@@ -8,7 +8,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::fetch::base64;
 
-/// The most rounds of SHA-crypt: about a second on these cores. The hashed password says how many rounds it needs; 5,000 when it
+/// The most rounds of SHA-crypt, with passwords of up to 32 bytes: about a second on these cores. The hashed password says how many rounds it needs; 5,000 when it
 /// does not.
 const MAX_ROUNDS: u32 = 100_000;
 /// The longest password that is tried, in bytes: the time of a hash grows with it.
@@ -41,7 +41,7 @@ impl Password {
             Some(("1", rest)) => is_md5(rest, typed.as_bytes()),
             Some(("4", rest)) => is_sha1(rest, typed),
             Some(("5" | "6", rest)) => {
-                rounds(rest) <= MAX_ROUNDS
+                is_bearable(rounds(rest), typed.len())
                     && ShaCrypt::default()
                         .verify_password(typed.as_bytes(), &*self.0)
                         .is_ok()
@@ -49,6 +49,12 @@ impl Password {
             _ => false,
         }
     }
+}
+
+/// Whether so many rounds over a password of so many bytes are over in a second or so: each sums up the password, too.
+fn is_bearable(rounds: u32, typed: usize) -> bool {
+    let work = |rounds: u32, typed: usize| u64::from(rounds).saturating_mul(typed.saturating_add(64) as u64);
+    rounds <= MAX_ROUNDS && work(rounds, typed) <= work(MAX_ROUNDS, 32)
 }
 
 /// The number of rounds in SHA-crypt's parameters.
@@ -184,6 +190,10 @@ mod tests {
             ),
             ("$5$saltsalt$hcyDOxdIg0p3xyqtpHh/v8Ph.am06tQaovp1KpEklb7", "x"),
             (
+                "$5$rounds=100000$salt$dtleowFa6Iz00Jj8gBFzJjlJJDkOSO25Qy6Yue5ZtF5",
+                "another",
+            ),
+            (
                 "$6$saltsalt$efgQAdBWbqth1AQiqz4DLO40nViOzGsy/vxl7BYxZ/dBx9FPXAG9N1eUVcaRfTklJvs9/.42crmVism9EY6641",
                 "a password that is longer than one block of sixteen",
             ),
@@ -205,5 +215,9 @@ mod tests {
         assert!(rounds("rounds=99999999999$salt$x") > MAX_ROUNDS);
         assert!(!Password::new("$6$rounds=999999999$salt$x").is("x"));
         assert!(!Password::new("$6$salt$x").is(&"x".repeat(MAX_TYPED + 1)));
+        // A long password makes each round longer.
+        assert!(is_bearable(MAX_ROUNDS, 32) && !is_bearable(MAX_ROUNDS, 33));
+        assert!(is_bearable(30_000, MAX_TYPED) && !is_bearable(31_000, MAX_TYPED));
+        assert!(is_bearable(5000, MAX_TYPED) && !is_bearable(u32::MAX, 0));
     }
 }

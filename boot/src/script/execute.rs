@@ -23,7 +23,9 @@ pub const MAX_IDLE_COMMANDS: u32 = 100_000;
 /// asks for the same again and again, is not to hammer a server.
 const FREE_ERRANDS: u32 = 2048;
 /// Commands between two looks at the network and the watchdog.
-const BREATHER: u32 = 64;
+const BREATHER: usize = 64;
+/// So many bytes of a line, and of what it expands to, are worth a command more.
+const BYTES_OF_A_COMMAND: usize = 1024;
 
 impl Interpreter<'_, '_> {
     /// Makes the first script an image like any other.
@@ -128,8 +130,11 @@ impl Interpreter<'_, '_> {
         };
         self.idle = self.idle.saturating_add(1);
         // Whatever the commands are: not all that take time look after the watchdog.
-        self.breath = self.breath.wrapping_add(1);
-        if self.breath.is_multiple_of(BREATHER) {
+        let line = self.frames.last().map_or(0, |frame| frame.line.len());
+        let bytes = words.iter().fold(line, |sum, word| sum.saturating_add(word.len()));
+        self.breath = self.breath.saturating_add(bytes / BYTES_OF_A_COMMAND).saturating_add(1);
+        if self.breath >= BREATHER {
+            self.breath = 0;
             let now = self.world.now();
             self.world.rest(now);
             self.tell_time();

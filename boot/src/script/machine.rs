@@ -126,8 +126,8 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) may_power_off: bool,
     /// Commands since something last took time.
     pub(super) idle: u32,
-    /// Commands since the network and the watchdog were looked after between them.
-    pub(super) breath: u32,
+    /// Commands, and long lines' worth of them, since the network and the watchdog were looked after between them.
+    pub(super) breath: usize,
     /// Downloads in a row that failed.
     pub(super) misses: u32,
     /// What may be kept.

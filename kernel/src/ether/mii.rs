@@ -456,6 +456,7 @@ pub(crate) mod tests {
         /// Addresses that were read from, in their order.
         pub(crate) asked: Vec<u8>,
         mmd_register: u16,
+        resetting: u32,
     }
 
     impl FakePhy {
@@ -476,6 +477,7 @@ pub(crate) mod tests {
                 bmcr: Vec::new(),
                 asked: Vec::new(),
                 mmd_register: 0,
+                resetting: 0,
             }
         }
 
@@ -508,8 +510,8 @@ pub(crate) mod tests {
                 value &= !BMSR_LINK;
             }
             if register == usize::from(BMCR) && value & BMCR_RESET != 0 {
-                self.reset_reads -= 1;
-                if self.reset_reads == 0 {
+                self.resetting -= 1;
+                if self.resetting == 0 {
                     self.registers[register] &= !BMCR_RESET;
                 }
             }
@@ -526,7 +528,13 @@ pub(crate) mod tests {
                     let device = self.registers[usize::from(MMD_CONTROL)] & 31;
                     self.mmd.push((device, self.mmd_register, value));
                 }
-                BMCR => self.bmcr.push(value),
+                BMCR => {
+                    self.bmcr.push(value);
+                    if value & BMCR_RESET != 0 {
+                        self.resetting = self.reset_reads;
+                        self.registers[usize::from(BMSR)] &= !(BMSR_LINK | BMSR_NEGOTIATED);
+                    }
+                }
                 _ => {}
             }
             self.registers[usize::from(register)] = value;

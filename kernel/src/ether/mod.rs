@@ -5,6 +5,7 @@ use smoltcp::time::Duration;
 
 pub(crate) mod checksum;
 pub(crate) mod mii;
+pub(crate) mod silence;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -33,6 +33,7 @@ const INDEX: usize = offset_of!(Ring, hardware_index);
 const SOFTWARE: usize = offset_of!(Ring, software_index);
 const CTRL: usize = offset_of!(Dma, ctrl);
 const STATUS: usize = offset_of!(Dma, status);
+const RBUF_FLUSH: usize = offset_of!(Registers, sys_rbuf_flush);
 const UMAC_CMD: usize = offset_of!(Registers, umac_cmd);
 const UMAC_MAC0: usize = offset_of!(Registers, umac_mac0);
 const MDIO_CMD: usize = offset_of!(Registers, mdio_cmd);
@@ -50,6 +51,15 @@ pub(super) struct Arriving {
     pub(super) status: u32,
     /// Instead of the true length with the pad.
     pub(super) len: Option<u32>,
+}
+
+/// What has a chip send again that only says that it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// A reset of the UniMAC.
+    Reset,
+    /// A new negotiation of the PHY.
+    Negotiation,
 }
 
 /// The chip.
@@ -70,6 +80,10 @@ pub(super) struct Chip {
     /// So many steps pass before each frame that waits has left.
     pub(super) steps_a_frame: u32,
     steps: u32,
+    /// Frames complete, and do not reach the wire.
+    pub(super) mute: Option<Cure>,
+    /// Frames in the FIFO from before the driver.
+    pub(super) stale: Vec<Arriving>,
     pub(super) producer: u16,
     discards: u16,
     pub(super) consumer: u16,
@@ -101,6 +115,8 @@ impl Fake {
             wedged: false,
             steps_a_frame: 0,
             steps: 0,
+            mute: None,
+            stale: Vec::new(),
             producer,
             discards: 7,
             consumer,
@@ -200,6 +216,7 @@ impl Chip {
             self.write(UMAC_MAC0, 0);
             self.write(UMAC_MAC0 + 4, 0);
             self.wedged = false;
+            self.mute = self.mute.filter(|cure| *cure != Cure::Reset);
         }
         if self.memory.is_some()
             && !(self.bits::<DmaCtrl>(RDMA + CTRL) | self.bits(TDMA + CTRL)).has(DmaCtrl::ENABLE)
@@ -235,6 +252,10 @@ impl Chip {
         let answer = match cmd >> 26 & 3 {
             1 => {
                 self.phy.write(phy, register, cmd as u16);
+                // BMCR: negotiate anew.
+                if register == 0 && cmd & 1 << 9 != 0 {
+                    self.mute = self.mute.filter(|cure| *cure != Cure::Negotiation);
+                }
                 cmd
             }
             2 if fails => cmd | 1 << 28 | 0xffff,
@@ -248,6 +269,9 @@ impl Chip {
     }
 
     fn receive(&mut self) {
+        if self.bits::<RbufFlush>(RBUF_FLUSH).has(RbufFlush::FIFO) {
+            self.stale.clear();
+        }
         if !self.taken_over || self.bits::<DmaCtrl>(RDMA + CTRL) != DmaCtrl::RUNNING {
             return;
         }
@@ -271,6 +295,9 @@ impl Chip {
         );
         if !self.bits::<UmacCmd>(UMAC_CMD).has(UmacCmd::RX_EN) {
             return;
+        }
+        for frame in self.stale.drain(..).rev() {
+            self.wire.push_front(frame);
         }
         while let Some(frame) = self.wire.pop_front() {
             if self.producer.wrapping_sub(consumer) == 256 {
@@ -311,7 +338,7 @@ impl Chip {
             assert_eq!(status & 0xffff, 0x7fc0, "whole, with a check sequence, no tag");
             assert!((60..=1514).contains(&len));
             let bytes = self.memory.as_ref().unwrap().read(address, len);
-            if in_order {
+            if in_order && self.mute.is_none() {
                 self.sent.push(bytes);
             }
             self.consumer = self.consumer.wrapping_add(1);

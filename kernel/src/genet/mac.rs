@@ -54,7 +54,13 @@ pub(super) fn stop(registers: &mut UniqueMmioPointer<'static, Registers>, clock:
 
 /// From any state to one that is known: the UniMAC in reset, filters, offloads and interrupts as this driver wants them.
 pub(super) fn reset(registers: &mut UniqueMmioPointer<'static, Registers>, clock: &mut Clock) {
-    for flush in [RbufFlush::UNIMAC, RbufFlush::none()] {
+    // Frames that a firmware left in the FIFO go first.
+    for flush in [
+        RbufFlush::FIFO,
+        RbufFlush::none(),
+        RbufFlush::UNIMAC,
+        RbufFlush::none(),
+    ] {
         field!(*registers, sys_rbuf_flush).write(flush);
         clock.delay_us(RESET_STEP_US);
     }

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::cpu;
 use crate::dma::{Arena, Buffer};
 use crate::ether::mii::{Change, Link, Phy};
+use crate::ether::silence::Silence;
 use crate::ether::{DRAIN_PATIENCE, RxToken};
 
 mod checksum;
@@ -48,6 +49,8 @@ use standstill::Standstill;
 pub const ADDRESS: usize = 0xfd58_0000;
 /// The PHY of a Pi 4B, where no device tree says more.
 const USUAL_PHY: u8 = 1;
+/// Of so many restarts for silence, the second negotiates anew: that takes seconds, and half a minute behind a switch that looks for loops.
+const NEGOTIATE_EACH: u32 = 8;
 /// MDIO failures in a row, a tenth of a second apart, before a person is told.
 const WORTH_A_LINE: u32 = 10;
 
@@ -96,6 +99,7 @@ pub struct Genet {
     receiver: Receiver,
     transmitter: Transmitter,
     standstill: Standstill,
+    silence: Silence,
     mdio_failures: u32,
     clock: Clock,
 }
@@ -111,6 +115,8 @@ struct Receiver {
 
 struct Transmitter {
     ring: TxRing,
+    /// What had left at the last look.
+    left: u16,
     /// Each belongs to every 32nd descriptor.
     buffers: Box<[Buffer]>,
 }
@@ -154,31 +160,18 @@ impl Genet {
             clock,
         };
         let mut phy = Phy::find(&mut bus, phy.or(Some(USUAL_PHY)))?.ok_or(Error::NoPhy)?;
-        let known = mdio::has_known_delays(phy.id());
-        if known {
-            mdio::wake(&mut bus, phy.address())?;
-        }
-        if !phy.reset(&mut bus, clock)? {
-            return Err(Error::PhyStuck(phy.address()));
-        }
-        let mut strapped = None;
-        let mut id_mode_disable = OobCtrl::ID_MODE_DISABLE;
-        if known {
-            let delays = Delays::read(&mut bus, phy.address())?;
-            if !delays.receive_only().write(&mut bus, phy.address())? {
-                warn!("nic: the PHY does not keep its RGMII delays");
-            }
-            strapped = Some(delays);
-            id_mode_disable = OobCtrl::none();
-        }
-        phy.negotiate(&mut bus, true, clock.now())?;
+        let strapped = make_ready(&mut phy, &mut bus)?;
         info!(
             "nic: GENET v5{}, PHY {} at MDIO address {}",
             if found { ", found running" } else { "" },
             Address(phy.id().into()),
             phy.address()
         );
-        if !known {
+        let id_mode_disable = match strapped {
+            Some(_) => OobCtrl::none(),
+            None => OobCtrl::ID_MODE_DISABLE,
+        };
+        if strapped.is_none() {
             warn!("nic: this PHY's RGMII delays are not known: left as they are");
         }
         let mut genet = Self {
@@ -195,9 +188,11 @@ impl Genet {
             },
             transmitter: Transmitter {
                 ring: TxRing::default(),
+                left: 0,
                 buffers: transmit,
             },
             standstill: Standstill::default(),
+            silence: Silence::new(clock.now()),
             mdio_failures: 0,
             clock,
         };
@@ -223,6 +218,7 @@ impl Genet {
         let mut tdma = field!(self.registers, tdma);
         let consumer = engine::hardware_index(&mut tdma);
         self.transmitter.ring = TxRing::resume(consumer);
+        self.transmitter.left = self.transmitter.ring.completed();
         for descriptor in 0..DESCRIPTORS {
             let buffer = &self.transmitter.buffers[descriptor % TX_BUFFERS];
             engine::point(&mut tdma, descriptor, buffer.physical_address());
@@ -267,11 +263,30 @@ impl Genet {
     /// Everything but the PHY anew, after something that should not happen.
     fn restart(&mut self, reason: &str) {
         warn!("nic: {}: starting the MAC again", reason);
+        self.start_over();
+    }
+
+    fn start_over(&mut self) {
         mac::stop(&mut self.registers, &mut self.clock);
         mac::reset(&mut self.registers, &mut self.clock);
         self.start_dma();
         if let Some(link) = self.phy.link() {
             self.start_mac(link);
+        }
+    }
+
+    /// The same with the PHY: the link comes up anew.
+    fn restart_link(&mut self, reason: &str) {
+        warn!("nic: {}: starting the MAC and the link again", reason);
+        self.start_over();
+        self.stop_mac();
+        let mut bus = Bus {
+            registers: &mut self.registers,
+            clock: self.clock,
+        };
+        if let Err(error) = make_ready(&mut self.phy, &mut bus) {
+            warn!("nic: {}", error);
+            self.phy.forget_link();
         }
     }
 
@@ -308,6 +323,7 @@ impl Genet {
         if self.transmitter.learn(&mut self.registers).is_err() {
             return self.restart("the transmit ring lost count");
         }
+        self.watch_silence(now);
         let ring = &self.transmitter.ring;
         if ring.in_flight() == 0 || self.phy.link().is_none() {
             self.standstill.ends();
@@ -315,6 +331,25 @@ impl Genet {
         }
         if self.standstill.too_long(ring.completed(), now) {
             self.restart("frames do not leave");
+        }
+    }
+
+    /// Starts over when frames leave, as the hardware says, and nobody answers: boards have been seen that receive and never send
+    /// (raspberrypi/linux#3195). What is heard of others is no answer (D-204).
+    fn watch_silence(&mut self, now: Instant) {
+        if self.transmitter.has_sent() {
+            self.silence.sent(now);
+        }
+        if self.phy.link().is_none() {
+            return;
+        }
+        let Some((_, times)) = self.silence.too_long(now) else {
+            return;
+        };
+        if times % NEGOTIATE_EACH == 2 {
+            self.restart_link("nothing answers");
+        } else {
+            self.restart("nothing answers");
         }
     }
 
@@ -350,6 +385,10 @@ impl Genet {
             }
         };
         let bytes = self.receiver.buffers[descriptor].bytes(len);
+        // To us, and not to a group.
+        if bytes.get(PAD).is_some_and(|first| first & 1 == 0) {
+            self.silence.ends();
+        }
         Some((
             RxToken(&bytes[PAD..]),
             TxToken {
@@ -409,6 +448,28 @@ impl Genet {
     }
 }
 
+/// From any state to a PHY that negotiates. The delays that it had of its straps, where they are known.
+fn make_ready(phy: &mut Phy, bus: &mut Bus<'_>) -> Result<Option<Delays>, Error> {
+    let known = mdio::has_known_delays(phy.id());
+    if known {
+        mdio::wake(bus, phy.address())?;
+    }
+    let clock = bus.clock;
+    if !phy.reset(bus, clock)? {
+        return Err(Error::PhyStuck(phy.address()));
+    }
+    let mut strapped = None;
+    if known {
+        let delays = Delays::read(bus, phy.address())?;
+        if !delays.receive_only().write(bus, phy.address())? {
+            warn!("nic: the PHY does not keep its RGMII delays");
+        }
+        strapped = Some(delays);
+    }
+    phy.negotiate(bus, true, clock.now())?;
+    Ok(strapped)
+}
+
 impl Receiver {
     /// The descriptor and length, with `PAD`, of the next good frame. Called when the one before has been read.
     fn next(
@@ -450,6 +511,11 @@ impl Transmitter {
         self.ring
             .learn(engine::hardware_index(&mut field!(*registers, tdma)))
     }
+
+    /// Whether anything has left since this was asked last, as far as is known.
+    fn has_sent(&mut self) -> bool {
+        core::mem::replace(&mut self.left, self.ring.completed()) != self.left
+    }
 }
 
 /// A place for one frame.
@@ -460,7 +526,7 @@ pub struct TxToken<'a> {
 
 impl phy::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let Transmitter { ring, buffers } = self.to;
+        let Transmitter { ring, buffers, .. } = self.to;
         let (descriptor, buffer) = ring.next();
         let buffer = &mut buffers[buffer];
         // smoltcp keeps to the capabilities: never more than FRAME, which is less than the buffer.

@@ -190,6 +190,8 @@ bits! {
 
     /// SYS_RBUF_FLUSH.
     pub(super) struct RbufFlush {
+        /// The receive FIFO loses what is in it.
+        FIFO = 1 << 0,
         /// Reset of the UniMAC.
         UNIMAC = 1 << 1,
     }

@@ -5,7 +5,7 @@ use smoltcp::phy::{RxToken as _, TxToken as _};
 use smoltcp::time::{Duration, Instant};
 
 use super::checksum::tests::{arp, segment};
-use super::fake::{Arriving, CHECKED, Fake, GOOD};
+use super::fake::{Arriving, CHECKED, Cure, Fake, GOOD};
 use super::*;
 
 /// 1000BASE-T full duplex, everything slower, pause.
@@ -239,6 +239,74 @@ fn a_transmitter_that_stands_still_is_started_again() {
     fake.chip().step();
     assert_eq!(fake.chip().sent, [[3; 60]]);
     assert_eq!(fake.register(0x80c), 0xdca6_3201);
+}
+
+/// Asks each second for so many, and hears only what is for others. At which second something left, and how often the link went.
+fn asks_in_vain(nic: &mut Genet, fake: &Fake, now: &mut Instant, seconds: u64) -> (Option<u64>, usize) {
+    let mut left = None;
+    let mut losses = 0;
+    let mut noise = segment(60, 1);
+    noise[..6].fill(0xff);
+    for tenth in 0..seconds * 10 {
+        *now += Duration::from_millis(100);
+        fake.chip().wire.push_back(arriving(noise.clone()));
+        received(nic, *now);
+        if nic.phy.link().is_none() {
+            losses += 1;
+            fake.chip().phy.plug(EVERYTHING.0, EVERYTHING.1);
+        } else if tenth % 10 == 0 && send(nic, *now, 60, 9) {
+            fake.chip().step();
+        }
+        if left.is_none() && !fake.chip().sent.is_empty() {
+            left = Some(tenth / 10);
+        }
+    }
+    (left, losses)
+}
+
+#[test]
+fn a_mac_that_only_says_that_it_sends_is_started_again() {
+    let fake = Fake::new(1, 9, 9);
+    let (mut nic, mut now) = linked(&fake);
+    fake.chip().mute = Some(Cure::Reset);
+    assert_eq!(asks_in_vain(&mut nic, &fake, &mut now, 12), (Some(9), 0));
+}
+
+#[test]
+fn a_link_over_which_nothing_leaves_is_negotiated_anew_after_that() {
+    let fake = Fake::new(1, 9, 9);
+    let (mut nic, mut now) = linked(&fake);
+    fake.chip().mute = Some(Cure::Negotiation);
+    let (left, losses) = asks_in_vain(&mut nic, &fake, &mut now, 40);
+    assert_eq!((left, losses), (Some(26), 1));
+    // A board does so with the PHY's delays set anew.
+    assert_eq!(nic.phy.link().map(|link| link.full_duplex), Some(true));
+}
+
+#[test]
+fn a_network_that_does_not_answer_costs_a_negotiation_in_eight_minutes() {
+    let fake = Fake::new(1, 9, 9);
+    let (mut nic, mut now) = linked(&fake);
+    let (left, losses) = asks_in_vain(&mut nic, &fake, &mut now, 2000);
+    assert_eq!((left, losses), (Some(0), 4));
+    // One that answers costs nothing.
+    for _ in 0..1000 {
+        now += Duration::from_millis(100);
+        fake.chip().wire.push_back(arriving(segment(60, 1)));
+        assert!(send(&mut nic, now, 60, 9));
+        assert!(received(&mut nic, now).len() <= 1);
+        assert!(nic.phy.link().is_some());
+    }
+}
+
+#[test]
+fn frames_that_were_in_the_fifo_before_are_nobody_s() {
+    let fake = Fake::dirty(1);
+    fake.chip().stale = vec![arriving(segment(60, 7)), arriving(segment(60, 8))];
+    let (mut nic, now) = linked(&fake);
+    fake.chip().wire.push_back(arriving(segment(60, 1)));
+    fake.chip().step();
+    assert_eq!(received(&mut nic, now), [segment(60, 1)]);
 }
 
 #[test]

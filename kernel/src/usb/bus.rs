@@ -214,7 +214,8 @@ impl<A: Ask> Search<'_, A> {
         self.next_address += 1;
         device.address = address;
         let mut delay = self.clock;
-        delay.delay_ms(2); // USB 2.0 §9.2.6.3
+        // USB 2.0 §9.2.6.3 grants a device two; there are some that need the ten that Linux gives them.
+        delay.delay_ms(10);
         let bytes = self.usb.control_in(device, get_descriptor(1, 0), 18)?;
         let about = descriptor::device(bytes).ok_or(Error::Transaction)?;
         Ok((device, about))

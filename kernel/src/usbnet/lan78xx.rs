@@ -174,10 +174,17 @@ const REPLUGGED: Duration = Duration::from_secs(5);
 /// negotiation more each time, and a bad cable must not do that for ever.
 const SECOND_OFFERS: u32 = 3;
 
-/// Whether 1000 Mb/s are offered: not after a partner that takes no pause frames, and again to whatever comes next.
+/// A link of 1000 Mb/s that goes so often within so long is none. Linux tunes this PHY's receiver, by words that no document explains
+/// (`lan88xx_config_TR_regs`); we leave it as it is, as U-Boot does, and fall back (D-204).
+const FLAPS: (usize, Duration) = (3, Duration::from_secs(60));
+
+/// Whether 1000 Mb/s are offered: not after a partner that takes no pause frames, nor over a cable that cannot bear them, and again to
+/// whatever comes next.
 #[derive(Debug, PartialEq, Eq)]
 struct Offer {
     gigabit: bool,
+    /// When links of 1000 Mb/s were lost, the last one first.
+    losses: [Option<Instant>; FLAPS.0],
     /// How often 1000 Mb/s may be offered again.
     left: u32,
     /// Since when there is no link.
@@ -189,6 +196,7 @@ impl Offer {
     fn new(now: Instant) -> Self {
         Self {
             gigabit: true,
+            losses: [None; FLAPS.0],
             left: SECOND_OFFERS,
             dark_since: now,
         }
@@ -204,6 +212,22 @@ impl Offer {
         if link.speed == Speed::Thousand {
             self.left = SECOND_OFFERS;
         }
+    }
+
+    /// A link is lost. Whether 1000 Mb/s went so often that they are no more to be offered.
+    fn lose(&mut self, link: Option<Link>, now: Instant) -> bool {
+        self.dark_since = now;
+        if link.is_none_or(|link| link.speed != Speed::Thousand) {
+            return false;
+        }
+        self.losses.rotate_right(1);
+        self.losses[0] = Some(now);
+        let flaps = self.losses[FLAPS.0 - 1].is_some_and(|first| now < first + FLAPS.1);
+        if flaps {
+            self.losses = [None; FLAPS.0];
+            self.gigabit = false;
+        }
+        flaps
     }
 
     /// Whether 1000 Mb/s are to be offered again, while there is no link.
@@ -276,6 +300,7 @@ impl Lan78xx {
     /// Looks at the link, and lets the MAC follow it. Negotiates anew when it is too fast, or may have become another.
     pub(super) fn look(&mut self, usb: &mut Dwc2, now: Instant) -> Result<(), Error> {
         let mut registers = registers(usb, self.device);
+        let before = self.phy.link();
         match self.phy.look(&mut registers, now)? {
             Some(Change::Up(link)) if too_fast(&link) => {
                 warn!("nic: the other end takes no pause frames: negotiating 100 Mb/s instead");
@@ -286,10 +311,11 @@ impl Lan78xx {
                 self.offer.settle(&link);
                 follow(&mut registers, &link).inspect_err(|_| self.phy.forget_link())
             }
-            Some(Change::Down) => {
-                self.offer.dark_since = now;
-                Ok(())
+            Some(Change::Down) if self.offer.lose(before, now) => {
+                warn!("nic: a link of 1000 Mb/s goes again and again: negotiating 100 Mb/s instead");
+                self.phy.negotiate(&mut registers, false, now)
             }
+            Some(Change::Down) => Ok(()),
             None if self.phy.link().is_none() && self.offer.is_due(now) => {
                 info!("nic: the cable may be in another switch now: offering 1000 Mb/s again");
                 self.offer.renew();

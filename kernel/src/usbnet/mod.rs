@@ -13,6 +13,7 @@ use smoltcp::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::dma::Arena;
+use crate::ether::silence::Silence;
 use crate::ether::{DRAIN_PATIENCE, RxToken};
 use crate::usb;
 use crate::usb::bus::Class;
@@ -29,13 +30,11 @@ mod fake;
 mod lan78xx;
 mod lan9514;
 mod registers;
-mod silence;
 
 pub use burst::TxToken;
 use burst::{Dropped, Framing, Receiver, Transmitter};
 use chip::{Chip, Known};
 pub use registers::Error;
-use silence::Silence;
 
 /// Between two looks at the link. A look is three control transfers, a millisecond.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -283,7 +282,7 @@ impl UsbNic {
                 if stuck {
                     present.quiet = 0;
                     self.trouble(Error::Stuck("frames do not come"), now);
-                } else if let Some(silence) = present.silence.too_long(now) {
+                } else if let Some((silence, _)) = present.silence.too_long(now) {
                     // Frames leave, so this does not count towards giving the device up.
                     present.restarts = 0;
                     self.trouble(Error::Deaf(silence.secs()), now);
@@ -814,6 +813,34 @@ mod tests {
         assert!(rig.send(&numbered(1, 60)));
         // And no more negotiations: one at first, its fallback, one again, a fallback, three of both.
         assert_eq!(rig.wire.borrow().phy.bmcr.len(), 2 + 1 + 1 + 2 * 3);
+    }
+
+    #[test]
+    fn a_gigabit_that_comes_and_goes_ends_at_a_hundred() {
+        let flap = |rig: &mut Rig, every: Duration| {
+            rig.run_for(every);
+            rig.wire.borrow_mut().phy.unplug();
+            rig.run_for(LOOK_EVERY * 4);
+            let offered = rig.wire.borrow().phy.registers[9] != 0;
+            rig.wire
+                .borrow_mut()
+                .phy
+                .plug(ALL, if offered { 0x3800 } else { 0 });
+            rig.run_for(LOOK_EVERY * 4);
+            offered
+        };
+        let mut rig = Rig::new(Model::Lan78xx, Some((ALL, 0x3800)));
+        let seldom = Duration::from_secs(40);
+        assert!(
+            (0..4).all(|_| flap(&mut rig, seldom)),
+            "three in two minutes are a person's"
+        );
+        rig.run_for(Duration::from_secs(60));
+        let often = Duration::from_secs(10);
+        let offered: Vec<_> = (0..5).map(|_| flap(&mut rig, often)).collect();
+        assert_eq!(offered, [true, true, false, false, false]);
+        assert!(rig.send(&numbered(1, 60)), "100 Mb/s");
+        assert_eq!(rig.wire.borrow().resets, 1,);
     }
 
     #[test]

@@ -39,6 +39,7 @@
 #define   OOB_DISABLE           BIT(5)
 #define   RGMII_MODE_EN         BIT(6)
 #define   ID_MODE_DIS           BIT(16)
+#define   OOB_IDLE              0x00f00000
 
 /* INTRL2, two of them */
 #define INTRL2_0                0x0200
@@ -98,11 +99,12 @@
 #define UMAC_MAC1               0x0810
 #define UMAC_MAX_FRAME          0x0814
 #define UMAC_MODE               0x0844
-#define   MODE_FULL_DUPLEX      BIT(2)
+#define   MODE_HALF_DUPLEX      BIT(2)
 #define   MODE_RX_PAUSE         BIT(3)
 #define   MODE_TX_PAUSE         BIT(4)
 #define   MODE_LINK             BIT(5)
 #define UMAC_EEE_CTRL           0x0864
+#define   UMAC_EEE_IDLE         0x40
 #define UMAC_MIB_CTRL           0x0d80
 #define   MIB_RESET_RX          BIT(0)
 #define   MIB_RESET_RUNT        BIT(1)
@@ -163,7 +165,7 @@ enum {
 #define   DMA_EN                BIT(0)
 #define   DMA_RING_EN(r)        BIT((r) + 1)
 #define DMA_STATUS              (DMA_COMMON + 0x08)
-#define   DMA_DISABLED          BIT(0)
+#define   DMA_STATUS_ALL        MAKE_64BIT_MASK(0, BCM2711_GENET_RINGS + 1)
 #define DMA_SCB_BURST           (DMA_COMMON + 0x0c)
 #define   SCB_BURST_BCM2711     8
 #define DMA_RING_TIMEOUT        (DMA_COMMON + 0x2c)
@@ -217,10 +219,22 @@ enum {
 #define MDIO_ACCESS_NS          (26 * SCALE_US)
 #define FIFO_ENTRY_HEADER       4       /* u16 length, u16 status */
 
-/* What a firmware netboot leaves behind in ring 16 (property "dirty") */
-#define DIRTY_RX_INDEX          37
-#define DIRTY_TX_INDEX          41
 #define DIRTY_BUFFER_SIZE       2048
+
+/* What registers read before anybody wrote them, as measured on a board. */
+static const struct {
+    hwaddr offset;
+    uint32_t value;
+} genet_idle[] = {
+    { 0x0080, 0x051f02c3 },             /* EXT_EXT_PWR_MGMT */
+    { EXT_RGMII_OOB_CTRL, OOB_IDLE },
+    { RBUF_CTRL, 0xc040 },
+    { 0x060c, 0xffff },                 /* TBUF_BP_MC */
+    { 0x0804, 0x14 },                   /* UMAC_HD_BKP_CTRL */
+    { 0x0818, 0xffff },                 /* UMAC_PAUSE_QUANTA */
+    { 0x085c, 0x3c00 },                 /* UMAC_TX_IPG_LEN */
+    { 0x0e18, 0x91 },                   /* MDIO_CFG */
+};
 
 static uint32_t *genet_reg(BCM2711GenetState *s, hwaddr offset)
 {
@@ -442,9 +456,6 @@ static const char *genet_path_fault(BCM2711GenetState *s, bool tx)
     }
     if (!(oob & RGMII_MODE_EN)) {
         return "RGMII_MODE_EN is clear";
-    }
-    if (oob & OOB_DISABLE) {
-        return "OOB_DISABLE is set";
     }
     if (!(oob & RGMII_LINK)) {
         return "RGMII_LINK is clear";
@@ -871,10 +882,12 @@ static void genet_fifo_drain(BCM2711GenetState *s)
         if (size < ETH_HLEN || at + FIFO_ENTRY_HEADER + size > s->fifo_len) {
             break;              /* only a doctored migration stream */
         }
+        s->stale_frames += at < s->fifo_stale;
         genet_rx_dma(s, genet_rx_ring(s, frame, size), frame, size, status);
         at += FIFO_ENTRY_HEADER + size;
     }
     s->fifo_len = 0;
+    s->fifo_stale = 0;
 }
 
 /* MAC control frames stay in the MAC, unless it is told to pass them on. */
@@ -1217,7 +1230,8 @@ static void genet_tx_mac(BCM2711GenetState *s, uint8_t *frame, size_t size,
         }
         return;
     }
-    if (!genet_path_open(s, true) || genet_fault(s, GENET_FAULT_FRAME)) {
+    if (!genet_path_open(s, true) || s->mute ||
+        genet_fault(s, GENET_FAULT_FRAME)) {
         goto lost;
     }
     qemu_send_packet(qemu_get_queue(s->nic), frame, size);
@@ -1365,6 +1379,11 @@ static void genet_mdio_timer(void *opaque)
         genet_raise(s, 0, INTR0_MDIO_DONE);
         return;
     }
+    if (s->mdio_zeros) {
+        *cmd &= 0xffff0000;
+        genet_raise(s, 0, INTR0_MDIO_DONE);
+        return;
+    }
     if (!answered || (s->fault_mdio && genet_fault(s, GENET_FAULT_REGISTER))) {
         /* Nobody pulls the line down: all ones, and no turn-around. */
         *cmd |= MDIO_READ_FAIL | 0xffff;
@@ -1420,6 +1439,10 @@ static void genet_link_changed(void *opaque)
         genet_raise(s, 0, INTR0_LINK_DOWN);
     } else {
         s->forward_at = genet_now() + (int64_t)s->forward_delay_ms * SCALE_MS;
+        if (s->mute == GENET_MUTE_LINK && s->link_known) {
+            s->mute = GENET_MUTE_NOT;
+        }
+        s->link_known = true;
         if (s->phy.speed != 10) {       /* v5 misses it at 10 Mb/s */
             genet_raise(s, 0, INTR0_LINK_UP);
         }
@@ -1475,7 +1498,7 @@ static uint32_t genet_umac_mode(BCM2711GenetState *s)
 
     if (s->phy.link) {
         mode = genet_link_speed_field(s) | MODE_LINK;
-        mode |= s->phy.full_duplex ? MODE_FULL_DUPLEX : 0;
+        mode |= s->phy.full_duplex ? 0 : MODE_HALF_DUPLEX;
         mode |= bcm54213pe_pause(&s->phy) ? MODE_RX_PAUSE | MODE_TX_PAUSE : 0;
     }
     return mode;
@@ -1491,9 +1514,9 @@ static uint64_t genet_read(void *opaque, hwaddr offset, unsigned size)
     case UMAC_MODE:
         return genet_umac_mode(s);
     case RDMA + DMA_STATUS:
-        return *genet_reg(s, RDMA + DMA_CTRL) & DMA_EN ? 0 : DMA_DISABLED;
     case TDMA + DMA_STATUS:
-        return *genet_reg(s, TDMA + DMA_CTRL) & DMA_EN ? 0 : DMA_DISABLED;
+        /* A bit for the engine and one for each ring: it stands still. */
+        return ~*genet_reg(s, offset - DMA_STATUS + DMA_CTRL) & DMA_STATUS_ALL;
     case INTRL2_0 + INTR_STAT:
     case INTRL2_1 + INTR_STAT:
         return s->intr_stat[offset >= INTRL2_1];
@@ -1546,7 +1569,7 @@ static void genet_umac_reset(BCM2711GenetState *s)
     *genet_reg(s, UMAC_MAC0) = 0;
     *genet_reg(s, UMAC_MAC1) = 0;
     *genet_reg(s, UMAC_MAX_FRAME) = 1518;
-    *genet_reg(s, UMAC_EEE_CTRL) = 0;
+    *genet_reg(s, UMAC_EEE_CTRL) = UMAC_EEE_IDLE;
     s->tx_dead = false;
     s->rx_paused = false;
 }
@@ -1559,6 +1582,9 @@ static void genet_cmd_write(BCM2711GenetState *s, uint32_t value)
         genet_umac_reset(s);
     }
     if (old & ~value & CMD_SW_RESET) {
+        if (s->mute == GENET_MUTE_MAC) {
+            s->mute = GENET_MUTE_NOT;
+        }
         s->tx_dead = !s->phy.link && !((old | value) & CMD_LOOP);
         if (s->tx_dead) {
             genet_guest_error(s, "UniMAC released from reset with no receive "
@@ -1574,6 +1600,7 @@ static void genet_rbuf_flush_write(BCM2711GenetState *s, uint32_t value)
 
     if (value & RBUF_FLUSH_RX) {
         s->fifo_len = 0;
+        s->fifo_stale = 0;
     }
     if (~old & value & RBUF_FLUSH_UMAC) {
         genet_umac_reset(s);
@@ -1785,32 +1812,83 @@ static const MemoryRegionOps genet_ops = {
  * Device
  */
 
-/* As the boot ROM's netboot leaves things: running, and with a past. */
-static void genet_leave_dirty(BCM2711GenetState *s)
+/* What a firmware's netboot left behind in ring 16. */
+typedef struct GenetPast {
+    const char *name;
+    unsigned rx, tx;            /* descriptors */
+    uint32_t rx_index, tx_index;
+    uint32_t xon_xoff;
+    uint32_t oob;
+    uint32_t cmd;               /* besides the link's speed */
+    bool runs;
+} GenetPast;
+
+static const GenetPast genet_pasts[] = {
+    /*
+     * The worst of old firmware: engines run over all descriptors, and MAC and
+     * PHY both delay the clock.
+     */
+    { "dirty", DMA_DESCRIPTORS, DMA_DESCRIPTORS, 37, 41, 5 << 16 | 16,
+      RGMII_LINK | RGMII_MODE_EN | ID_MODE_DIS,
+      CMD_TX_EN | CMD_RX_EN | CMD_RX_PAUSE_IGNORE | CMD_TX_PAUSE_IGNORE,
+      true },
+    /*
+     * start4.elf after a netboot: engines stopped, indices that went round more
+     * than once, frames in the FIFO.
+     */
+    { "start4", 128, 8, 1037, 421, 0x0005000a, OOB_IDLE | RGMII_LINK |
+      RGMII_MODE_EN,
+      CMD_TX_EN | CMD_RX_EN | CMD_RX_PAUSE_IGNORE | CMD_TX_PAUSE_IGNORE,
+      false },
+    /* The bootloader, abandoned in mid-download. */
+    { "bootloader", 64, 32, 677, 137, 0x0005000a, OOB_IDLE | RGMII_LINK |
+      RGMII_MODE_EN,
+      CMD_TX_EN | CMD_RX_EN | CMD_RX_PAUSE_IGNORE | CMD_TX_PAUSE_IGNORE,
+      true },
+};
+
+/* The past by that name; NULL for "reset", which has none. */
+static const GenetPast *genet_past(const char *name, bool *known)
 {
-    static const hwaddr both[] = { RDMA, TDMA };
+    *known = !name || !strcmp(name, "reset");
+    for (unsigned i = 0; i < ARRAY_SIZE(genet_pasts); i++) {
+        if (name && !strcmp(name, genet_pasts[i].name)) {
+            *known = true;
+            return &genet_pasts[i];
+        }
+    }
+    return NULL;
+}
+
+static void genet_leave_ring(BCM2711GenetState *s, hwaddr dma, unsigned count,
+                             uint32_t index, bool runs)
+{
+    uint32_t pointer = index % count * DMA_DESC_WORDS;
+
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_HW_INDEX) = index;
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_SW_INDEX) = index;
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_HW_PTR) = pointer;
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_SW_PTR) = pointer;
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_BUF_SIZE) =
+        count << 16 | DIRTY_BUFFER_SIZE;
+    *genet_ring_reg(s, dma, RING_DEFAULT, RING_END) =
+        count * DMA_DESC_WORDS - 1;
+    *genet_reg(s, dma + DMA_SCB_BURST) = SCB_BURST_BCM2711;
+    *genet_reg(s, dma + DMA_RING_CFG) = BIT(RING_DEFAULT);
+    *genet_reg(s, dma + DMA_CTRL) =
+        runs ? DMA_EN | DMA_RING_EN(RING_DEFAULT) : 0;
+}
+
+/* As the firmware's netboot leaves things. */
+static void genet_leave_past(BCM2711GenetState *s, const GenetPast *past)
+{
+    static const uint8_t answer[MIN_FRAME] = { [12] = 0x88, 0xb5 };
     const uint8_t *mac = s->conf.macaddr.a;
 
-    for (unsigned i = 0; i < ARRAY_SIZE(both); i++) {
-        hwaddr dma = both[i];
-        uint32_t index = dma == RDMA ? DIRTY_RX_INDEX : DIRTY_TX_INDEX;
-
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_HW_INDEX) = index;
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_SW_INDEX) = index;
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_HW_PTR) =
-            index * DMA_DESC_WORDS;
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_SW_PTR) =
-            index * DMA_DESC_WORDS;
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_BUF_SIZE) =
-            DMA_DESCRIPTORS << 16 | DIRTY_BUFFER_SIZE;
-        *genet_ring_reg(s, dma, RING_DEFAULT, RING_END) =
-            DMA_DESCRIPTORS * DMA_DESC_WORDS - 1;
-        *genet_reg(s, dma + DMA_SCB_BURST) = SCB_BURST_BCM2711;
-        *genet_reg(s, dma + DMA_RING_CFG) = BIT(RING_DEFAULT);
-        *genet_reg(s, dma + DMA_CTRL) = DMA_EN | DMA_RING_EN(RING_DEFAULT);
-    }
-    *genet_ring_reg(s, RDMA, RING_DEFAULT, RING_XON_XOFF) = 5 << 16 | 16;
-    for (unsigned i = 0; i < DMA_DESCRIPTORS; i++) {
+    genet_leave_ring(s, RDMA, past->rx, past->rx_index, past->runs);
+    genet_leave_ring(s, TDMA, past->tx, past->tx_index, past->runs);
+    *genet_ring_reg(s, RDMA, RING_DEFAULT, RING_XON_XOFF) = past->xon_xoff;
+    for (unsigned i = 0; i < past->rx; i++) {
         uint64_t address = s->dirty_buffer + (uint64_t)i * DIRTY_BUFFER_SIZE;
         uint32_t *desc = genet_desc(s, RDMA, i);
 
@@ -1818,11 +1896,20 @@ static void genet_leave_dirty(BCM2711GenetState *s)
         desc[1] = address;
         desc[2] = address >> 32;
     }
+    if (!past->runs) {
+        /* What came after its engine stood still. */
+        uint8_t frame[MIN_FRAME];
+
+        memcpy(frame, answer, sizeof(frame));
+        memcpy(frame, mac, ETH_ALEN);
+        genet_fifo_push(s, frame, sizeof(frame), 0);
+        genet_fifo_push(s, frame, sizeof(frame), 0);
+        s->fifo_stale = s->fifo_len;
+    }
 
     *genet_reg(s, SYS_PORT_CTRL) = PORT_MODE_EXT_GPHY;
-    *genet_reg(s, EXT_RGMII_OOB_CTRL) = RGMII_LINK | RGMII_MODE_EN |
-                                        ID_MODE_DIS;
-    *genet_reg(s, RBUF_CTRL) = RBUF_ALIGN_2B;
+    *genet_reg(s, EXT_RGMII_OOB_CTRL) = past->oob;
+    *genet_reg(s, RBUF_CTRL) |= RBUF_ALIGN_2B;
     *genet_reg(s, RBUF_TBUF_SIZE) = 1;
     *genet_reg(s, UMAC_MAX_FRAME) = 1536;
     *genet_reg(s, UMAC_MAC0) = ldl_be_p(mac);
@@ -1836,8 +1923,7 @@ static void genet_leave_dirty(BCM2711GenetState *s)
         bcm54213pe_negotiate_now(&s->phy);
     }
     *genet_reg(s, UMAC_CMD) = genet_link_speed_field(s) << CMD_SPEED_SHIFT |
-                              CMD_TX_EN | CMD_RX_EN | CMD_RX_PAUSE_IGNORE |
-                              CMD_TX_PAUSE_IGNORE;
+                              past->cmd;
     s->mdio_asleep = false;
     s->intr_stat[0] = INTR0_LINK_UP | INTR0_RX_DONE | INTR0_TX_DONE |
                       INTR0_MDIO_DONE;
@@ -1846,6 +1932,8 @@ static void genet_leave_dirty(BCM2711GenetState *s)
 static void genet_reset(DeviceState *dev)
 {
     BCM2711GenetState *s = BCM2711_GENET(dev);
+    const GenetPast *past;
+    bool known;
 
     timer_del(s->rx_timer);
     timer_del(s->tx_timer);
@@ -1856,13 +1944,17 @@ static void genet_reset(DeviceState *dev)
     memset(s->rx_deadline, 0, sizeof(s->rx_deadline));
     memset(s->path_fault, 0, sizeof(s->path_fault));
     s->fifo_len = 0;
+    s->fifo_stale = 0;
+    s->link_known = false;
     s->rx_refused = false;
     s->forward_at = 0;
     s->mdio_asleep = s->mdio_first_fails;
     s->fault_state = s->fault_seed ? s->fault_seed : 1;
 
     genet_umac_reset(s);
-    *genet_reg(s, EXT_RGMII_OOB_CTRL) = OOB_DISABLE;
+    for (unsigned i = 0; i < ARRAY_SIZE(genet_idle); i++) {
+        *genet_reg(s, genet_idle[i].offset) = genet_idle[i].value;
+    }
     for (unsigned ring = 0; ring < BCM2711_GENET_RINGS; ring++) {
         *genet_ring_reg(s, RDMA, ring, RING_DONE_THRESH) = 1;
         *genet_ring_reg(s, TDMA, ring, RING_DONE_THRESH) = 1;
@@ -1879,8 +1971,9 @@ static void genet_reset(DeviceState *dev)
     s->intr_stat[1] = 0;
     s->intr_mask[0] = UINT32_MAX;
     s->intr_mask[1] = UINT32_MAX;
-    if (s->dirty) {
-        genet_leave_dirty(s);
+    past = genet_past(s->start, &known);
+    if (past) {
+        genet_leave_past(s, past);
     }
     genet_update_irq(s);
 }
@@ -1896,9 +1989,16 @@ static NetClientInfo genet_net_info = {
 static void genet_realize(DeviceState *dev, Error **errp)
 {
     BCM2711GenetState *s = BCM2711_GENET(dev);
+    bool known;
 
     if (s->phy_address > 31) {
         error_setg(errp, "phy-address is 0 to 31, not %u", s->phy_address);
+        return;
+    }
+    genet_past(s->start, &known);
+    if (!known) {
+        error_setg(errp, "start is reset, dirty, start4 or bootloader, not %s",
+                   s->start);
         return;
     }
     if (s->phy.partner_speed != 10 && s->phy.partner_speed != 100 &&
@@ -1958,6 +2058,10 @@ static void genet_init(Object *obj)
                                        &s->kind_faults_injected[kind],
                                        OBJ_PROP_FLAG_READ);
     }
+    object_property_add_uint32_ptr(obj, "mute", &s->mute,
+                                   OBJ_PROP_FLAG_READWRITE);
+    object_property_add_uint64_ptr(obj, "stale-frames", &s->stale_frames,
+                                   OBJ_PROP_FLAG_READ);
     object_property_add_uint64_ptr(obj, "guest-errors", &s->guest_errors,
                                    OBJ_PROP_FLAG_READ);
     object_property_add_uint64_ptr(obj, "rx-lost", &s->rx_lost,
@@ -1975,8 +2079,8 @@ static int genet_post_load(void *opaque, int version_id)
 
 static const VMStateDescription vmstate_genet = {
     .name = TYPE_BCM2711_GENET,
-    .version_id = 3,
-    .minimum_version_id = 3,
+    .version_id = 4,
+    .minimum_version_id = 4,
     .post_load = genet_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32_ARRAY(regs, BCM2711GenetState,
@@ -1992,6 +2096,9 @@ static const VMStateDescription vmstate_genet = {
         VMSTATE_TIMER_PTR(mdio_timer, BCM2711GenetState),
         VMSTATE_UINT8_ARRAY(fifo, BCM2711GenetState, BCM2711_GENET_FIFO_SIZE),
         VMSTATE_UINT32(fifo_len, BCM2711GenetState),
+        VMSTATE_UINT32(fifo_stale, BCM2711GenetState),
+        VMSTATE_UINT32(mute, BCM2711GenetState),
+        VMSTATE_BOOL(link_known, BCM2711GenetState),
         VMSTATE_BOOL(mdio_asleep, BCM2711GenetState),
         VMSTATE_BOOL(tx_dead, BCM2711GenetState),
         VMSTATE_BOOL(rx_paused, BCM2711GenetState),
@@ -2006,6 +2113,7 @@ static const VMStateDescription vmstate_genet = {
         VMSTATE_UINT64(guest_errors, BCM2711GenetState),
         VMSTATE_UINT64(rx_lost, BCM2711GenetState),
         VMSTATE_UINT64(tx_lost, BCM2711GenetState),
+        VMSTATE_UINT64(stale_frames, BCM2711GenetState),
         VMSTATE_STRUCT(phy, BCM2711GenetState, 1, vmstate_bcm54213pe,
                        BCM54213PE),
         VMSTATE_END_OF_LIST()
@@ -2027,7 +2135,8 @@ static const Property genet_properties[] = {
     DEFINE_PROP_UINT32("forward-delay-ms", BCM2711GenetState,
                        forward_delay_ms, 0),
     DEFINE_PROP_BOOL("strict-rings", BCM2711GenetState, strict_rings, false),
-    DEFINE_PROP_BOOL("dirty", BCM2711GenetState, dirty, false),
+    DEFINE_PROP_STRING("start", BCM2711GenetState, start),
+    DEFINE_PROP_BOOL("mdio-zeros", BCM2711GenetState, mdio_zeros, false),
     DEFINE_PROP_UINT64("dirty-buffer", BCM2711GenetState, dirty_buffer,
                        0x00700000),
     DEFINE_PROP_UINT64("fault-seed", BCM2711GenetState, fault_seed, 1),

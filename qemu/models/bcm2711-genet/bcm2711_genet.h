@@ -33,6 +33,13 @@ enum GenetFault {
     GENET_FAULTS
 };
 
+/* Frames complete and are counted, and nothing leaves, until … */
+enum GenetMute {
+    GENET_MUTE_NOT,
+    GENET_MUTE_MAC,             /* the UniMAC comes out of a reset */
+    GENET_MUTE_LINK,            /* the link comes up anew */
+};
+
 struct BCM2711GenetState {
     SysBusDevice parent_obj;
 
@@ -58,10 +65,12 @@ struct BCM2711GenetState {
     /* Frames the MAC took in while receive DMA stood still. */
     uint8_t fifo[BCM2711_GENET_FIFO_SIZE];
     uint32_t fifo_len;
+    uint32_t fifo_stale;        /* of that, from before the start */
 
     QEMUTimer *mdio_timer;
     bool mdio_asleep;           /* the first access after reset fails */
     bool tx_dead;               /* left reset without a receive clock */
+    bool link_known;            /* a link came up since the reset */
     bool rx_paused;             /* the partner obeys our pause frame */
     bool rx_refused;            /* the backend waits for us to ask again */
     int64_t forward_at;         /* virtual ns: the switch port forwards */
@@ -78,8 +87,10 @@ struct BCM2711GenetState {
     bool mdio_first_fails;
     uint32_t forward_delay_ms;
     bool strict_rings;
-    bool dirty;
+    char *start;                /* what was there before the ARM */
     uint64_t dirty_buffer;
+    bool mdio_zeros;            /* every read is zero, and answered */
+    uint32_t mute;              /* enum GenetMute */
     uint32_t faults;
     uint32_t kind_faults[GENET_FAULTS];
     uint64_t fault_seed;
@@ -92,6 +103,7 @@ struct BCM2711GenetState {
     uint64_t guest_errors;
     uint64_t rx_lost;
     uint64_t tx_lost;
+    uint64_t stale_frames;      /* of those in the FIFO, into memory */
 };
 
 #endif /* HW_NET_BCM2711_GENET_H */

@@ -28,7 +28,7 @@
 #define AUXCTL_MISC_DATA    0x0ff8
 #define MISC_RX_SKEW        0x0100
 #define MISC_RGMII          0x0080
-#define MISC_WIRESPEED      0x0010
+#define MISC_STRAPS         0x0060      /* as a board reads; unknown */
 
 #define SHADOW_WRITE_ENABLE 0x8000
 #define SHADOW_CLOCK        0x03
@@ -40,6 +40,10 @@
 #define IDDQ_SR             0x0008      /* with its registers kept */
 #define IDDQ_SD             0x0004      /* without */
 #define IDDQ_BITS           (IDDQ_LP | IDDQ_SR | IDDQ_SD)
+
+/* On a gigabit link, as a board reads it: next pages, both ways */
+#define ANLPAR_NEXT_PAGE    0x8000
+#define ANER_GIGABIT        0x006d
 
 #define INTR_LINK           0x0002
 #define INTR_SPEED          0x0004
@@ -103,8 +107,7 @@ static uint16_t partner_abilities_1000(const BCM54213PE *phy)
     if (phy->partner_speed < 1000) {
         return 0;
     }
-    return phy->partner_full_duplex ? MII_STAT1000_FULL | MII_STAT1000_HALF
-                                    : MII_STAT1000_HALF;
+    return phy->partner_full_duplex ? MII_STAT1000_FULL : MII_STAT1000_HALF;
 }
 
 bool bcm54213pe_pause(const BCM54213PE *phy)
@@ -235,7 +238,7 @@ static void phy_load_straps(BCM54213PE *phy)
                          MII_ANAR_10 | MII_ANAR_CSMACD;
     phy->reg[MII_CTRL1000] = MII_CTRL1000_FULL | MII_CTRL1000_HALF;
     phy->reg[REG_INTR_MASK] = 0xffff;
-    phy->auxctl[AUXCTL_MISC] = MISC_RX_SKEW | MISC_RGMII | MISC_WIRESPEED;
+    phy->auxctl[AUXCTL_MISC] = MISC_RX_SKEW | MISC_RGMII | MISC_STRAPS;
     phy->shadow[SHADOW_CLOCK] = CLOCK_GTXCLK_DELAY;
     phy->eee_advertised = 0x0006;       /* 100BASE-TX and 1000BASE-T */
     phy->eee_control = 0xc000;
@@ -325,6 +328,7 @@ static uint16_t phy_aux_status(const BCM54213PE *phy)
 
 uint16_t bcm54213pe_read(BCM54213PE *phy, unsigned reg)
 {
+    bool gigabit = phy->partner_speed == 1000;
     uint16_t value;
 
     switch (reg) {
@@ -346,18 +350,18 @@ uint16_t bcm54213pe_read(BCM54213PE *phy, unsigned reg)
     case MII_PHYID2:
         return BCM54213PE_ID & 0xffff;
     case MII_ANLPAR:
-        return phy->negotiated ? partner_abilities(phy) | MII_ANLPAR_ACK : 0;
+        return phy->negotiated ? partner_abilities(phy) | MII_ANLPAR_ACK |
+                                 (gigabit ? ANLPAR_NEXT_PAGE : 0)
+                               : 0;
     case MII_ANER:
-        return MII_ANER_NP | (phy->negotiated ? MII_ANER_NWAY : 0);
+        return phy->negotiated && gigabit ? ANER_GIGABIT
+             : MII_ANER_NP | (phy->negotiated ? MII_ANER_NWAY : 0);
     case MII_STAT1000:
         if (!phy->negotiated) {
             return 0;
         }
-        value = partner_abilities_1000(phy);
-        if (phy->speed == 1000) {
-            value |= MII_STAT1000_LOK | MII_STAT1000_ROK;
-        }
-        return value;
+        /* No receiver is said to be right, on a link that is. */
+        return partner_abilities_1000(phy);
     case MII_EXTSTAT:
         return MII_EXTSTAT_1000T_FD | MII_EXTSTAT_1000T_HD;
     case MII_MDDAADR:
@@ -366,7 +370,8 @@ uint16_t bcm54213pe_read(BCM54213PE *phy, unsigned reg)
         return phy->expansion[phy->reg[REG_EXP_SELECT] & EXP_MASK];
     case REG_AUXCTL:
         value = extract32(phy->reg[REG_AUXCTL], 12, 3);
-        return phy->auxctl[value] | value;
+        return phy->auxctl[value] | (value == AUXCTL_MISC ? value << 12 : 0) |
+               value;
     case REG_AUX_STATUS:
         return phy_aux_status(phy);
     case REG_INTR_STATUS:

@@ -1,9 +1,9 @@
 //! What a board may meet besides a clean start and a good switch: PHYs elsewhere or asleep, rings as a firmware left them,
 //! slow partners, switches without pause frames. The model forgives none of it, and each ends in a boot.
 
-use qemu::{Board, Entry};
+use qemu::{Board, Entry, Net};
 
-use crate::{DEBUG, HELLO, PATIENCE, boot_file, machine, tiny_site};
+use crate::{DEBUG, HELLO, PATIENCE, RELEASE, boot_file, machine, tiny_site};
 
 /// One condition: the model's properties, and lines that the console shows on the way.
 struct Condition {
@@ -12,12 +12,34 @@ struct Condition {
     lines: &'static [&'static str],
 }
 
-const CONDITIONS: [Condition; 7] = [
+const CONDITIONS: [Condition; 10] = [
     // As the firmware's own netboot leaves it, on a chip that lets nobody set the indices back.
     Condition {
         board: Board::Pi4b,
-        properties: &[("dirty", "on"), ("strict-rings", "on")],
+        properties: &[("start", "dirty"), ("strict-rings", "on")],
         lines: &["^nic: GENET v5, found running, PHY 0x600d84a2 at MDIO address 1$"],
+    },
+    // The same, abandoned in mid-download.
+    Condition {
+        board: Board::Pi4b,
+        properties: &[("start", "bootloader"), ("strict-rings", "on")],
+        lines: &["^nic: GENET v5, found running, PHY 0x600d84a2 at MDIO address 1$"],
+    },
+    // Stopped, with small rings, indices that went round, and frames in its FIFO.
+    Condition {
+        board: Board::Pi4b,
+        properties: &[("start", "start4")],
+        lines: &["^nic: GENET v5, found running, PHY 0x600d84a2 at MDIO address 1$"],
+    },
+    // Frames complete, and nothing leaves until the link comes up anew.
+    Condition {
+        board: Board::Pi4b,
+        properties: &[("mute", "2")],
+        lines: &[
+            "^nic: nothing answers: starting the MAC again$",
+            "^nic: nothing answers: starting the MAC and the link again$",
+            "^nic: link up, 1000 Mb/s full duplex$",
+        ],
     },
     // A CM4's PHY, powered down by whatever ran before.
     Condition {
@@ -81,6 +103,8 @@ fn each_ends_in_a_boot(board: Board) {
             // Nothing that the chip would have taken badly.
             let errors = qemu.nic_number("guest-errors").unwrap();
             assert_eq!(errors, 0, "{:?}", condition.properties);
+            let stale = qemu.nic_number("stale-frames").unwrap();
+            assert_eq!(stale, 0, "{:?}", condition.properties);
         }
         qemu.monitor().unwrap().quit().unwrap();
     }
@@ -91,6 +115,14 @@ fn of_a_4b() {
     require!(tiny_site());
     require!(machine(Board::Pi4b, DEBUG));
     each_ends_in_a_boot(Board::Pi4b);
+}
+
+/// As a 4B of revision 1.5 under an EEPROM that is not stock.
+#[test]
+fn mdio_that_reads_zeros_is_said() {
+    let machine = require!(machine(Board::Pi4b, RELEASE)).nic_option("mdio-zeros", "on");
+    let mut qemu = machine.net(Net::user()).start().unwrap();
+    qemu.console().expect("no PHY answers on MDIO", PATIENCE).unwrap();
 }
 
 #[test]

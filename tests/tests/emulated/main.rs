@@ -37,6 +37,7 @@ mod defmt;
 mod differential;
 mod failures;
 mod faults;
+mod feeds;
 mod formats;
 mod frames;
 mod genet_model;

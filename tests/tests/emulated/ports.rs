@@ -95,13 +95,13 @@ fn main_job(machine: Machine, board: Board, bytes: usize) {
     );
 }
 
-/// GENET as the firmware's own netboot leaves it: running.
+/// GENET as the firmware's own netboot leaves it.
 #[test]
 fn of_a_4b() {
     require!(debian());
     let board = Board::Pi4b;
     let machine = require!(machine(board, RELEASE));
-    main_job(machine.nic_option("dirty", "on"), board, BYTES);
+    main_job(machine.nic_option("start", "start4"), board, BYTES);
 }
 
 #[test]

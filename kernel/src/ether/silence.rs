@@ -1,9 +1,8 @@
-//! What is done when a network interface on USB is silent: frames leave, and none comes.
+//! When a network interface is silent for too long: frames leave, as far as it says, and nobody answers.
 //!
-//! What is done with GENET, of which frames do not leave, is in `genet/standstill.rs`.
-//!
-//! A register may have been written wrong, so the chip is restarted; or the network has nobody who answers, so that is not done often.
-//! Restarts for silence do not count towards giving the device up: frames do leave.
+//! A register may have been written wrong, or the frames do not reach the wire, so the interface is restarted; or the network has nobody who
+//! answers, so that is not done often. What frames count as an answer, and what is restarted, is the driver's to know. A ring that
+//! stands still is another thing (`genet/standstill.rs`).
 
 use smoltcp::time::{Duration, Instant};
 
@@ -16,25 +15,28 @@ const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis())
 const UNANSWERED: u32 = 3;
 
 /// What was sent since a frame came, or since a restart stood in for one.
-pub(super) struct Silence {
+pub(crate) struct Silence {
     /// When the first of it was sent.
     asked: Instant,
     unanswered: u32,
     patience: Duration,
+    /// How often it has been too long, in a row.
+    times: u32,
 }
 
 impl Silence {
     /// Nothing was sent yet.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             asked: now,
             unanswered: 0,
             patience: DEAF.0,
+            times: 0,
         }
     }
 
     /// Something was sent.
-    pub(super) fn sent(&mut self, now: Instant) {
+    pub(crate) fn sent(&mut self, now: Instant) {
         if self.unanswered == 0 {
             self.asked = now;
         }
@@ -42,18 +44,20 @@ impl Silence {
     }
 
     /// Something came.
-    pub(super) fn ends(&mut self) {
-        (self.unanswered, self.patience) = (0, DEAF.0);
+    pub(crate) fn ends(&mut self) {
+        (self.unanswered, self.patience, self.times) = (0, DEAF.0, 0);
     }
 
-    /// For how long nobody has answered, when that is too long. The question is not repeated soon.
-    pub(super) fn too_long(&mut self, now: Instant) -> Option<Duration> {
+    /// For how long nobody has answered, when that is too long, and how often that has been so since somebody did, from 1. It is not said again
+    /// soon.
+    pub(crate) fn too_long(&mut self, now: Instant) -> Option<(Duration, u32)> {
         if self.unanswered < UNANSWERED || now < self.asked + self.patience {
             return None;
         }
         self.unanswered = 0;
         self.patience = (self.patience * 2).min(DEAF.1);
-        Some(now - self.asked)
+        self.times = self.times.saturating_add(1);
+        Some((now - self.asked, self.times))
     }
 }
 
@@ -66,7 +70,7 @@ mod tests {
         let at = Instant::from_secs;
         let mut silence = Silence::new(at(0));
         let mut now: u32 = 100;
-        for patience in [8, 16, 32, 64, 64] {
+        for (patience, nth) in [8, 16, 32, 64, 64].into_iter().zip(1..) {
             let start = now;
             for _ in 0..UNANSWERED {
                 assert_eq!(silence.too_long(at(now + 1000)), None, "too few were sent");
@@ -76,7 +80,7 @@ mod tests {
             assert_eq!(silence.too_long(at(start + patience - 1)), None);
             now = start + patience;
             let secs = Duration::from_secs(patience.into());
-            assert_eq!(silence.too_long(at(now)), Some(secs));
+            assert_eq!(silence.too_long(at(now)), Some((secs, nth)));
             assert_eq!(
                 silence.too_long(at(now)),
                 None,
@@ -87,6 +91,6 @@ mod tests {
         silence.ends();
         assert_eq!(silence.too_long(at(now + 1000)), None);
         (0..UNANSWERED).for_each(|_| silence.sent(at(now)));
-        assert_eq!(silence.too_long(at(now + 8)), Some(Duration::from_secs(8)));
+        assert_eq!(silence.too_long(at(now + 8)), Some((Duration::from_secs(8), 1)));
     }
 }
