@@ -106,6 +106,9 @@ impl Buffer {
             return self.bytes(len);
         }
         let len = len.min(self.len);
+        // By the architecture the first line could go before the register was read that said the device is done: only a line's own
+        // accesses are in order with its maintenance, and a branch orders stores.
+        cpu::barrier();
         cpu::clean_and_invalidate(self.start.expose_provenance().get(), len);
         // SAFETY: as in `bytes_mut`; the device's writes lie before the barrier above, which the compiler takes for one
         // that may change memory, and `give` cannot begin the next turn while the result is borrowed.

@@ -131,8 +131,13 @@ impl Interpreter<'_, '_> {
         self.idle = self.idle.saturating_add(1);
         // Whatever the commands are: not all that take time look after the watchdog.
         let line = self.frames.last().map_or(0, |frame| frame.line.len());
-        let bytes = words.iter().fold(line, |sum, word| sum.saturating_add(word.len()));
-        self.breath = self.breath.saturating_add(bytes / BYTES_OF_A_COMMAND).saturating_add(1);
+        let bytes = words
+            .iter()
+            .fold(line, |sum, word| sum.saturating_add(word.len()));
+        self.breath = self
+            .breath
+            .saturating_add(bytes / BYTES_OF_A_COMMAND)
+            .saturating_add(1);
         if self.breath >= BREATHER {
             self.breath = 0;
             let now = self.world.now();
