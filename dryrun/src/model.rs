@@ -18,13 +18,19 @@ const PI_3: [u8; 3] = [0xb8, 0x27, 0xeb];
 const PI_4: [u8; 3] = [0xdc, 0xa6, 0x32];
 
 /// The models that Bramble runs on; the first is the default.
-pub(crate) const MODELS: [Model; 9] = [
+pub(crate) const MODELS: [Model; 10] = [
     model("4b", ["raspberrypi,4-model-b", BCM2711], 0x00c0_3115, PI_4),
     model("400", ["raspberrypi,400", BCM2711], 0x00c0_3130, PI_4),
     model(
         "cm4",
         ["raspberrypi,4-compute-module", BCM2711],
         0x00c0_3140,
+        PI_4,
+    ),
+    model(
+        "cm4s",
+        ["raspberrypi,4-compute-module-s", BCM2711],
+        0x00b0_3150,
         PI_4,
     ),
     model("3b", ["raspberrypi,3-model-b", BCM2837], 0x00a0_2082, PI_3),
@@ -82,7 +88,7 @@ impl Model {
         match (stdout, self.key) {
             (Some(path), _) if path.ends_with("serial@7e201000") => Uart::Pl011,
             (Some(path), _) if path.ends_with("serial@7e215040") => Uart::Mini,
-            (_, "cm3" | "cm3+") => Uart::Pl011,
+            (_, "cm3" | "cm3+" | "cm4s") => Uart::Pl011,
             _ => Uart::Mini,
         }
     }

@@ -20,7 +20,7 @@ bramble-dryrun URL-or-file   what would a node boot? Asks real servers, boots no
 bramble-dryrun --tree DIR    the same with a boot server's whole tree, which stands at the next server, and DHCP's answer
     --filename NAME   DHCP's boot file, as --set filename=NAME
     --serve PROTOCOL  serve the tree by http or by tftp only (default both)
-    --board NAME      4b (default), 400, cm4, 3b, 3b+, 3a+, cm3, cm3+, zero2w
+    --board NAME      4b (default), 400, cm4, cm4s, 3b, 3b+, 3a+, cm3, cm3+, zero2w
     --mac ADDRESS     the node's MAC address
     --serial HEX      its serial number
     --ip ADDRESS[/N]  the address that DHCP gives it (default 10.0.2.15/24)

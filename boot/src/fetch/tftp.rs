@@ -79,6 +79,7 @@ fn read(
         pause: REQUEST_PAUSE,
     };
     let mut requests: u32 = 0;
+    let mut came = false;
     loop {
         requests = requests.saturating_add(1);
         let is_last = requests >= REQUESTS;
@@ -103,9 +104,15 @@ fn read(
                 continue;
             }
         };
-        if is_last || question.is_confirmed(net, &result, transfer) {
+        // A file that came whole is not lost by a server that is slow to repeat it.
+        let is_lost = matches!(
+            result,
+            Err(Reason::Tftp(Error::NoAnswer) | Reason::Interrupted { .. })
+        );
+        if is_last || !(came && is_lost) && question.is_confirmed(net, &result, transfer) {
             return result;
         }
+        came |= result.is_ok();
         warn!(
             "fetch: {}: asked from another port, the server does not say the same",
             request.url
@@ -193,8 +200,8 @@ impl Question<'_> {
                 reader.total == transfer.total && file.iter().zip(start).all(|(one, other)| one == other)
             }
             (Ok(()), Ended::Whole) => {
-                let is_all = start.len() < reader.block;
-                let as_long = !is_all || start.len() == file.len();
+                // Without a block the length is all that was asked for.
+                let as_long = reader.number == 0 || !reader.whole || start.len() == file.len();
                 reader.total == transfer.total && as_long && file.starts_with(start)
             }
             _ => false,
@@ -208,6 +215,8 @@ fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, ended: &Ended) {
         Ended::Whole => match reader.wants {
             Wants::File => None,
             Wants::Size => Some((0, "only the size was wanted")),
+            Wants::Start if reader.whole => None,
+            Wants::Start if reader.number == 0 => Some((0, "only the size was wanted")),
             Wants::Start => Some((0, "only the start was wanted")),
         },
         Ended::Plain => None,
@@ -393,11 +402,13 @@ impl<'e> Exchange<'e> {
     /// What was wanted is here. Of the start of a file, nobody else has said something for a while (D-189).
     fn end(&mut self, net: &mut Net<'_>) -> Ended {
         match (self.reader.wants, self.reader.port) {
-            (Wants::File, Some(port)) => {
+            (wants, Some(port)) if wants == Wants::File || self.reader.whole => {
                 self.talk.send(net, port, &self.reader.acknowledgement());
             }
-            (Wants::Start, _) if self.has_rival(net) => return Ended::Twice,
             _ => {}
+        }
+        if self.reader.wants == Wants::Start && self.has_rival(net) {
+            return Ended::Twice;
         }
         Ended::Whole
     }

@@ -64,13 +64,15 @@ pub(super) struct Reader {
     asks: Option<usize>,
     /// What is wanted of the file.
     pub(super) wants: Wants,
+    /// Of the start of a file: that it was all of it.
+    pub(super) whole: bool,
     /// The server's end of the conversation, once it has answered.
     pub(super) port: Option<u16>,
     /// The length of every block but the last.
     pub(super) block: usize,
     window: u16,
     /// The last block that came in order; 0 before the first.
-    number: u16,
+    pub(super) number: u16,
     /// The length of the file, when the server told it.
     pub(super) total: Option<u64>,
     /// Blocks taken since the last acknowledgement.
@@ -90,6 +92,7 @@ impl Reader {
             file,
             asks,
             wants,
+            whole: false,
             port: None,
             block: PLAIN_BLOCK,
             window: 1,
@@ -190,6 +193,7 @@ impl Reader {
         sink.fill(data.len());
         (self.number, self.gap) = (number, false);
         if self.wants == Wants::Start {
+            self.whole = data.len() < self.block;
             return Ok(Heard::End);
         }
         if data.len() < self.block {
@@ -254,7 +258,9 @@ impl Reader {
             }
         }
         (self.port, self.agreed) = (Some(port), true);
-        if self.wants == Wants::Size {
+        // Of a file of more than a block its length will do: who ends here is no trouble in a server's log.
+        let is_long = self.total.is_some_and(|len| len >= self.block as u64);
+        if self.wants == Wants::Size || self.wants == Wants::Start && is_long {
             return Ok(Heard::End);
         }
         match self.total {
@@ -662,7 +668,7 @@ mod tests {
     #[test]
     fn only_the_start() {
         for (answer, block) in [
-            (options("tsize\x001000000\0"), 512),
+            (options("tsize\x00511\0"), 512),
             (data(9, b""), 512),
             (options("blksize\x00700\0"), 700),
         ] {
@@ -676,8 +682,18 @@ mod tests {
                 hears(&mut reader, &data(1, &vec![7; block]), &mut sink),
                 Heard::End
             );
-            assert_eq!(sink.bytes(), vec![7; block]);
+            assert_eq!((sink.bytes(), reader.whole), (&*vec![7; block], false));
         }
+        // Less than a block is all, and is acknowledged; of a long file the length will do.
+        let new = || Reader::new(b"x".to_vec(), Some(1468), Wants::Start);
+        let (mut short, mut long) = (new(), new());
+        let mut place = [0; 8];
+        let mut sink = Sink::new(&mut place);
+        assert_eq!(hears(&mut short, &data(1, b"all"), &mut sink), Heard::End);
+        assert!(short.whole && short.acknowledgement() == [0, 4, 0, 1]);
+        let answer = options("tsize\x001000000\0blksize\x001024\0");
+        assert_eq!(hears(&mut long, &answer, &mut sink), Heard::End);
+        assert_eq!((long.number, long.total, long.whole), (0, Some(1_000_000), false));
     }
 
     /// Every truncation and every changed byte of an answer: never a panic, never a byte outside of its place.

@@ -271,7 +271,11 @@ impl Gate {
     /// Whether a frame is of the neighbour that was sent something.
     fn hears_neighbour(&self, head: &[u8; HEADERS]) {
         let mac = [head[6], head[7], head[8], head[9], head[10], head[11]];
-        if self.waits_for().is_some_and(|(to, _)| to.0 == mac) {
+        // A virtual router answers ARP from its own address, with the one that it stands for inside (RFC 5798 §8.1.2).
+        let inside = [head[22], head[23], head[24], head[25], head[26], head[27]];
+        let is_arp = [head[12], head[13]] == ARP.to_be_bytes();
+        let speaks = |to: EthernetAddress| to.0 == mac || is_arp && to.0 == inside;
+        if self.waits_for().is_some_and(|(to, _)| speaks(to)) {
             self.unheard.set(false);
         }
     }
@@ -723,12 +727,20 @@ mod tests {
         let later = AT + patience::NEIGHBOUR;
         let mut others = answer.clone();
         others[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
+        others[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
         for (frame, heard) in [(&answer, true), (&others, false), (&to(PEER), false)] {
             gate.leaves(AT, &to(PEER));
             shown(&gate, AT, frame);
             assert_eq!(gate.silent(later).is_none(), heard);
             shown(&gate, AT, &answer);
         }
+        // A virtual router's machine answers for it from its own address.
+        gate.leaves(AT, &to(PEER));
+        let mut virtual_router = answer.clone();
+        virtual_router[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 3]);
+        virtual_router[22..28].copy_from_slice(&OTHER.0);
+        shown(&gate, AT, &virtual_router);
+        assert_eq!(gate.silent(later), None);
         // Nobody is waited for who is everybody.
         let mut group = to(PEER);
         group[..6].copy_from_slice(&[0xff; 6]);

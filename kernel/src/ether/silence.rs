@@ -13,12 +13,21 @@ const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(
 const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis());
 /// Transmissions that nobody answers before that.
 const UNANSWERED: u32 = 3;
+/// The last of these has so long for its answer: a DHCP server may look first whether an address is free.
+const ANSWER: Duration = Duration::from_secs(3);
+/// What was sent so long before the next belongs to other questions: an ARP question of a stranger's, answered once a minute, is none of ours.
+const APART: Duration = Duration::from_secs(45);
 
 /// What was sent since a frame came, or since a restart stood in for one.
 pub(crate) struct Silence {
     /// When the first of it was sent.
     asked: Instant,
     unanswered: u32,
+    /// When the last was sent, and when enough had been.
+    last: Instant,
+    enough: Instant,
+    /// Whether anybody has ever answered.
+    heard: bool,
     patience: Duration,
     /// How often it has been too long, in a row.
     times: u32,
@@ -30,6 +39,9 @@ impl Silence {
         Self {
             asked: now,
             unanswered: 0,
+            last: now,
+            enough: now,
+            heard: false,
             patience: DEAF.0,
             times: 0,
         }
@@ -37,21 +49,32 @@ impl Silence {
 
     /// Something was sent.
     pub(crate) fn sent(&mut self, now: Instant) {
-        if self.unanswered == 0 {
-            self.asked = now;
+        if self.unanswered == 0 || now > self.last + APART {
+            (self.asked, self.unanswered) = (now, 0);
         }
         self.unanswered = self.unanswered.saturating_add(1);
+        self.last = now;
+        if self.unanswered == UNANSWERED {
+            self.enough = now;
+        }
     }
 
     /// Something came.
     pub(crate) fn ends(&mut self) {
         (self.unanswered, self.patience, self.times) = (0, DEAF.0, 0);
+        self.heard = true;
+    }
+
+    /// Whether anybody has ever answered: then the way to the wire was right once.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.heard
     }
 
     /// For how long nobody has answered, when that is too long, and how often that has been so since somebody did, from 1. It is not said again
     /// soon.
     pub(crate) fn too_long(&mut self, now: Instant) -> Option<(Duration, u32)> {
-        if self.unanswered < UNANSWERED || now < self.asked + self.patience {
+        let due = (self.asked + self.patience).max(self.enough + ANSWER);
+        if self.unanswered < UNANSWERED || now < due {
             return None;
         }
         self.unanswered = 0;
@@ -64,6 +87,28 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_question_has_time_for_its_answer() {
+        let at = Instant::from_secs;
+        let mut silence = Silence::new(at(0));
+        // As a DHCP client asks.
+        for (sent, early, late) in [([0, 1, 20], 22, 23), ([31, 63, 95], 97, 98)] {
+            sent.into_iter().for_each(|second| silence.sent(at(second)));
+            assert_eq!(silence.too_long(at(early)), None);
+            assert!(silence.too_long(at(late)).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_sent_once_a_minute_waits_for_no_answer() {
+        let at = Instant::from_secs;
+        let mut silence = Silence::new(at(0));
+        for minute in 0..100 {
+            silence.sent(at(minute * 60));
+            assert_eq!(silence.too_long(at(minute * 60 + 59)), None, "{minute}");
+        }
+    }
 
     #[test]
     fn silence_is_too_long_after_three_frames_and_ever_later() {
@@ -87,8 +132,10 @@ mod tests {
                 "a restart stands in for an answer"
             );
         }
+        assert!(!silence.has_ended());
         (0..UNANSWERED).for_each(|_| silence.sent(at(now)));
         silence.ends();
+        assert!(silence.has_ended());
         assert_eq!(silence.too_long(at(now + 1000)), None);
         (0..UNANSWERED).for_each(|_| silence.sent(at(now)));
         assert_eq!(silence.too_long(at(now + 8)), Some((Duration::from_secs(8), 1)));

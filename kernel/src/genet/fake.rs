@@ -252,6 +252,10 @@ impl Chip {
         let answer = match cmd >> 26 & 3 {
             1 => {
                 self.phy.write(phy, register, cmd as u16);
+                if register == 0 && cmd & 1 << 15 != 0 {
+                    let cmd: UmacCmd = self.bits(UMAC_CMD);
+                    assert!(cmd.has(UmacCmd::SW_RESET), "a UniMAC that runs loses its clock");
+                }
                 // BMCR: negotiate anew.
                 if register == 0 && cmd & 1 << 9 != 0 {
                     self.mute = self.mute.filter(|cure| *cure != Cure::Negotiation);

@@ -17,7 +17,7 @@ use boot::{Clock as _, info, warn};
 use embedded_hal::delay::DelayNs;
 use safe_mmio::{UniqueMmioPointer, field};
 use smoltcp::phy;
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 
 use crate::bits::Bits as _;
 use crate::clock::Clock;
@@ -49,8 +49,10 @@ use standstill::Standstill;
 pub const ADDRESS: usize = 0xfd58_0000;
 /// The PHY of a Pi 4B, where no device tree says more.
 const USUAL_PHY: u8 = 1;
-/// Of so many restarts for silence, the second negotiates anew: that takes seconds, and half a minute behind a switch that looks for loops.
+/// Of so many restarts for silence one negotiates anew, the second, or the fourth where somebody has answered before: that takes seconds, and half a minute behind a switch that looks for loops.
 const NEGOTIATE_EACH: u32 = 8;
+/// Between two tries to have a PHY negotiate.
+const AGAIN: Duration = Duration::from_secs(1);
 /// MDIO failures in a row, a tenth of a second apart, before a person is told.
 const WORTH_A_LINE: u32 = 10;
 
@@ -100,6 +102,8 @@ pub struct Genet {
     transmitter: Transmitter,
     standstill: Standstill,
     silence: Silence,
+    /// When the PHY is to be made ready once more.
+    ready_at: Option<Instant>,
     mdio_failures: u32,
     clock: Clock,
 }
@@ -193,6 +197,7 @@ impl Genet {
             },
             standstill: Standstill::default(),
             silence: Silence::new(clock.now()),
+            ready_at: None,
             mdio_failures: 0,
             clock,
         };
@@ -276,18 +281,32 @@ impl Genet {
     }
 
     /// The same with the PHY: the link comes up anew.
-    fn restart_link(&mut self, reason: &str) {
+    fn restart_link(&mut self, reason: &str, now: Instant) {
         warn!("nic: {}: starting the MAC and the link again", reason);
+        // The PHY's clock stops: the UniMAC waits in its reset.
+        self.phy.forget_link();
         self.start_over();
         self.stop_mac();
+        self.ready_at = Some(now);
+        self.watch_phy(now);
+    }
+
+    /// Resets the PHY and has it negotiate, where that is due: what fails is tried again.
+    fn watch_phy(&mut self, now: Instant) {
+        if self.ready_at.is_none_or(|at| now < at) {
+            return;
+        }
         let mut bus = Bus {
             registers: &mut self.registers,
             clock: self.clock,
         };
-        if let Err(error) = make_ready(&mut self.phy, &mut bus) {
-            warn!("nic: {}", error);
-            self.phy.forget_link();
-        }
+        self.ready_at = match make_ready(&mut self.phy, &mut bus) {
+            Ok(_) => None,
+            Err(error) => {
+                warn!("nic: {}", error);
+                Some(now + AGAIN)
+            }
+        };
     }
 
     /// Looks after the link and the transmitter, when that is due.
@@ -295,6 +314,7 @@ impl Genet {
         if !self.phy.due(now) {
             return;
         }
+        self.watch_phy(now);
         let mut bus = Bus {
             registers: &mut self.registers,
             clock: self.clock,
@@ -346,8 +366,10 @@ impl Genet {
         let Some((_, times)) = self.silence.too_long(now) else {
             return;
         };
-        if times % NEGOTIATE_EACH == 2 {
-            self.restart_link("nothing answers");
+        // Behind a link that has worked a server is more likely gone than the wire.
+        let negotiates = if self.silence.has_ended() { 4 } else { 2 };
+        if times % NEGOTIATE_EACH == negotiates {
+            self.restart_link("nothing answers", now);
         } else {
             self.restart("nothing answers");
         }
