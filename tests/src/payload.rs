@@ -54,6 +54,18 @@ pub fn uimage(kind: u8, bytes: &[u8]) -> Vec<u8> {
 /// A FIT image of images (name, type, data), each with its CRC-32, and configurations (name, kernel, device trees,
 /// ramdisk), the first of which is the default.
 pub fn fit(images: &[(&str, &str, &[u8])], configurations: &[(&str, &str, &[&str], &str)]) -> Vec<u8> {
+    fit_with(images, configurations, "crc32", |data| {
+        crc32fast::hash(data).to_be_bytes().to_vec()
+    })
+}
+
+/// The same with another hash: U-Boot's name for it, and what makes it.
+pub fn fit_with(
+    images: &[(&str, &str, &[u8])],
+    configurations: &[(&str, &str, &[&str], &str)],
+    algorithm: &str,
+    digest: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     property(&mut tree.root, "description", "made by a test");
     let mut all = node("images");
@@ -69,8 +81,8 @@ pub fn fit(images: &[(&str, &str, &[u8])], configurations: &[(&str, &str, &[&str
         }
         property(&mut image, "data", *data);
         let mut hash = node("hash-1");
-        property(&mut hash, "algo", "crc32");
-        property(&mut hash, "value", crc32fast::hash(data));
+        property(&mut hash, "algo", algorithm);
+        property(&mut hash, "value", digest(data).as_slice());
         image.add_child(hash);
         all.add_child(image);
     }
@@ -173,11 +185,13 @@ pub fn device_tree_that_reserves(ranges: &[Range<u64>]) -> Vec<u8> {
     tree.to_dtb()
 }
 
-fn node(name: &str) -> DeviceTreeNode {
+/// A node of a device tree.
+pub fn node(name: &str) -> DeviceTreeNode {
     DeviceTreeNode::new(name).expect("a legal node name")
 }
 
-fn property(node: &mut DeviceTreeNode, name: &str, value: impl dtoolkit::ToPropertyValue) {
+/// Gives it a property.
+pub fn property(node: &mut DeviceTreeNode, name: &str, value: impl dtoolkit::ToPropertyValue) {
     node.add_property(DeviceTreeProperty::new(name, value).expect("a legal property name"));
 }
 

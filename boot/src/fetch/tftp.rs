@@ -200,8 +200,7 @@ impl Question<'_> {
                 reader.total == transfer.total && file.iter().zip(start).all(|(one, other)| one == other)
             }
             (Ok(()), Ended::Whole) => {
-                // Without a block the length is all that was asked for.
-                let as_long = reader.number == 0 || !reader.whole || start.len() == file.len();
+                let as_long = !reader.whole || start.len() == file.len();
                 reader.total == transfer.total && as_long && file.starts_with(start)
             }
             _ => false,
@@ -212,13 +211,9 @@ impl Question<'_> {
 /// Tells the server how its conversation ended, if it must know, and closes it.
 fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, ended: &Ended) {
     let farewell = match ended {
-        Ended::Whole => match reader.wants {
-            Wants::File => None,
-            Wants::Size => Some((0, "only the size was wanted")),
-            Wants::Start if reader.whole => None,
-            Wants::Start if reader.number == 0 => Some((0, "only the size was wanted")),
-            Wants::Start => Some((0, "only the start was wanted")),
-        },
+        Ended::Whole if reader.whole => None,
+        Ended::Whole if reader.number > 0 => Some((0, "only the start was wanted")),
+        Ended::Whole => Some((0, "only the size was wanted")),
         Ended::Plain => None,
         Ended::Twice => Some((0, "asked again")),
         Ended::Failed(Reason::Tftp(error)) => error.told(),
@@ -401,11 +396,8 @@ impl<'e> Exchange<'e> {
 
     /// What was wanted is here. Of the start of a file, nobody else has said something for a while (D-189).
     fn end(&mut self, net: &mut Net<'_>) -> Ended {
-        match (self.reader.wants, self.reader.port) {
-            (wants, Some(port)) if wants == Wants::File || self.reader.whole => {
-                self.talk.send(net, port, &self.reader.acknowledgement());
-            }
-            _ => {}
+        if let Some(port) = self.reader.port.filter(|_| self.reader.whole) {
+            self.talk.send(net, port, &self.reader.acknowledgement());
         }
         if self.reader.wants == Wants::Start && self.has_rival(net) {
             return Ended::Twice;

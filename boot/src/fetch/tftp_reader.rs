@@ -64,7 +64,7 @@ pub(super) struct Reader {
     asks: Option<usize>,
     /// What is wanted of the file.
     pub(super) wants: Wants,
-    /// Of the start of a file: that it was all of it.
+    /// The last block has come.
     pub(super) whole: bool,
     /// The server's end of the conversation, once it has answered.
     pub(super) port: Option<u16>,
@@ -192,11 +192,11 @@ impl Reader {
         place.copy_from_slice(data);
         sink.fill(data.len());
         (self.number, self.gap) = (number, false);
+        self.whole = data.len() < self.block;
         if self.wants == Wants::Start {
-            self.whole = data.len() < self.block;
             return Ok(Heard::End);
         }
-        if data.len() < self.block {
+        if self.whole {
             return match self.total {
                 // The file was changed or cut while it was sent.
                 Some(announced) if announced != sink.filled() as u64 => Err(Reason::Tftp(Error::Size {

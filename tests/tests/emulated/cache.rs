@@ -96,14 +96,19 @@ fn what_is_left_out_is_missed_by_the_usb_controller() {
     misses_its_maintenance(Board::Pi3b, &["dwc2"]);
 }
 
-/// Neither until the jump nor until the next program is on its own.
-fn nothing_found(qemu: &Qemu) {
+/// What was found until the next program was on its own.
+fn watched_to_the_end(qemu: &Qemu) -> Coherence {
     let coherence = qemu.coherence().unwrap();
-    assert_eq!(told(&coherence).unwrap(), [""; 0]);
     assert!(
         coherence.ended && coherence.handed_over.is_some(),
         "{coherence:?}"
     );
+    coherence
+}
+
+/// Neither until the jump nor until the next program is on its own.
+fn nothing_found(qemu: &Qemu) {
+    assert_eq!(told(&watched_to_the_end(qemu)).unwrap(), [""; 0]);
 }
 
 #[test]
@@ -183,11 +188,7 @@ fn u_boots_drivers_are_sound(board: Board) {
     prompt
         .ask("booti ${kernel_addr_r} - ${fdt_addr}", "^bramble: .* EL2")
         .unwrap();
-    let coherence = prompt.qemu.coherence().unwrap();
-    assert!(
-        coherence.ended && coherence.handed_over.is_some(),
-        "{coherence:?}"
-    );
+    let coherence = watched_to_the_end(&prompt.qemu);
     for what in SAID {
         assert!(
             coherence.findings.iter().any(|finding| finding.what == what),

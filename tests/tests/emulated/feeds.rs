@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::model::DeviceTree;
 use qemu::http::{Answer, Server};
 use qemu::{Board, Entry, Machine, Qemu};
 use sha2::{Digest, Sha512};
-use tests::payload::{body, device_tree, gzip, path_overlay};
+use tests::payload::{body, device_tree, fit_with, gzip, node, path_overlay, property};
 
 use crate::{HELLO, PATIENCE, RELEASE, boot_file, machine, tiny_payload};
 
@@ -60,51 +60,21 @@ fn boots(what: &str, menu: impl AsRef<[u8]>, files: Vec<(&str, Vec<u8>)>, end: &
     qemu.monitor().unwrap().quit().unwrap();
 }
 
-fn node(name: &str) -> DeviceTreeNode {
-    DeviceTreeNode::new(name).unwrap()
-}
-
-fn property(node: &mut DeviceTreeNode, name: &str, value: impl dtoolkit::ToPropertyValue) {
-    node.add_property(DeviceTreeProperty::new(name, value).unwrap());
-}
-
 #[test]
 fn while_a_fit_image_is_summed_up_and_its_parts_are_moved() {
     require!(counting(&Server::start().unwrap()));
     let kernel = std::fs::read(require!(tiny_payload())).unwrap();
     let ramdisk = body(24 << 20, 1);
-    let mut images = node("images");
-    for (name, kind, data) in [("kernel", "kernel", &kernel), ("ramdisk", "ramdisk", &ramdisk)] {
-        let mut image = node(name);
-        for (name, value) in [
-            ("type", kind),
-            ("arch", "arm64"),
-            ("os", "linux"),
-            ("compression", "none"),
-        ] {
-            property(&mut image, name, value);
-        }
-        property(&mut image, "data", data.as_slice());
-        let mut hash = node("hash-1");
-        property(&mut hash, "algo", "sha512");
-        property(&mut hash, "value", Sha512::digest(data).as_slice());
-        image.add_child(hash);
-        images.add_child(image);
-    }
-    let mut configuration = node("conf");
-    property(&mut configuration, "kernel", "kernel");
-    property(&mut configuration, "ramdisk", "ramdisk");
-    let mut configurations = node("configurations");
-    property(&mut configurations, "default", "conf");
-    configurations.add_child(configuration);
-    let mut fit = DeviceTree::new();
-    property(&mut fit.root, "description", "made by a test");
-    fit.root.add_child(images);
-    fit.root.add_child(configurations);
+    let fit = fit_with(
+        &[("kernel", "kernel", &kernel), ("ramdisk", "ramdisk", &ramdisk)],
+        &[("conf", "kernel", &[], "ramdisk")],
+        "sha512",
+        |data| Sha512::digest(data).to_vec(),
+    );
     boots(
         "a FIT image",
         "LABEL fit\nKERNEL fit\n",
-        vec![("/fit", fit.to_dtb())],
+        vec![("/fit", fit)],
         HELLO,
     );
 }

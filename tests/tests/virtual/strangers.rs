@@ -524,28 +524,33 @@ fn who_is_told_a_nodes_numbers_wins() {
     }
 }
 
+/// The port and the number of the node's last segment, by one who hears what the web server hears.
+fn overheard(site: &Site) -> Rc<RefCell<Option<(u16, u32)>>> {
+    let sent = Rc::new(RefCell::new(None));
+    let heard = sent.clone();
+    let ear = Stranger::hearing(move |_, frame| {
+        if frame[12..14] == [8, 0] && frame[23] == 6 {
+            *heard.borrow_mut() = Some((word(frame, 34), number(frame, 38)));
+        }
+        Vec::new()
+    });
+    site.lan.attach(ear.beside(mac_of(WEB)));
+    sent
+}
+
 #[test]
 fn resets_that_know_the_port_end_no_download() {
     for (pause, step) in [(1, 120 * 1024), (10, 200 * 1024)] {
         let mut site = Site::with_payload(1, 24 << 20, 100);
         let kernel = Reply::ok(site.kernel.clone()).ranges();
         site.route("/boot/Image", [kernel.slow(1 << 20, Duration::from_millis(10))]);
-        let port = Rc::new(RefCell::new(None));
-        let heard = port.clone();
-        let ear = Stranger::hearing(move |_, frame| {
-            if frame[12..14] == [8, 0] && frame[23] == 6 {
-                *heard.borrow_mut() = Some(word(frame, 34));
-            }
-            Vec::new()
-        });
-        site.lan.attach(ear.beside(mac_of(WEB)));
+        let sent = overheard(&site);
         let mouth = move |n: u64| {
-            let port = *port.borrow();
-            let reset = |port| {
+            let reset = |(port, _)| {
                 let number = (n as u32).wrapping_mul(step);
                 tcp((WEB, 80), (NODE, port), TcpControl::Rst, number, None, &[])
             };
-            port.map(reset).into_iter().collect()
+            sent.borrow().map(reset).into_iter().collect()
         };
         let flood = Stranger::flooding(
             Duration::from_micros(pause),
@@ -567,15 +572,7 @@ fn injected(knows: bool) -> bool {
     let mut site = Site::with_payload(1, 24 << 20, 100);
     let kernel = Reply::ok(site.kernel.clone());
     site.route("/boot/Image", [kernel.slow(1 << 20, Duration::from_millis(10))]);
-    let sent = Rc::new(RefCell::new(None));
-    let heard = sent.clone();
-    let ear = Stranger::hearing(move |_, frame| {
-        if frame[12..14] == [8, 0] && frame[23] == 6 {
-            *heard.borrow_mut() = Some((word(frame, 34), number(frame, 38)));
-        }
-        Vec::new()
-    });
-    site.lan.attach(ear.beside(mac_of(WEB)));
+    let sent = overheard(&site);
     let mut dice = Random::new(7);
     let mouth = move |n: u64| {
         let data = |(port, right)| {
