@@ -55,7 +55,7 @@ pub(crate) fn stub(
 pub(crate) struct DeviceTree<'a> {
     pub(crate) address: u64,
     pub(crate) blob: &'a [u8],
-    /// Where the values of [`crate::firmware::BOOTLOADER`] stand in it.
+    /// Where the values of `/chosen/bootloader` stand in it, as [`crate::Firmware`] wrote them.
     pub(crate) bootloader: [usize; 3],
 }
 

@@ -49,7 +49,7 @@ pub struct Firmware {
 }
 
 /// What `/chosen/bootloader` says of the reset: RSTS as it was, whether a tryboot was asked for, and the partition.
-pub(crate) const BOOTLOADER: [&str; 3] = ["rsts", "tryboot", "partition"];
+const BOOTLOADER: [&str; 3] = ["rsts", "tryboot", "partition"];
 
 impl Default for Firmware {
     fn default() -> Self {

@@ -1,0 +1,9 @@
+//! The Raspberry Pi's own firmware, the stage before us: what it reads and from where, and how it leaves memory.
+//!
+//! Each fact carries its mark: M measured on a board, E traced in real binaries under an emulator of them, DOC the vendor's
+//! documentation, D drivers that run on boards, U that nothing shows it.
+
+pub mod config;
+mod tree;
+
+pub use tree::{Firmware, Uart};
