@@ -107,6 +107,24 @@ impl Board {
         }
     }
 
+    /// The same tree's name with the Pi's firmware, which calls the chip of a Pi 3 BCM2710.
+    pub fn firmware_tree(self) -> &'static str {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::Pi3b => "bcm2710-rpi-3-b.dtb",
+            Self::Pi3bPlus | Self::UsbNet3aPlus => "bcm2710-rpi-3-b-plus.dtb",
+            Self::Pi4b => "bcm2711-rpi-4-b.dtb",
+        }
+    }
+
+    /// config.txt's filters that it passes.
+    pub(crate) fn filters(self) -> &'static [&'static str] {
+        match self {
+            Self::UsbNet3b | Self::UsbNetHub3b | Self::Pi3b => &["pi3"],
+            Self::UsbNet3aPlus | Self::Pi3bPlus => &["pi3", "pi3+"],
+            Self::Pi4b => &["pi4"],
+        }
+    }
+
     /// One past the ARM's memory in the first bank: QEMU's VideoCore keeps 64 MiB.
     pub fn memory_end(self) -> u64 {
         match self {

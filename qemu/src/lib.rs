@@ -26,7 +26,7 @@ pub use bus::Bus;
 pub use coherence::{Coherence, Finding};
 pub use console::Console;
 pub use debugger::{Debugger, Register};
-pub use firmware::{Firmware, Uart};
+pub use firmware::{Cable, Card, Firmware, Left, Stage, Uart};
 pub use machine::{Entry, Machine, Net, Qemu};
 pub use monitor::Monitor;
 pub use payload::Payload;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -108,10 +109,11 @@ pub struct Machine {
     entry: Entry,
     firmware: Firmware,
     device_tree: Option<Vec<u8>>,
-    device_tree_address: u64,
+    device_tree_address: Option<u64>,
     serial: bool,
     debugger: bool,
     initrd: Option<PathBuf>,
+    initrd_address: Option<u64>,
     nic: bool,
     nic_options: Vec<(String, String)>,
     net: Net,
@@ -138,10 +140,11 @@ impl Machine {
             entry: Entry::Kernel,
             firmware: Firmware::default(),
             device_tree: None,
-            device_tree_address: device_tree_address(board),
+            device_tree_address: None,
             serial: true,
             debugger: false,
             initrd: None,
+            initrd_address: None,
             nic: true,
             nic_options: vec![],
             net: Net::user(),
@@ -180,7 +183,7 @@ impl Machine {
 
     /// Where the firmware leaves the device tree, in place of its usual place; only with [`Entry::At`].
     pub fn device_tree_at(mut self, address: u64) -> Self {
-        self.device_tree_address = address;
+        self.device_tree_address = Some(address);
         self
     }
 
@@ -196,9 +199,16 @@ impl Machine {
         self
     }
 
-    /// An initrd loaded by QEMU itself, for booting Linux without Bramble; only with [`Entry::Kernel`].
+    /// An initrd: with [`Entry::Kernel`] loaded by QEMU itself, for booting Linux without Bramble; with [`Entry::At`] what
+    /// the firmware makes of config.txt's `initramfs`, high in the first bank with the device tree below it.
     pub fn initrd(mut self, file: impl Into<PathBuf>) -> Self {
         self.initrd = Some(file.into());
+        self
+    }
+
+    /// Where the firmware leaves it, in place of its usual place; only with [`Entry::At`].
+    pub fn initrd_at(mut self, address: u64) -> Self {
+        self.initrd_address = Some(address);
         self
     }
 
@@ -407,8 +417,12 @@ impl Machine {
     fn loads(&self, command: &mut Command, directory: &Path, tree: &[u8]) -> Result<()> {
         let dtb = directory.join("board.dtb");
         let mut tree = Cow::Borrowed(tree);
+        let initrd = match (&self.initrd, self.entry) {
+            (Some(file), Entry::At(_)) => Some(self.initrd_place(file)?),
+            _ => None,
+        };
         if self.entry != Entry::Kernel {
-            tree = Firmware::with_bootloader(&tree)?.into();
+            tree = Firmware::with_bootloader(&tree, initrd.clone())?.into();
         }
         fs::write(&dtb, &tree).context("qemu: device tree file")?;
         match self.entry {
@@ -423,11 +437,10 @@ impl Machine {
                 }
             }
             Entry::At(address) => {
-                ensure!(
-                    self.initrd.is_none(),
-                    "qemu: an initrd of QEMU's needs QEMU's -kernel"
-                );
-                let tree_address = self.device_tree_address;
+                let tree_address = self.device_tree_address.unwrap_or_else(|| match &initrd {
+                    Some(initrd) => below(initrd.start, tree.len()),
+                    None => device_tree_address(self.board),
+                });
                 let stub = directory.join("stub");
                 fs::write(
                     &stub,
@@ -444,7 +457,9 @@ impl Machine {
                     )?,
                 )
                 .context("qemu: stub file")?;
-                for (file, address) in [(&stub, 0), (&self.image, address), (&dtb, tree_address)] {
+                let loaded = [(&stub, 0), (&self.image, address), (&dtb, tree_address)];
+                let initrd = self.initrd.iter().zip(initrd.map(|initrd| initrd.start));
+                for (file, address) in loaded.into_iter().chain(initrd) {
                     let file = option_value(file)?;
                     command.args([
                         "-device",
@@ -454,6 +469,20 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// Where the firmware leaves an initrd.
+    fn initrd_place(&self, file: &Path) -> Result<Range<u64>> {
+        let length = fs::metadata(file)
+            .with_context(|| format!("initrd {}", file.display()))?
+            .len();
+        let high = || {
+            let start = high_end(self.board).checked_sub(length);
+            start.map(|start| start & !0xfff)
+        };
+        let start = self.initrd_address.or_else(high);
+        let start = start.with_context(|| format!("an initrd of {length} bytes"))?;
+        Ok(start..start + length)
     }
 
     /// The NIC, what its cable leads to, and who listens on it.
@@ -520,9 +549,19 @@ pub(crate) fn monitor_arguments(directory: &Path) -> Result<[String; 4]> {
     ])
 }
 
+/// One past the highest that the firmware leaves in the first bank (E).
+fn high_end(board: Board) -> u64 {
+    board.memory_end().min(0x2f00_0000)
+}
+
 /// Where the firmware leaves the device tree: high in the first bank, on no page boundary.
 fn device_tree_address(board: Board) -> u64 {
-    board.memory_end().min(0x2f00_0000) - 0xd400
+    high_end(board) - 0xd400
+}
+
+/// Where it leaves a tree of this length below something else (E).
+fn below(end: u64, length: usize) -> u64 {
+    end.saturating_sub(length as u64) & !0x1ff
 }
 
 /// A path inside a QEMU option, where a comma is doubled.
@@ -704,6 +743,8 @@ impl Drop for Directory {
 
 #[cfg(test)]
 mod tests {
+    use dtoolkit::{Node, Property};
+
     use super::*;
 
     fn line(machine: &Machine) -> String {
@@ -742,9 +783,44 @@ mod tests {
     }
 
     #[test]
-    fn an_initrd_of_qemu_needs_its_kernel_loader() {
-        let machine = Machine::new(Board::UsbNet3b, "k").entry(Entry::At(0)).initrd("i");
-        assert!(machine.command(&Directory::new().unwrap().0, b"").is_err());
+    fn the_firmware_leaves_an_initramfs_high_and_the_tree_below_it() {
+        let directory = Directory::new().unwrap();
+        let initramfs = directory.path().join("initramfs");
+        fs::write(&initramfs, vec![7; 0x1_2345]).unwrap();
+        let machine = Machine::new(Board::Pi4b, "k")
+            .entry(Entry::At(0x20_0000))
+            .initrd(&initramfs);
+        let command = |machine: &Machine| {
+            let run = Directory::new().unwrap();
+            let tree = Firmware::default().minimal(machine.board).unwrap();
+            machine.command(run.path(), &tree).map(|command| {
+                let words: Vec<_> = command
+                    .get_args()
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect();
+                (words.join(" "), fs::read(run.path().join("board.dtb")).unwrap())
+            })
+        };
+        // Without our emulator there is no such board, and no command.
+        if Board::Pi4b.unavailable().is_some() {
+            return crate::skip("initramfs", "no emulator");
+        }
+        let (line, tree) = command(&machine).unwrap();
+        assert!(line.contains("initramfs,addr=0x2efed000,"), "{line}");
+        let place = below(0x2efe_d000, tree.len());
+        assert!(place.is_multiple_of(0x200) && place + tree.len() as u64 <= 0x2efe_d000);
+        assert!(line.contains(&format!("board.dtb,addr={place:#x},")), "{line}");
+        let fdt = dtoolkit::fdt::Fdt::new(&tree).unwrap();
+        let chosen = fdt.find_node("/chosen").unwrap();
+        for (name, value) in [("start", 0x2efe_d000_u32), ("end", 0x2eff_f345)] {
+            let property = chosen.property(&format!("linux,initrd-{name}")).unwrap();
+            assert_eq!(property.value(), value.to_be_bytes());
+        }
+        let (line, _) = command(&machine.clone().initrd_at(0x100_0000).device_tree_at(0x80_0000)).unwrap();
+        assert!(line.contains("initramfs,addr=0x1000000,"), "{line}");
+        assert!(line.contains("board.dtb,addr=0x800000,"), "{line}");
+        let gone = machine.initrd("none");
+        assert!(command(&gone).is_err());
     }
 
     #[test]

@@ -3,7 +3,18 @@
 //! Each fact carries its mark: M measured on a board, E traced in real binaries under an emulator of them, DOC the vendor's
 //! documentation, D drivers that run on boards, U that nothing shows it.
 
+mod cable;
+mod card;
 pub mod config;
+mod dhcp;
+mod host;
+pub mod order;
+mod overlay;
+mod stage;
+mod tftp;
 mod tree;
 
+pub use cable::Cable;
+pub use card::Card;
+pub use stage::{Left, Stage};
 pub use tree::{Firmware, Uart};

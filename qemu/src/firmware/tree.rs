@@ -1,5 +1,7 @@
 //! The Raspberry Pi firmware's part: the device tree as it hands it over (rpi-docs "Device tree configuration").
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, ensure};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
@@ -129,8 +131,8 @@ impl Firmware {
     }
 
     /// Adds what a loader says of the reset, `/chosen/bootloader`, to a tree that was patched; [`crate::stub`] writes the
-    /// values there at each reset.
-    pub(crate) fn with_bootloader(blob: &[u8]) -> Result<Vec<u8>> {
+    /// values there at each reset. The place of an initramfs is `/chosen`'s, too.
+    pub(crate) fn with_bootloader(blob: &[u8], initramfs: Option<Range<u64>>) -> Result<Vec<u8>> {
         let fdt = Fdt::new(blob)
             .map_err(anyhow::Error::msg)
             .context("firmware: the device tree")?;
@@ -143,6 +145,15 @@ impl Firmware {
             set(&mut bootloader, name, 0_u32);
         }
         chosen.add_child(bootloader);
+        if let Some(place) = initramfs {
+            for (name, value) in [
+                ("linux,initrd-start", place.start),
+                ("linux,initrd-end", place.end),
+            ] {
+                let value = u32::try_from(value).context("firmware: an initramfs above 4 GiB")?;
+                set(chosen, name, value);
+            }
+        }
         Ok(tree.to_dtb())
     }
 
