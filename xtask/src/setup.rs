@@ -231,6 +231,12 @@ const PACKAGES: &[Package] = &[
         proof: "dnsmasq",
         goal: Goal::Test,
     },
+    // The TFTP server beside dnsmasq's.
+    Package {
+        name: "tftpd-hpa",
+        proof: "in.tftpd",
+        goal: Goal::Test,
+    },
     // The DHCP servers of the user's guide.
     Package {
         name: "kea-dhcp4-server",
@@ -341,7 +347,7 @@ fn install(packages: &[&Package]) -> Result<()> {
     // Debian starts what it installs; the tests start their own servers, in a namespace of its own.
     let services = packages.iter().filter_map(|package| match package.name {
         "nginx-light" => Some("nginx"),
-        name @ ("kea-dhcp4-server" | "isc-dhcp-server" | "udhcpd") => Some(name),
+        name @ ("kea-dhcp4-server" | "isc-dhcp-server" | "udhcpd" | "tftpd-hpa") => Some(name),
         _ => None,
     });
     for service in services.filter(|_| on_path("systemctl")) {
@@ -384,6 +390,7 @@ mod tests {
                 "needs the program c++ (Debian: g++)",
                 "needs the program ip (Debian: iproute2)",
                 "needs the program dnsmasq (Debian: dnsmasq-base)",
+                "needs the program in.tftpd (Debian: tftpd-hpa)",
                 "needs the program kea-dhcp4 (Debian: kea-dhcp4-server)",
                 "needs the program dhcpd (Debian: isc-dhcp-server)",
                 "needs the program udhcpd (Debian: udhcpd)",

@@ -1,5 +1,7 @@
 //! What the Pi's firmware asks for, and in which order: data, with the mark of each step (pi-facts.md 1e names the traces).
 
+// D-206
+
 /// How well a fact is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {

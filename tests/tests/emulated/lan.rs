@@ -78,6 +78,19 @@ impl Lan {
         Ok(lan)
     }
 
+    /// One more port of the bridge, for another node: the name of its tap device.
+    pub(crate) fn another_tap(&self) -> Result<String> {
+        let tap = "tap1";
+        for words in [
+            &["tuntap", "add", "dev", tap, "mode", "tap"][..],
+            &["link", "set", tap, "master", "eth0"],
+            &["link", "set", tap, "up"],
+        ] {
+            run(&[&["-n", &self.name], words].concat())?;
+        }
+        Ok(tap.to_owned())
+    }
+
     /// # Errors
     ///
     /// When a server is not there; a reason to skip.

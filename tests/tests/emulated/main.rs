@@ -38,6 +38,7 @@ mod differential;
 mod failures;
 mod faults;
 mod feeds;
+mod first_stage;
 mod formats;
 mod frames;
 mod genet_model;

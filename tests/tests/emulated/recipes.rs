@@ -11,7 +11,12 @@ const PAGE: &str = include_str!("../../../docs/src/servers.md");
 
 /// The `n`th block of code below a heading of the page.
 fn recipe(heading: &str, n: usize) -> String {
-    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).expect(heading);
+    recipe_of(PAGE, heading, n)
+}
+
+/// The same of another page.
+pub(crate) fn recipe_of(page: &str, heading: &str, n: usize) -> String {
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
     let section = section.split("\n## ").next().unwrap();
     let mut blocks = vec![String::new()];
     for line in section.lines() {
@@ -36,7 +41,7 @@ impl Lan {
     }
 
     /// dnsmasq with a recipe, and with nothing of this machine's own.
-    fn dnsmasq_with(&mut self, text: &str) {
+    pub(crate) fn dnsmasq_with(&mut self, text: &str) {
         let words = format!(
             "interface=eth0\nbind-interfaces\nno-resolv\nno-hosts\nuser=root\nlog-facility=-\n{text}"
         );
