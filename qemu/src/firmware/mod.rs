@@ -4,7 +4,7 @@
 //! documentation, D drivers that run on boards, U that nothing shows it.
 
 mod cable;
-mod card;
+pub mod card;
 pub mod config;
 mod dhcp;
 mod host;

@@ -1,18 +1,25 @@
 //! The stage before us, played by the harness against the real servers: from an empty slot, a card or a boot.img to Debian's
 //! user space. The configurations are those of the user's guide.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::Result;
+use qemu::firmware::card;
 use qemu::firmware::order::{PI3_TRACE_ROOT, PI4_TRACE};
+use qemu::http::{Answer, Server};
 use qemu::{Board, Cable, Firmware, Left, Net, Stage};
 
 use crate::debian::{Expected, reaches_user_space};
 use crate::lan::{Lan, TAP};
 use crate::recipes::recipe_of;
-use crate::{RELEASE, Scratch, debian, machine};
+use crate::{RELEASE, Scratch, boot_file, debian, machine};
 
 const PAGE: &str = include_str!("../../../docs/src/first-stage.md");
 
@@ -35,6 +42,41 @@ fn serial(firmware: &Firmware) -> String {
     format!("{:08x}", firmware.serial & 0xffff_ffff)
 }
 
+/// Frees the PL011 of Bluetooth, as the overlay of this name does; `speed` is a parameter of ours.
+const DISABLE_BT: &str = r#"/dts-v1/;
+/plugin/;
+/ {
+    compatible = "brcm,bcm2835";
+    fragment@0 {
+        target = <&uart0>;
+        uart: __overlay__ {
+            status = "okay";
+            max-speed = <9600>;
+        };
+    };
+    __overrides__ {
+        speed = <&uart>, "max-speed:0";
+    };
+};
+"#;
+
+/// That overlay's file, where the Pi's own is not ours to have.
+fn disable_bt() -> Vec<u8> {
+    let source = Scratch::file("disable-bt.dts", DISABLE_BT.as_bytes());
+    let compiled = Command::new("dtc")
+        .args(["-q", "-I", "dts", "-O", "dtb"])
+        .arg(&source.0)
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{compiled:?}");
+    compiled.stdout
+}
+
+/// Debian's tree with the labels that overlays need.
+fn labelled(board: Board) -> Result<Vec<u8>> {
+    Ok(fs::read(qemu::payload::overlays()?.join(board.device_tree()))?)
+}
+
 /// What to copy for `board`, as the guide says; the Pi's own programs, which are not ours to have, are stood in for.
 fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![
@@ -50,10 +92,8 @@ fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
             "kernel8.img".to_owned(),
             fs::read(qemu::image(RELEASE).unwrap()).unwrap(),
         ),
-        (
-            board.firmware_tree().to_owned(),
-            debian().unwrap().device_tree(board).unwrap(),
-        ),
+        (board.firmware_tree().to_owned(), labelled(board).unwrap()),
+        ("overlays/disable-bt.dtbo".to_owned(), disable_bt()),
     ];
     let programs: &[&str] = if board == Board::Pi4b {
         &["start4.elf", "fixup4.dat"]
@@ -72,8 +112,8 @@ fn write(root: &Path, files: &[(String, Vec<u8>)]) {
     }
 }
 
-/// The command line of Debian in these tests, on the mini-UART, where the firmware leaves the console.
-const CMDLINE: &str = "console=ttyS1,115200 quiet retain_initrd";
+/// The command line of Debian in these tests.
+const CMDLINE: &str = "console=ttyAMA0,115200 quiet retain_initrd";
 
 /// A menu for one node, its kernel and its initrd, in the same root.
 fn furnish(root: &Path, board: Board, firmware: &Firmware) {
@@ -106,7 +146,9 @@ fn expected(left: &Left, board: Board) -> Expected {
 fn lan_for(boards: &[Board], servers: &[&str]) -> Result<Lan> {
     for board in boards {
         machine(*board, RELEASE)?;
+        labelled(*board)?;
     }
+    Lan::needs("dtc")?;
     debian()?;
     for server in servers {
         Lan::needs(server)?;
@@ -133,7 +175,10 @@ fn boots(lan: &Lan, tap: &str, board: Board, firmware: Firmware) -> Left {
 fn trace(recorded: &str, firmware: &Firmware, without: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = recorded
         .split_whitespace()
-        .map(|name| name.replace("SERIAL", &serial(firmware)))
+        .map(|name| {
+            name.replace("SERIAL", &serial(firmware))
+                .replace("OVERLAY", "disable-bt")
+        })
         .filter(|name| !without.iter().any(|gone| name.contains(gone)))
         .collect();
     // What is not there is looked for once.
@@ -157,11 +202,11 @@ fn a_pi_4_and_a_pi_3_boot_at_once_from_one_dnsmasq() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let left = boots(lan, TAP, Board::Pi4b, pi4.clone());
-            assert_eq!(left.asked, trace(PI4_TRACE, pi4, &["initramfs8", "OVERLAY"]));
+            assert_eq!(left.asked, trace(PI4_TRACE, pi4, &["initramfs8"]));
         });
         scope.spawn(|| {
             let left = boots(lan, &second, Board::Pi3b, pi3.clone());
-            assert_eq!(left.asked, trace(PI3_TRACE_ROOT, pi3, &["OVERLAY"]));
+            assert_eq!(left.asked, trace(PI3_TRACE_ROOT, pi3, &[]));
         });
     });
 }
@@ -201,4 +246,248 @@ fn a_pi_4_boots_from_kea_and_tftpd_hpa_and_so_would_each_pi_3() {
         assert_eq!(left.said, [""; 0]);
     }
     boots(&lan, TAP, board, Firmware::default());
+}
+
+/// Boots what the stage left with a menu over HTTP, up to Debian's user space.
+fn boots_over_http(left: &Left, board: Board) {
+    let payload = debian().unwrap();
+    let server = Server::start().unwrap();
+    server.put(
+        "/menu",
+        Answer::ok(format!(
+            "LABEL debian\n  LINUX vmlinuz\n  INITRD initrd\n  APPEND {CMDLINE}\n"
+        )),
+    );
+    server.put("/vmlinuz", Answer::file(payload.kernel()));
+    server.put("/initrd", Answer::ok(payload.initrd(board).unwrap()));
+    let files = Scratch::directory("left");
+    let machine = left.machine(&files.0).unwrap().net(boot_file(&server, "/menu"));
+    reaches_user_space(machine, &expected(left, board));
+}
+
+#[test]
+fn a_pi_3_boots_from_a_card() {
+    let board = Board::Pi3b;
+    require!(machine(board, RELEASE));
+    require!(labelled(board));
+    require!(debian());
+    let scratch = Scratch::directory("card");
+    let image = scratch.0.join("card.img");
+    card::make(&image, true, &copied(board)).unwrap();
+    let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
+    assert_eq!(left.said, [""; 0]);
+    boots_over_http(&left, board);
+}
+
+/// A boot.img with an overlay, a parameter of it, and an initramfs high in memory with the tree below it.
+#[test]
+fn a_pi_4_boots_from_a_boot_img_with_an_overlay_and_an_initramfs() {
+    let board = Board::Pi4b;
+    require!(machine(board, RELEASE));
+    require!(debian());
+    require!(labelled(board));
+    let scratch = Scratch::directory("boot-img");
+    let mut files = copied(board);
+    files.retain(|(name, _)| name != "config.txt");
+    let config = "[pi4]\ndtoverlay=disable-bt,speed=115200\n[all]\ninitramfs initramfs8 followkernel\n";
+    files.extend([
+        ("config.txt".to_owned(), config.into()),
+        ("initramfs8".to_owned(), vec![0xa5; 3_000_001]),
+    ]);
+    let image = scratch.0.join("boot.img");
+    card::make(&image, false, &files).unwrap();
+    let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
+    assert_eq!(left.said, [""; 0]);
+    let tree = dtoolkit::fdt::Fdt::new(left.tree()).unwrap();
+    let uart = tree.find_node("/soc/serial@7e201000").unwrap();
+    let value =
+        |name: &str| dtoolkit::Node::property(&uart, name).map(|it| dtoolkit::Property::value(&it).to_vec());
+    assert_eq!(value("max-speed"), Some(115_200_u32.to_be_bytes().to_vec()));
+    boots_over_http(&left, board);
+}
+
+/// An image of a kernel, as far as the firmware looks at it, filled with `byte`.
+fn image_of(byte: u8, length: usize) -> Vec<u8> {
+    let mut image = vec![byte; length];
+    image[8..16].copy_from_slice(&[0; 8]);
+    image[56..60].copy_from_slice(b"ARM\x64");
+    image
+}
+
+/// The guide's way to roll out a kernel8.img, over and over, while a node asks for it.
+#[test]
+fn a_kernel_rolled_out_on_a_live_tftp_root_is_the_old_or_the_new() {
+    let mut lan = require!(lan_for(&[], &["in.tftpd"]));
+    let root = lan.directory.join("tftp");
+    let mut files = copied(Board::Pi4b);
+    files.retain(|(name, _)| name != "kernel8.img");
+    let kernels = [image_of(b'o', 600_000), image_of(b'n', 700_001)];
+    write(&root, &files);
+    fs::write(root.join("kernel8.img"), &kernels[0]).unwrap();
+    let dnsmasq = recipe("No card: one dnsmasq for both stages", 0, &root);
+    for tftp in ["dnsmasq", "in.tftpd"] {
+        if tftp == "dnsmasq" {
+            lan.dnsmasq_with(&dnsmasq);
+        } else {
+            lan.stop();
+            lan.dnsmasq_with(&dnsmasq.replace("enable-tftp\n", ""));
+            tftpd(&mut lan, &root);
+        }
+        let rolls_out = recipe("A new kernel8.img while nodes boot", 0, &root);
+        let done = AtomicBool::new(false);
+        let mut seen = [0; 2];
+        let build = lan.directory.join("build");
+        fs::create_dir_all(&build).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for kernel in kernels.iter().cycle() {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    fs::write(build.join("kernel8.img"), kernel).unwrap();
+                    let mut shell = Command::new("sh");
+                    let ran = shell.args(["-e", "-c", &rolls_out]).current_dir(&build).status();
+                    assert!(ran.unwrap().success());
+                }
+            });
+            // Whatever fails below, the thread ends.
+            let ends = Ends(&done);
+            for _ in 0..20 {
+                let stage = Stage::new(Board::Pi4b, Firmware::default());
+                let left = stage.from_network(Cable::plug(&lan.name, TAP).unwrap()).unwrap();
+                let which = kernels.iter().position(|kernel| kernel == left.kernel());
+                seen[which.expect("half a kernel")] += 1;
+            }
+            drop(ends);
+        });
+        assert!(seen.iter().all(|count| *count > 0), "{tftp}: {seen:?}");
+    }
+}
+
+/// Says that it is over when dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What was written to a volume, and where.
+type Writes = Arc<Mutex<Vec<(u64, Vec<u8>)>>>;
+
+/// A card's volume that remembers what was written to it.
+struct Remembered {
+    file: File,
+    at: u64,
+    writes: Writes,
+}
+
+impl Read for Remembered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read_at(buffer, self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+impl Write for Remembered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.at)?;
+        self.writes.lock().unwrap().push((self.at, bytes.to_vec()));
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Remembered {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
+}
+
+/// The guide's steps on a live card: wherever they break off, and whatever of a step's writes reached the card, the board starts a
+/// whole kernel, and the trial the new one.
+#[test]
+fn a_kernel_rolled_out_on_a_live_card_is_the_old_or_the_new() {
+    let board = Board::Pi4b;
+    let [old, new] = [image_of(b'o', 30_000), image_of(b'n', 40_001)];
+    let config = |which: char| format!("arm_64bit=1\nenable_uart=1\nkernel=kernel8-{which}.img\n");
+    let scratch = Scratch::directory("live-card");
+    let image = scratch.0.join("card.img");
+    let tree = Firmware::default().minimal(board).unwrap();
+    let files = [
+        ("config.txt", config('a').into_bytes()),
+        ("kernel8-a.img", old.clone()),
+        (board.firmware_tree(), tree),
+    ];
+    let files = files.map(|(name, bytes)| (name.to_owned(), bytes));
+    card::make(&image, false, &files).unwrap();
+    let disk = File::options().read(true).write(true).open(&image).unwrap();
+    // The steps of the guide, between which it syncs.
+    let steps = [
+        ("kernel8-b.img", new.clone()),
+        ("tryboot.txt", config('b').into_bytes()),
+        ("config.txt", config('b').into_bytes()),
+    ];
+    let starts = |tryboot: bool| {
+        let mut stage = Stage::new(board, Firmware::default());
+        if tryboot {
+            stage = stage.tryboot();
+        }
+        stage.from_card(&image).unwrap().kernel().to_vec()
+    };
+    let mut random = 1_u64;
+    for (step, (name, bytes)) in steps.into_iter().enumerate() {
+        let before = fs::read(&image).unwrap();
+        let writes = Writes::default();
+        let volume = Remembered {
+            file: disk.try_clone().unwrap(),
+            at: 0,
+            writes: Arc::clone(&writes),
+        };
+        let system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new()).unwrap();
+        // Not cut to nothing first, as `dd conv=notrunc` does not.
+        system
+            .root_dir()
+            .create_file(name)
+            .unwrap()
+            .write_all(&bytes)
+            .unwrap();
+        system.unmount().unwrap();
+        let after = fs::read(&image).unwrap();
+        let writes = writes.lock().unwrap();
+        for tried in 0..300 {
+            disk.write_all_at(&before, 0).unwrap();
+            let prefix = tried * writes.len() / 150;
+            for (number, (at, bytes)) in writes.iter().enumerate() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // First as far as it got, in its order; then some of it, in any order that a card may have.
+                let written = if tried < 150 {
+                    number < prefix
+                } else {
+                    random >> 63 == 0
+                };
+                if written {
+                    disk.write_all_at(bytes, *at).unwrap();
+                }
+            }
+            let kernel = starts(false);
+            assert!(kernel == old || step == 2 && kernel == new, "{name}, {tried}");
+        }
+        disk.write_all_at(&after, 0).unwrap();
+        assert!((starts(false) == new) == (step == 2));
+        if step > 0 {
+            assert!(starts(true) == new);
+        }
+    }
 }

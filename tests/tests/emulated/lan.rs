@@ -228,15 +228,23 @@ impl Lan {
     }
 }
 
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for (_, child) in &mut self.servers {
+impl Lan {
+    /// Ends the servers.
+    pub(crate) fn stop(&mut self) {
+        for (_, mut child) in self.servers.drain(..) {
             // nginx's master ends its workers when asked to, and leaves them when killed.
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
         }
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        let names: Vec<_> = self.servers.iter().map(|(name, _)| *name).collect();
+        self.stop();
         if thread::panicking() {
-            for (name, _) in &self.servers {
+            for name in names {
                 println!("== {name}\n{}", self.said(name));
             }
         }
