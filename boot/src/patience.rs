@@ -111,3 +111,24 @@ pub const COMES_BACK: Duration = Duration::from_secs(
 pub(crate) const REST: Duration = Duration::from_secs(5);
 /// A board without a network interface waits, so that a person can read why, before it resets and looks again (D-14).
 pub const NO_NIC_PAUSE: Duration = Duration::from_secs(30);
+
+// The network interface. What a driver grants its chip, at most five seconds, stands in the driver.
+
+/// The port has no link: a person is told. Gigabit negotiation takes 2 to 4 s.
+pub const NO_LINK_TOLD: Duration = Duration::from_secs(8);
+/// It is told again: whoever comes later sees a line, and a log does not fill.
+pub const NO_LINK_TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// Frames leave and nobody answers: the interface is restarted. Twice as long each time, from the first to the last (D-204).
+pub const NOBODY_ANSWERS: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
+// Nearly always nobody is there, and that is what a person must read first (D-112).
+const _: () = assert!(NOBODY_ANSWERS.0.secs() > SILENCE_TOLD.secs());
+/// The last of these frames has so long for its answer: a DHCP server may look first whether an address is free.
+pub const LAST_ANSWER: Duration = Duration::from_secs(3);
+/// What was sent so long before the next belongs to other questions: an ARP question of a stranger's, answered once a minute, is none of ours.
+pub const OTHER_QUESTIONS: Duration = Duration::from_secs(45);
+/// Between two searches for a USB device that is gone: twice as long each time, from the first to the last.
+pub const NIC_SEARCHED_AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// A search of the USB bus ends, whatever is still plugged in: well before the watchdog would end it without a word.
+pub const USB_SEARCH: Duration = Duration::from_secs(8);
+/// A link of 1000 Mb/s that goes so often within so long is none: no more are offered (D-204).
+pub const LINK_FLAPS: (usize, Duration) = (3, Duration::from_secs(60));

@@ -30,6 +30,19 @@ pub(crate) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// The first characters of `text`, `most` at most, with control characters as Rust writes them (`\r`), so that a reader sees which it holds.
+pub(crate) fn escaped(text: &str, most: usize) -> String {
+    let mut escaped = String::new();
+    for c in text.chars().take(most) {
+        if c.is_control() {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
 /// Something that is shown in a line of the log. Control characters, which a terminal would obey or a line end with, become `?`, and secrets
 /// `***`: whoever prints need not think of either (D-178).
 #[doc(hidden)]

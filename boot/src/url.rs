@@ -6,6 +6,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::text::escaped;
+
 /// The longest URL, as given and as sent, in bytes. Web servers take request lines of this length; signed links of object
 /// stores with a session's token are half as long.
 pub const MAX_LEN: usize = 8192;
@@ -454,15 +456,7 @@ pub(crate) fn without_userinfo(text: &str) -> String {
 
 /// A refused text for an error: shortened, user information hidden, control characters visible.
 fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for c in without_userinfo(text).chars().take(MAX_SHOWN) {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
+    escaped(&without_userinfo(text), MAX_SHOWN)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use boot::board::Soc;
 use boot::load::device_tree::Tree;
-use boot::{Address, Cause, Clock as _, Ending, Machine, NO_NIC_PAUSE, Settings, error, info};
+use boot::patience::NO_NIC_PAUSE;
+use boot::{Address, Cause, Clock as _, Ending, Machine, Settings, error, info};
 
 use kernel::clock::Clock;
 use kernel::console::Console;

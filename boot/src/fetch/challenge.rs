@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::login::Login;
-use super::offer::{self, Offer, printable};
+use super::offer::{self, MAX_TEXT, Offer};
+use crate::text::ascii_bytes;
 
 /// An answer of 401.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +64,12 @@ impl fmt::Display for Challenge {
         for (i, offer) in self.offers.iter().enumerate() {
             write!(f, "{}{}", if i > 0 { ", " } else { "" }, offer.scheme)?;
             match Login::offered(offer, "") {
-                Err(why) if !why.is_empty() => write!(f, " {}", printable(why.as_bytes()))?,
+                Err(why) if !why.is_empty() => write!(f, " {}", ascii_bytes(why.as_bytes(), MAX_TEXT))?,
                 _ => {}
             }
         }
         let mut realms = self.offers.iter().filter_map(|offer| offer.get("realm"));
-        match realms.next().map(printable) {
+        match realms.next().map(|realm| ascii_bytes(realm, MAX_TEXT)) {
             Some(realm) if !realm.is_empty() => write!(f, ", realm \"{realm}\")"),
             _ => f.write_str(")"),
         }

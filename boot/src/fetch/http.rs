@@ -17,7 +17,7 @@ use super::head::{Error as HeadError, Framing, Head, MAX_LEN};
 use super::host::LastHost;
 use super::login::{Login, Logins};
 use super::pace::{Due, Pace};
-use super::request::{Method, Request, Rest};
+use super::request::{ByteRange, Method, Request};
 use super::sink::Sink;
 use super::transfer::Transfer;
 use crate::net::Net;
@@ -61,7 +61,7 @@ impl Http {
         status: &mut Option<u16>,
     ) -> Result<Option<Url>, Reason> {
         let url = request.url;
-        let mut head = self.ask_as_wanted(net, hosts, request, transfer.rest())?;
+        let mut head = self.ask_as_wanted(net, hosts, request, transfer.missing())?;
         *status = Some(head.status);
         let length = head.length();
         if request.method == Method::Head {
@@ -85,7 +85,7 @@ impl Http {
                 return Ok(None);
             }
             (206, _) if head.is_all() => expect_whole(transfer, &head, length),
-            (206, _) if transfer.rest().is_some() => expect_rest(transfer, &head),
+            (206, _) if transfer.missing().is_some() => expect_rest(transfer, &head),
             (200..=205 | 207..=299, _) => expect_whole(transfer, &head, length),
             (code, _) => {
                 self.discard(net, &head);
@@ -152,11 +152,11 @@ impl Http {
         net: &mut Net<'_>,
         hosts: &mut LastHost,
         request: &Request<'_>,
-        rest: Option<Rest<'_>>,
+        range: Option<ByteRange<'_>>,
     ) -> Result<Head, Reason> {
         let url = request.url;
         let Some(credentials) = url.credentials() else {
-            return self.ask(net, hosts, request, rest, None);
+            return self.ask(net, hosts, request, range, None);
         };
         // Whether this file's own 401 was answered, and whether a stale nonce was replaced.
         let (mut told, mut renewed) = (false, false);
@@ -165,7 +165,7 @@ impl Http {
             let basic = matches!(known, Some(Login::Basic));
             let answer = known.and_then(|login| login.answer(&credentials, request));
             let answered = answer.is_some();
-            let mut head = self.ask(net, hosts, request, rest, answer.as_deref())?;
+            let mut head = self.ask(net, hosts, request, range, answer.as_deref())?;
             if head.status != 401 {
                 return Ok(head);
             }
@@ -202,11 +202,11 @@ impl Http {
         net: &mut Net<'_>,
         hosts: &mut LastHost,
         request: &Request<'_>,
-        rest: Option<Rest<'_>>,
+        range: Option<ByteRange<'_>>,
         authorization: Option<&[u8]>,
     ) -> Result<Head, Reason> {
         let url = request.url;
-        let bytes = request.encode(rest, authorization);
+        let bytes = request.encode(range, authorization);
         let answer = patience::HTTP_ANSWER.min(request.patience.unwrap_or(patience::HTTP_ANSWER));
         // What changes something on the server must not be sent twice.
         if self.connection.serves(net, url) && request.may_be_repeated() {
@@ -393,7 +393,7 @@ mod tests {
     fn only_the_very_rest_is_accepted_as_the_rest() {
         after_four_of_ten(|transfer| {
             assert_eq!(
-                transfer.rest().map(|rest| (rest.from, rest.validator)),
+                transfer.missing().map(|range| (range.from, range.validator)),
                 Some((4, "\"v\""))
             );
             let accepts = |framing, range| expect_rest(transfer, &head(206, framing, range)).is_ok();
@@ -415,11 +415,11 @@ mod tests {
     fn the_rest_of_nothing_and_of_no_version_is_not_asked_for() {
         after_four_of_ten(|transfer| {
             transfer.validator = None;
-            assert!(transfer.rest().is_none(), "no version to ask the rest of");
+            assert!(transfer.missing().is_none(), "no version to ask the rest of");
         });
         after_four_of_ten(|transfer| {
             transfer.sink.restart();
-            assert!(transfer.rest().is_none(), "nothing has come");
+            assert!(transfer.missing().is_none(), "nothing has come");
         });
     }
 

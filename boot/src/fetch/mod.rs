@@ -147,7 +147,7 @@ impl Fetcher {
                 }
                 Err(reason) => {
                     if method == Method::Get && reason.is_interruption() && sends_the_rest(url.scheme()) {
-                        if transfer.rest().is_some() {
+                        if transfer.missing().is_some() {
                             let random = net.random();
                             if let Some(pause) = resumes.next(net.now(), transfer.sink.filled(), random) {
                                 let millis = pause.total_millis();

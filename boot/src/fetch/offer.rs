@@ -3,8 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::text::ascii_bytes;
+
 /// The longest part of a name or a realm that a line repeats, in characters.
-const MAX_TEXT: usize = 64;
+pub(super) const MAX_TEXT: usize = 64;
 /// The most schemes that are read …
 const MAX_OFFERS: usize = 8;
 /// … and the most parameters of each.
@@ -53,7 +55,7 @@ fn take(element: &[u8], offers: &mut Vec<Offer>) -> Option<()> {
         element
     } else {
         if !word.is_empty() {
-            let (scheme, parameters) = (printable(word), Vec::new());
+            let (scheme, parameters) = (ascii_bytes(word, MAX_TEXT), Vec::new());
             (offers.len() < MAX_OFFERS).then(|| offers.push(Offer { scheme, parameters }))?;
         }
         rest
@@ -102,12 +104,4 @@ fn split(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| *byte == at)?;
     let (before, after) = text.split_at_checked(end)?;
     Some((before, after.get(1..)?))
-}
-
-/// What of a server's text a line repeats.
-pub(super) fn printable(text: &[u8]) -> String {
-    let kept = text
-        .iter()
-        .filter(|byte| matches!(byte, b' '..=b'~') && **byte != b'\\');
-    kept.take(MAX_TEXT).map(|byte| char::from(*byte)).collect()
 }

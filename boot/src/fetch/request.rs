@@ -11,7 +11,7 @@ use crate::url::Url;
 
 /// The part of a file that an interrupted download still lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rest<'a> {
+pub(super) struct ByteRange<'a> {
     /// The first byte wanted.
     pub(super) from: u64,
     /// The entity tag or date of the bytes that we have; with another one the server sends the whole file.
@@ -77,14 +77,14 @@ impl<'a> Request<'a> {
 
     /// Head and body; `authorization` is that field's value. `Url`, `Head` and `Login` let no control character through, so
     /// the lines are ours alone.
-    pub(super) fn encode(&self, rest: Option<Rest<'_>>, authorization: Option<&[u8]>) -> Vec<u8> {
+    pub(super) fn encode(&self, range: Option<ByteRange<'_>>, authorization: Option<&[u8]>) -> Vec<u8> {
         let url = self.url;
         let port = match url.port() {
             80 => String::new(),
             port => format!(":{port}"),
         };
-        let range = rest
-            .map(|Rest { from, validator }| format!("Range: bytes={from}-\r\nIf-Range: {validator}\r\n"))
+        let range = range
+            .map(|ByteRange { from, validator }| format!("Range: bytes={from}-\r\nIf-Range: {validator}\r\n"))
             .unwrap_or_default();
         let mut more: String = self
             .headers
@@ -149,8 +149,8 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn text(request: &Request<'_>, rest: Option<Rest<'_>>) -> String {
-        String::from_utf8(request.encode(rest, None)).unwrap()
+    fn text(request: &Request<'_>, range: Option<ByteRange<'_>>) -> String {
+        String::from_utf8(request.encode(range, None)).unwrap()
     }
 
     #[test]
@@ -190,12 +190,12 @@ mod tests {
                  Connection: keep-alive\r\n\r\n"
             )
         );
-        let rest = Rest {
+        let range = ByteRange {
             from: 7,
             validator: "\"v\"",
         };
         let url = Url::parse("http://Aladdin:open%20sesame@h:8080/").unwrap();
-        let text = text(&Request::get(&url), Some(rest));
+        let text = text(&Request::get(&url), Some(range));
         assert!(text.contains("\r\nHost: h:8080\r\n"));
         assert!(!text.contains("Authorization"), "nobody has asked");
         let asked = Request::get(&url).encode(None, Some(b"Digest \xfc"));

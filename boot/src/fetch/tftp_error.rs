@@ -4,10 +4,9 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::patience;
-use crate::text::ascii_bytes;
 
 /// Characters of a server's error that are kept: the reason may stand behind a long path.
-const MAX_TEXT: usize = 512;
+pub(super) const MAX_TEXT: usize = 512;
 
 /// See the text.
 pub(super) const NOT_DEFINED: u16 = 0;
@@ -134,9 +133,4 @@ pub(super) fn is_absence(code: u16, text: &[u8]) -> bool {
         NOT_DEFINED => ABSENT.iter().any(says),
         _ => false,
     }
-}
-
-/// A server's text for a line that people read.
-pub(super) fn printable(text: &[u8]) -> String {
-    ascii_bytes(text, MAX_TEXT)
 }

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::error::Reason;
 use super::sink::Sink;
-use super::tftp_error::{BAD_OPTION, Error, ILLEGAL, NOT_DEFINED, is_absence, printable};
+use super::tftp_error::{BAD_OPTION, Error, ILLEGAL, MAX_TEXT, NOT_DEFINED, is_absence};
+use crate::text::ascii_bytes;
 
 /// Blocks that are asked for at once: a gigabit per second over a fifth of a millisecond.
 pub(super) const WINDOW: u16 = 16;
@@ -236,7 +237,12 @@ impl Reader {
                 break;
             };
             let value = texts.next().unwrap_or_default();
-            let bad = || Reason::Tftp(Error::Option(printable(&[name, b"=", value].concat())));
+            let bad = || {
+                Reason::Tftp(Error::Option(ascii_bytes(
+                    &[name, b"=", value].concat(),
+                    MAX_TEXT,
+                )))
+            };
             match name.to_ascii_lowercase().as_slice() {
                 b"blksize" => {
                     let block = decimal(value).and_then(|block| usize::try_from(block).ok());
@@ -288,7 +294,7 @@ impl Reader {
         if self.port.is_none() && dislikes && self.asks.take().is_some() {
             return Ok(Heard::Plain);
         }
-        let text = printable(text);
+        let text = ascii_bytes(text, MAX_TEXT);
         Err(Reason::Tftp(Error::Server { code, text }))
     }
 }

@@ -5,7 +5,7 @@ use alloc::string::String;
 use smoltcp::time::{Duration, Instant};
 
 use super::error::Reason;
-use super::request::Rest;
+use super::request::ByteRange;
 use super::sink::Sink;
 use super::watch::Watch;
 
@@ -51,10 +51,10 @@ impl<'a, 'm> Transfer<'a, 'm> {
     }
 
     /// The part to ask for, when only that is missing.
-    pub(super) fn rest(&self) -> Option<Rest<'_>> {
+    pub(super) fn missing(&self) -> Option<ByteRange<'_>> {
         let filled = self.sink.filled();
         let validator = self.validator.as_deref().filter(|_| filled > 0)?;
-        Some(Rest {
+        Some(ByteRange {
             from: filled as u64,
             validator,
         })

@@ -51,9 +51,9 @@ pub(crate) struct Client {
     /// DISCOVERs since the last lease.
     discovers: u32,
     /// The last address, which the next DISCOVER requests (option 50).
-    wish: Option<Ipv4Address>,
+    requested: Option<Ipv4Address>,
     /// The last server that refused what it had offered. Cleared when any server grants a lease.
-    shunned: Option<Ipv4Address>,
+    last_nak: Option<Ipv4Address>,
     /// Whether only an address matters: `bramble.url` says what boots (D-105).
     hasty: bool,
     /// The next frame to send.
@@ -79,25 +79,25 @@ enum State {
     },
     /// Probes the granted address for another owner (RFC 5227).
     Probing {
-        held: Held,
+        binding: Binding,
         proxy: Option<Proxy>,
         probes: u32,
         next: Instant,
     },
     /// Asks a PXE boot service what to boot; the address is already in use.
     Asking {
-        held: Held,
+        binding: Binding,
         service: Service,
         tries: u32,
         next: Instant,
     },
     /// Holds a lease; `next` is the time of the next renewal.
-    Bound { held: Held, next: Instant },
+    Bound { binding: Binding, next: Instant },
 }
 
 /// A server's grant.
 #[derive(Debug, Clone)]
-struct Held {
+struct Binding {
     lease: Lease,
     /// Next hop to the server.
     mac: EthernetAddress,
@@ -105,7 +105,7 @@ struct Held {
     renewal: Option<[Instant; 3]>,
 }
 
-impl Held {
+impl Binding {
     fn new(grant: Grant, now: Instant, mac: EthernetAddress) -> Self {
         let renewal = grant.times.map(|t| [now + t.t1, now + t.t2, now + t.end]);
         Self {
@@ -145,8 +145,8 @@ impl Client {
             xid,
             since: None,
             discovers: 0,
-            wish: None,
-            shunned: None,
+            requested: None,
+            last_nak: None,
             hasty: false,
             outbox: None,
             changed: false,
@@ -159,7 +159,7 @@ impl Client {
     /// The lease, once everything about it is known.
     pub(crate) fn lease(&self) -> Option<&Lease> {
         match &self.state {
-            State::Bound { held, .. } => Some(&held.lease),
+            State::Bound { binding, .. } => Some(&binding.lease),
             _ => None,
         }
     }
@@ -167,7 +167,7 @@ impl Client {
     /// What the interface must be set to: the address is in use before everything about the lease is known.
     pub(crate) fn configuration(&self) -> Option<&Lease> {
         match &self.state {
-            State::Asking { held, .. } | State::Bound { held, .. } => Some(&held.lease),
+            State::Asking { binding, .. } | State::Bound { binding, .. } => Some(&binding.lease),
             _ => None,
         }
     }
@@ -179,10 +179,10 @@ impl Client {
 
     /// Gives up the lease, if there is one, and starts again.
     pub(crate) fn ask_again(&mut self, now: Instant) {
-        self.wish = self
+        self.requested = self
             .configuration()
             .map(|lease| lease.address.address())
-            .or(self.wish);
+            .or(self.requested);
         self.discovers = 0;
         self.since = None;
         self.select(now);
@@ -194,7 +194,7 @@ impl Client {
         if self.discovers == 0
             && let State::Selecting { offers, .. } = &mut self.state
         {
-            *offers = Offers::new(self.shunned, hasty, self.random.next_u32());
+            *offers = Offers::new(self.last_nak, hasty, self.random.next_u32());
         }
     }
 
@@ -291,7 +291,7 @@ impl Client {
                 let (server, address) = (lease.server, lease.address.address());
                 if *tries >= REQUESTS {
                     warn!("lease: {} does not grant what it offered", server);
-                    self.shunned = Some(server);
+                    self.last_nak = Some(server);
                     self.select(now);
                     return;
                 }
@@ -306,38 +306,38 @@ impl Client {
                 self.broadcast(&request);
             }
             State::Probing {
-                held,
+                binding,
                 proxy,
                 probes,
                 next,
             } => {
-                let address = held.address();
+                let address = binding.address();
                 if *probes < PROBES {
                     *probes = probes.saturating_add(1);
                     *next = now + PROBE_WAIT;
                     self.outbox = Some(frame::arp_probe(self.identity.mac, address));
                 } else {
                     self.outbox = Some(frame::arp_announcement(self.identity.mac, address));
-                    let (held, proxy) = (held.clone(), proxy.take());
-                    self.own(now, held, proxy);
+                    let (binding, proxy) = (binding.clone(), proxy.take());
+                    self.own(now, binding, proxy);
                 }
             }
             State::Asking {
-                held,
+                binding,
                 service,
                 tries,
                 next,
             } => {
                 if *tries >= SERVICE_REQUESTS {
                     warn!("lease: boot service {} does not answer", service.server.ip);
-                    let held = held.clone();
-                    self.bind(held);
+                    let binding = binding.clone();
+                    self.bind(binding);
                     return;
                 }
                 // The shift is below SERVICE_REQUESTS.
                 *next = now + SERVICE_WAIT * (1 << *tries);
                 *tries = tries.saturating_add(1);
-                let (address, server, boot_item) = (held.address(), service.server, service.item);
+                let (address, server, boot_item) = (binding.address(), service.server, service.item);
                 let request = Request {
                     ciaddr: address,
                     boot_item,
@@ -351,15 +351,15 @@ impl Client {
 
     /// Asks to keep the address, as long as it is ours.
     fn renew(&mut self, now: Instant) {
-        let State::Bound { held, next } = &mut self.state else {
+        let State::Bound { binding, next } = &mut self.state else {
             return;
         };
-        let Some([_, t2, end]) = held.renewal else {
+        let Some([_, t2, end]) = binding.renewal else {
             *next = NEVER;
             return;
         };
         if now >= end {
-            warn!("lease: {} expired", held.lease.address);
+            warn!("lease: {} expired", binding.lease.address);
             self.ask_again(now);
             return;
         }
@@ -367,11 +367,11 @@ impl Client {
         let phase_end = if now < t2 { t2 } else { end };
         *next = (now + ((phase_end - now) / 2).max(patience::RENEWAL)).min(phase_end);
         let granting = Peer {
-            mac: held.mac,
-            ip: held.lease.server,
+            mac: binding.mac,
+            ip: binding.lease.server,
         };
         let server = if now < t2 { granting } else { Peer::ALL };
-        let address = held.address();
+        let address = binding.address();
         // A renewal names neither a requested address nor a server (RFC 2131 §4.3.2).
         let request = Request {
             ciaddr: address,
@@ -402,9 +402,9 @@ impl Client {
             (State::Requesting { choice, .. }, MessageType::Ack) if choice.server() == server => {
                 let grant = grant::read(reply, from.ip)?;
                 let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
-                let held = Held::new(grant, now, from.mac);
+                let binding = Binding::new(grant, now, from.mac);
                 self.state = State::Probing {
-                    held,
+                    binding,
                     proxy,
                     probes: 0,
                     next: now,
@@ -413,14 +413,14 @@ impl Client {
             }
             (State::Requesting { choice, .. }, MessageType::Nak) if choice.server() == server => {
                 warn!("lease: {} takes its offer back", server);
-                (self.wish, self.shunned) = (None, Some(server));
+                (self.requested, self.last_nak) = (None, Some(server));
                 let pause = backoff(self.discovers, &mut self.random);
                 self.select(now + pause);
                 Ok(())
             }
             (
                 State::Asking {
-                    held,
+                    binding,
                     service,
                     tries,
                     next,
@@ -429,9 +429,9 @@ impl Client {
             ) if [server, from.ip].contains(&service.server.ip) => {
                 let boot = grant::boot_part(reply, from.ip)?;
                 if names_boot(&boot) {
-                    let mut held = held.clone();
-                    grant::merge_boot(&mut held.lease, &boot);
-                    self.bind(held);
+                    let mut binding = binding.clone();
+                    grant::merge_boot(&mut binding.lease, &boot);
+                    self.bind(binding);
                     return Ok(());
                 }
                 // The offer has a boot menu instead of a boot file: the service is asked for an item of it.
@@ -440,24 +440,24 @@ impl Client {
                 (*tries, *next) = (0, now);
                 Ok(())
             }
-            (State::Bound { held, .. }, MessageType::Ack) if held.may_be_renewed(now, server) => {
+            (State::Bound { binding, .. }, MessageType::Ack) if binding.may_be_renewed(now, server) => {
                 let grant = grant::read(reply, from.ip)?;
                 let address = grant.lease.address.address();
-                if address != held.address() {
+                if address != binding.address() {
                     return Err(Refusal::Address(address));
                 }
-                let mut renewed = Held::new(grant, now, from.mac);
+                let mut renewed = Binding::new(grant, now, from.mac);
                 if !names_boot(&renewed.lease) {
                     // A proxy has no lease to renew, so nobody asks it again.
-                    grant::keep_boot(&mut renewed.lease, &held.lease);
+                    grant::keep_boot(&mut renewed.lease, &binding.lease);
                 }
                 self.bind(renewed);
                 Ok(())
             }
-            (State::Bound { held, .. }, MessageType::Nak) if held.may_be_renewed(now, server) => {
-                warn!("lease: {} takes {} back", server, held.address());
+            (State::Bound { binding, .. }, MessageType::Nak) if binding.may_be_renewed(now, server) => {
+                warn!("lease: {} takes {} back", server, binding.address());
                 self.ask_again(now);
-                self.wish = None;
+                self.requested = None;
                 Ok(())
             }
             _ => Err(Refusal::NotOurs),
@@ -466,10 +466,10 @@ impl Client {
 
     /// An ARP packet passed by.
     fn arp(&mut self, now: Instant, sender: Peer, target: Ipv4Address) {
-        let State::Probing { held, .. } = &self.state else {
+        let State::Probing { binding, .. } = &self.state else {
             return;
         };
-        let (address, server) = (held.address(), held.lease.server);
+        let (address, server) = (binding.address(), binding.lease.server);
         let claims = sender.ip == address || (sender.ip.is_unspecified() && target == address);
         if !claims || sender.mac == self.identity.mac {
             return;
@@ -485,7 +485,7 @@ impl Client {
             server: Some(server),
             ..self.message(now)
         };
-        self.wish = None;
+        self.requested = None;
         self.select(now + patience::ADDRESS_CONFLICT);
         self.broadcast(&decline);
     }
@@ -496,44 +496,44 @@ impl Client {
         self.outbox = None;
         self.xid = self.random.next_u32();
         self.state = State::Selecting {
-            offers: Offers::new(self.shunned, self.hasty, self.random.next_u32()),
+            offers: Offers::new(self.last_nak, self.hasty, self.random.next_u32()),
             next,
         };
     }
 
     /// The probes found no other owner: the address is in use from here on.
-    fn own(&mut self, now: Instant, mut held: Held, proxy: Option<Proxy>) {
+    fn own(&mut self, now: Instant, mut binding: Binding, proxy: Option<Proxy>) {
         match proxy {
             Some(Proxy { boot, service }) if !names_boot(&boot) => {
                 self.changed = true;
                 self.state = State::Asking {
-                    held,
+                    binding,
                     service,
                     tries: 0,
                     next: now,
                 };
             }
             Some(Proxy { boot, .. }) => {
-                grant::merge_boot(&mut held.lease, &boot);
-                self.bind(held);
+                grant::merge_boot(&mut binding.lease, &boot);
+                self.bind(binding);
             }
-            None => self.bind(held),
+            None => self.bind(binding),
         }
     }
 
     /// The lease is complete; a renewal is a new transaction.
-    fn bind(&mut self, held: Held) {
-        if self.lease() != Some(&held.lease) {
-            info!("lease: {}", held.lease);
+    fn bind(&mut self, binding: Binding) {
+        if self.lease() != Some(&binding.lease) {
+            info!("lease: {}", binding.lease);
             self.changed = true;
         }
         self.discovers = 0;
         self.since = None;
-        self.shunned = None;
+        self.last_nak = None;
         self.xid = self.random.next_u32();
         self.state = State::Bound {
-            next: held.t1(),
-            held,
+            next: binding.t1(),
+            binding,
         };
     }
 
@@ -545,7 +545,7 @@ impl Client {
         let discover = Request {
             kind: Ask::Discover,
             broadcast: self.discovers.is_multiple_of(2),
-            requested: self.wish,
+            requested: self.requested,
             ..self.message(now)
         };
         self.broadcast(&discover);

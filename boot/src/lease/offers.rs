@@ -66,7 +66,7 @@ impl Choice {
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     /// A server that refused what it had offered: the last choice.
-    shunned: Option<Ipv4Address>,
+    last_nak: Option<Ipv4Address>,
     /// Whether nothing is wanted but an address.
     hasty: bool,
     /// What chance says.
@@ -77,10 +77,10 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// No offers yet; `shunned` is the last choice, with `lot` for who is taken in its place, and `hasty` takes the first address (D-105).
-    pub(super) fn new(shunned: Option<Ipv4Address>, hasty: bool, lot: u32) -> Self {
+    /// No offers yet; `last_nak` is the last choice, with `lot` for who is taken in its place, and `hasty` takes the first address (D-105).
+    pub(super) fn new(last_nak: Option<Ipv4Address>, hasty: bool, lot: u32) -> Self {
         Self {
-            shunned,
+            last_nak,
             hasty,
             lot,
             ..Self::default()
@@ -100,7 +100,7 @@ impl Offers {
         }
         let lease = &offer.grant.lease;
         let complete = self.hasty || names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
-        let wait = !complete || self.shunned.is_some();
+        let wait = !complete || self.last_nak.is_some();
         info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
         self.decide_by(if wait { now + patience::OFFERS } else { now });
@@ -124,7 +124,7 @@ impl Offers {
 
     /// Whether the wait is over: there is an address, and a proxy that names a boot file.
     fn hurry(&mut self, now: Instant) {
-        let usable = self.shunned.is_none() && !self.addresses.is_empty();
+        let usable = self.last_nak.is_none() && !self.addresses.is_empty();
         if usable && self.proxies.iter().any(|p| names_boot(&p.boot)) {
             self.decide_by(now);
         }
@@ -133,7 +133,7 @@ impl Offers {
     /// The lowest is the best.
     fn rank(&self, offer: &Offer) -> (bool, bool) {
         let lease = &offer.grant.lease;
-        (self.shunned == Some(lease.server), !names_boot(lease))
+        (self.last_nak == Some(lease.server), !names_boot(lease))
     }
 
     fn decide_by(&mut self, time: Instant) {
@@ -153,7 +153,7 @@ impl Offers {
         let best = self.addresses.iter().map(|o| self.rank(o)).min()?;
         let mut equals = self.addresses.iter().filter(|o| self.rank(o) == best);
         // The first, as long as nobody has been wrong.
-        let nth = self.shunned.map_or(0, |_| self.lot as usize);
+        let nth = self.last_nak.map_or(0, |_| self.lot as usize);
         let offer = equals.clone().nth(nth.checked_rem(equals.clone().count())?);
         let offer = offer.or_else(|| equals.next())?.clone();
         if self.hasty || names_boot(&offer.grant.lease) {

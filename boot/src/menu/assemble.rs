@@ -11,7 +11,7 @@ use smoltcp::time::Duration;
 use super::clock::{self, Boots, Decision, Facts, Line, Reader, Runs, Timing};
 use super::error::Unsupported;
 use super::keywords::{Draft, Label, Parser, menu_of_files};
-use super::model::{Action, Display, Entry, Key, Manners, Menu, Page, Pick};
+use super::model::{Action, Behaviour, Display, Entry, Key, Menu, Page, Pick};
 use super::names::{is_menu_module, word};
 use crate::patience;
 use crate::url::Url;
@@ -96,7 +96,7 @@ pub(super) fn assemble(mut parser: Parser, url: Url, base: Url, asks: bool, alon
         leaves: parser.leaves,
         clears: parser.clears,
         master: parser.master,
-        manners: Manners::Syslinux,
+        behaviour: Behaviour::Syslinux,
     })
 }
 

@@ -7,7 +7,7 @@ use core::mem;
 
 use smoltcp::time::Duration;
 
-use super::model::{Action, Entry, Manners, Menu, Page};
+use super::model::{Action, Behaviour, Entry, Menu, Page};
 use crate::terminal::{self, Size, put};
 use crate::text;
 
@@ -314,9 +314,9 @@ impl<'m> View<'m> {
         let text = match countdown {
             Some(countdown @ Countdown { held, entry, .. }) => {
                 let seconds = countdown.seconds();
-                let does = match self.menu.manners {
-                    Manners::Syslinux => "Boots",
-                    Manners::Script(_) => "Goes on",
+                let does = match self.menu.behaviour {
+                    Behaviour::Syslinux => "Boots",
+                    Behaviour::Script(_) => "Goes on",
                 };
                 // Else a key seems to give the menu another timeout.
                 let held = if *held { " (held by a key)" } else { "" };
@@ -332,9 +332,9 @@ impl<'m> View<'m> {
 
     /// The line below the entries.
     fn keys_line(&self) -> String {
-        let mut line = match self.menu.manners {
-            Manners::Syslinux => "Arrows and hot keys select, Enter boots",
-            Manners::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
+        let mut line = match self.menu.behaviour {
+            Behaviour::Syslinux => "Arrows and hot keys select, Enter boots",
+            Behaviour::Script(_) => "Arrows select, Enter and hot keys choose, Esc leaves",
         }
         .to_string();
         if self.parent().is_some() {
@@ -386,7 +386,7 @@ pub(super) mod tests {
             timeout: timeout.map(Duration::from_secs),
             total: timeout.map(|seconds| Duration::from_secs(seconds.max(600))),
             display,
-            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
+            ..Menu::flat(url, Some("Rack 7".into()), entries, Behaviour::Syslinux)
         }
     }
 
@@ -458,7 +458,7 @@ pub(super) mod tests {
         let mut menu = Menu {
             timeout: Some(Duration::from_secs(5)),
             total: Some(Duration::from_secs(600)),
-            ..Menu::flat(url, Some("Rack 7".into()), entries, Manners::Syslinux)
+            ..Menu::flat(url, Some("Rack 7".into()), entries, Behaviour::Syslinux)
         };
         menu.pages[0].lines = vec![0, 1, 2, 3, 4];
         menu.pages.push(Page {

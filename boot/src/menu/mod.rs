@@ -24,7 +24,7 @@ mod uboot;
 pub(crate) use bounds::{MAX_FILES, MAX_MENUS, MAX_TEXT, MODEL};
 pub use error::{Bound, Error, Fault, Unsupported};
 pub use model::{
-    Action, Boot, Chosen, Display, Editing, Entry, Hold, Key, Load, Manners, Menu, Page, Pick, Texts,
+    Action, Behaviour, Boot, Chosen, Display, Editing, Entry, Key, Load, Menu, Page, Pick, Texts, Timeouts,
 };
 pub use password::Password;
 pub use payload::Next;

@@ -63,7 +63,7 @@ pub struct Menu {
     /// The password that opens everything.
     pub master: Option<Password>,
     /// The language of the menu, which decides what keys and the clock do.
-    pub manners: Manners,
+    pub behaviour: Behaviour,
 }
 
 /// A menu or a submenu, as it is shown (D-83).
@@ -138,27 +138,27 @@ fn counted(text: &str, count: u64) -> String {
 
 /// The behaviour of keys and of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manners {
+pub enum Behaviour {
     /// Syslinux's: a hot key selects, the clock boots [`Menu::on_timeout`].
     Syslinux,
     /// iPXE's: a hot key is any byte, case counts; Esc leaves; the clock chooses what is selected.
-    Script(Hold),
+    Script(Timeouts),
 }
 
 /// The times of a script's menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hold {
+pub struct Timeouts {
     /// The time that starts again with each key; a minute when the script does not say.
     pub after_key: Option<Duration>,
     /// A menu without a timeout is given up this long after the last key.
     pub unattended: Duration,
 }
 
-impl Manners {
-    pub(super) fn hold(self) -> Option<Hold> {
+impl Behaviour {
+    pub(super) fn timeouts(self) -> Option<Timeouts> {
         match self {
             Self::Syslinux => None,
-            Self::Script(hold) => Some(hold),
+            Self::Script(timeouts) => Some(timeouts),
         }
     }
 }
@@ -362,7 +362,7 @@ impl Pick {
 
 impl Menu {
     /// A shown menu of one page without a clock, in which the first entry is the default.
-    pub fn flat(url: Url, title: Option<String>, entries: Vec<Entry>, manners: Manners) -> Self {
+    pub fn flat(url: Url, title: Option<String>, entries: Vec<Entry>, behaviour: Behaviour) -> Self {
         let page = Page {
             title,
             lines: (0..entries.len()).collect(),
@@ -392,7 +392,7 @@ impl Menu {
             leaves: true,
             clears: false,
             master: None,
-            manners,
+            behaviour,
         }
     }
 
@@ -468,7 +468,7 @@ impl Menu {
 
     /// Whether command lines can be edited, if the menu's password is known.
     pub(super) fn is_editable(&self) -> bool {
-        self.manners == Manners::Syslinux && self.editing == Editing::Allowed
+        self.behaviour == Behaviour::Syslinux && self.editing == Editing::Allowed
     }
 
     /// Whether `typed` lets a person change command lines.
@@ -546,7 +546,7 @@ mod tests {
     fn an_entry_opens_for_its_own_password_and_for_the_menus() {
         let url = Url::parse("http://192.0.2.1/menu").unwrap();
         let mut open = Entry::new("open", Action::Answer);
-        let mut menu = Menu::flat(url, None, Vec::new(), Manners::Syslinux);
+        let mut menu = Menu::flat(url, None, Vec::new(), Behaviour::Syslinux);
         assert!(menu.opens(&open, "") && menu.lets_edit(""));
         open.password = Some(Password::new("one"));
         menu.master = Some(Password::new("all"));

@@ -288,7 +288,7 @@ impl Menu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::{Entry, Manners};
+    use super::super::model::{Behaviour, Entry};
     use super::super::names::base_of;
     use super::*;
     use crate::hal::tests::board;
@@ -305,7 +305,7 @@ mod tests {
         let entry = Entry::new("a\x07b", Action::Boot(boot));
         let menu = Menu {
             base,
-            ..Menu::flat(url, None, vec![entry], Manners::Syslinux)
+            ..Menu::flat(url, None, vec![entry], Behaviour::Syslinux)
         };
         let pick = Pick {
             entry: 0,

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use smoltcp::time::{Duration, Instant};
 
 use super::draw::{Countdown, View};
-use super::model::{Action, Display, Entry, Key as Named, Manners, Menu, Pick};
+use super::model::{Action, Behaviour, Display, Entry, Key as Named, Menu, Pick};
 use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
 use crate::terminal::keys::{Burst, Key};
@@ -99,7 +99,7 @@ impl<'m> Screen<'m> {
             }
             Display::AtOnce => Some(GRACE),
         };
-        let boots = menu.manners.hold().is_some() || menu.on_timeout.is_some();
+        let boots = menu.behaviour.timeouts().is_some() || menu.on_timeout.is_some();
         let latest = now + menu.total.unwrap_or(patience::MENU_HELD);
         // A person's choice that failed stays selected: a second Enter must not boot the default (D-113).
         let failed = menu.failed.as_ref().map(|(pick, _)| pick.entry);
@@ -119,9 +119,9 @@ impl<'m> Screen<'m> {
             latest,
             abandoned: now
                 + menu
-                    .manners
-                    .hold()
-                    .map_or(patience::MENU_UNATTENDED, |hold| hold.unattended),
+                    .behaviour
+                    .timeouts()
+                    .map_or(patience::MENU_UNATTENDED, |timeouts| timeouts.unattended),
             burst: Burst::new(MAX_BURST),
         };
         if screen.visible {
@@ -188,7 +188,7 @@ impl<'m> Screen<'m> {
     }
 
     fn is_script(&self) -> bool {
-        self.menu.manners.hold().is_some()
+        self.menu.behaviour.timeouts().is_some()
     }
 
     /// Shows another page.
@@ -491,9 +491,9 @@ impl<'m> Screen<'m> {
 
     /// The pick that boots when the time is up.
     fn unattended(&self) -> Option<Pick> {
-        match self.menu.manners {
-            Manners::Script(_) => Some(Pick::plain(self.view.selected)),
-            Manners::Syslinux => self.menu.on_timeout.clone(),
+        match self.menu.behaviour {
+            Behaviour::Script(_) => Some(Pick::plain(self.view.selected)),
+            Behaviour::Syslinux => self.menu.on_timeout.clone(),
         }
     }
 
@@ -513,8 +513,8 @@ impl<'m> Screen<'m> {
         let Some(hot) = entry.hot_key else {
             return false;
         };
-        let key = match (self.menu.manners, key) {
-            (Manners::Syslinux, Key::Character(c)) => Key::Character(c.to_ascii_lowercase()),
+        let key = match (self.menu.behaviour, key) {
+            (Behaviour::Syslinux, Key::Character(c)) => Key::Character(c.to_ascii_lowercase()),
             (_, key) => key,
         };
         key.code() == Some(u32::from(hot))
@@ -523,10 +523,11 @@ impl<'m> Screen<'m> {
     /// A person is there: the countdown starts again from a minute, as far as the bound allows.
     fn attended(&mut self, now: Instant) {
         let longest = self.latest + patience::MENU_UNATTENDED;
-        let hold = self.menu.manners.hold();
-        self.abandoned = (now + hold.map_or(patience::MENU_UNATTENDED, |hold| hold.unattended)).min(longest);
+        let timeouts = self.menu.behaviour.timeouts();
+        self.abandoned =
+            (now + timeouts.map_or(patience::MENU_UNATTENDED, |timeouts| timeouts.unattended)).min(longest);
         let before = self.deadline;
-        self.deadline = match hold.and_then(|hold| hold.after_key) {
+        self.deadline = match timeouts.and_then(|timeouts| timeouts.after_key) {
             Some(after_key) => Some((now + after_key).min(longest)),
             None => before.map(|deadline| deadline.max(now + patience::MENU_HELD_BY_A_KEY).min(self.latest)),
         };

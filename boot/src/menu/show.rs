@@ -169,7 +169,7 @@ mod tests {
     use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
     use smoltcp::time::Instant;
 
-    use super::super::model::{Boot, Entry, Manners};
+    use super::super::model::{Behaviour, Boot, Entry};
     use super::super::payload::Next;
     use super::*;
     use crate::hal::tests::board;
@@ -306,7 +306,7 @@ mod tests {
             on_timeout: Some(Pick::plain(1)),
             timeout: Some(Duration::from_secs(5)),
             total: Some(Duration::from_secs(600)),
-            ..Menu::flat(url, None, entries, Manners::Syslinux)
+            ..Menu::flat(url, None, entries, Behaviour::Syslinux)
         };
         let (mut nic, mut platform) = (Unplugged, Nothing);
         let machine = Machine {

@@ -48,7 +48,7 @@ impl Interpreter<'_, '_> {
     }
 
     /// Gives an image the name, arguments and flag that its command line says.
-    fn dress(&mut self, id: Id, arguments: &Arguments<'_>) -> Result<(), Failure> {
+    fn set_properties(&mut self, id: Id, arguments: &Arguments<'_>) -> Result<(), Failure> {
         if let Some(image) = self.images.get_mut(id) {
             if let Some(name) = arguments.value('n') {
                 image.rename(name)?;
@@ -75,14 +75,15 @@ impl Interpreter<'_, '_> {
         let front = place::pages(headers(&arguments.text(1), 0)?.len());
         let id = self.download(arguments.get(0), arguments.timeout('t')?, false, front)?;
         // Under another name it would be another file.
-        self.dress(id, &arguments).inspect_err(|_| self.images.free(id))?;
+        self.set_properties(id, &arguments)
+            .inspect_err(|_| self.images.free(id))?;
         Ok(Step::Done)
     }
 
     pub(super) fn imgselect(&mut self, words: &[String]) -> Result<Step, Failure> {
         let arguments = self.single(words, false, 1)?;
         let id = self.acquire(arguments.get(0), arguments.timeout('t')?, true)?;
-        self.dress(id, &arguments)?;
+        self.set_properties(id, &arguments)?;
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
@@ -103,7 +104,7 @@ impl Interpreter<'_, '_> {
         } else {
             self.acquire(arguments.get(0), arguments.timeout('t')?, true)?
         };
-        self.dress(id, &arguments)?;
+        self.set_properties(id, &arguments)?;
         if let Some(image) = self.images.get_mut(id) {
             image.program = true;
         }
@@ -126,7 +127,7 @@ impl Interpreter<'_, '_> {
         if let Some(image) = self.images.get_mut(id) {
             image.set_arguments(None)?;
         }
-        self.dress(id, &arguments)?;
+        self.set_properties(id, &arguments)?;
         Ok(Step::Done)
     }
 

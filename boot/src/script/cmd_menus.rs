@@ -10,7 +10,7 @@ use super::console::{Line, MAX_LINE};
 use super::errno::{Errno, Failure, too_many};
 use super::machine::{Form, Interpreter, Step};
 use super::options::{Arguments, MANY, Spec, number};
-use crate::menu::{Action, Chosen, Entry, Hold, Manners, Menu, Pick};
+use crate::menu::{Action, Behaviour, Chosen, Entry, Menu, Pick, Timeouts};
 use crate::observe::Event;
 use crate::patience;
 use crate::terminal::editor::{Echo, Editor};
@@ -134,7 +134,7 @@ impl Interpreter<'_, '_> {
     /// Shows the menu at `at` and returns the name of what was chosen.
     fn ask(&mut self, at: usize, arguments: &Arguments<'_>) -> Result<String, Failure> {
         let timeout = arguments.timeout('t')?;
-        let hold = arguments.timeout('r')?;
+        let after_key = arguments.timeout('r')?;
         let (Some(form), Some(url)) = (self.menus.get_mut(at), &self.settings.facts.cwuri) else {
             return Err(Failure::new(Errno::NO_LIST, "there is no menu"));
         };
@@ -153,15 +153,15 @@ impl Interpreter<'_, '_> {
         };
         let default = default.unwrap_or(first);
         let title = Some(form.title.clone()).filter(|title| !title.is_empty());
-        let manners = Manners::Script(Hold {
-            after_key: hold,
+        let behaviour = Behaviour::Script(Timeouts {
+            after_key,
             unattended: patience::SCRIPT_UNATTENDED,
         });
         let entries = core::mem::take(&mut form.entries);
         let menu = Menu {
             default: Pick::plain(default),
             timeout,
-            ..Menu::flat(url.clone(), title, entries, manners)
+            ..Menu::flat(url.clone(), title, entries, behaviour)
         };
         let chosen = self.world.choose(&menu);
         if matches!(chosen, Chosen::Left | Chosen::Entry { by_person: true, .. }) {

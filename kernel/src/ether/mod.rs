@@ -4,6 +4,7 @@ use smoltcp::phy::{self, Checksum, DeviceCapabilities, Medium};
 use smoltcp::time::Duration;
 
 pub(crate) mod checksum;
+pub(crate) mod mdio;
 pub(crate) mod mii;
 pub(crate) mod silence;
 

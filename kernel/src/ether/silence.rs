@@ -4,19 +4,11 @@
 //! answers, so that is not done often. What frames count as an answer, and what is restarted, is the driver's to know. A ring that
 //! stands still is another thing (`genet/standstill.rs`).
 
+use boot::patience::{LAST_ANSWER, NOBODY_ANSWERS, OTHER_QUESTIONS};
 use smoltcp::time::{Duration, Instant};
 
-/// After so long without any frame, although some were sent, the chip is restarted. Twice as long each time, from the first to the
-/// last.
-const DEAF: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(64));
-// Nearly always nobody is there, and that is what a person must read first (D-112).
-const _: () = assert!(DEAF.0.total_millis() > boot::SILENCE_TOLD.total_millis());
 /// Transmissions that nobody answers before that.
 const UNANSWERED: u32 = 3;
-/// The last of these has so long for its answer: a DHCP server may look first whether an address is free.
-const ANSWER: Duration = Duration::from_secs(3);
-/// What was sent so long before the next belongs to other questions: an ARP question of a stranger's, answered once a minute, is none of ours.
-const APART: Duration = Duration::from_secs(45);
 
 /// What was sent since a frame came, or since a restart stood in for one.
 pub(crate) struct Silence {
@@ -42,14 +34,14 @@ impl Silence {
             last: now,
             enough: now,
             heard: false,
-            patience: DEAF.0,
+            patience: NOBODY_ANSWERS.0,
             times: 0,
         }
     }
 
     /// Something was sent.
     pub(crate) fn sent(&mut self, now: Instant) {
-        if self.unanswered == 0 || now > self.last + APART {
+        if self.unanswered == 0 || now > self.last + OTHER_QUESTIONS {
             (self.asked, self.unanswered) = (now, 0);
         }
         self.unanswered = self.unanswered.saturating_add(1);
@@ -61,7 +53,7 @@ impl Silence {
 
     /// Something came.
     pub(crate) fn ends(&mut self) {
-        (self.unanswered, self.patience, self.times) = (0, DEAF.0, 0);
+        (self.unanswered, self.patience, self.times) = (0, NOBODY_ANSWERS.0, 0);
         self.heard = true;
     }
 
@@ -73,12 +65,12 @@ impl Silence {
     /// For how long nobody has answered, when that is too long, and how often that has been so since somebody did, from 1. It is not said again
     /// soon.
     pub(crate) fn too_long(&mut self, now: Instant) -> Option<(Duration, u32)> {
-        let due = (self.asked + self.patience).max(self.enough + ANSWER);
+        let due = (self.asked + self.patience).max(self.enough + LAST_ANSWER);
         if self.unanswered < UNANSWERED || now < due {
             return None;
         }
         self.unanswered = 0;
-        self.patience = (self.patience * 2).min(DEAF.1);
+        self.patience = (self.patience * 2).min(NOBODY_ANSWERS.1);
         self.times = self.times.saturating_add(1);
         Some((now - self.asked, self.times))
     }

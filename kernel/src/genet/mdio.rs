@@ -6,9 +6,10 @@ use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use smoltcp::time::Duration;
 
 use super::registers::{MdioCmd, Registers};
-use crate::bits::Bits as _;
+use crate::bits::{Bits as _, bits};
 use crate::clock::Clock;
-use crate::ether::mii::{self, Mdio};
+use crate::ether::mdio::{Mdio, Register};
+use crate::ether::mii;
 
 /// An access takes 30 µs, an emulator's on a busy machine what it takes.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -16,31 +17,42 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const TRIES: u32 = 3;
 
 /// Auxiliary control of Broadcom's PHYs.
-const AUXCTL: u8 = 0x18;
-/// Its shadow "misc": written with the enable bit, read after it was selected.
-const AUXCTL_MISC: u16 = 7;
-const AUXCTL_READ_MISC: u16 = AUXCTL_MISC << 12 | 7;
-const AUXCTL_WRITE: u16 = 1 << 15;
-/// The PHY delays the receive clock.
-const MISC_RXC_SKEW: u16 = 1 << 8;
-
+const AUXCTL: Register<AuxCtl> = Register::at(0x18);
 /// Shadowed registers of Broadcom's PHYs.
-const SHADOW: u8 = 0x1c;
-const SHADOW_WRITE: u16 = 1 << 15;
-/// Clock control.
-const CLOCK_CONTROL: u16 = 3 << 10;
-const SHADOW_DATA: u16 = 0x3ff;
-/// The PHY delays the transmit clock.
-const GTXCLK_DELAY: u16 = 1 << 9;
-
-/// Expansion registers of Broadcom's PHYs: the one that is meant, and its content.
-const EXPANSION: u8 = 0x17;
-const EXPANSION_DATA: u8 = 0x15;
+const SHADOW: Register<Shadow> = Register::at(0x1c);
+/// Expansion registers of Broadcom's PHYs: which one is meant …
+const EXPANSION: Register<u32> = Register::at(0x17);
+/// … and its content.
+const EXPANSION_DATA: Register<Iddq> = Register::at(0x15);
 /// Control of IDDQ in the block TOP_MISC.
-const IDDQ_CONTROL: u16 = 0x0d06;
-const IDDQ_LOW_POWER: u16 = 1 << 0;
-/// With its registers kept.
-const IDDQ_SUSPENDED: u16 = 1 << 3;
+const IDDQ_CONTROL: u32 = 0x0d06;
+
+bits! {
+    /// AUXCTL, with its shadow "misc" selected: written with the enable bit, read after it was selected.
+    struct AuxCtl {
+        WRITE = 1 << 15,
+        MISC = 7,
+        READ_MISC = 7 << 12 | 7,
+        /// The PHY delays the receive clock.
+        RXC_SKEW = 1 << 8,
+    }
+
+    /// SHADOW.
+    struct Shadow {
+        WRITE = 1 << 15,
+        CLOCK_CONTROL = 3 << 10,
+        DATA = 0x3ff,
+        /// Clock control: the PHY delays the transmit clock.
+        GTXCLK_DELAY = 1 << 9,
+    }
+
+    /// EXPANSION_DATA of IDDQ_CONTROL.
+    struct Iddq {
+        LOW_POWER = 1 << 0,
+        /// With its registers kept.
+        SUSPENDED = 1 << 3,
+    }
+}
 
 /// Why an MDIO access failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,52 +133,60 @@ pub(super) fn has_known_delays(id: u32) -> bool {
 /// Takes the PHY out of IDDQ, in which Linux's driver leaves it on a board that reboots: it answers, and has no link. Whether a
 /// reset would do is not known; Linux does this first, too (`bcm54xx_resume`). To be called ahead of the reset (D-186).
 pub(super) fn wake<M: Mdio>(mdio: &mut M, phy: u8) -> Result<(), M::Error> {
-    mdio.write(phy, EXPANSION, IDDQ_CONTROL)?;
-    let iddq = mii::settled(|| mdio.read(phy, EXPANSION_DATA))?;
-    if iddq & (IDDQ_LOW_POWER | IDDQ_SUSPENDED) != 0 {
-        mdio.write(phy, EXPANSION_DATA, iddq & !(IDDQ_LOW_POWER | IDDQ_SUSPENDED))?;
+    let asleep = Iddq::LOW_POWER | Iddq::SUSPENDED;
+    mdio.put(phy, EXPANSION, IDDQ_CONTROL)?;
+    let iddq = mii::settled(|| mdio.get(phy, EXPANSION_DATA))?;
+    if iddq.has(asleep) {
+        mdio.put(phy, EXPANSION_DATA, iddq & !asleep)?;
     }
-    mdio.write(phy, EXPANSION, 0)
+    mdio.put(phy, EXPANSION, 0)
 }
 
 /// The two registers of a PHY that say which clocks it delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delays {
-    misc: u16,
-    clock: u16,
+    misc: AuxCtl,
+    clock: Shadow,
 }
 
 impl Delays {
     pub(super) fn read<M: Mdio>(mdio: &mut M, phy: u8) -> Result<Self, M::Error> {
-        mdio.write(phy, AUXCTL, AUXCTL_READ_MISC)?;
-        let misc = mii::settled(|| mdio.read(phy, AUXCTL))?;
-        mdio.write(phy, SHADOW, CLOCK_CONTROL)?;
-        let clock = mii::settled(|| mdio.read(phy, SHADOW))?;
+        mdio.put(phy, AUXCTL, AuxCtl::READ_MISC)?;
+        let misc = mii::settled(|| mdio.get(phy, AUXCTL))?;
+        mdio.put(phy, SHADOW, Shadow::CLOCK_CONTROL)?;
+        let clock = mii::settled(|| mdio.get(phy, SHADOW))?;
         Ok(Self {
             misc,
-            clock: clock & SHADOW_DATA,
+            clock: clock & Shadow::DATA,
         })
     }
 
     /// Writes them until they read so: with a write lost, the link is up and no frame passes. Says whether they do.
     pub(super) fn write<M: Mdio>(self, mdio: &mut M, phy: u8) -> Result<bool, M::Error> {
         for _ in 0..TRIES {
-            mdio.write(phy, AUXCTL, self.misc | AUXCTL_WRITE | AUXCTL_MISC)?;
-            mdio.write(phy, SHADOW, SHADOW_WRITE | CLOCK_CONTROL | self.clock)?;
-            let read = Self::read(mdio, phy)?;
-            if (read.misc ^ self.misc) & MISC_RXC_SKEW == 0 && (read.clock ^ self.clock) & GTXCLK_DELAY == 0 {
+            mdio.put(phy, AUXCTL, self.misc | AuxCtl::WRITE | AuxCtl::MISC)?;
+            mdio.put(phy, SHADOW, Shadow::WRITE | Shadow::CLOCK_CONTROL | self.clock)?;
+            if Self::read(mdio, phy)?.delayed() == self.delayed() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// Whether the receive clock is delayed, and the transmit clock.
+    fn delayed(self) -> (bool, bool) {
+        (
+            self.misc.has(AuxCtl::RXC_SKEW),
+            self.clock.has(Shadow::GTXCLK_DELAY),
+        )
+    }
+
     /// With the receive clock delayed by the PHY and the transmit clock not, whatever straps or a former driver said: the MAC
     /// delays that one. Linux sets up the same (`rgmii-rxid`).
     pub(super) fn receive_only(self) -> Self {
         Self {
-            misc: self.misc | MISC_RXC_SKEW,
-            clock: self.clock & !GTXCLK_DELAY,
+            misc: self.misc | AuxCtl::RXC_SKEW,
+            clock: self.clock & !Shadow::GTXCLK_DELAY,
         }
     }
 }
@@ -184,6 +204,11 @@ mod tests {
         assert_eq!(read_command(33, 34), read_command(1, 2));
     }
 
+    const AUXCTL: u8 = 0x18;
+    const SHADOW: u8 = 0x1c;
+    const EXPANSION: u8 = 0x17;
+    const EXPANSION_DATA: u8 = 0x15;
+
     /// A BCM54213PE's shadowed and expansion registers, which may lose the first writes.
     #[derive(Default)]
     struct Chip {
@@ -200,7 +225,7 @@ mod tests {
         fn read(&mut self, _: u8, register: u8) -> Result<u16, Error> {
             Ok(match register {
                 AUXCTL => self.misc,
-                SHADOW => CLOCK_CONTROL | self.clock,
+                SHADOW => 0x0c00 | self.clock,
                 EXPANSION_DATA if self.selected == 0x0d06 => self.iddq,
                 other => panic!("a read of {other:#x}"),
             })
@@ -238,7 +263,7 @@ mod tests {
             assert!(strapped.receive_only().write(&mut chip, 1).unwrap(), "{lost}");
             assert_eq!((chip.misc, chip.clock), (0x71e7, 0x1ff), "{lost}");
             assert!(strapped.write(&mut chip, 1).unwrap());
-            assert_eq!((chip.misc & MISC_RXC_SKEW, chip.clock), (0, 0x3ff));
+            assert_eq!((chip.misc & 0x100, chip.clock), (0, 0x3ff));
         }
         let mut deaf = Chip {
             lost: u32::MAX,

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use boot::patience::USB_SEARCH;
 use boot::{info, warn};
 use embedded_hal::delay::DelayNs as _;
 use smoltcp::time::{Duration, Instant};
@@ -22,8 +23,6 @@ const MAX_ADDRESS: u8 = 127;
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a plug that is just being pushed in bounces (USB 2.0 §7.1.7.3, TATTDB).
 const DEBOUNCE_MS: u32 = 100;
-/// When the search ends, whatever is still plugged in: well before the watchdog would end it without a word.
-const SEARCH_PATIENCE: Duration = Duration::from_secs(8);
 /// Longest reset of a hub's port.
 const RESET_PATIENCE: Duration = Duration::from_millis(200);
 /// How often a port is tried while what is behind it fails, in the first half of a search. A device that was just plugged in may need
@@ -116,7 +115,7 @@ pub(super) fn search(usb: &mut Dwc2, wanted: &mut [Wanted]) -> Result<(), Error>
         usb,
         wanted,
         clock,
-        deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
+        deadline: boot::Clock::now(&clock) + USB_SEARCH,
         next_address: 1,
     };
     let end = search.visit(speed, speed, 0);
@@ -325,7 +324,7 @@ impl<A: Ask> Search<'_, A> {
 
     /// The rest of the search is for what has not been looked at yet.
     fn half_over(&self) -> bool {
-        boot::Clock::now(&self.clock) > self.deadline - SEARCH_PATIENCE / 2
+        boot::Clock::now(&self.clock) > self.deadline - USB_SEARCH / 2
     }
 
     fn in_time(&self) -> Result<(), Error> {
@@ -468,7 +467,7 @@ pub(super) fn searched(usb: &mut impl Ask, class: &'static Class) -> (core::time
         usb,
         wanted,
         clock,
-        deadline: boot::Clock::now(&clock) + SEARCH_PATIENCE,
+        deadline: boot::Clock::now(&clock) + USB_SEARCH,
         next_address: 1,
     };
     let end = search.visit(Speed::High, Speed::High, 0);
@@ -626,7 +625,7 @@ mod tests {
         }
         let before = boot::Clock::now(&fake.clock);
         search_for_none(&mut usb).unwrap();
-        assert!(boot::Clock::now(&fake.clock) - before < SEARCH_PATIENCE);
+        assert!(boot::Clock::now(&fake.clock) - before < USB_SEARCH);
         let requests: Vec<_> = fake.seen().into_iter().filter(|t| t.pid() == 3).collect();
         let last = &requests[requests.len() - 1];
         assert_eq!(last.sent, [TO_PORT, CLEAR_FEATURE, 1, 0, 1, 0, 0, 0]);
@@ -688,6 +687,6 @@ mod tests {
         let before = boot::Clock::now(&fake.clock);
         assert_eq!(search_for_none(&mut usb), Err(Error::TimedOut));
         let took = boot::Clock::now(&fake.clock) - before;
-        assert!(took < SEARCH_PATIENCE + Duration::from_secs(2), "{took}");
+        assert!(took < USB_SEARCH + Duration::from_secs(2), "{took}");
     }
 }

@@ -1,11 +1,13 @@
 //! LAN7800, and the LAN7515's function that equals it, the Pi 3B+'s port (facts of Linux lan78xx, U-Boot, Circle).
 
+use boot::patience::LINK_FLAPS;
 use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
 use crate::bits::{Bits, bits};
 use crate::ether::FRAME;
-use crate::ether::mii::{self, Change, Link, Mdio, Phy, Speed};
+use crate::ether::mdio::{self, Mdio as _};
+use crate::ether::mii::{self, Change, Link, Phy, Speed};
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, FCS, Framing, HEADER, Piece};
@@ -119,9 +121,18 @@ bits! {
 /// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
 const DELAY: u32 = 0x2000;
 
-/// PHY register 29: what its LEDs show; on the 3B+ 1000 Mb/s and activity, 10 or 100 Mb/s and activity.
-const PHY_LEDS: u8 = 29;
-const PHY_LEDS_3B_PLUS: u16 = 0x61;
+/// What the LEDs of its PHY show.
+const PHY_LEDS: mdio::Register<PhyLeds> = mdio::Register::at(29);
+
+bits! {
+    /// PHY_LEDS.
+    struct PhyLeds {
+        /// Those of two LEDs.
+        TWO = 0xff,
+        /// 1000 Mb/s and activity, 10 or 100 Mb/s and activity.
+        OF_A_3B_PLUS = 0x61,
+    }
+}
 
 /// Bursts in both directions.
 pub(super) const FRAMING: Framing = Framing {
@@ -174,17 +185,16 @@ const REPLUGGED: Duration = Duration::from_secs(5);
 /// negotiation more each time, and a bad cable must not do that for ever.
 const SECOND_OFFERS: u32 = 3;
 
-/// A link of 1000 Mb/s that goes so often within so long is none. Linux tunes this PHY's receiver, by words that no document explains
-/// (`lan88xx_config_TR_regs`); we leave it as it is, as U-Boot does, and fall back (D-204).
-const FLAPS: (usize, Duration) = (3, Duration::from_secs(60));
-
 /// Whether 1000 Mb/s are offered: not after a partner that takes no pause frames, nor over a cable that cannot bear them, and again to
 /// whatever comes next.
+///
+/// Linux tunes this PHY's receiver, by words that no document explains (`lan88xx_config_TR_regs`); we leave it as it is, as U-Boot
+/// does, and fall back when a link of 1000 Mb/s flaps (D-204).
 #[derive(Debug, PartialEq, Eq)]
 struct Offer {
     gigabit: bool,
     /// When links of 1000 Mb/s were lost, the last one first.
-    losses: [Option<Instant>; FLAPS.0],
+    losses: [Option<Instant>; LINK_FLAPS.0],
     /// How often 1000 Mb/s may be offered again.
     left: u32,
     /// Since when there is no link.
@@ -196,7 +206,7 @@ impl Offer {
     fn new(now: Instant) -> Self {
         Self {
             gigabit: true,
-            losses: [None; FLAPS.0],
+            losses: [None; LINK_FLAPS.0],
             left: SECOND_OFFERS,
             dark_since: now,
         }
@@ -222,9 +232,9 @@ impl Offer {
         }
         self.losses.rotate_right(1);
         self.losses[0] = Some(now);
-        let flaps = self.losses[FLAPS.0 - 1].is_some_and(|first| now < first + FLAPS.1);
+        let flaps = self.losses[LINK_FLAPS.0 - 1].is_some_and(|first| now < first + LINK_FLAPS.1);
         if flaps {
-            self.losses = [None; FLAPS.0];
+            self.losses = [None; LINK_FLAPS.0];
             self.gigabit = false;
         }
         flaps
@@ -268,8 +278,8 @@ impl Lan78xx {
         registers.until(PMT_CTL, done, "the reset of its PHY does not end")?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
-        let leds = mii::settled(|| Mdio::read(&mut registers, address, PHY_LEDS))?;
-        Mdio::write(&mut registers, address, PHY_LEDS, leds & !0xff | PHY_LEDS_3B_PLUS)?;
+        let leds = mii::settled(|| registers.get(address, PHY_LEDS))?;
+        registers.put(address, PHY_LEDS, leds & !PhyLeds::TWO | PhyLeds::OF_A_3B_PLUS)?;
         let now = boot::Clock::now(&registers.usb.clock());
         phy.negotiate(&mut registers, true, now)?;
         start_traffic(&mut registers)?;

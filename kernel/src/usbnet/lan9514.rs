@@ -3,7 +3,8 @@
 use smoltcp::time::Instant;
 
 use crate::bits::{Bits as _, bits};
-use crate::ether::mii::{self, Change, Link, Mdio, Phy};
+use crate::ether::mdio::{self, Mdio as _};
+use crate::ether::mii::{self, Change, Link, Phy};
 use crate::usb::dwc2::Dwc2;
 use crate::usb::transfer::Device;
 use crate::usbnet::burst::{BURST, Framing, HEADER, Piece};
@@ -102,9 +103,16 @@ bits! {
 /// How long the chip collects frames for a burst: 0x2000 times 16.67 ns is 136 µs.
 const DELAY: u32 = 0x2000;
 
-/// PHY register 17 and its energy-detect power down: with it a link comes up a second later.
-const PHY_MODE: u8 = 17;
-const PHY_MODE_ENERGY_DETECT: u16 = 1 << 13;
+/// Mode control and status of its PHY.
+const PHY_MODE: mdio::Register<PhyMode> = mdio::Register::at(17);
+
+bits! {
+    /// PHY_MODE.
+    struct PhyMode {
+        /// Energy-detect power down: with it a link comes up a second later.
+        ENERGY_DETECT = 1 << 13,
+    }
+}
 
 /// One frame a transfer goes out; bursts come in.
 pub(super) const FRAMING: Framing = Framing {
@@ -182,8 +190,8 @@ impl Lan9514 {
         )?;
         let mut phy = Phy::find(&mut registers, Some(1))?.ok_or(Error::NoPhy)?;
         let address = phy.address();
-        let mode = mii::settled(|| Mdio::read(&mut registers, address, PHY_MODE))?;
-        Mdio::write(&mut registers, address, PHY_MODE, mode & !PHY_MODE_ENERGY_DETECT)?;
+        let mode = mii::settled(|| registers.get(address, PHY_MODE))?;
+        registers.put(address, PHY_MODE, mode & !PhyMode::ENERGY_DETECT)?;
         let now = boot::Clock::now(&registers.usb.clock());
         phy.negotiate(&mut registers, false, now)?;
         Ok(Self {

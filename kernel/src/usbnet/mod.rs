@@ -8,6 +8,7 @@
 use alloc::rc::Rc;
 use core::cell::{RefCell, RefMut};
 
+use boot::patience::NIC_SEARCHED_AGAIN;
 use boot::{info, warn};
 use smoltcp::time::{Duration, Instant};
 
@@ -47,8 +48,6 @@ const QUIET_LOOKS: u32 = 4;
 /// A chip's start, its restart, and a look at it: a fraction of a second. A device that answers each request, but late, is none that
 /// works; with a search of the bus before it, a start is over in twelve seconds, before the watchdog bites.
 const CHIP_PATIENCE: Duration = Duration::from_millis(2500);
-/// The pauses between two searches for a device that is gone: twice as long each time, from the first to the last.
-const SEARCH_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// When the last try of the first search begins, at the latest. With the twelve seconds that it may take it ends before the
 /// watchdog's sixteen do.
 const START_PATIENCE: Duration = Duration::from_secs(2);
@@ -119,7 +118,7 @@ impl UsbNic {
             transmitter: Transmitter::new(arena).ok_or(usb::Error::NoMemory)?,
             state: State::Gone {
                 search_at: now,
-                pause: SEARCH_PAUSE.0,
+                pause: NIC_SEARCHED_AGAIN.0,
             },
             next_look: now,
             failures: 0,
@@ -339,8 +338,8 @@ impl UsbNic {
         self.receiver.clear();
         self.transmitter.clear();
         self.state = State::Gone {
-            search_at: now + SEARCH_PAUSE.0,
-            pause: SEARCH_PAUSE.0,
+            search_at: now + NIC_SEARCHED_AGAIN.0,
+            pause: NIC_SEARCHED_AGAIN.0,
         };
     }
 
@@ -349,13 +348,13 @@ impl UsbNic {
         let pause = match self.state {
             State::Gone { pause, .. } => pause,
             // Another driver has stopped the bus.
-            State::Present(_) => SEARCH_PAUSE.0,
+            State::Present(_) => NIC_SEARCHED_AGAIN.0,
         };
         self.state = match self.find() {
             Ok(present) => State::Present(present),
             Err(error) => {
                 self.host.borrow_mut().stop();
-                let pause = (pause * 2).min(SEARCH_PAUSE.1);
+                let pause = (pause * 2).min(NIC_SEARCHED_AGAIN.1);
                 warn!("nic: {}; searching again in {} ms", error, pause.total_millis());
                 State::Gone {
                     search_at: boot::Clock::now(&self.clock) + pause,

@@ -7,7 +7,8 @@ use core::marker::PhantomData;
 use smoltcp::time::Duration;
 
 use crate::bits::{Bits, bits};
-use crate::ether::mii::{self, Mdio};
+use crate::ether::mdio::Mdio;
+use crate::ether::mii;
 use crate::usb;
 use crate::usb::dwc2::Dwc2;
 use crate::usb::pipe::Setup;

@@ -1,8 +1,6 @@
 //! A tiny arm64 Image that says what a boot loader gave it (Linux `Documentation/arch/arm64/booting.rst`).
 //!
-//! It prints registers, device tree and command line on the UART that the device tree names, tries the firmware's
-//! assembly when the command line says `selftest`, then powers off. It is not relocated: no address may be
-//! stored in it, which rules out `core::fmt`; `link.ld` checks that.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]

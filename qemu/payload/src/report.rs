@@ -147,14 +147,18 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// The power management block: partition 63 in RSTS, then a full reset through RSTC, is the firmware's halt; QEMU exits.
+/// The power management block: partition 63 in RSTS, then a full reset through RSTC once WDOG has counted down, is the firmware's halt;
+/// QEMU exits. A boot loader may have left WDOG at sixteen seconds.
 fn power_off(peripherals: usize) -> ! {
     const PASSWORD: u32 = 0x5a00_0000;
     let rsts = (peripherals + 0x10_0020) as *mut u32;
     let rstc = (peripherals + 0x10_001c) as *mut u32;
+    let wdog = (peripherals + 0x10_0024) as *mut u32;
     // SAFETY: registers of this SoC, mapped one to one because the MMU is off; this is their documented use.
     unsafe {
         rsts.write_volatile(PASSWORD | 0x555);
+        // Ten ticks of a 65,536th of a second.
+        wdog.write_volatile(PASSWORD | 10);
         rstc.write_volatile(PASSWORD | 0x20);
     }
     loop {

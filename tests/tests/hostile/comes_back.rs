@@ -1,11 +1,12 @@
-//! After any one hostile answer the node boots the honest entry within `boot::COMES_BACK`: answers by the thousand, in whole
+//! After any one hostile answer the node boots the honest entry within `boot::patience::COMES_BACK`: answers by the thousand, in whole
 //! sessions with nobody at the terminal.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use boot::{COMES_BACK, Clock as _, Ending, Settings};
+use boot::patience::COMES_BACK;
+use boot::{Clock as _, Ending, Settings};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 use tests::{
