@@ -67,6 +67,22 @@ fn over_genet_on_a_4b() {
 }
 
 #[test]
+fn genet_starts_from_whatever_it_finds() {
+    let payload = require!(debian());
+    let board = Board::Pi4b;
+    require!(on(board, payload.u_boot()));
+    for state in ["start4", "bootloader", "dirty"] {
+        let machine = on(board, payload.u_boot())
+            .unwrap()
+            .device_tree(payload.device_tree(board).unwrap())
+            .other_cores_rest()
+            .nic_option("start", state);
+        let mut prompt = UBoot::start(machine, PATIENCE).unwrap();
+        assert_eq!(prompt.lease().unwrap().groups, ["10.0.2.15"], "from {state}");
+    }
+}
+
+#[test]
 fn over_a_lan9514_on_a_3b() {
     require!(debian());
     require!(tiny_site());
