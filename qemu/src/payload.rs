@@ -136,6 +136,15 @@ pub fn overlays() -> Result<PathBuf> {
     Ok(cache()?.join("debian-overlays-1"))
 }
 
+/// Debian's tree for `board` with the labels that overlays need.
+///
+/// # Errors
+///
+/// When `cargo xtask setup` has not got it.
+pub fn labelled_tree(board: Board) -> Result<Vec<u8>> {
+    read(&overlays()?.join(board.device_tree()))
+}
+
 /// The trees there, of Debian's kernel, by their file names.
 pub const LABELLED_TREES: [&str; 4] = [
     "bcm2837-rpi-3-b.dtb",

@@ -13,9 +13,10 @@ use anyhow::{Context, Result, ensure};
 use qemu::console::{Console, Waited, line_regex};
 use qemu::http::{Answer, Server};
 use qemu::payload::HELLO;
-use qemu::{Board, Firmware, Machine, Net, Payload, Qemu};
+use qemu::{Board, Firmware, Machine, Net, Payload, Qemu, Uart};
 
 use crate::builtin;
+use crate::first_stage::{self, FirstStage, From};
 use crate::image::{self, Profile};
 use crate::program::output;
 use crate::setup::{self, Goal};
@@ -37,6 +38,7 @@ pub(crate) struct Options {
     interactive: bool,
     profile: Profile,
     trace: Option<PathBuf>,
+    from: Option<From>,
 }
 
 impl Options {
@@ -55,10 +57,14 @@ impl Options {
             interactive: false,
             profile: Profile::Release,
             trace: None,
+            from: None,
         };
+        let (mut board, mut generation) = (None, None);
         while let Some(argument) = arguments.next()? {
             match argument {
-                Long("board") => options.board = Board::from_name(&arguments.value()?.string()?)?,
+                Long("board") => board = Some(Board::from_name(&arguments.value()?.string()?)?),
+                Long("from") => options.from = Some(From::named(&arguments.value()?.string()?)?),
+                Long("firmware") => generation = Some(first_stage::board(&arguments.value()?.string()?)?),
                 Long("kernel") => options.kernel = Some(directory.join(arguments.value()?)),
                 Long("initrd") => options.initrd = Some(directory.join(arguments.value()?)),
                 Long("append") => options.append = arguments.value()?.string()?,
@@ -76,6 +82,22 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
+        ensure!(
+            generation.is_none() || options.from.is_some(),
+            "boot: --firmware without --from: the image is in memory already"
+        );
+        ensure!(
+            board.is_none() || options.from.is_none(),
+            "boot: --board with --from: --firmware says which board"
+        );
+        ensure!(
+            options.root.is_none() || options.from != Some(From::Tftp),
+            "boot: --root with --from tftp: there is no web server"
+        );
+        options.board = match options.from {
+            Some(_) => generation.unwrap_or(Board::Pi4b),
+            None => board.unwrap_or_default(),
+        };
         ensure!(
             options.menu.is_none() || options.append.is_empty(),
             "boot: --append with --menu: the menu is sent as it is; write the words on its APPEND line"
@@ -108,14 +130,34 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     }
     let image = image::compile(options.profile)?;
     let server = Server::start()?;
-    let stock = serve(&server, &options)?;
-    let firmware = Firmware::default();
-    let mut machine = Machine::new(options.board, &image.file)
-        .firmware(firmware)
-        .net(Net::user().boot_file(server.url("/menu")));
-    if let Some(tree) = stock {
-        machine = machine.device_tree(tree);
-    }
+    // What has to stay until the machine has ended.
+    let (mut network, mut files) = (None, None);
+    let mut machine = match options.from {
+        None => {
+            let firmware = Firmware::default();
+            let site = site(&options, firmware.uart)?;
+            let mut machine = Machine::new(options.board, &image.file).firmware(firmware);
+            if let Some(tree) = &site.tree {
+                machine = machine.device_tree(tree.clone());
+            }
+            serve(&server, site, &options);
+            machine.net(Net::user().boot_file(server.url("/menu")))
+        }
+        Some(from) => {
+            let stage = FirstStage::new(options.board, &image.file)?;
+            let site = site(&options, stage.uart())?;
+            if from == From::Tftp {
+                let (machine, lan) = stage.from_network(site)?;
+                network = Some(lan);
+                machine
+            } else {
+                let (machine, scratch) = stage.from_card(from == From::Card)?;
+                files = Some(scratch);
+                serve(&server, site, &options);
+                machine.net(Net::user().boot_file(server.url("/menu")))
+            }
+        }
+    };
     if let Some(pcap) = &options.trace {
         machine = machine.capture(pcap);
     }
@@ -123,13 +165,17 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted)).context("boot: signals")?;
     }
+    let menu = match &network {
+        Some(_) => "by TFTP".to_owned(),
+        None => server.url("/menu"),
+    };
     println!(
-        "boot: {} on {}, menu {}",
+        "boot: {} on {}, menu {menu}",
         image.file.display(),
-        options.board.name(),
-        server.url("/menu")
+        options.board.name()
     );
     let mut qemu = machine.start()?;
+    let _until_the_end = (network, files);
     qemu.console().echo();
     if options.interactive {
         return interact(&mut qemu, &interrupted);
@@ -163,46 +209,64 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts the payload and its menu on `server`; gives the board's stock device tree, where Debian's is at hand.
-fn serve(server: &Server, options: &Options) -> Result<Option<Vec<u8>>> {
+/// The payload and its menu.
+pub(crate) struct Site {
+    pub(crate) menu: Vec<u8>,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<Vec<u8>>,
+    /// The board's stock device tree, where Debian's is at hand.
+    tree: Option<Vec<u8>>,
+}
+
+fn site(options: &Options, uart: Uart) -> Result<Site> {
     let payload = Payload::find();
-    let stock = match &payload {
+    let tree = match &payload {
         Ok(payload) => Some(payload.device_tree(options.board)?),
         Err(_) => None,
     };
-    if let Some(root) = &options.root {
-        server.directory(root);
-    }
-    let mut initrd = options.initrd.clone().map(Answer::file);
+    let read = |file: &PathBuf| fs::read(file).with_context(|| format!("boot: {}", file.display()));
+    let mut initrd = options.initrd.as_ref().map(read).transpose()?;
     let kernel = match (&options.kernel, &payload) {
-        (Some(kernel), _) => Answer::file(kernel),
+        (Some(kernel), _) => kernel.clone(),
         (None, Ok(payload)) => {
             if initrd.is_none() {
-                initrd = Some(Answer::ok(payload.initrd(options.board)?));
+                initrd = Some(payload.initrd(options.board)?);
             }
-            Answer::file(payload.kernel())
+            payload.kernel()
         }
         (None, Err(reason)) => {
             println!("boot: {reason:#}; the built-in payload stands in");
-            Answer::file(builtin::build()?)
+            builtin::build()?
         }
     };
-    server.put("/vmlinuz", kernel);
-    let console = Firmware::default().uart.linux_name();
+    let console = uart.linux_name();
     let hold = if options.interactive { " bramble.hold" } else { "" };
     let append = format!(
         "console={console},115200 quiet retain_initrd{hold} {}",
         options.append
     );
     let menu = match &options.menu {
-        Some(menu) => Answer::file(menu),
-        None => Answer::ok(demo_menu(append.trim(), initrd.is_some())),
+        Some(menu) => read(menu)?,
+        None => demo_menu(append.trim(), initrd.is_some()).into_bytes(),
     };
-    server.put("/menu", menu);
-    if let Some(initrd) = initrd {
-        server.put("/initrd", initrd);
+    Ok(Site {
+        menu,
+        kernel,
+        initrd,
+        tree,
+    })
+}
+
+/// Puts them on `server`, beside what `--root` has.
+fn serve(server: &Server, site: Site, options: &Options) {
+    if let Some(root) = &options.root {
+        server.directory(root);
     }
-    Ok(stock)
+    server.put("/vmlinuz", Answer::file(site.kernel));
+    server.put("/menu", Answer::ok(site.menu));
+    if let Some(initrd) = site.initrd {
+        server.put("/initrd", Answer::ok(initrd));
+    }
 }
 
 /// A PXELINUX menu for the one payload that `serve` puts beside it.
@@ -338,6 +402,17 @@ mod tests {
         assert_eq!(options.expect.as_deref(), Some("^ok$"));
         assert_eq!(options.profile, Profile::Debug);
         assert!(parse(&["--interactive"]).unwrap().interactive);
+        for (from, expected) in [
+            ("sd", From::Card),
+            ("tftp", From::Tftp),
+            ("boot.img", From::BootImage),
+        ] {
+            let mut parser = lexopt::Parser::from_args(["--from", from]);
+            let options = Options::parse(&mut parser, Path::new("/")).unwrap();
+            assert_eq!((options.from, options.board), (Some(expected), Board::Pi4b));
+        }
+        let options = parse(&["--firmware", "pi3", "--from", "sd"]).unwrap();
+        assert_eq!(options.board, Board::Pi3b);
     }
 
     #[test]
@@ -368,6 +443,14 @@ mod tests {
     fn an_option_that_would_be_ignored_is_refused() {
         let refused = refusal(&["--menu", "m", "--append", "quiet"]);
         assert!(refused.contains("the menu is sent as it is"), "{refused}");
+        for (arguments, reason) in [
+            (&["--firmware", "pi3"][..], "--firmware without --from"),
+            (&["--from", "sd", "--board", "3b"], "--board with --from"),
+            (&["--from", "tftp", "--root", "."], "--root with --from tftp"),
+        ] {
+            let refused = refusal(arguments);
+            assert!(refused.contains(reason), "{refused}");
+        }
         let refused = refusal(&["--expect", "x", "--interactive"]);
         assert!(refused.contains("--expect with --interactive"), "{refused}");
     }
@@ -375,6 +458,10 @@ mod tests {
     #[test]
     fn what_is_no_option_is_refused() {
         assert!(refusal(&["--board", "5b"]).contains("board 5b: not one of 3b-usbnet"));
+        assert!(refusal(&["--from", "usb"]).contains("--from usb: not one of sd, tftp, boot.img"));
+        assert!(
+            refusal(&["--from", "sd", "--firmware", "pi5"]).contains("--firmware pi5: not one of pi3, pi4")
+        );
         assert!(refusal(&["--frobnicate"]).contains("'--frobnicate'"));
         assert!(refusal(&["stray"]).contains("\"stray\""));
         for seconds in ["soon", "-1", "1.5", "", "4294967296"] {
@@ -396,6 +483,8 @@ mod tests {
             "--timeout",
             "--expect",
             "--trace-net",
+            "--from",
+            "--firmware",
         ] {
             let mut parser = lexopt::Parser::from_args([option]);
             let refused = format!("{:#}", Options::parse(&mut parser, Path::new("/")).unwrap_err());

@@ -10,6 +10,7 @@ mod campaign;
 mod elf;
 mod emulator;
 mod erratum;
+mod first_stage;
 mod fuzz;
 mod image;
 mod ipxe;
@@ -33,6 +34,8 @@ use crate::program::{cargo, execute, root};
 const HELP: &str = "\
 cargo xtask boot     build kernel8.img and boot Debian with it on an emulated Pi 3
     --board NAME     3b-usbnet (default), 3b-usbnet-hub, 3a+-usbnet, 3b, 3b+, 4b
+    --from PLACE     the Pi's own firmware first, from sd, tftp (root only) or boot.img
+    --firmware GEN   whose firmware, and its board: pi3, pi4 (default)
     --kernel F       the payload's kernel, in place of Debian's
     --initrd F       its initrd, in place of the demo's
     --append S       more words for its command line (with --menu, write them there)

@@ -16,5 +16,6 @@ mod tree;
 
 pub use cable::Cable;
 pub use card::Card;
+pub use overlay::disable_bt;
 pub use stage::{Left, Stage};
 pub use tree::{Firmware, Uart};

@@ -9,6 +9,48 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
 
+use crate::machine::Directory;
+
+/// Frees the PL011 of Bluetooth, as the Pi's overlay of this name does; `speed` is a parameter of ours.
+const DISABLE_BT: &str = r#"/dts-v1/;
+/plugin/;
+/ {
+    compatible = "brcm,bcm2835";
+    fragment@0 {
+        target = <&uart0>;
+        uart: __overlay__ {
+            status = "okay";
+            max-speed = <9600>;
+        };
+    };
+    __overrides__ {
+        speed = <&uart>, "max-speed:0";
+    };
+};
+"#;
+
+/// An overlay in place of the Pi's own `disable-bt.dtbo`, which is not ours to have, made by `dtc`.
+///
+/// # Errors
+///
+/// When there is no `dtc`.
+pub fn disable_bt() -> Result<Vec<u8>> {
+    let directory = Directory::new()?;
+    let source = directory.path().join("disable-bt.dts");
+    fs::write(&source, DISABLE_BT)?;
+    let output = Command::new("dtc")
+        .args(["-q", "-I", "dts", "-O", "dtb"])
+        .arg(&source)
+        .output()
+        .context("dtc (Debian: device-tree-compiler)")?;
+    ensure!(
+        output.status.success(),
+        "dtc: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output.stdout)
+}
+
 /// Merges `overlay` into `tree`, in files of `directory`.
 ///
 /// # Errors

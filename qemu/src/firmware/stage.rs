@@ -15,7 +15,7 @@ use crate::{Board, Card};
 
 /// Where files come from.
 pub(crate) trait Files {
-    /// Whether the node may have a directory of its own, and the ROM has to be given its programs.
+    /// Whether the node may have a directory of its own.
     fn on_a_network(&self) -> bool;
 
     /// The next program takes over.
@@ -163,7 +163,7 @@ impl Run<'_> {
     fn step(&mut self, what: What, how: How) -> Result<()> {
         match what {
             What::Root(name) => {
-                if self.files.on_a_network() && self.ask(name, how)?.is_none() && name == "bootcode.bin" {
+                if self.ask(name, how)?.is_none() && name == "bootcode.bin" {
                     self.say(format!("{name} is not there: a real board stops here"));
                 }
             }
@@ -339,13 +339,14 @@ impl Run<'_> {
             .tree
             .take()
             .context("no device tree: what a real board then starts with is U")?;
-        let tree = self.with_overlays(tree)?;
+        let (tree, merged) = self.with_overlays(tree)?;
         let mut firmware = self.stage.firmware.clone();
         firmware.cmdline = self.cmdline.take().unwrap_or_default();
         // Bluetooth has the PL011 unless an overlay takes it away (DOC).
-        let without_bluetooth =
-            |overlay: &super::config::Overlay| matches!(&*overlay.name, "disable-bt" | "miniuart-bt");
-        firmware.uart = if self.config.overlays.iter().any(without_bluetooth) {
+        firmware.uart = if merged
+            .iter()
+            .any(|name| matches!(&**name, "disable-bt" | "miniuart-bt"))
+        {
             Uart::Pl011
         } else {
             if self.config.number("enable_uart") != Some(1) {
@@ -371,7 +372,9 @@ impl Run<'_> {
         })
     }
 
-    fn with_overlays(&mut self, mut tree: Vec<u8>) -> Result<Vec<u8>> {
+    /// The tree with its overlays, and the names of those that fitted.
+    fn with_overlays(&mut self, mut tree: Vec<u8>) -> Result<(Vec<u8>, Vec<String>)> {
+        let mut fitted = vec![];
         let directory = Directory::new()?;
         let wanted = self.config.overlays.clone();
         for (wanted, found) in wanted.iter().zip(std::mem::take(&mut self.overlays)) {
@@ -385,7 +388,10 @@ impl Run<'_> {
                 let merged = overlay::with_parameters(&found, &wanted.parameters, &mut say)
                     .and_then(|overlay| overlay::merged(&tree, &overlay, directory.path()));
                 match merged {
-                    Ok(merged) => tree = merged,
+                    Ok(merged) => {
+                        tree = merged;
+                        fitted.push(wanted.name.clone());
+                    }
                     Err(error) => said.push(format!("dtoverlay={} ({error:#})", wanted.name)),
                 }
             } else {
@@ -393,7 +399,7 @@ impl Run<'_> {
             }
             said.into_iter().for_each(|line| self.say(line));
         }
-        Ok(tree)
+        Ok((tree, fitted))
     }
 }
 
@@ -589,9 +595,10 @@ mod tests {
         assert_eq!(left.firmware.cmdline, "bramble.url=http://a/b");
         assert_eq!(left.firmware.uart, Uart::Mini);
         assert_eq!(left.said, [""; 0]);
+        // An overlay that is not there takes the PL011 from nobody.
         let files = tree(board, "", "kernel_address=0x80000\ndtoverlay=disable-bt\n");
         let left = self::left(board, files).unwrap();
-        assert_eq!((left.address, left.firmware.uart), (0x8_0000, Uart::Pl011));
+        assert_eq!((left.address, left.firmware.uart), (0x8_0000, Uart::Mini));
         assert_eq!(left.initramfs, None);
     }
 

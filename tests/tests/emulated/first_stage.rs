@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::Result;
-use qemu::firmware::card;
 use qemu::firmware::order::{PI3_TRACE_ROOT, PI4_TRACE};
+use qemu::firmware::{card, disable_bt};
 use qemu::http::{Answer, Server};
+use qemu::payload::labelled_tree;
 use qemu::{Board, Cable, Firmware, Left, Net, Stage};
 
 use crate::debian::{Expected, reaches_user_space};
@@ -42,41 +43,6 @@ fn serial(firmware: &Firmware) -> String {
     format!("{:08x}", firmware.serial & 0xffff_ffff)
 }
 
-/// Frees the PL011 of Bluetooth, as the overlay of this name does; `speed` is a parameter of ours.
-const DISABLE_BT: &str = r#"/dts-v1/;
-/plugin/;
-/ {
-    compatible = "brcm,bcm2835";
-    fragment@0 {
-        target = <&uart0>;
-        uart: __overlay__ {
-            status = "okay";
-            max-speed = <9600>;
-        };
-    };
-    __overrides__ {
-        speed = <&uart>, "max-speed:0";
-    };
-};
-"#;
-
-/// That overlay's file, where the Pi's own is not ours to have.
-fn disable_bt() -> Vec<u8> {
-    let source = Scratch::file("disable-bt.dts", DISABLE_BT.as_bytes());
-    let compiled = Command::new("dtc")
-        .args(["-q", "-I", "dts", "-O", "dtb"])
-        .arg(&source.0)
-        .output()
-        .unwrap();
-    assert!(compiled.status.success(), "{compiled:?}");
-    compiled.stdout
-}
-
-/// Debian's tree with the labels that overlays need.
-fn labelled(board: Board) -> Result<Vec<u8>> {
-    Ok(fs::read(qemu::payload::overlays()?.join(board.device_tree()))?)
-}
-
 /// What to copy for `board`, as the guide says; the Pi's own programs, which are not ours to have, are stood in for.
 fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![
@@ -92,8 +58,8 @@ fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
             "kernel8.img".to_owned(),
             fs::read(qemu::image(RELEASE).unwrap()).unwrap(),
         ),
-        (board.firmware_tree().to_owned(), labelled(board).unwrap()),
-        ("overlays/disable-bt.dtbo".to_owned(), disable_bt()),
+        (board.firmware_tree().to_owned(), labelled_tree(board).unwrap()),
+        ("overlays/disable-bt.dtbo".to_owned(), disable_bt().unwrap()),
     ];
     let programs: &[&str] = if board == Board::Pi4b {
         &["start4.elf", "fixup4.dat"]
@@ -146,7 +112,7 @@ fn expected(left: &Left, board: Board) -> Expected {
 fn lan_for(boards: &[Board], servers: &[&str]) -> Result<Lan> {
     for board in boards {
         machine(*board, RELEASE)?;
-        labelled(*board)?;
+        labelled_tree(*board)?;
     }
     Lan::needs("dtc")?;
     debian()?;
@@ -269,7 +235,7 @@ fn boots_over_http(left: &Left, board: Board) {
 fn a_pi_3_boots_from_a_card() {
     let board = Board::Pi3b;
     require!(machine(board, RELEASE));
-    require!(labelled(board));
+    require!(labelled_tree(board));
     require!(debian());
     let scratch = Scratch::directory("card");
     let image = scratch.0.join("card.img");
@@ -285,7 +251,7 @@ fn a_pi_4_boots_from_a_boot_img_with_an_overlay_and_an_initramfs() {
     let board = Board::Pi4b;
     require!(machine(board, RELEASE));
     require!(debian());
-    require!(labelled(board));
+    require!(labelled_tree(board));
     let scratch = Scratch::directory("boot-img");
     let mut files = copied(board);
     files.retain(|(name, _)| name != "config.txt");

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
+use qemu::segment::{Segment, ip};
 use qemu::{Board, Firmware, Net};
+
+pub(crate) use qemu::segment::TAP;
 
 use crate::debian::{Expected, reaches_user_space};
 use crate::{PATIENCE, RELEASE, debian, machine};
@@ -24,10 +26,9 @@ pub(crate) struct Lan {
     servers: Vec<(&'static str, Child)>,
     /// The namespace of another host, when there is one.
     router: Option<String>,
+    /// Goes last.
+    segment: Segment,
 }
-
-/// The tap device in the namespace.
-pub(crate) const TAP: &str = "tap0";
 
 impl Lan {
     /// The namespace and its tap device, without servers.
@@ -36,58 +37,26 @@ impl Lan {
     ///
     /// When this machine or user cannot have that, or lacks a server; a reason to skip.
     pub(crate) fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        fs::metadata("/dev/net/tun").context("/dev/net/tun")?;
         for server in ["dnsmasq", "nginx"] {
             Self::needs(server)?;
         }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bramble-{}-{number}", std::process::id());
+        let segment = Segment::new()?;
+        let name = segment.name().to_owned();
         let directory = std::env::temp_dir().join(&name);
-        run(&["netns", "add", &name]).context("no network namespace (it needs root)")?;
-        // From here on dropping cleans up.
-        let lan = Self {
+        fs::create_dir(&directory)?;
+        Ok(Self {
             name,
             directory,
             servers: vec![],
             router: None,
-        };
-        fs::create_dir(&lan.directory)?;
-        for words in [
-            // The servers' interface, called as in the recipes. A bridge would wait before it forwards.
-            &["link", "add", "eth0", "type", "bridge", "forward_delay", "0"][..],
-            &["tuntap", "add", "dev", TAP, "mode", "tap"],
-            &["link", "set", TAP, "master", "eth0"],
-            // A port that is always up: Kea does not listen where there is no carrier, and QEMU comes later.
-            &["link", "add", "port0", "type", "veth", "peer", "name", "cable0"],
-            &["link", "set", "cable0", "up"],
-            &["link", "set", "port0", "master", "eth0", "up"],
-            &["address", "add", "192.168.77.1/24", "dev", "eth0"],
-            &["link", "set", "eth0", "up"],
-            &["link", "set", TAP, "up"],
-            &["link", "set", "lo", "up"],
-        ] {
-            run(&[&["-n", &lan.name], words].concat()).context("no bridge or tap device (it needs root)")?;
-        }
-        // The kernel takes up to a second to say so.
-        let deadline = Instant::now() + PATIENCE;
-        while !run(&["-n", &lan.name, "link", "show", "eth0"])?.contains("state UP") {
-            ensure!(Instant::now() < deadline, "the bridge has no carrier");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(lan)
+            segment,
+        })
     }
 
     /// One more port of the bridge, for another node: the name of its tap device.
     pub(crate) fn another_tap(&self) -> Result<String> {
         let tap = "tap1";
-        for words in [
-            &["tuntap", "add", "dev", tap, "mode", "tap"][..],
-            &["link", "set", tap, "master", "eth0"],
-            &["link", "set", tap, "up"],
-        ] {
-            run(&[&["-n", &self.name], words].concat())?;
-        }
+        self.segment.tap(tap)?;
         Ok(tap.to_owned())
     }
 
@@ -105,15 +74,15 @@ impl Lan {
     /// A home router on the bridge, at 192.168.77.254: it gives addresses, and knows nothing of booting.
     pub(crate) fn router(&mut self) -> Result<()> {
         let name = format!("{}-router", self.name);
-        run(&["netns", "add", &name])?;
+        ip(&["netns", "add", &name])?;
         self.router = Some(name.clone());
         let port = [
             "link", "add", "port1", "type", "veth", "peer", "name", "eth0", "netns", &name,
         ];
-        run(&[&["-n", &self.name], &port[..]].concat())?;
-        run(&["-n", &self.name, "link", "set", "port1", "master", "eth0", "up"])?;
-        run(&["-n", &name, "address", "add", "192.168.77.254/24", "dev", "eth0"])?;
-        run(&["-n", &name, "link", "set", "eth0", "up"])?;
+        ip(&[&["-n", &self.name], &port[..]].concat())?;
+        ip(&["-n", &self.name, "link", "set", "port1", "master", "eth0", "up"])?;
+        ip(&["-n", &name, "address", "add", "192.168.77.254/24", "dev", "eth0"])?;
+        ip(&["-n", &name, "link", "set", "eth0", "up"])?;
         let state = self.directory.join("router").display().to_string();
         let text = format!(
             "interface eth0\nstart 192.168.77.50\nend 192.168.77.99\noption subnet 255.255.255.0\n\
@@ -248,24 +217,11 @@ impl Drop for Lan {
                 println!("== {name}\n{}", self.said(name));
             }
         }
-        for name in self.router.iter().chain([&self.name]) {
-            let _ = run(&["netns", "delete", name]);
+        if let Some(router) = &self.router {
+            let _ = ip(&["netns", "delete", router]);
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-/// `ip`, with these words: what it prints.
-fn run(words: &[&str]) -> Result<String> {
-    let output = Command::new("ip").args(words).output().context("ip")?;
-    if !output.status.success() {
-        bail!(
-            "ip {}: {}",
-            words.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command line of Debian in these tests.
