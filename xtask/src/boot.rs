@@ -147,11 +147,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             let stage = FirstStage::new(options.board, &image.file)?;
             let site = site(&options, stage.uart())?;
             if from == From::Tftp {
-                let (machine, lan) = stage.from_network(site)?;
+                let (machine, lan) = stage.asks_network(site)?;
                 network = Some(lan);
                 machine
             } else {
-                let (machine, scratch) = stage.from_card(from == From::Card)?;
+                let (machine, scratch) = stage.reads_card(from == From::Card)?;
                 files = Some(scratch);
                 serve(&server, site, &options);
                 machine.net(Net::user().boot_file(server.url("/menu")))

@@ -96,7 +96,7 @@ impl FirstStage {
     }
 
     /// The machine that boots from a card, or from a boot.img.
-    pub(crate) fn from_card(self, table: bool) -> Result<(Machine, Scratch)> {
+    pub(crate) fn reads_card(self, table: bool) -> Result<(Machine, Scratch)> {
         let image = self.directory.0.join(if table { "card.img" } else { "boot.img" });
         card::make(&image, table, &self.files)?;
         let left = self.stage().from_card(&image)?;
@@ -104,7 +104,7 @@ impl FirstStage {
     }
 
     /// The machine that boots from a TFTP root, and the network that it is on, with dnsmasq.
-    pub(crate) fn from_network(mut self, site: Site) -> Result<(Machine, Network)> {
+    pub(crate) fn asks_network(mut self, site: Site) -> Result<(Machine, Network)> {
         let root = self.directory.0.join("tftp");
         let mut files = std::mem::take(&mut self.files);
         files.push(("pxelinux.cfg/default".to_owned(), site.menu));

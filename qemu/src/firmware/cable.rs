@@ -49,10 +49,19 @@ impl Cable {
         room.copy_from_slice(name.get(..room.len()).unwrap_or_default());
         let flags = (libc::IFF_TAP | libc::IFF_NO_PI) as u16;
         request[16..18].copy_from_slice(&flags.to_ne_bytes());
-        // SAFETY: the descriptor is open, and `request` is as large as the `struct ifreq` that the call reads and writes.
-        let set = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
-        checked(set).with_context(|| format!("the tap device {tap}"))?;
-        Ok(Self(file))
+        // Who starts a program while a cable is plugged in holds it, too, until that program runs.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            // SAFETY: the descriptor is open, and `request` is as large as the `struct ifreq` that the call reads and writes.
+            let set = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
+            match checked(set) {
+                Ok(()) => return Ok(Self(file)),
+                Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) => return Err(error).with_context(|| format!("the tap device {tap}")),
+            }
+        }
     }
 
     /// Sends a frame, padded to Ethernet's shortest.
@@ -94,9 +103,9 @@ impl Cable {
     }
 }
 
-fn checked(result: libc::c_int) -> Result<()> {
+fn checked(result: libc::c_int) -> std::io::Result<()> {
     if result < 0 {
-        return Err(std::io::Error::last_os_error().into());
+        return Err(std::io::Error::last_os_error());
     }
     Ok(())
 }
