@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use qemu::console::{Console, Waited, line_regex};
-use qemu::http::{Answer, Server};
+use qemu::http::Server;
 use qemu::payload::HELLO;
 use qemu::{Board, Firmware, Machine, Net, Payload, Qemu, Uart};
 
@@ -20,6 +20,7 @@ use crate::first_stage::{self, FirstStage, From};
 use crate::image::{self, Profile};
 use crate::program::output;
 use crate::setup::{self, Goal};
+use crate::site::Site;
 
 /// The exit status of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -140,7 +141,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             if let Some(tree) = &site.tree {
                 machine = machine.device_tree(tree.clone());
             }
-            serve(&server, site, &options);
+            site.serve(&server, options.root.as_deref());
             machine.net(Net::user().boot_file(server.url("/menu")))
         }
         Some(from) => {
@@ -153,7 +154,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
             } else {
                 let (machine, scratch) = stage.reads_card(from == From::Card)?;
                 files = Some(scratch);
-                serve(&server, site, &options);
+                site.serve(&server, options.root.as_deref());
                 machine.net(Net::user().boot_file(server.url("/menu")))
             }
         }
@@ -209,15 +210,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The payload and its menu.
-pub(crate) struct Site {
-    pub(crate) menu: Vec<u8>,
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: Option<Vec<u8>>,
-    /// The board's stock device tree, where Debian's is at hand.
-    tree: Option<Vec<u8>>,
-}
-
+/// What the options ask for, or the demo, for a console on `uart`.
 fn site(options: &Options, uart: Uart) -> Result<Site> {
     let payload = Payload::find();
     let tree = match &payload {
@@ -255,18 +248,6 @@ fn site(options: &Options, uart: Uart) -> Result<Site> {
         initrd,
         tree,
     })
-}
-
-/// Puts them on `server`, beside what `--root` has.
-fn serve(server: &Server, site: Site, options: &Options) {
-    if let Some(root) = &options.root {
-        server.directory(root);
-    }
-    server.put("/vmlinuz", Answer::file(site.kernel));
-    server.put("/menu", Answer::ok(site.menu));
-    if let Some(initrd) = site.initrd {
-        server.put("/initrd", Answer::ok(initrd));
-    }
 }
 
 /// A PXELINUX menu for the one payload that `serve` puts beside it.

@@ -10,7 +10,7 @@ use qemu::payload::labelled_tree;
 use qemu::segment::{Segment, TAP};
 use qemu::{Board, Cable, Firmware, Left, Machine, Net, Payload, Stage, Uart};
 
-use crate::boot::Site;
+use crate::site::Site;
 
 /// Where the firmware finds what was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,19 +104,16 @@ impl FirstStage {
     }
 
     /// The machine that boots from a TFTP root, and the network that it is on, with dnsmasq.
-    pub(crate) fn asks_network(mut self, site: Site) -> Result<(Machine, Network)> {
+    pub(crate) fn asks_network(self, site: Site) -> Result<(Machine, Network)> {
         let root = self.directory.0.join("tftp");
-        let mut files = std::mem::take(&mut self.files);
-        files.push(("pxelinux.cfg/default".to_owned(), site.menu));
-        files.extend(site.initrd.map(|initrd| ("initrd".to_owned(), initrd)));
-        for (name, bytes) in files {
+        for (name, bytes) in &self.files {
             let path = root.join(name);
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
             fs::write(&path, bytes).with_context(|| path.display().to_string())?;
         }
-        fs::copy(&site.kernel, root.join("vmlinuz")).with_context(|| site.kernel.display().to_string())?;
+        site.write(&root)?;
         let segment = Segment::new().context("boot: --from tftp")?;
         let server = dnsmasq(&segment, &root, &self.directory.0)?;
         let left = self.stage().from_network(Cable::plug(segment.name(), TAP)?)?;

@@ -19,6 +19,7 @@ mod payload;
 mod program;
 mod rust_target;
 mod setup;
+mod site;
 mod soak;
 mod step;
 mod tally;

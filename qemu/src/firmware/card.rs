@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::stage::Files;
+use super::files::Files;
 
 /// A FAT volume in a file, read only.
 pub struct Card(fatfs::FileSystem<Volume>);

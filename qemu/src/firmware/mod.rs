@@ -7,6 +7,7 @@ mod cable;
 pub mod card;
 pub mod config;
 mod dhcp;
+mod files;
 mod host;
 pub mod order;
 mod overlay;

@@ -7,23 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::config::{Circumstances, Config};
 use super::dhcp;
+use super::files::Files;
 use super::host::Host;
 use super::order::{How, PI3, PI4, Program, What};
 use super::{Cable, Firmware, Uart, overlay, tftp};
 use crate::machine::{Directory, Entry, Machine};
 use crate::{Board, Card};
-
-/// Where files come from.
-pub(crate) trait Files {
-    /// Whether the node may have a directory of its own.
-    fn on_a_network(&self) -> bool;
-
-    /// The next program takes over.
-    fn program(&mut self, _program: &Program) {}
-
-    /// The file, or nothing when there is none; of a look no bytes.
-    fn get(&mut self, path: &str, look: bool) -> Result<Option<Vec<u8>>>;
-}
 
 /// A board that is switched on.
 #[derive(Debug, Clone)]
@@ -446,22 +435,6 @@ impl Left {
     /// The kernel.
     pub fn kernel(&self) -> &[u8] {
         &self.kernel
-    }
-}
-
-impl Files for tftp::Client {
-    fn on_a_network(&self) -> bool {
-        true
-    }
-
-    fn program(&mut self, program: &Program) {
-        self.block_size = program.block_size;
-        // A ROM does not answer ARP (M); what it starts does.
-        self.host.answers = program.block_size.is_some();
-    }
-
-    fn get(&mut self, path: &str, look: bool) -> Result<Option<Vec<u8>>> {
-        self.fetch(path, look)
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::files::Files;
 use super::host::Host;
+use super::order::Program;
 
 /// How long one packet is waited for before the last one is sent again (U), and a file in all (DOC: TFTP_FILE_TIMEOUT).
 const PACKET: Duration = Duration::from_secs(1);
@@ -37,11 +39,6 @@ impl Client {
     /// # Errors
     ///
     /// When the server is silent, or says something else.
-    pub(crate) fn fetch(&mut self, path: &str, look: bool) -> Result<Option<Vec<u8>>> {
-        self.port = self.port.checked_add(1).unwrap_or(49152);
-        self.transfer(path, look).with_context(|| format!("tftp: {path}"))
-    }
-
     fn transfer(&mut self, path: &str, look: bool) -> Result<Option<Vec<u8>>> {
         let mut request = vec![0, 1];
         for word in [path, "octet"] {
@@ -115,6 +112,23 @@ impl Client {
                 _ => {}
             }
         }
+    }
+}
+
+impl Files for Client {
+    fn on_a_network(&self) -> bool {
+        true
+    }
+
+    fn program(&mut self, program: &Program) {
+        self.block_size = program.block_size;
+        // A ROM does not answer ARP (M); what it starts does.
+        self.host.answers = program.block_size.is_some();
+    }
+
+    fn get(&mut self, path: &str, look: bool) -> Result<Option<Vec<u8>>> {
+        self.port = self.port.checked_add(1).unwrap_or(49152);
+        self.transfer(path, look).with_context(|| format!("tftp: {path}"))
     }
 }
 
