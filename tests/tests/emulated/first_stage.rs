@@ -20,7 +20,7 @@ use qemu::{Board, Cable, Firmware, Left, Net, Stage};
 use crate::debian::{Expected, reaches_user_space};
 use crate::lan::{Lan, TAP};
 use crate::recipes::recipe_of;
-use crate::{RELEASE, Scratch, boot_file, debian, machine};
+use crate::{HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, machine, tiny_payload};
 
 const PAGE: &str = include_str!("../../../docs/src/first-stage.md");
 
@@ -212,6 +212,33 @@ fn a_pi_4_boots_from_kea_and_tftpd_hpa_and_so_would_each_pi_3() {
         assert_eq!(left.said, [""; 0]);
     }
     boots(&lan, TAP, board, Firmware::default());
+}
+
+/// A router that knows nothing of booting gives the addresses of both stages, and a dnsmasq beside it says what to boot.
+#[test]
+fn each_board_boots_beside_a_home_router() {
+    let board = Board::Pi4b;
+    let mut lan = require!(lan_for(&[board], &["udhcpd"]));
+    let payload = require!(tiny_payload());
+    let root = lan.directory.join("tftp");
+    for board in [Board::Pi3b, Board::Pi3bPlus, board] {
+        write(&root, &copied(board));
+    }
+    fs::write(root.join("menu"), "LABEL tiny\n  LINUX payload.img\n").unwrap();
+    fs::copy(payload, root.join("payload.img")).unwrap();
+    lan.router().unwrap();
+    lan.dnsmasq_with(&recipe("Beside a home router", 0, &root));
+    for board in [Board::Pi3b, Board::Pi3bPlus, board] {
+        let stage = Stage::new(board, Firmware::default());
+        let left = stage.from_network(Cable::plug(&lan.name, TAP).unwrap()).unwrap();
+        assert_eq!(left.said, [""; 0], "{}", board.name());
+        if board == Board::Pi4b {
+            let files = Scratch::directory("left");
+            let machine = left.machine(&files.0).unwrap();
+            let mut qemu = machine.namespace(&lan.name).net(Net::tap(TAP)).start().unwrap();
+            qemu.console().expect(HELLO, PATIENCE).unwrap();
+        }
+    }
 }
 
 /// Boots what the stage left with a menu over HTTP, up to Debian's user space.
