@@ -54,15 +54,11 @@ impl Stage {
         }
     }
 
-    /// The reset asked for a tryboot: tryboot.txt in place of config.txt (DOC).
-    pub fn tryboot(mut self) -> Self {
-        self.tryboot = true;
-        self
-    }
-
-    /// The reset asked for this partition.
-    pub fn partition(mut self, partition: u8) -> Self {
-        self.partition = partition;
+    /// After a reset that left this in RSTS: bit 1 asks for a tryboot (E), which reads tryboot.txt in place of config.txt
+    /// (DOC); bits 0, 2, 4, 6, 8 and 10 are the partition.
+    pub fn after(mut self, rsts: u32) -> Self {
+        self.tryboot = rsts & 2 != 0;
+        self.partition = (0..6).map(|bit| ((rsts >> (2 * bit) & 1) as u8) << bit).sum();
         self
     }
 
@@ -583,8 +579,17 @@ mod tests {
             "tryboot.txt".to_owned(),
             b"[tryboot]\ncmdline=config.txt\n".to_vec(),
         );
-        let stage = Stage::new(board, Firmware::default()).tryboot().partition(2);
-        let left = stage.from(&mut files).unwrap();
-        assert_eq!(left.firmware.cmdline, "kernel=none");
+        files.0.insert(
+            "config.txt".to_owned(),
+            b"kernel=none\n[partition=35]\nkernel=kernel8.img\n".to_vec(),
+        );
+        let mut left = |rsts| {
+            let stage = Stage::new(board, Firmware::default()).after(rsts);
+            stage.from(&mut files).map(|left| left.firmware.cmdline)
+        };
+        // The causes of a reset are other bits; 0x405 is partition 35.
+        assert!(left(0x1020).is_err());
+        assert_eq!(left(0x1425).unwrap(), "bramble.url=http://a/b");
+        assert_eq!(left(0x1022).unwrap(), "kernel=none");
     }
 }

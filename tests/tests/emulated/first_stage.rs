@@ -435,7 +435,7 @@ fn a_kernel_rolled_out_on_a_live_card_is_the_old_or_the_new() {
     let starts = |tryboot: bool| {
         let mut stage = Stage::new(board, Firmware::default());
         if tryboot {
-            stage = stage.tryboot();
+            stage = stage.after(1 << 1);
         }
         stage.from_card(&image).unwrap().kernel().to_vec()
     };
