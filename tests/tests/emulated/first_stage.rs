@@ -214,6 +214,31 @@ fn a_pi_4_boots_from_kea_and_tftpd_hpa_and_so_would_each_pi_3() {
     boots(&lan, TAP, board, Firmware::default());
 }
 
+/// A file of more than 65,535 blocks: an old client stops there (M, R#720), which the ROM's 512 bytes make 32 MiB.
+#[test]
+fn a_file_of_too_many_blocks_ends_an_old_client() {
+    let mut lan = require!(lan_for(&[], &[]));
+    let root = lan.directory.join("tftp");
+    write(&root, &copied(Board::Pi3b));
+    let bootcode = |length| {
+        // Another file of that name: dnsmasq has the first one open still.
+        fs::remove_file(root.join("bootcode.bin")).unwrap();
+        let file = File::create(root.join("bootcode.bin")).unwrap();
+        file.set_len(length).unwrap();
+    };
+    bootcode(512 * 65_536);
+    lan.dnsmasq_with(&recipe("No card: one dnsmasq for both stages", 0, &root));
+    let stage = Stage::new(Board::Pi3b, Firmware::default());
+    let error = stage
+        .from_network(Cable::plug(&lan.name, TAP).unwrap())
+        .unwrap_err();
+    let said = format!("{error:#}");
+    assert!(said.contains("bootcode.bin: more than 65535 blocks"), "{said}");
+    bootcode(512 * 65_535 - 1);
+    let left = stage.from_network(Cable::plug(&lan.name, TAP).unwrap()).unwrap();
+    assert_eq!(left.said, [""; 0]);
+}
+
 /// A router that knows nothing of booting gives the addresses of both stages, and a dnsmasq beside it says what to boot.
 #[test]
 fn each_board_boots_beside_a_home_router() {
