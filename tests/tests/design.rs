@@ -371,6 +371,43 @@ fn the_firmware_cites_what_the_table_says_it_obeys() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the table of security.md names in its last column are tests that exist, and each row names one, or says "the same".
+#[test]
+fn each_row_of_security_names_tests_that_exist() {
+    let is_test = Regex::new(r"#\[test\]\s+fn (\w+)\(").expect("a pattern");
+    let files = tree();
+    let tests: BTreeSet<String> = files
+        .iter()
+        .filter(|name| name.ends_with(".rs"))
+        .flat_map(|name| {
+            let text = read(name);
+            let names = is_test.captures_iter(&text).map(|found| found[1].to_owned());
+            names.collect::<Vec<String>>()
+        })
+        .collect();
+    let page = read("docs/src/security.md");
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| A stranger "))
+        .collect();
+    assert!(rows.len() > 15, "only {} rows: has the form changed?", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let last = row
+            .trim_end_matches([' ', '|'])
+            .rsplit(" | ")
+            .next()
+            .unwrap_or_default();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() && !last.starts_with("the same") {
+            wrong.push(format!("no test: {row}"));
+        }
+        let lacking = names.iter().filter(|name| !tests.contains(**name));
+        wrong.extend(lacking.map(|name| format!("{name} is no test")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn what_is_wrong_is_noticed() {
     let page = "# A step\n\n## D-1\n\n*Replaced by D-3.*\n\n**One\nline.** Text.\n\n## D-2\n\n*Replaced in part by D-3: the\nrest.*\n\n\
