@@ -65,6 +65,11 @@ impl<'m> Node<'m> {
         (node, memory)
     }
 
+    /// Asks the generator of random numbers again, where it has failed (D-207).
+    pub(crate) fn draw_again(&mut self) {
+        self.net.draw(self.entropy);
+    }
+
     /// Draws new seeds for Linux.
     pub(crate) fn draw_seeds(&mut self) {
         self.seeds = Seeds::draw(self.entropy);

@@ -5,6 +5,7 @@ use smoltcp::time::Duration;
 use crate::Error;
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
+use crate::random::Worth;
 
 /// What is known of a node when an attempt has ended.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,23 @@ pub(crate) fn after_attempt(state: State, attempt: Attempt, random: u32) -> Afte
         Attempt::Failed => AfterAttempt::Retry(backoff(state.failures, random)),
         Attempt::Resets => AfterAttempt::Reset,
         Attempt::PowersOff => AfterAttempt::PowerOff,
+    }
+}
+
+/// What is done about the node's numbers (ports, ids, sequence numbers, Linux's seeds) before an attempt begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BeforeAttempt {
+    /// Nothing: they are what they should be.
+    GoOn,
+    /// The generator is asked again. The attempt begins whatever comes of it: a node that cannot keep a secret still boots.
+    DrawAgain,
+}
+
+/// What comes before an attempt with numbers of this worth (D-207).
+pub(crate) fn before_attempt(worth: Worth) -> BeforeAttempt {
+    match worth {
+        Worth::Secret => BeforeAttempt::GoOn,
+        Worth::Guessable => BeforeAttempt::DrawAgain,
     }
 }
 
@@ -184,6 +202,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn numbers_that_can_be_guessed_are_drawn_again_and_hold_nobody_up() {
+        assert_eq!(before_attempt(Worth::Secret), BeforeAttempt::GoOn);
+        assert_eq!(before_attempt(Worth::Guessable), BeforeAttempt::DrawAgain);
     }
 
     #[test]

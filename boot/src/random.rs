@@ -17,6 +17,16 @@ pub(crate) struct Random {
     counter: u64,
     /// What is left of the last block.
     left: Vec<u8>,
+    worth: Worth,
+}
+
+/// What numbers are worth against a stranger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// They come of true randomness.
+    Secret,
+    /// They follow from what a stranger may know: the hardware's generator failed.
+    Guessable,
 }
 
 /// What a hash of the key is for.
@@ -29,25 +39,41 @@ enum Use {
 impl Random {
     /// From true randomness, mixed with what tells nodes and boots apart when the generator failed.
     pub(crate) fn seeded(entropy: &mut dyn Entropy, mac: EthernetAddress, now: Instant) -> Self {
-        let mut seed = [0; 32];
-        if !entropy.fill(&mut seed) {
+        let of_the_node = Sha256::new()
+            .chain_update(mac.0)
+            .chain_update(now.total_micros().to_le_bytes());
+        let mut random = Self::keyed(of_the_node.finalize().into(), Worth::Guessable);
+        if !random.draw(entropy) {
             warn!(
                 "net: no entropy; ports, transaction ids and sequence numbers follow from the MAC address and the time, and a stranger who \
                  knows these can guess them"
             );
         }
-        let hash = Sha256::new()
-            .chain_update(seed)
-            .chain_update(mac.0)
-            .chain_update(now.total_micros().to_le_bytes());
-        Self::keyed(hash.finalize().into())
+        random
     }
 
-    fn keyed(key: [u8; 32]) -> Self {
+    /// Mixes true randomness into the key; `false` when the generator failed. What the key was still counts.
+    pub(crate) fn draw(&mut self, entropy: &mut dyn Entropy) -> bool {
+        let mut seed = [0; 32];
+        if entropy.fill(&mut seed) {
+            self.worth = Worth::Secret;
+        }
+        let mixed = Sha256::new().chain_update(self.key).chain_update(seed);
+        *self = Self::keyed(mixed.finalize().into(), self.worth);
+        self.worth == Worth::Secret
+    }
+
+    /// What its numbers are worth.
+    pub(crate) fn worth(&self) -> Worth {
+        self.worth
+    }
+
+    fn keyed(key: [u8; 32], worth: Worth) -> Self {
         Self {
             key,
             counter: 0,
             left: Vec::new(),
+            worth,
         }
     }
 
@@ -63,13 +89,13 @@ impl Random {
 
     /// A generator of its own: its key is never a number that this one gives away.
     pub(crate) fn fork(&mut self) -> Self {
-        Self::keyed(self.block(Use::Fork))
+        Self::keyed(self.block(Use::Fork), self.worth)
     }
 
     /// A known one.
     #[cfg(test)]
     pub(crate) fn fixed(seed: u64) -> Self {
-        Self::keyed(Sha256::digest(seed.to_le_bytes()).into())
+        Self::keyed(Sha256::digest(seed.to_le_bytes()).into(), Worth::Secret)
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
@@ -152,6 +178,40 @@ mod tests {
         assert_eq!(random.below(0), 0);
     }
 
+    /// One that works.
+    struct Working(u8);
+
+    impl Entropy for Working {
+        fn fill(&mut self, bytes: &mut [u8]) -> bool {
+            bytes.fill(self.0);
+            true
+        }
+    }
+
+    #[test]
+    fn a_generator_that_works_later_makes_numbers_secret_that_were_not() {
+        let mac = EthernetAddress([0xb8, 0x27, 0xeb, 1, 2, 3]);
+        let broken = || Random::seeded(&mut Broken, mac, Instant::ZERO);
+        let mut random = broken();
+        assert_eq!(random.worth(), Worth::Guessable);
+        assert!(!random.draw(&mut Broken));
+        assert_eq!(
+            (random.worth(), random.fork().worth()),
+            (Worth::Guessable, Worth::Guessable)
+        );
+        let drawn = |seed: u8| {
+            let mut random = broken();
+            assert!(random.draw(&mut Working(seed)));
+            assert_eq!(
+                (random.worth(), random.fork().worth()),
+                (Worth::Secret, Worth::Secret)
+            );
+            random.next_u64()
+        };
+        assert_ne!(drawn(1), drawn(2));
+        assert_ne!(drawn(1), broken().next_u64());
+    }
+
     #[test]
     fn what_is_seen_of_one_generator_is_nothing_of_another() {
         // SplitMix64, which this was: a fork's key is an output, and each output undoes to the state behind it.
@@ -180,7 +240,8 @@ mod tests {
             let all: BTreeSet<u64> = before.iter().chain(&children).chain(&after).copied().collect();
             assert_eq!(all.len(), 24, "none is another's");
             for number in before.iter().chain(&after) {
-                let key = Random::keyed(Sha256::digest(number.to_le_bytes()).into()).next_u64();
+                let key =
+                    Random::keyed(Sha256::digest(number.to_le_bytes()).into(), Worth::Secret).next_u64();
                 assert_ne!(key, children[0], "no fork by output");
             }
         }

@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::observe::Event;
 use crate::patience;
 use crate::plan::Plan;
-use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, Picker};
+use crate::policy::{self, AfterAttempt, AfterEntry, Attempt, BeforeAttempt, Picker};
 use crate::script::{self, Outcome};
 use crate::{Cause, Ending, Error, Handoff, Machine, Region, Settings};
 
@@ -19,6 +19,9 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
     let (mut node, mut memory) = Node::new(machine, settings);
     let mut failures: u32 = 0;
     loop {
+        if failures > 0 && policy::before_attempt(node.net.worth()) == BeforeAttempt::DrawAgain {
+            node.draw_again();
+        }
         let result = attempt(&mut node, memory.reborrow());
         // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
         node.hang_up();

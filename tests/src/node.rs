@@ -37,8 +37,8 @@ pub struct Node {
     pub keys: Vec<(Duration, Vec<u8>)>,
     /// The bytes written to the terminal.
     pub screen: Rc<RefCell<Vec<u8>>>,
-    /// Whether the random number generator works.
-    pub entropy_works: bool,
+    /// How often the random number generator fails before it works.
+    pub entropy_fails: u32,
 }
 
 impl Default for Node {
@@ -61,7 +61,7 @@ impl Node {
             device_tree: Some(payload::device_tree()),
             keys: Vec::new(),
             screen: Rc::new(RefCell::new(Vec::new())),
-            entropy_works: true,
+            entropy_fails: 0,
         }
     }
 
@@ -102,7 +102,7 @@ impl Node {
             memory: Region::new(BASE, &mut self.memory).expect("the region ends below 2^64"),
             entropy: &mut Generator {
                 random: Random::new(42),
-                works: self.entropy_works,
+                fails: self.entropy_fails,
             },
             board: &board,
             platform: &mut Watchdog(lan.clone()),
@@ -146,7 +146,7 @@ pub fn leased<T>(lan: &Lan, session: impl FnOnce(&mut Net<'_>, &mut Fetcher) -> 
     let mut watchdog = Watchdog(lan.clone());
     let mut generator = Generator {
         random: Random::new(1),
-        works: true,
+        fails: 0,
     };
     let identity = Identity::of(&board, &Settings::default());
     let mut net = Net::new(&mut nic, lan, &mut watchdog, &mut generator, identity);
@@ -203,15 +203,18 @@ impl embedded_io::Write for Terminal {
 
 struct Generator {
     random: Random,
-    works: bool,
+    /// So many times.
+    fails: u32,
 }
 
 impl Entropy for Generator {
     fn fill(&mut self, bytes: &mut [u8]) -> bool {
-        if self.works {
-            self.random.fill(bytes);
+        if self.fails > 0 {
+            self.fails -= 1;
+            return false;
         }
-        self.works
+        self.random.fill(bytes);
+        true
     }
 }
 

@@ -131,6 +131,11 @@ impl Binding {
 }
 
 impl Client {
+    /// Transaction ids and back-off come from these numbers from now on.
+    pub(crate) fn draw_from(&mut self, random: Random) {
+        self.random = random;
+    }
+
     /// A client that will send its first DISCOVER at once.
     pub(crate) fn new(identity: Identity, checksums: ChecksumCapabilities, mut random: Random) -> Self {
         let xid = random.next_u32();

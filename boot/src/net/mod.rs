@@ -11,7 +11,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Address};
 use crate::hal::{Clock, Entropy, NEVER, Platform};
 use crate::lease::{Client, Fixed, Identity, Lease};
 use crate::patience;
-use crate::random::Random;
+use crate::random::{Random, Worth};
 use crate::vlan::Tag;
 
 mod gate;
@@ -211,6 +211,21 @@ impl<'m> Net<'m> {
     /// A random number, for ports and jitter.
     pub fn random(&mut self) -> u32 {
         self.random.next_u32()
+    }
+
+    /// What the numbers are worth: ports, ids, sequence numbers.
+    pub(crate) fn worth(&self) -> Worth {
+        self.random.worth()
+    }
+
+    /// Draws them from true randomness from now on, if the generator works now.
+    pub(crate) fn draw(&mut self, entropy: &mut dyn Entropy) {
+        if self.random.draw(entropy) {
+            info!(
+                "net: the generator of random numbers works now; no stranger can guess ports and ids any more"
+            );
+            self.client.draw_from(self.random.fork());
+        }
     }
 
     /// A port to send from.

@@ -270,9 +270,49 @@ fn an_initrd_named_inside_append_is_fetched_and_a_kernel_alone_is_enough() {
 #[test]
 fn a_broken_generator_leaves_the_seeds_out() {
     let mut site = Site::new(8);
-    site.node.entropy_works = false;
+    site.node.entropy_fails = u32::MAX;
     let loaded = site.boots();
     assert!(loaded.kaslr_seed.is_none_or(|seed| seed == 0));
+}
+
+/// What of the log is about the generator.
+fn of_the_generator() -> Vec<String> {
+    let lines = lines().into_iter().map(|line| line.text);
+    lines
+        .filter(|text| text.contains("no entropy") || text.contains("generator of random numbers"))
+        .map(|text| text.chars().take(30).collect())
+        .collect()
+}
+
+#[test]
+fn a_generator_that_works_later_is_asked_again_with_each_attempt() {
+    let failing = |fails| {
+        let mut site = Site::new(8);
+        site.node.entropy_fails = fails;
+        site.route(
+            "/boot/menu",
+            [
+                Reply::status("500 Internal Server Error", ""),
+                Reply::status("500 Internal Server Error", ""),
+                Reply::ok("LABEL a\nKERNEL Image\nAPPEND initrd=initrd.img\n"),
+            ],
+        );
+        let seeded = site.boots().kaslr_seed.is_some_and(|seed| seed != 0);
+        (seeded, of_the_generator())
+    };
+    let failed = "net: no entropy; ports, transac"
+        .chars()
+        .take(30)
+        .collect::<String>();
+    let works = "net: the generator of random numbers"
+        .chars()
+        .take(30)
+        .collect::<String>();
+    assert_eq!(failing(0), (true, vec![]));
+    // Two attempts fail before they draw seeds: one question each.
+    assert_eq!(failing(1), (true, vec![failed.clone(), works.clone()]));
+    assert_eq!(failing(2), (true, vec![failed.clone(), works]));
+    assert_eq!(failing(u32::MAX), (false, vec![failed]), "it boots all the same");
 }
 
 /// Boots over links like this one.
