@@ -5,6 +5,8 @@ mod printed;
 mod stranger;
 
 use boot::{Error, Handoff, load};
+use dtoolkit::fdt::Fdt;
+use dtoolkit::{Node as _, Property as _};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::EthernetAddress;
 use tests::heap::{Counting, measured, peak};
@@ -230,26 +232,61 @@ fn dns_mutated() {
     }
 }
 
-/// Serves the kernel in a response mutated as raw bytes.
-fn http(golden: &dyn Fn(&[u8]) -> Vec<u8>, len: usize, mut tally: Tally) {
+/// What stands behind a response's head.
+fn behind_head(response: &[u8]) -> &[u8] {
+    let end = response.windows(4).position(|four| four == b"\r\n\r\n");
+    end.map_or(&[], |end| &response[end + 4..])
+}
+
+/// What chunks hold, where they are as they should be (RFC 9112 §7.1).
+fn chunks(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n")?;
+        let line = std::str::from_utf8(&body[..end]).ok()?;
+        let len = usize::from_str_radix(line.split(';').next()?, 16).ok()?;
+        body = &body[end + 2..];
+        if len == 0 {
+            return Some(all);
+        }
+        all.extend(body.get(..len)?);
+        body = body.get(len..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+/// Serves the kernel in a response mutated as raw bytes. What boots begins with all that `body` finds in it, another reader; as often as
+/// `at_least`.
+fn http(
+    golden: &dyn Fn(&[u8]) -> Vec<u8>,
+    len: usize,
+    mut tally: Tally,
+    body: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+    at_least: u32,
+) {
+    let mut compared = 0;
     let all = Mutation::cuts(len)
         .chain(Mutation::flips(len))
         .chain(Mutation::random(200));
     for mutation in all {
         let mut site = small_site();
         let response = mutation.apply(&golden(&site.kernel));
-        site.route("/boot/Image", [Reply::raw(response)]);
+        site.route("/boot/Image", [Reply::raw(response.clone())]);
         site.route("/boot/real", [Reply::ok(site.kernel.clone())]);
         let result = survives(&mut site);
         tally.count(&result);
         if let Ok(handoff) = result {
+            let found = site.node.at(handoff.entry);
+            assert_eq!(found[56..60], *b"ARM\x64", "{mutation:?}");
             if site.asked().iter().any(|path| path == "/boot/real") {
                 assert_kernel(&site, &handoff, mutation);
+                compared += 1;
+            } else if let Some(body) = body(&response) {
+                assert_eq!(found[..body.len()], body[..], "{mutation:?}");
+                compared += 1;
             }
-            let found = &site.node.at(handoff.entry)[56..60];
-            assert_eq!(found, b"ARM\x64", "{mutation:?}");
         }
     }
+    assert!(compared >= at_least, "{compared}");
 }
 
 #[test]
@@ -258,7 +295,19 @@ fn http_with_a_length_mutated() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", kernel.len());
         [head.as_bytes(), kernel].concat()
     };
-    http(&golden, 42 + 10, Tally::at_least(250, 400));
+    // As many bytes as the head says, or all that come.
+    let body = |response: &[u8]| {
+        let head =
+            String::from_utf8_lossy(&response[..response.len() - behind_head(response).len()]).into_owned();
+        let said = head
+            .split_once("Content-Length: ")?
+            .1
+            .split_once('\r')?
+            .0
+            .parse::<usize>();
+        behind_head(response).get(..said.ok()?).map(<[u8]>::to_vec)
+    };
+    http(&golden, 42 + 10, Tally::at_least(250, 400), &body, 100);
 }
 
 #[test]
@@ -272,13 +321,14 @@ fn http_in_chunks_mutated() {
         response.extend(b"\r\n0\r\nTrailer: x\r\n\r\n");
         response
     };
-    http(&golden, 140, Tally::at_least(500, 800));
+    let body = |response: &[u8]| chunks(behind_head(response));
+    http(&golden, 140, Tally::at_least(500, 800), &body, 200);
 }
 
 #[test]
 fn http_redirect_mutated() {
     let golden = |_: &[u8]| b"HTTP/1.1 302 Found\r\nLocation: http://192.168.7.2/boot/real\r\n\r\n".to_vec();
-    http(&golden, 62, Tally::at_least(60, 700));
+    http(&golden, 62, Tally::at_least(60, 700), &|_| None, 60);
 }
 
 #[test]
@@ -575,14 +625,26 @@ fn firmware_device_tree_mutated() {
         .chain(Mutation::flips(golden.len()))
         .chain(Mutation::random(300));
     let mut tally = Tally::at_least(2_200, 3_500);
+    let mut read = 0;
     for mutation in all {
         let mut site = small_site();
         site.node.device_tree = Some(mutation.apply(&golden));
         if let Ok(handoff) = tally.session(&mut site, mutation) {
             let tree = site.node.at(handoff.device_tree);
             assert_eq!(tree[..4], 0xd00d_feed_u32.to_be_bytes(), "{mutation:?}");
+            let total = u32::from_be_bytes(tree[4..8].try_into().unwrap()) as usize;
+            // Another reader finds what Linux needs. It is stricter than Linux about names, which are the firmware's.
+            if let Ok(fdt) = Fdt::new(&tree[..total]) {
+                let chosen = fdt.find_node("/chosen").expect("/chosen");
+                let words = chosen.property("bootargs").expect("bootargs");
+                let words: &str = words.value_as().expect("text");
+                assert!(words.starts_with("root=/dev/ram0"), "{mutation:?}: {words}");
+                assert!(chosen.property("linux,initrd-start").is_some(), "{mutation:?}");
+                read += 1;
+            }
         }
     }
+    assert!(read >= 500, "{read}");
 }
 
 #[test]
