@@ -3,7 +3,7 @@
 use anyhow::Result;
 use qemu::{Board, Machine};
 
-use crate::{DEBUG, HELLO, PATIENCE, Scratch, boot_file, guest_errors, logging, machine, tiny_site};
+use crate::{DEBUG, HELLO, PATIENCE, Scratch, boot_file, ends, guest_errors, logging, machine, tiny_site};
 
 /// The controller of a 3B.
 const DWC2: &str = "/machine/soc/peripherals/dwc2";
@@ -28,7 +28,7 @@ fn a_core_that_takes_its_time_to_be_a_host() {
     let machine = logging(machine, &log).net(boot_file(&site, "/menu"));
     let mut qemu = machine.start().unwrap();
     qemu.console().expect(HELLO, PATIENCE).unwrap();
-    qemu.monitor().unwrap().quit().unwrap();
+    ends(&mut qemu);
     assert_eq!(guest_errors(&log), [""; 0]);
 }
 
