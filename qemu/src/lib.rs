@@ -17,6 +17,7 @@ mod machine;
 mod monitor;
 pub mod payload;
 pub mod profile;
+pub mod recipe;
 pub mod segment;
 mod stub;
 pub mod syslinux;

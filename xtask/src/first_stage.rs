@@ -1,15 +1,17 @@
 //! `cargo xtask boot --from`: what a person copies, read by the Pi's own firmware as the harness plays it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use qemu::firmware::{card, disable_bt};
+use qemu::firmware::{self, card, disable_bt};
 use qemu::payload::labelled_tree;
+use qemu::recipe::recipe;
 use qemu::segment::{Segment, TAP};
 use qemu::{Board, Cable, Firmware, Left, Machine, Net, Payload, Stage, Uart};
 
+use crate::scratch::Scratch;
 use crate::site::Site;
 
 /// Where the firmware finds what was copied.
@@ -78,11 +80,12 @@ impl FirstStage {
             Uart::Mini
         };
         files.push(("config.txt".to_owned(), config.into_bytes()));
+        let directory = std::env::temp_dir().join(format!("bramble-first-stage-{}", std::process::id()));
         Ok(Self {
             board,
             files,
             uart,
-            directory: Scratch::new()?,
+            directory: Scratch::new(&directory)?,
         })
     }
 
@@ -106,13 +109,7 @@ impl FirstStage {
     /// The machine that boots from a TFTP root, and the network that it is on, with dnsmasq.
     pub(crate) fn asks_network(self, site: Site) -> Result<(Machine, Network)> {
         let root = self.directory.0.join("tftp");
-        for (name, bytes) in &self.files {
-            let path = root.join(name);
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(&path, bytes).with_context(|| path.display().to_string())?;
-        }
+        firmware::write(&root, &self.files)?;
         site.write(&root)?;
         let segment = Segment::new().context("boot: --from tftp")?;
         let server = dnsmasq(&segment, &root, &self.directory.0)?;
@@ -144,21 +141,12 @@ impl FirstStage {
 /// The configuration of the user's guide for both stages.
 fn dnsmasq(segment: &Segment, root: &Path, directory: &Path) -> Result<Child> {
     let page = include_str!("../../docs/src/first-stage.md");
-    let section = page.split_once("\n## No card: one dnsmasq for both stages\n");
-    let lines = section
-        .context("boot: the guide's page")?
-        .1
-        .lines()
-        .skip_while(|line| !line.starts_with("    "))
-        .map_while(|line| line.strip_prefix("    "));
+    let lines = recipe(page, "No card: one dnsmasq for both stages", 0).context("boot: the guide's page")?;
     let mut text = format!(
         "interface=eth0\nbind-interfaces\nno-resolv\nno-hosts\nuser=root\ndhcp-leasefile={}\n",
         directory.join("leases").display()
     );
-    for line in lines {
-        text += &line.replace("/srv/tftp", &root.display().to_string());
-        text.push('\n');
-    }
+    text += &lines.replace("/srv/tftp", &root.display().to_string());
     let file = directory.join("dnsmasq.conf");
     fs::write(&file, text)?;
     Command::new("ip")
@@ -183,23 +171,5 @@ impl Drop for Network {
         // Both fail only when it has ended already.
         let _ = self.server.kill();
         let _ = self.server.wait();
-    }
-}
-
-/// A directory that goes when dropped.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("bramble-first-stage-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed stays in the system's directory for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -18,6 +18,7 @@ mod overlays;
 mod payload;
 mod program;
 mod rust_target;
+mod scratch;
 mod setup;
 mod site;
 mod soak;

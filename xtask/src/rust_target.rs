@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apt;
 use crate::program::{cargo, execute, on_path, output};
+use crate::scratch::Scratch;
 use crate::step::Outcome;
 
 /// The target of boot and kernel.
@@ -198,23 +199,6 @@ fn find_library(directory: &Path, depth: u32) -> Option<PathBuf> {
     directories
         .into_iter()
         .find_map(|path| find_library(&path, depth + 1))
-}
-
-/// A directory that goes away with its content.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).with_context(|| path.display().to_string())?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // It lies in the cache, which may be deleted at any time.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// A symbolic link in the toolchain, which goes away with every directory that was made for it.

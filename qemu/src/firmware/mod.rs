@@ -17,6 +17,7 @@ mod tree;
 
 pub use cable::Cable;
 pub use card::Card;
+pub use files::write;
 pub use overlay::disable_bt;
 pub use stage::{Left, Stage};
 pub use tree::{Firmware, Uart};

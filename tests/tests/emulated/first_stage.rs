@@ -12,21 +12,25 @@ use std::thread;
 
 use anyhow::Result;
 use qemu::firmware::order::{PI3_TRACE_ROOT, PI4_TRACE};
-use qemu::firmware::{card, disable_bt};
+use qemu::firmware::{self, card, disable_bt};
 use qemu::http::{Answer, Server};
 use qemu::payload::labelled_tree;
 use qemu::{Board, Cable, Firmware, Left, Net, Stage};
 
 use crate::debian::{Expected, reaches_user_space};
 use crate::lan::{Lan, TAP};
-use crate::recipes::recipe_of;
 use crate::{HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, machine, tiny_payload};
 
 const PAGE: &str = include_str!("../../../docs/src/first-stage.md");
 
-/// A block of code of the page, with the TFTP root where this test has it.
+/// A block of code of the page.
+fn block(heading: &str, n: usize) -> String {
+    qemu::recipe::recipe(PAGE, heading, n).expect(heading)
+}
+
+/// The same, with the TFTP root where this test has it.
 fn recipe(heading: &str, n: usize, root: &Path) -> String {
-    recipe_of(PAGE, heading, n).replace("/srv/tftp", &root.display().to_string())
+    block(heading, n).replace("/srv/tftp", &root.display().to_string())
 }
 
 /// A second node.
@@ -46,14 +50,8 @@ fn serial(firmware: &Firmware) -> String {
 /// What to copy for `board`, as the guide says; the Pi's own programs, which are not ours to have, are stood in for.
 fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![
-        (
-            "config.txt".to_owned(),
-            recipe_of(PAGE, "What to copy", 0).into_bytes(),
-        ),
-        (
-            "cmdline.txt".to_owned(),
-            recipe_of(PAGE, "What to copy", 1).into_bytes(),
-        ),
+        ("config.txt".to_owned(), block("What to copy", 0).into_bytes()),
+        ("cmdline.txt".to_owned(), block("What to copy", 1).into_bytes()),
         (
             "kernel8.img".to_owned(),
             fs::read(qemu::image(RELEASE).unwrap()).unwrap(),
@@ -71,11 +69,7 @@ fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
 }
 
 fn write(root: &Path, files: &[(String, Vec<u8>)]) {
-    for (name, bytes) in files {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
+    firmware::write(root, files).unwrap();
 }
 
 /// The command line of Debian in these tests.

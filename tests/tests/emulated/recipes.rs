@@ -11,25 +11,7 @@ const PAGE: &str = include_str!("../../../docs/src/servers.md");
 
 /// The `n`th block of code below a heading of the page.
 fn recipe(heading: &str, n: usize) -> String {
-    recipe_of(PAGE, heading, n)
-}
-
-/// The same of another page.
-pub(crate) fn recipe_of(page: &str, heading: &str, n: usize) -> String {
-    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
-    let section = section.split("\n## ").next().unwrap();
-    let mut blocks = vec![String::new()];
-    for line in section.lines() {
-        let last = blocks.last_mut().unwrap();
-        match line.strip_prefix("    ") {
-            Some(code) => *last += &(code.to_owned() + "\n"),
-            None if line.is_empty() || last.is_empty() => {
-                last.push_str(if last.is_empty() { "" } else { "\n" })
-            }
-            None => blocks.push(String::new()),
-        }
-    }
-    blocks.swap_remove(n)
+    qemu::recipe::recipe(PAGE, heading, n).expect(heading)
 }
 
 impl Lan {
