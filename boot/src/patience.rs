@@ -33,6 +33,8 @@ pub(crate) const PROGRESS_SHOWN: Duration = Duration::from_secs(5);
 
 /// Offers are gathered (D-18).
 pub(crate) const OFFERS: Duration = Duration::from_secs(2);
+/// The longest that they are gathered, after servers that did not grant what they had offered (D-201).
+pub(crate) const OFFERS_LONGEST: Duration = Duration::from_secs(32);
 /// It is told that nobody answers. A driver restarts a chip that hears nothing, but only later than this (D-112).
 pub const SILENCE_TOLD: Duration = Duration::from_secs(5);
 /// It is told again.

@@ -9,6 +9,8 @@
 //! address, so the first DISCOVER leaves the broadcast flag clear; every second one sets it, for servers and relays that
 //! cannot send such replies.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use smoltcp::phy::ChecksumCapabilities;
@@ -19,7 +21,7 @@ use super::frame::{self, Heard, Peer};
 use super::grant::{self, Grant, names_boot};
 use super::identity::Identity;
 use super::model::Lease;
-use super::offers::{Choice, Offer, Offers, Proxy, Service};
+use super::offers::{Choice, LastNak, Offer, Offers, Proxy, Service};
 use super::packet::{Ask, MessageType, Refusal, Reply, Request};
 use super::silence::Silence;
 use crate::hal::{Mac, NEVER};
@@ -37,6 +39,8 @@ const PROBE_WAIT: Duration = Duration::from_millis(150);
 /// Requests to a PXE boot service, and the first pause, which doubles: 3.75 s in all.
 const SERVICE_REQUESTS: u32 = 4;
 const SERVICE_WAIT: Duration = Duration::from_millis(250);
+/// How many offers are told one by one; of more, each power of two.
+const OFFERS_TOLD: u32 = 16;
 
 /// The client.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ pub(crate) struct Client {
     /// The last address, which the next DISCOVER requests (option 50).
     requested: Option<Ipv4Address>,
     /// The last server that refused what it had offered. Cleared when any server grants a lease.
-    last_nak: Option<Ipv4Address>,
+    last_nak: Option<LastNak>,
     /// Whether only an address matters: `bramble.url` says what boots (D-105).
     hasty: bool,
     /// The next frame to send.
@@ -65,6 +69,8 @@ pub(crate) struct Client {
     /// How many malformed packets were dropped, and of how many a part was left out.
     refused: u32,
     unfit: u32,
+    /// How many offers were kept since the last lease.
+    offers: u32,
 }
 
 #[derive(Debug)]
@@ -158,6 +164,7 @@ impl Client {
             silence: Silence::default(),
             refused: 0,
             unfit: 0,
+            offers: 0,
         }
     }
 
@@ -296,7 +303,7 @@ impl Client {
                 let (server, address) = (lease.server, lease.address.address());
                 if *tries >= REQUESTS {
                     warn!("lease: {} does not grant what it offered", server);
-                    self.last_nak = Some(server);
+                    self.last_nak = Some(LastNak::after(self.last_nak, server));
                     self.select(now);
                     return;
                 }
@@ -403,7 +410,17 @@ impl Client {
     fn take(&mut self, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
         let server = grant::server(reply, from.ip)?;
         match (&mut self.state, reply.kind) {
-            (State::Selecting { offers, .. }, MessageType::Offer) => offered(offers, now, from, reply),
+            (State::Selecting { offers, .. }, MessageType::Offer) => {
+                let Some(line) = offered(offers, now, from, reply)? else {
+                    return Ok(());
+                };
+                self.offers = self.offers.saturating_add(1);
+                // Anybody can be any number of servers.
+                if self.offers <= OFFERS_TOLD || self.offers.is_power_of_two() {
+                    info!("lease: {}", line);
+                }
+                Ok(())
+            }
             (State::Requesting { choice, .. }, MessageType::Ack) if choice.server() == server => {
                 let grant = grant::read(reply, from.ip)?;
                 let proxy = choice.proxy.take().filter(|_| !names_boot(&grant.lease));
@@ -418,7 +435,8 @@ impl Client {
             }
             (State::Requesting { choice, .. }, MessageType::Nak) if choice.server() == server => {
                 warn!("lease: {} takes its offer back", server);
-                (self.requested, self.last_nak) = (None, Some(server));
+                self.requested = None;
+                self.last_nak = Some(LastNak::after(self.last_nak, server));
                 let pause = backoff(self.discovers, &mut self.random);
                 self.select(now + pause);
                 Ok(())
@@ -535,6 +553,7 @@ impl Client {
         self.discovers = 0;
         self.since = None;
         self.last_nak = None;
+        self.offers = 0;
         self.xid = self.random.next_u32();
         self.state = State::Bound {
             next: binding.t1(),
@@ -587,8 +606,8 @@ impl Client {
     }
 }
 
-/// An OFFER: of an address, or of a boot service without one.
-fn offered(offers: &mut Offers, now: Instant, from: Peer, reply: &Reply) -> Result<(), Refusal> {
+/// An OFFER: of an address, or of a boot service without one. What to say of it, when it was kept.
+fn offered(offers: &mut Offers, now: Instant, from: Peer, reply: &Reply) -> Result<Option<String>, Refusal> {
     let server = Peer {
         ip: grant::server(reply, from.ip)?,
         ..from
@@ -600,15 +619,16 @@ fn offered(offers: &mut Offers, now: Instant, from: Peer, reply: &Reply) -> Resu
     match service {
         _ if !reply.yiaddr.is_unspecified() => {
             let grant = grant::read(reply, from.ip)?;
-            offers.add(now, Offer { grant, service });
+            let line = format!("{} offers {}", grant.lease.server, grant.lease.address.address());
+            Ok(offers.add(now, Offer { grant, service }).then_some(line))
         }
         Some(service) => {
             let boot = grant::boot_part(reply, from.ip)?;
-            offers.add_proxy(now, Proxy { boot, service });
+            let line = format!("{} is a boot service", server.ip);
+            Ok(offers.add_proxy(now, Proxy { boot, service }).then_some(line))
         }
-        None => return Err(Refusal::Nothing),
+        None => Err(Refusal::Nothing),
     }
-    Ok(())
 }
 
 /// The pause after the `n`th message without an answer: 1 s, 2 s, 4 s … 32 s, give or take a quarter.

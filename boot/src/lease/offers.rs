@@ -10,7 +10,7 @@
 
 use alloc::vec::Vec;
 
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::Ipv4Address;
 
 use super::frame::Peer;
@@ -62,11 +62,27 @@ impl Choice {
     }
 }
 
+/// The last server that did not grant what it had offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastNak {
+    pub(super) server: Ipv4Address,
+    /// How many in a row did not grant, with this one.
+    pub(super) in_a_row: u32,
+}
+
+impl LastNak {
+    /// `server` did not grant either, after `last`.
+    pub(super) fn after(last: Option<Self>, server: Ipv4Address) -> Self {
+        let in_a_row = last.map_or(0, |last| last.in_a_row).saturating_add(1);
+        Self { server, in_a_row }
+    }
+}
+
 /// The offers so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    /// A server that refused what it had offered: the last choice.
-    last_nak: Option<Ipv4Address>,
+    /// The last choice.
+    last_nak: Option<LastNak>,
     /// Whether nothing is wanted but an address.
     hasty: bool,
     /// What chance says.
@@ -78,7 +94,7 @@ pub(super) struct Offers {
 
 impl Offers {
     /// No offers yet; `last_nak` is the last choice, with `lot` for who is taken in its place, and `hasty` takes the first address (D-105).
-    pub(super) fn new(last_nak: Option<Ipv4Address>, hasty: bool, lot: u32) -> Self {
+    pub(super) fn new(last_nak: Option<LastNak>, hasty: bool, lot: u32) -> Self {
         Self {
             last_nak,
             hasty,
@@ -87,8 +103,8 @@ impl Offers {
         }
     }
 
-    /// Takes an address offer; only the first of each server counts.
-    pub(super) fn add(&mut self, now: Instant, offer: Offer) {
+    /// Takes an address offer; only the first of each server counts. Whether it was kept.
+    pub(super) fn add(&mut self, now: Instant, offer: Offer) -> bool {
         let known = self
             .addresses
             .iter()
@@ -96,30 +112,38 @@ impl Offers {
         let rank = self.rank(&offer);
         let ranks: Vec<_> = self.addresses.iter().map(|o| self.rank(o)).collect();
         if known || !makes_room(&mut self.addresses, &ranks, rank) {
-            return;
+            return false;
         }
         let lease = &offer.grant.lease;
         let complete = self.hasty || names_boot(lease) || lease.ipxe_option(NO_PXEDHCP) == Some(&[1]);
         let wait = !complete || self.last_nak.is_some();
-        info!("lease: {} offers {}", lease.server, lease.address.address());
         self.addresses.push(offer);
-        self.decide_by(if wait { now + patience::OFFERS } else { now });
+        self.decide_by(if wait { now + self.wait() } else { now });
         self.hurry(now);
+        true
     }
 
-    /// Takes a proxy's offer; only the first of each server counts.
-    pub(super) fn add_proxy(&mut self, now: Instant, proxy: Proxy) {
+    /// How long offers are gathered, from the first on.
+    fn wait(&self) -> Duration {
+        let more = self.last_nak.map_or(0, |last| last.in_a_row.saturating_sub(1));
+        let doubled = 1_u32.checked_shl(more).unwrap_or(u32::MAX);
+        let longest = patience::OFFERS_LONGEST;
+        Duration::from_millis(patience::OFFERS.total_millis().saturating_mul(doubled.into())).min(longest)
+    }
+
+    /// Takes a proxy's offer; only the first of each server counts. Whether it was kept.
+    pub(super) fn add_proxy(&mut self, now: Instant, proxy: Proxy) -> bool {
         let known = self
             .proxies
             .iter()
             .any(|p| p.service.server.ip == proxy.service.server.ip);
         let ranks: Vec<_> = self.proxies.iter().map(|p| !names_boot(&p.boot)).collect();
         if known || !makes_room(&mut self.proxies, &ranks, !names_boot(&proxy.boot)) {
-            return;
+            return false;
         }
-        info!("lease: {} is a boot service", proxy.service.server.ip);
         self.proxies.push(proxy);
         self.hurry(now);
+        true
     }
 
     /// Whether the wait is over: there is an address, and a proxy that names a boot file.
@@ -133,7 +157,10 @@ impl Offers {
     /// The lowest is the best.
     fn rank(&self, offer: &Offer) -> (bool, bool) {
         let lease = &offer.grant.lease;
-        (self.last_nak == Some(lease.server), !names_boot(lease))
+        (
+            self.last_nak.map(|last| last.server) == Some(lease.server),
+            !names_boot(lease),
+        )
     }
 
     fn decide_by(&mut self, time: Instant) {
@@ -196,6 +223,10 @@ mod tests {
     use smoltcp::wire::EthernetAddress;
 
     use super::*;
+
+    fn nak(last: u8) -> Option<LastNak> {
+        Some(LastNak::after(None, peer(last).ip))
+    }
 
     fn peer(last: u8) -> Peer {
         Peer {
@@ -330,7 +361,7 @@ mod tests {
             (Some(at(7)), Some(address))
         );
         // But not that of a server that does not grant what it offers.
-        let mut offers = Offers::new(Some(peer(1).ip), true, 0);
+        let mut offers = Offers::new(nak(1), true, 0);
         offers.add(at(7), offer(1, None));
         assert_eq!(offers.decide_at(), Some(at(2007)));
     }
@@ -390,7 +421,7 @@ mod tests {
     fn after_one_that_grants_nothing_chance_takes_any_of_the_others() {
         let mut taken = [0; 5];
         for lot in 0..999 {
-            let mut offers = Offers::new(Some(peer(1).ip), lot % 2 == 0, lot);
+            let mut offers = Offers::new(nak(1), lot % 2 == 0, lot);
             for last in 1..5 {
                 offers.add(at(7), offer(last, Some("a")));
             }
@@ -400,5 +431,25 @@ mod tests {
             taken[usize::from(server.octets()[3]) - 1] += 1;
         }
         assert_eq!(taken, [0, 333, 333, 333, 0]);
+    }
+
+    #[test]
+    fn offers_are_gathered_for_longer_after_each_server_that_did_not_grant() {
+        let mut last = None;
+        for wait in [2, 4, 8, 16, 32, 32] {
+            last = Some(LastNak::after(last, peer(1).ip));
+            let mut offers = Offers::new(last, false, 0);
+            offers.add(at(100), offer(2, Some("a")));
+            assert_eq!(offers.decide_at(), Some(at(100) + Duration::from_secs(wait)));
+        }
+        let many = LastNak {
+            server: peer(1).ip,
+            in_a_row: u32::MAX,
+        };
+        let next = LastNak::after(Some(many), peer(2).ip);
+        assert_eq!(next.server, peer(2).ip);
+        let mut offers = Offers::new(Some(next), false, 0);
+        offers.add(at(0), offer(2, None));
+        assert_eq!(offers.decide_at(), Some(at(32_000)));
     }
 }

@@ -299,6 +299,44 @@ fn offers_of_made_up_servers_do_not_keep_the_honest_one_out() {
     }
 }
 
+/// Of each question's answers five hundred come within a second, each from another server, and none grants; the honest one thinks for
+/// longer than offers are gathered at first.
+#[test]
+fn five_hundred_made_up_servers_neither_fill_the_log_nor_outlast_a_slow_one() {
+    // A part of each offer cannot be kept, either: no printable boot file, root path or configuration file.
+    let unprintable = b"\x43\x01\x01\x11\x01\x02\xd1\x01\x03\xd2\x01\x04";
+    for options in [&b""[..], unprintable] {
+        for seed in 0..4 {
+            let mut site = Site::new(seed);
+            site.dhcp.borrow_mut().delay = Duration::from_secs(3);
+            site.lan.attach(Stranger::hearing(move |_, frame| {
+                let is_discover = frame.len() > 290
+                    && frame[23] == 17
+                    && frame[36..38] == [0, 67]
+                    && frame[282..].windows(3).any(|option| option == [53, 1, 1]);
+                let answers = if is_discover { 500 } else { 0 };
+                (0..answers)
+                    .map(|n| {
+                        let server = Ipv4Address::from(0xc0a8_0801 + n);
+                        let frame = offer(server, &frame[46..50], options);
+                        (Duration::from_micros(u64::from(n) * 2000), frame)
+                    })
+                    .collect()
+            }));
+            site.boots();
+            let took = site.lan.now().secs();
+            assert!(took < 60, "{took} s");
+            let lines = tests::lines();
+            assert!(
+                lines
+                    .iter()
+                    .any(|line| line.text.ends_with("offers 192.168.7.100"))
+            );
+            assert!(lines.len() < 120, "{} lines", lines.len());
+        }
+    }
+}
+
 /// The stranger's own web server, and what he wants to run.
 const EVIL: Ipv4Address = Ipv4Address::new(192, 168, 7, 66);
 const EVIL_MENU: &str = "DEFAULT a\nLABEL a\nLINUX http://192.168.7.66/evil\n";
