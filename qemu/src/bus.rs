@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,12 +33,12 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Starts `board` without processors; `properties` are set on the model of its NIC.
+    /// Starts `board` without processors; `nic_options` are properties of the model of its NIC, `card` is an image of a whole SD card.
     ///
     /// # Errors
     ///
     /// When QEMU cannot be started or refuses its arguments (with what it said).
-    pub fn start(board: Board, net: &Net, nic_options: &[(&str, &str)]) -> Result<Self> {
+    pub fn start(board: Board, net: &Net, nic_options: &[(&str, &str)], card: Option<&Path>) -> Result<Self> {
         let directory = Directory::new()?;
         let socket = directory.path().join(QTEST);
         let listener = UnixListener::bind(&socket).context("bus: socket")?;
@@ -50,6 +51,10 @@ impl Bus {
         command.args(["-netdev", net.netdev()]);
         for (name, value) in nic_options {
             command.args(["-global", &format!("{}.{name}={value}", board.nic_driver())]);
+        }
+        if let Some(card) = card {
+            let card = machine::option_value(card)?;
+            command.args(["-drive", &format!("if=sd,format=raw,file={card}")]);
         }
         command.args(board.nic(crate::Firmware::default().mac_text().as_str()));
         let errors = directory.path().join(ERRORS);

@@ -60,7 +60,8 @@ fn boots_without_a_finding(board: Board) {
     nothing_found(&boots(machine, None));
 }
 
-/// The image's one `dc civac` is left out: these devices meet what it would have cleaned, and the core what they wrote.
+/// The image's last `dc civac`, of up to four lines and of what four at once leave, is left out: these devices meet what it would have
+/// cleaned, and the core what they wrote.
 fn misses_its_maintenance(board: Board, devices: &[&str]) {
     let machine = require!(machine(board, RELEASE));
     require!(tiny_site());
@@ -69,7 +70,7 @@ fn misses_its_maintenance(board: Board, devices: &[&str]) {
     let words = image.as_chunks::<4>().0.iter();
     let civac = words
         .map(|word| u32::from_le_bytes(*word) & !0x1f)
-        .position(|word| word == 0xd50b_7e20);
+        .rposition(|word| word == 0xd50b_7e20);
     let coherence = boots(machine, Some(HOME + 4 * civac.unwrap() as u64))
         .coherence()
         .unwrap();

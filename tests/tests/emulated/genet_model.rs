@@ -98,7 +98,7 @@ impl Port {
         let wire = Wire::new().unwrap();
         let (here, qemus) = wire.ends().unwrap();
         let options = [("mdio-first-fails", "off")];
-        let bus = Bus::start(Board::Pi4b, &Net::udp(qemus, here), &options).unwrap();
+        let bus = Bus::start(Board::Pi4b, &Net::udp(qemus, here), &options, None).unwrap();
         let mut port = Self { bus, wire, sent: 0 };
         port.bus.pass(Duration::from_secs(3)).unwrap();
         port.set(SYS_PORT_CTRL, PORT_EXTERNAL_GIGABIT);

@@ -48,6 +48,7 @@ mod heap;
 mod lan;
 mod links;
 mod linux_drivers;
+mod mailbox_model;
 mod migration;
 mod model_faults;
 mod no_network;
