@@ -73,16 +73,31 @@ mod aarch64 {
     pub fn clean_and_invalidate(start: usize, len: usize) {
         let line = line();
         if len > 0 {
-            // SAFETY: clean and invalidate keeps every byte that was written.
+            let end = start + len;
+            // SAFETY: clean and invalidate keeps every byte that was written, and no line is touched but those of the range. Below
+            // `end - 3 * line` four lines begin before `end`; these four at once save a third of the instructions.
             unsafe {
                 asm!(
+                    "b 3f",
                     "2: dc civac, {at}",
                     "add {at}, {at}, {line}",
-                    "cmp {at}, {end}",
+                    "dc civac, {at}",
+                    "add {at}, {at}, {line}",
+                    "dc civac, {at}",
+                    "add {at}, {at}, {line}",
+                    "dc civac, {at}",
+                    "add {at}, {at}, {line}",
+                    "3: cmp {at}, {fours}",
                     "b.lo 2b",
+                    "b 5f",
+                    "4: dc civac, {at}",
+                    "add {at}, {at}, {line}",
+                    "5: cmp {at}, {end}",
+                    "b.lo 4b",
                     at = inout(reg) start & !(line - 1) => _,
                     line = in(reg) line,
-                    end = in(reg) start + len,
+                    fours = in(reg) end.saturating_sub(3 * line),
+                    end = in(reg) end,
                     options(nostack),
                 );
             }
