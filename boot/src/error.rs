@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::text::Clean;
 use crate::{fetch, load, menu, script, verify};
 
 /// A failed attempt, by the step that failed.
@@ -21,13 +22,15 @@ pub enum Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Menu(e) => e.fmt(f),
-            Self::Fetch(e) => e.fmt(f),
-            Self::Verify(e) => e.fmt(f),
-            Self::Load(e) => e.fmt(f),
-            Self::Script(e) => e.fmt(f),
-        }
+        let error: &dyn fmt::Display = match self {
+            Self::Menu(e) => e,
+            Self::Fetch(e) => e,
+            Self::Verify(e) => e,
+            Self::Load(e) => e,
+            Self::Script(e) => e,
+        };
+        // Whoever shows it, and where (D-178).
+        Clean(error).fmt(f)
     }
 }
 

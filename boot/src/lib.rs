@@ -90,7 +90,7 @@ pub use random::Seeds;
 pub use session::run;
 pub use settings::Settings;
 #[doc(hidden)]
-pub use text::Clean;
+pub use text::{Clean, masked};
 
 #[doc(hidden)]
 #[cfg(fuzzing)]

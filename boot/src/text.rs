@@ -96,7 +96,8 @@ fn is_obeyed(c: char) -> bool {
 }
 
 /// `text` with its secrets as `***`.
-pub(crate) fn masked(text: &str) -> String {
+#[doc(hidden)]
+pub fn masked(text: &str) -> String {
     let mut out = String::new();
     let mut mask = Mask::new(&mut out);
     // Writing to a string cannot fail.
@@ -113,6 +114,19 @@ const LONGEST_WORD: usize = 320;
 /// What names of secrets have in them.
 const SECRETS: [&str; 3] = ["passw", "secret", "token"];
 
+/// Whether the characters of a name, which `lower` makes small ones of, say that it is a secret's.
+fn names_a_secret<C>(name: &[C], lower: impl Fn(&C) -> char) -> bool {
+    SECRETS.iter().any(|secret| {
+        let mut windows = name.windows(secret.len());
+        windows.any(|window| window.iter().map(&lower).eq(secret.chars()))
+    })
+}
+
+/// Whether a setting of this name is a secret.
+pub(crate) fn is_secret(name: &str) -> bool {
+    names_a_secret(name.as_bytes(), |byte| char::from(byte.to_ascii_lowercase()))
+}
+
 /// Makes `***` of secrets in what is pushed, as it comes: of user information in URLs, be they right or not quite, and of values whose
 /// names say that they are secret (D-194).
 struct Mask<'o> {
@@ -123,8 +137,6 @@ struct Mask<'o> {
     len: usize,
     /// The character before it.
     last: char,
-    /// Whether an authority ended at a blank that may stand in a password: what follows, up to an `@`, is none's to see.
-    torn: bool,
 }
 
 /// Where in a text a mask is.
@@ -138,6 +150,8 @@ enum Within {
     Authority,
     /// In an authority that is too long; whether its `@` has come.
     Long(bool),
+    /// Behind an authority that ended at a blank, which may stand in a password: what follows is held up to its `@`.
+    Torn,
     /// In the value of a secret.
     Secret,
     /// In one between quotes.
@@ -154,7 +168,6 @@ impl<'o> Mask<'o> {
             held: [' '; LONGEST_WORD],
             len: 0,
             last: ' ',
-            torn: false,
         }
     }
 
@@ -168,17 +181,23 @@ impl<'o> Mask<'o> {
             {
                 Within::Authority
             }
-            Within::Word if c == '=' && self.names_a_secret() => Within::Secret,
+            Within::Word | Within::Torn if c == '=' && self.names_a_secret() => Within::Secret,
+            Within::Torn if breaks && !matches!(c, ' ' | '\t') => Within::Word,
+            Within::Torn if c == '@' => {
+                self.within = Within::Authority;
+                return self.hold(c);
+            }
             Within::Word | Within::Rest if c == '\x1b' => Within::Order,
             Within::Order if c != '[' && matches!(c, '@'..='~') => Within::Word,
             Within::Order => Within::Order,
             Within::Word | Within::Rest if parts => Within::Word,
+            Within::Authority if matches!(c, ' ' | '\t') && self.is_odd() => Within::Torn,
             Within::Authority if breaks => Within::Word,
             Within::Authority if c == '/' && self.len == 0 => Within::Authority,
             Within::Authority if matches!(c, '/' | '?' | '#' | ',' | ';' | ')') && !self.is_odd() => {
                 Within::Word
             }
-            Within::Word | Within::Authority => return self.hold(c),
+            Within::Word | Within::Authority | Within::Torn => return self.hold(c),
             Within::Rest => Within::Rest,
             Within::Long(true) if parts => Within::Word,
             Within::Long(_) if breaks => Within::Word,
@@ -200,14 +219,12 @@ impl<'o> Mask<'o> {
                 return Ok(());
             }
         };
-        let tears = self.within == Within::Authority && matches!(c, ' ' | '\t') && self.is_odd();
-        if tears {
+        if next == Within::Torn {
             self.len = 0;
             self.out.write_str("***")?;
         } else {
             self.release()?;
         }
-        self.torn = tears || self.torn && (!breaks || matches!(c, ' ' | '\t'));
         self.within = next;
         self.last = c;
         self.out.write_char(c)?;
@@ -247,21 +264,16 @@ impl<'o> Mask<'o> {
     }
 
     fn names_a_secret(&self) -> bool {
-        let is = |(c, wanted): (&char, char)| c.to_ascii_lowercase() == wanted;
-        let mut names = SECRETS.iter();
-        names.any(|name| {
-            let mut windows = self.held().windows(name.len());
-            windows.any(|window| window.iter().zip(name.chars()).all(is))
-        })
+        names_a_secret(self.held(), char::to_ascii_lowercase)
     }
 
     /// Writes what is held, without what is in front of its last `@`. In a word that is a secret if there is a colon in it.
     fn release(&mut self) -> fmt::Result {
         let held = self.held.get(..self.len).unwrap_or_default();
-        let at = held.iter().rposition(|c| *c == '@').filter(|at| {
-            self.within == Within::Authority || self.torn || held.iter().take(*at).any(|c| *c == ':')
-        });
-        self.torn &= at.is_none();
+        let at = held
+            .iter()
+            .rposition(|c| *c == '@')
+            .filter(|at| self.within == Within::Authority || held.iter().take(*at).any(|c| *c == ':'));
         self.len = 0;
         self.out.write_str(at.map_or("", |_| "***"))?;
         let mut shown = held.iter().skip(at.unwrap_or(0));
@@ -443,6 +455,10 @@ mod tests {
                 "http://h:80 y@z http://h:o no port",
                 "http://h:80 y@z http://*** no port",
             ),
+            ("http://u:SE CRET/x@host/y z@z", "http://*** ***@host/y z@z"),
+            ("http://u:SE CR ET,S@ECRET@host/y", "http://*** ***@host/y"),
+            ("http://u:SE no /path, \"x@y\"", "http://*** no /path, \"x@y\""),
+            ("http://u:SE a token=SECRET/ b", "http://*** a token=*** b"),
             ("'http://u:SE' y@z", "'http://u:SE' y@z"),
             ("//SECRET@host/x a/b@c", "//***@host/x a/b@c"),
             ("url=u:SECRET@host/x", "url=***@host/x"),

@@ -320,7 +320,7 @@ impl Told {
         };
         let lines = text.split_inclusive('\n').map(|line| {
             let line = line.trim_end();
-            format!("{}\n", plain(&redact(line)))
+            format!("{}\n", plain(&boot::masked(line)))
         });
         Some(lines.collect())
     }
@@ -346,32 +346,10 @@ fn plain(text: &str) -> String {
     out
 }
 
-/// `text` with the user and password of every URL in it hidden, as the firmware's own messages hide them.
-fn redact(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("://") {
-        out.push_str(before);
-        out.push_str("://");
-        let end = after
-            .find(|c: char| c.is_whitespace() || "/?#\"'<>".contains(c))
-            .unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
-        match authority.rsplit_once('@') {
-            Some((_, host)) => {
-                out.push_str("***@");
-                out.push_str(host);
-            }
-            None => out.push_str(authority),
-        }
-        rest = tail;
-    }
-    out + rest
-}
-
+/// `value` with the secrets in its texts hidden as the firmware's own messages hide them.
 fn redacted(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(redact(&text)),
+        Value::String(text) => Value::String(boot::masked(&text)),
         Value::Array(values) => values.into_iter().map(redacted).collect(),
         Value::Object(map) => map
             .into_iter()
@@ -386,15 +364,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_in_urls_are_hidden_wherever_they_stand() {
+    fn what_is_secret_is_hidden_in_every_form_of_the_trace() {
         for (text, hidden) in [
-            ("chain http://u:p@h/x y", "chain http://***@h/x y"),
-            ("a http://h/x@y http://u@h", "a http://h/x@y http://***@h"),
-            ("http://u:p@q@h:8080?x", "http://***@h:8080?x"),
-            ("nothing", "nothing"),
-            ("http://", "http://"),
+            ("chain http://u:S3CRET@h/x y", "chain http://***@h/x y"),
+            ("http:/u:S3CRET@h/x", "http:/***@h/x"),
+            ("inst.password=S3CRET quiet", "inst.password=*** quiet"),
         ] {
-            assert_eq!(redact(text), hidden);
+            let failed = Told::Failed {
+                errno: 1,
+                reason: text.into(),
+                expected: false,
+            };
+            assert_eq!(failed.text().unwrap(), format!("failed   {hidden}\n"));
+            assert!(failed.json().unwrap().contains(hidden));
+            let command = Told::Command {
+                script: None,
+                line: 1,
+                words: vec![text.into()],
+            };
+            assert!(command.json().unwrap().contains(hidden));
         }
     }
 

@@ -65,7 +65,7 @@ impl Interpreter<'_, '_> {
             }
             let result = expanded.and_then(|()| self.command(&words));
             if let Some(frame) = self.frames.last_mut() {
-                frame.keep(words);
+                frame.keep(words, &self.settings);
             }
             if let Some(end) = self.took(result) {
                 return end;
@@ -83,7 +83,7 @@ impl Interpreter<'_, '_> {
                 let result = core::mem::replace(&mut frame.result, Ok(()));
                 return Some(result.map_err(|failure| Failure {
                     expected: false,
-                    ..at_line(frame, failure)
+                    ..at_line(&self.settings, frame, failure)
                 }));
             }
             Source::Script(text, ..) => match text.line(frame.next) {
@@ -92,7 +92,7 @@ impl Interpreter<'_, '_> {
                     frame.next = line.next;
                     if let Err(failure) = read(&line.command, &mut frame.line, &mut frame.share) {
                         frame.words.clear();
-                        return Some(Err(at_line(frame, failure)));
+                        return Some(Err(at_line(&self.settings, frame, failure)));
                     }
                 }
                 Err(NoLine::End) => return Some(Ok(())),
@@ -105,7 +105,7 @@ impl Interpreter<'_, '_> {
                         }
                         _ => Failure::new(Errno::CONTINUATION, "the script ends inside a line"),
                     };
-                    return Some(Err(at_line(frame, failure)));
+                    return Some(Err(at_line(&self.settings, frame, failure)));
                 }
             },
             Source::Person(since) => {
@@ -178,7 +178,7 @@ impl Interpreter<'_, '_> {
             let failure = Failure::new(Errno::BOUND, reason);
             let frame = self.frames.last();
             return Some(Err(Some(match frame {
-                Some(frame) => at_line(frame, failure),
+                Some(frame) => at_line(&self.settings, frame, failure),
                 None => failure,
             })));
         }
@@ -199,7 +199,7 @@ impl Interpreter<'_, '_> {
             Ok(Step::Exit(result)) => {
                 self.note(&result);
                 let result = match self.frames.last() {
-                    Some(frame) => result.map_err(|failure| at_line(frame, failure)),
+                    Some(frame) => result.map_err(|failure| at_line(&self.settings, frame, failure)),
                     None => result,
                 };
                 return self.leave(result);
@@ -243,7 +243,7 @@ impl Interpreter<'_, '_> {
             .map(|start| (self.world.now() - start).total_millis());
         let mut line = None;
         if let Err(failure) = &result {
-            let told = |failure: &Failure| plain(&at_line(frame, failure.clone()).reason);
+            let told = |failure: &Failure| plain(&at_line(&self.settings, frame, failure.clone()).reason);
             match &frame.source {
                 Source::Person(_) => line = Some(format!("{}\n", told(failure))),
                 Source::Script(..) if frame.pending.is_some() && !failure.expected => {

@@ -184,22 +184,23 @@ pub struct Script {
 }
 
 /// The failure with the place where it happened in front.
-pub(super) fn at_line(frame: &Frame, failure: Failure) -> Failure {
+pub(super) fn at_line(settings: &Values, frame: &Frame, failure: Failure) -> Failure {
     let place = match &frame.source {
         Source::Script(_, _, url) => format!("{url} line {}: ", frame.number),
         Source::Person(_) => String::new(),
     };
-    let shown = shown(&frame.words);
+    let shown = shown(settings, &frame.words);
     let gap = if shown.is_empty() { "" } else { ": " };
+    let reason = settings.without_secrets(&failure.reason);
     Failure {
-        reason: bounded(format!("{place}{shown}{gap}{}", failure.reason).into()),
+        reason: bounded(format!("{place}{shown}{gap}{reason}").into()),
         ..failure
     }
 }
 
 /// A command as an error repeats it.
-pub(super) fn shown(words: &[String]) -> String {
-    let line = words.join(" ");
+pub(super) fn shown(settings: &Values, words: &[String]) -> String {
+    let line = settings.without_secrets(&words.join(" "));
     if line.chars().nth(MAX_SHOWN).is_none() {
         return line;
     }
@@ -314,7 +315,7 @@ impl Frame {
     }
 
     /// Remembers the command that has run.
-    pub(super) fn keep(&mut self, words: Vec<String>) {
+    pub(super) fn keep(&mut self, words: Vec<String>, settings: &Values) {
         // A short line without settings cannot take much.
         if self.line.len() <= MAX_SHOWN && !self.expands {
             self.words = words;
@@ -323,7 +324,7 @@ impl Frame {
         let room: usize = words.iter().chain(&self.spare).map(String::capacity).sum();
         self.words = if room > MAX_KEPT {
             self.spare = Vec::new();
-            Vec::from([shown(&words)])
+            Vec::from([shown(settings, &words)])
         } else {
             words
         };

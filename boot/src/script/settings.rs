@@ -24,12 +24,18 @@ use super::table::key;
 use super::value::{Type, number};
 use crate::Board;
 use crate::lease::{Lease, Options, Uuid};
+use crate::text::is_secret;
 use crate::url::Url;
 
 /// Settings that scripts can make.
 pub const MAX_SETTINGS: usize = 4096;
 /// Blocks of settings, ours included: a name without a block is looked for in all of them.
 pub const MAX_BLOCKS: usize = 64;
+
+/// A secret of fewer bytes is not looked for in what is told: it would be found everywhere.
+const SHORTEST_SECRET: usize = 4;
+/// So many are looked for: each is a look at all of a line.
+const MOST_SECRETS: usize = 16;
 
 /// Bytes that a value's room may have beside it, so that a number that changes need not move.
 const SLACK: usize = 64;
@@ -456,6 +462,40 @@ impl Values {
             .unwrap_or_default()
     }
 
+    /// `text` with `***` for the values of settings that are secrets by their names, what DHCP says among them.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let password = Name {
+            block: "".into(),
+            name: "password",
+            tag: sub(0xbf),
+            scope: Scope::Any,
+            kind: None,
+        };
+        let told = self
+            .blocks
+            .iter()
+            .filter_map(|block| self.facts.get(&block.name, &password))
+            .map(Cow::Owned);
+        let mut entries = self.blocks.iter().flat_map(|block| &block.entries);
+        let set = core::iter::from_fn(|| entries.find(|entry| is_secret(&entry.name)))
+            .map(|entry| Cow::Borrowed(&*entry.raw));
+        let mut secrets: Vec<String> = told
+            .chain(set)
+            .filter_map(|raw| String::from_utf8(raw.into_owned()).ok())
+            .filter(|secret| secret.len() >= SHORTEST_SECRET)
+            .take(MOST_SECRETS)
+            .collect();
+        // One may begin with another.
+        secrets.sort_unstable_by_key(|secret| core::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.into(), |text: String, secret| {
+            if text.contains(&**secret) {
+                text.replace(&**secret, "***")
+            } else {
+                text
+            }
+        })
+    }
+
     /// Stores text in a setting; empty text removes it.
     pub fn store_text(&mut self, name: &Name<'_>, text: &str) -> Result<(), Failure> {
         if text.is_empty() {
@@ -554,7 +594,11 @@ impl Values {
         let mut all = blocks.flat_map(|block| block.entries.iter().map(|entry| (&*block.name, entry)));
         let (block, entry) = all.nth(n)?;
         let slash = if block.is_empty() { "" } else { "/" };
-        let value = entry.kind.format(&entry.raw).unwrap_or_default();
+        let value = if is_secret(&entry.name) {
+            "***".into()
+        } else {
+            entry.kind.format(&entry.raw).unwrap_or_default()
+        };
         let (name, kind) = (&entry.name, entry.kind.name());
         Some(format!("{block}{slash}{name}:{kind} = {value}\n"))
     }

@@ -61,6 +61,38 @@ fn reboot_resets_without_another_attempt() {
     assert_eq!(site.asked(), ["/r.ipxe"]);
 }
 
+#[test]
+fn no_failure_of_a_command_tells_the_value_of_a_secret_setting() {
+    let mut site = Site::named(16, "http://192.168.7.2/s.ipxe");
+    // iPXE's own password, sub-option 191.
+    let encapsulated = [&[0xbf, 9][..], b"S3CRET-da"].concat();
+    site.dhcp.borrow_mut().options.push((175, encapsulated));
+    site.route(
+        "/s.ipxe",
+        [Reply::ok(
+            "#!ipxe\nset api-Token S3CRET\nset pass word\nset x ${api-Token}er\n\
+             foo ${net0.dhcp/password} ||\nfoo ${api-Token} ${pass} ${x} ||\ngoto ${x} ||\n\
+             set net0/ip ${api-Token} ||\nchain ${net0.dhcp/password} ||\nlast ${api-Token}\n",
+        )],
+    );
+    let error = site.boot_attempts(1).unwrap_err().to_string();
+    let told: Vec<String> = tests::lines().into_iter().map(|line| line.text).collect();
+    let at = "http://192.168.7.2/s.ipxe line";
+    assert_eq!(error, format!("script: {at} 10: last ***: command not found"));
+    for line in [
+        format!("script: {at} 5: foo ***: command not found"),
+        format!("script: {at} 6: foo *** word ***er: command not found"),
+        format!("script: {at} 7: goto ***er: the script has no label :***er"),
+        error,
+    ] {
+        assert!(told.contains(&line), "{line}: {told:#?}");
+    }
+    assert!(
+        told.iter().any(|line| line.contains("\"***\" is not ipv4")),
+        "{told:#?}"
+    );
+}
+
 /// An EFI program for this machine that has no kernel in it, such as a boot loader.
 fn efi_program(machine: u16) -> Vec<u8> {
     let mut file = vec![0; 512];
