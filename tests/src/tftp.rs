@@ -44,6 +44,10 @@ pub struct Tftp {
     pub thinks: Duration,
     /// Requests that get lost before it answers one.
     pub deaf: u32,
+    /// Clients' last words that get lost: errors, and acknowledgements of a whole file.
+    pub deaf_at_the_end: u32,
+    /// It serves one client at a time: what others ask it does not hear until this long after its answer to the request.
+    pub alone: Option<Duration>,
     /// Requests: the file and its options.
     pub log: Vec<String>,
     /// Errors that clients have sent.
@@ -65,6 +69,7 @@ struct Conversation {
     /// Our answer to the options, until it is acknowledged.
     greeting: Option<Vec<u8>>,
     repeat_at: Option<Instant>,
+    since: Instant,
 }
 
 impl Default for Tftp {
@@ -93,6 +98,8 @@ impl Tftp {
             falls_silent: None,
             thinks: DELAY,
             deaf: 0,
+            deaf_at_the_end: 0,
+            alone: None,
             log: Vec::new(),
             errors: Vec::new(),
             sent: 0,
@@ -151,6 +158,7 @@ impl Tftp {
             acknowledged: 0,
             greeting: None,
             repeat_at: None,
+            since: now,
         };
         if self.options && !options.is_empty() {
             let mut greeting = vec![0, 6];
@@ -221,6 +229,16 @@ impl Tftp {
         packets
     }
 
+    /// Whether it hears nobody else.
+    fn is_busy(&self, now: Instant) -> bool {
+        let alone = |patience| {
+            self.conversations
+                .iter()
+                .any(|other| now < other.since + patience)
+        };
+        self.alone.is_some_and(alone)
+    }
+
     fn acknowledge(&mut self, now: Instant, datagram: &Datagram, number: u16) -> Vec<Datagram> {
         let ours = |conversation: &Conversation| {
             conversation.to.source == datagram.destination && conversation.to.destination == datagram.source
@@ -239,6 +257,11 @@ impl Tftp {
         let again = acknowledged == conversation.acknowledged && !greeted;
         conversation.acknowledged = acknowledged;
         if acknowledged * conversation.block as u64 > conversation.file.len() as u64 {
+            if self.deaf_at_the_end > 0 {
+                self.deaf_at_the_end -= 1;
+                conversation.acknowledged -= 1;
+                return Vec::new();
+            }
             self.conversations.remove(index);
             return Vec::new();
         }
@@ -273,18 +296,27 @@ impl Service for Tftp {
                 self.deaf -= 1;
                 Vec::new()
             }
+            [0, 1, ..] if datagram.destination.1 == 69 && self.is_busy(now) => Vec::new(),
             [0, 1, ..] if datagram.destination.1 == 69 => {
                 let answers = self.request(now, datagram);
                 let thinks = self.thinks;
                 return answers.into_iter().map(|answer| (thinks, answer)).collect();
             }
             [0, 4, high, low] => self.acknowledge(now, datagram, u16::from_be_bytes([high, low])),
+            [0, 5, ..] if self.deaf_at_the_end > 0 => {
+                self.deaf_at_the_end -= 1;
+                Vec::new()
+            }
             [0, 5, high, low, ref text @ ..] => {
                 let text = String::from_utf8_lossy(text).trim_end_matches('\0').to_owned();
-                let code = u16::from_be_bytes([high, low]);
+                let before = self.conversations.len();
                 self.conversations
                     .retain(|other| other.to.source != datagram.destination);
-                self.errors.push((code, text));
+                // What is said again to a port of ours is the same.
+                let ours = 20_000..=self.last_port;
+                if self.conversations.len() < before || !ours.contains(&datagram.destination.1) {
+                    self.errors.push((u16::from_be_bytes([high, low]), text));
+                }
                 Vec::new()
             }
             _ => Vec::new(),

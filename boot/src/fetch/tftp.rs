@@ -208,20 +208,26 @@ impl Question<'_> {
     }
 }
 
-/// Tells the server how its conversation ended, if it must know, and closes it.
+/// Tells the server how its conversation ended, if it must know, and closes it. One that serves one client at a time hears no other
+/// question until then: it is told twice, as one word may be lost.
 fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, ended: &Ended) {
+    let error = |code, text| Some(error_packet(code, text));
     let farewell = match ended {
-        Ended::Whole if reader.whole => None,
-        Ended::Whole if reader.number > 0 => Some((0, "only the start was wanted")),
-        Ended::Whole => Some((0, "only the size was wanted")),
+        Ended::Whole if reader.whole => Some(reader.acknowledgement()),
+        Ended::Whole if reader.number > 0 => error(0, "only the start was wanted"),
+        Ended::Whole => error(0, "only the size was wanted"),
         Ended::Plain => None,
-        Ended::Twice => Some((0, "asked again")),
-        Ended::Failed(Reason::Tftp(error)) => error.told(),
-        Ended::Failed(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
-        Ended::Failed(_) => Some((0, "given up")),
+        Ended::Twice => error(0, "asked again"),
+        Ended::Failed(Reason::Tftp(why)) => why.told().and_then(|(code, text)| error(code, text)),
+        Ended::Failed(Reason::TooLarge { .. }) => error(DISK_FULL, "no room for it"),
+        Ended::Failed(_) => error(0, "given up"),
     };
-    if let Some(((code, text), port)) = farewell.zip(reader.port) {
-        talk.send(net, port, &error_packet(code, text));
+    if let Some((farewell, port)) = farewell.zip(reader.port) {
+        talk.send(net, port, &farewell);
+        // A round of the poll loop sends one.
+        let now = net.now();
+        let _: Option<()> = net.wait(now, |_| None);
+        talk.send(net, port, &farewell);
     }
     talk.close(net);
 }
@@ -396,9 +402,6 @@ impl<'e> Exchange<'e> {
 
     /// What was wanted is here. Of the start of a file, nobody else has said something for a while (D-189).
     fn end(&mut self, net: &mut Net<'_>) -> Ended {
-        if let Some(port) = self.reader.port.filter(|_| self.reader.whole) {
-            self.talk.send(net, port, &self.reader.acknowledgement());
-        }
         if self.reader.wants == Wants::Start && self.has_rival(net) {
             return Ended::Twice;
         }

@@ -422,6 +422,26 @@ fn a_trickle_is_no_transfer() {
 }
 
 #[test]
+fn a_last_word_that_is_lost_does_not_cost_the_next_answer_of_a_server_that_serves_one_client_at_a_time() {
+    // Behind the file comes the question whether the server says the same, and then another file.
+    for (seed, bytes, lost) in [(1, 100_000, 1), (2, 100_000, 0), (3, 500, 1), (4, 500, 0)] {
+        for options in [true, false] {
+            let bench = Bench::new(seed, bytes).with(|tftp| {
+                tftp.options = options;
+                tftp.alone = Some(Duration::from_secs(25));
+                tftp.deaf_at_the_end = lost;
+            });
+            let took = bench.gets();
+            assert!(
+                took < Duration::from_secs(2),
+                "{bytes} bytes, {lost} lost: {took}"
+            );
+            assert_eq!(bench.tftp.borrow().deaf_at_the_end, 0);
+        }
+    }
+}
+
+#[test]
 fn only_the_size_can_be_asked_for() {
     let bench = Bench::new(1, 100_000);
     let (result, _) = bench.ask(Method::Head, FILE, 0);
