@@ -350,6 +350,7 @@ mod tests {
             mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
             uart: None,
             device_tree: firmware,
+            handed_over: None,
         };
         let mut memory = Region::new(BASE, &mut bytes).unwrap();
         let all = memory.range();

@@ -1,5 +1,7 @@
 //! The ground: what a boot needs of hardware, or of what stands in for it. It knows no step.
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 
@@ -66,6 +68,39 @@ pub struct Board<'m> {
     pub uart: Option<Uart>,
     /// The flattened device tree that the firmware passed, at most 2 MiB; unchecked bytes.
     pub device_tree: Option<&'m [u8]>,
+    /// The script or menu that the firmware handed over as initramfs, or why it cannot be read.
+    pub handed_over: Option<Result<&'m HandedOver, HandoverError>>,
+}
+
+/// The text that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Its name in the archive; `initramfs` without one.
+    pub name: String,
+    /// The script or menu, as it is.
+    pub text: Vec<u8>,
+}
+
+/// Why what was handed over cannot be read although it is meant for us, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandoverError {
+    /// An archive ends in the midst of a file.
+    Cut,
+    /// The text is longer than a text may be.
+    Long,
+    /// It lies where it cannot be read: not in the first bank of memory, or where Bramble runs.
+    Place,
+}
+
+impl fmt::Display for HandoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the initramfs that the firmware handed over ")?;
+        match self {
+            Self::Cut => f.write_str("is an archive that ends in the midst of a file"),
+            Self::Long => f.write_str("has a text that is longer than a text may be"),
+            Self::Place => f.write_str("lies where it cannot be read"),
+        }
+    }
 }
 
 /// The UARTs that can be on GPIO 14 and 15, the pins 8 and 10 of the header.
@@ -90,6 +125,7 @@ pub(crate) mod tests {
             mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
             uart: None,
             device_tree: None,
+            handed_over: None,
         }
     }
 

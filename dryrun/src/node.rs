@@ -60,6 +60,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         mac: options.mac,
         uart: Some(options.model.uart(checked.as_ref().and_then(Tree::stdout_path))),
         device_tree: Some(&tree),
+        handed_over: None,
     };
     let gateway = Gateway::new(options.lease, options.mac, options.site);
     let gateway = Rc::new(RefCell::new(gateway));

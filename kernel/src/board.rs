@@ -85,6 +85,7 @@ pub fn describe<'m>(
             mac,
             uart: None,
             device_tree,
+            handed_over: None,
         },
     )
 }

@@ -65,6 +65,16 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
             give_up(pm, clock);
         }
     };
+    // SAFETY: entry.S maps the bank readable; it is the payloads' from below on only.
+    let initramfs = unsafe { device_tree::initramfs(tree, bank_end, home) };
+    let handed_over = match initramfs {
+        Some(Ok(file)) => boot::handed_over(file, &board),
+        Some(Err(why)) => Some(Err(why)),
+        None => None,
+    };
+    board.handed_over = handed_over
+        .as_ref()
+        .map(|found| found.as_ref().map_err(|why| *why));
     let settings = Settings::from_bootargs(tree.and_then(Tree::bootargs).unwrap_or_default());
     let machine = Machine {
         nic: &mut nic,

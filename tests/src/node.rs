@@ -33,6 +33,8 @@ pub struct Node {
     pub uart: Option<boot::Uart>,
     /// The device tree from the firmware.
     pub device_tree: Option<Vec<u8>>,
+    /// The initramfs from the firmware.
+    pub initramfs: Option<Vec<u8>>,
     /// Keys typed, each at a moment of virtual time.
     pub keys: Vec<(Duration, Vec<u8>)>,
     /// The bytes written to the terminal.
@@ -59,6 +61,7 @@ impl Node {
             memory: vec![0; bytes],
             uart: None,
             device_tree: Some(payload::device_tree()),
+            initramfs: None,
             keys: Vec::new(),
             screen: Rc::new(RefCell::new(Vec::new())),
             entropy_fails: 0,
@@ -82,14 +85,20 @@ impl Node {
 
     /// Switches it on, until the boot ends.
     pub fn run(&mut self, lan: &Lan, settings: &Settings) -> Ending {
-        let board = Board {
+        let mut board = Board {
             model: "Raspberry Pi 3 Model B",
             revision: 0x00a0_2082,
             serial: SERIAL,
             mac: MAC,
             uart: self.uart,
             device_tree: self.device_tree.as_deref(),
+            handed_over: None,
         };
+        let initramfs = self.initramfs.as_ref();
+        let handed_over = initramfs.and_then(|file| boot::handed_over(file, &board));
+        board.handed_over = handed_over
+            .as_ref()
+            .map(|found| found.as_ref().map_err(|why| *why));
         let mut nic = lan.nic();
         let machine = Machine {
             nic: &mut nic,
@@ -141,6 +150,7 @@ pub fn leased<T>(lan: &Lan, session: impl FnOnce(&mut Net<'_>, &mut Fetcher) -> 
         mac: MAC,
         uart: None,
         device_tree: None,
+        handed_over: None,
     };
     let mut nic = lan.nic();
     let mut watchdog = Watchdog(lan.clone());

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::program::{cargo, execute, on_path, output};
 
 /// Each target, and the longest input that it is given: enough for every rule, little enough for a million.
-const TARGETS: [(&str, usize); 17] = [
+const TARGETS: [(&str, usize); 18] = [
     ("pxelinux", 256),
     ("script", 256),
     ("expand", 96),
@@ -22,6 +22,7 @@ const TARGETS: [(&str, usize); 17] = [
     ("ntp", 64),
     ("keys", 64),
     ("cmdline", 256),
+    ("initramfs", 1024),
     ("vlan", 96),
     ("usb", 256),
     ("bursts", 512),

@@ -12,7 +12,8 @@ use crate::rust_target::TARGET;
 use crate::setup;
 
 /// Bytes that the release image may have.
-const BUDGET: usize = 744 * 1024;
+// D-209
+const BUDGET: usize = 800 * 1024;
 
 /// Which build of the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,6 +121,17 @@ fn of_setting(url: Result<Url, url::Error>, lease: &Lease, board: &Board<'_>) ->
     }
 }
 
+/// The place of a text that the firmware handed over under this name: what it names relatively is on the web server of the host that DHCP
+/// names, at its root.
+pub(super) fn of_handed_over(name: &str, lease: &Lease) -> Place {
+    let roots = server_roots(lease).into_iter().next();
+    let root = roots.map_or_else(
+        || Url::on(Scheme::Http, lease.server.to_string(), "/"),
+        |(url, _)| url,
+    );
+    Place::one("initramfs", (root.and_then(|root| root.join(name)), By::Url))
+}
+
 /// The places of a boot file that may be a menu or a script.
 fn of_boot_file(boot_file: &str, urls: &[Located]) -> Vec<Place> {
     if urls.is_empty() {

@@ -12,7 +12,7 @@ use crate::url::{self, Scheme, Url};
 use crate::verify::{self, Language, Unreadable};
 
 /// Bytes of a script or a menu.
-const MAX_TEXT: usize = if MAX_SCRIPT > menu::MAX_TEXT {
+pub(super) const MAX_TEXT: usize = if MAX_SCRIPT > menu::MAX_TEXT {
     MAX_SCRIPT
 } else {
     menu::MAX_TEXT

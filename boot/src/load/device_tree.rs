@@ -264,6 +264,18 @@ impl<'a> Tree<'a> {
         Some(u32::from_be_bytes(value.try_into().ok()?))
     }
 
+    /// Where the firmware's initramfs is: `/chosen/linux,initrd-start` and `-end`, each of one cell or two. Unchecked.
+    pub fn initramfs(&self) -> Option<Range<u64>> {
+        let chosen = self.fdt.find_node("/chosen")?;
+        let cells = |name| {
+            let value = property(&chosen, name)?;
+            let word = value.try_into().map(u32::from_be_bytes).map(u64::from);
+            word.or_else(|_| value.try_into().map(u64::from_be_bytes)).ok()
+        };
+        let range = cells("linux,initrd-start")?..cells("linux,initrd-end")?;
+        (!range.is_empty()).then_some(range)
+    }
+
     /// The command line that the firmware composed of its own and of cmdline.txt: `/chosen/bootargs`.
     pub fn bootargs(&self) -> Option<&'a str> {
         self.text("/chosen", "bootargs")

@@ -310,6 +310,7 @@ mod tests {
         mac: EthernetAddress([2, 0, 0, 0, 0, 9]),
         uart: None,
         device_tree: None,
+        handed_over: None,
     };
 
     fn fixed(base: &DeviceTree, firmware: Option<&DeviceTree>, seeds: &Seeds) -> Result<DeviceTree, Error> {

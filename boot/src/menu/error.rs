@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::bounds;
 use crate::fetch;
+use crate::hal::HandoverError;
 use crate::patience;
 use crate::text::shortened;
 use crate::url::{self, Url};
@@ -68,6 +69,8 @@ pub enum Error {
         /// The obstacle.
         fault: Box<Fault>,
     },
+    /// What the firmware handed over may be a menu, and cannot be read.
+    HandedOver(HandoverError),
     /// The entry (as shown) that was chosen cannot boot here.
     Unsupported(String, Unsupported),
     /// The entry (as shown) names something that cannot be fetched.
@@ -144,6 +147,7 @@ impl fmt::Display for Error {
                 ..
             } => write!(f, "none in {tried} places, from {first} to {last}; {fault}"),
             Self::Trouble { fault, .. } => write!(f, "{fault}; nothing else is booted in its stead"),
+            Self::HandedOver(error) => write!(f, "{error}; nothing else is booted in its stead"),
             Self::Unsupported(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::Reference(entry, why) => write!(f, "cannot boot \"{entry}\": {why}"),
             Self::Variable(entry, name) => write!(

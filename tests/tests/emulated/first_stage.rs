@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::Result;
+use qemu::cpio::Archive;
 use qemu::firmware::order::{PI3_TRACE_ROOT, PI4_TRACE};
 use qemu::firmware::{self, card, disable_bt};
 use qemu::http::{Answer, Server};
@@ -289,6 +290,68 @@ fn a_pi_3_boots_from_a_card() {
     let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
     assert_eq!(left.said, [""; 0]);
     boots_over_http(&left, board);
+}
+
+/// A menu that came beside Bramble, by the firmware's hand: as a script from a card, and in an archive over TFTP.
+#[test]
+fn a_text_beside_bramble_says_what_boots_before_any_server_does() {
+    let board = Board::Pi4b;
+    let mut lan = require!(lan_for(&[board], &[]));
+    let payload = require!(tiny_payload());
+    let with_text = |text: Vec<u8>| {
+        let mut files = copied(board);
+        let config = block("What to copy", 0) + &block("A menu beside Bramble", 0);
+        files.retain(|(name, _)| name != "config.txt");
+        files.push(("config.txt".to_owned(), config.into_bytes()));
+        files.push(("netboot.cpio".to_owned(), text));
+        files
+    };
+    // DHCP names another menu, which nobody asks for.
+    let server = Server::start().unwrap();
+    server.put("/payload.img", Answer::file(&payload));
+    let script = format!(
+        "#!ipxe\nkernel {} from a card\nboot\n",
+        server.url("/payload.img")
+    );
+    let scratch = Scratch::directory("text");
+    let image = scratch.0.join("card.img");
+    card::make(&image, true, &with_text(script.into_bytes())).unwrap();
+    let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
+    let machine = left.machine(&scratch.0).unwrap();
+    let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
+    qemu.console()
+        .expect(r"^menu: a script from .* \(initramfs\)", PATIENCE)
+        .unwrap();
+    qemu.console().expect(HELLO, PATIENCE).unwrap();
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| request.target == "/payload.img")
+    );
+
+    let mut archive = Archive::new();
+    archive.file(
+        "pxelinux.cfg/default",
+        0o644,
+        block("A menu beside Bramble", 1).as_bytes(),
+    );
+    let root = lan.directory.join("tftp");
+    write(&root, &with_text(archive.finish()));
+    write(&root, &[("vmlinuz".to_owned(), fs::read(&payload).unwrap())]);
+    lan.dnsmasq_with(&recipe("No card: one dnsmasq for both stages", 0, &root));
+    let stage = Stage::new(board, Firmware::default());
+    let left = stage.from_network(Cable::plug(&lan.name, TAP).unwrap()).unwrap();
+    let files = Scratch::directory("left");
+    let machine = left.machine(&files.0).unwrap().namespace(&lan.name);
+    let mut qemu = machine.net(Net::tap(TAP)).start().unwrap();
+    qemu.console()
+        .expect(
+            r"^menu: 1 entries from .*/pxelinux.cfg/default \(initramfs\)",
+            PATIENCE,
+        )
+        .unwrap();
+    qemu.console().expect(HELLO, PATIENCE).unwrap();
 }
 
 /// A boot.img with an overlay, a parameter of it, and an initramfs high in memory with the tree below it.

@@ -6,6 +6,7 @@ mod dialects;
 mod digest;
 mod failures;
 mod fetch;
+mod handed_over;
 mod lan;
 mod menus;
 mod script;

@@ -375,6 +375,7 @@ fn board(tree: &[u8]) -> Board<'_> {
         mac: EthernetAddress([0xdc, 0xa6, 0x32, 0xec, 0xfc, 0x3c]),
         uart: None,
         device_tree: Some(tree),
+        handed_over: None,
     }
 }
 
