@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use qemu::console::{Console, Waited, line_regex};
+use qemu::firmware::card::Layout;
 use qemu::http::Server;
 use qemu::payload::HELLO;
 use qemu::{Board, Firmware, Machine, Net, Payload, Qemu, Uart};
@@ -147,15 +148,20 @@ pub(crate) fn run(options: Options) -> Result<ExitCode> {
         Some(from) => {
             let stage = FirstStage::new(options.board, &image.file)?;
             let site = site(&options, stage.uart())?;
-            if from == From::Tftp {
-                let (machine, lan) = stage.asks_network(site)?;
-                network = Some(lan);
-                machine
-            } else {
-                let (machine, scratch) = stage.reads_card(from == From::Card)?;
+            let layout = match from {
+                From::Tftp => None,
+                From::Card => Some(Layout::Card),
+                From::BootImage => Some(Layout::BootImage),
+            };
+            if let Some(layout) = layout {
+                let (machine, scratch) = stage.reads_card(layout)?;
                 files = Some(scratch);
                 site.serve(&server, options.root.as_deref());
                 machine.net(Net::user().boot_file(server.url("/menu")))
+            } else {
+                let (machine, lan) = stage.asks_network(site)?;
+                network = Some(lan);
+                machine
             }
         }
     };

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use qemu::firmware::{self, card, disable_bt};
+use qemu::firmware::card::{self, Layout};
+use qemu::firmware::{self, disable_bt};
 use qemu::payload::labelled_tree;
 use qemu::recipe::recipe;
 use qemu::segment::{Segment, TAP};
@@ -99,9 +100,9 @@ impl FirstStage {
     }
 
     /// The machine that boots from a card, or from a boot.img.
-    pub(crate) fn reads_card(self, table: bool) -> Result<(Machine, Scratch)> {
-        let image = self.directory.0.join(if table { "card.img" } else { "boot.img" });
-        card::make(&image, table, &self.files)?;
+    pub(crate) fn reads_card(self, layout: Layout) -> Result<(Machine, Scratch)> {
+        let image = self.directory.0.join("image");
+        card::make(&image, layout, &self.files)?;
         let left = self.stage().from_card(&image)?;
         self.goes_on(&left)
     }

@@ -7,12 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::files::Files;
+use super::volume::{self, SECTOR};
 
 /// A FAT volume in a file, read only.
 pub struct Card(fatfs::FileSystem<Volume>);
-
-/// Bytes of a sector.
-const SECTOR: u64 = 512;
 
 impl Card {
     /// The volume in `image`: the whole of it, or the MBR's `partition`, 1 to 4; 0 is the first that holds FAT.
@@ -26,27 +24,23 @@ impl Card {
 
     fn volume(image: &Path, partition: u8) -> Result<Self> {
         let mut file = File::open(image)?;
-        let mut sector = [0; SECTOR as usize];
+        let mut sector = [0; SECTOR];
         file.read_exact(&mut sector).context("its first sector")?;
         ensure!(sector[510..] == [0x55, 0xaa], "neither a partition table nor FAT");
         // A volume begins with a jump over its own figures.
         let start = if matches!(sector[0], 0xeb | 0xe9) {
             0
         } else {
-            partition_start(&sector, partition)? * SECTOR
+            partition_start(&sector, partition)? * SECTOR as u64
         };
-        let mut volume = Volume {
-            file,
-            start,
-            writable: false,
-        };
+        let mut volume = Volume { file, start };
         volume.seek(SeekFrom::Start(0))?;
         let options = fatfs::FsOptions::new().update_accessed_date(false);
         Ok(Self(fatfs::FileSystem::new(volume, options)?))
     }
 }
 
-fn partition_start(sector: &[u8; SECTOR as usize], partition: u8) -> Result<u64> {
+fn partition_start(sector: &[u8; SECTOR], partition: u8) -> Result<u64> {
     for (number, entry) in (1..).zip(sector[446..510].chunks(16)) {
         let wanted = match partition {
             // FAT12, FAT16 and FAT32, as the ROM looks for them (DOC).
@@ -61,61 +55,52 @@ fn partition_start(sector: &[u8; SECTOR as usize], partition: u8) -> Result<u64>
     bail!("no FAT partition {partition}")
 }
 
-/// The size of an image made here: the least that FAT32 may have, and some.
-const SIZE: u64 = 48 << 20;
+/// How an image is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// A card's: a partition table and one partition of FAT32, with room for more.
+    Card,
+    /// A boot.img's: FAT16 without a table, as small as the files allow. The vendor's rpi-make-boot-image makes the same of less
+    /// than 32 MiB (DOC).
+    BootImage,
+}
 
-/// Where its partition begins, when it has a table.
-const FIRST: u64 = 2048;
+/// Where a card's partition begins, in bytes.
+pub const PARTITION: u64 = 1 << 20;
 
-/// Makes `image` of files, by their paths: a card's, with a partition table, or without one a boot.img.
+/// The size of a card's image; every card is larger, and FAT32 begins at 33 MiB.
+const CARD: usize = 64 << 20;
+
+/// The bytes of an image of files, by their paths, which follow from these alone.
 ///
 /// # Errors
 ///
-/// When it cannot be written.
-pub fn make(image: &Path, table: bool, files: &[(String, Vec<u8>)]) -> Result<()> {
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(image)
-        .with_context(|| image.display().to_string())?;
-    file.set_len(SIZE)?;
-    let first = if table { FIRST } else { 0 };
-    let sectors = u32::try_from(SIZE / SECTOR - first)?;
-    if table {
-        let mut sector = [0; SECTOR as usize];
-        // One partition of FAT32, addressed by sectors alone.
-        sector[446..458].copy_from_slice(&[0, 0xff, 0xff, 0xff, 0x0c, 0xff, 0xff, 0xff, 0, 8, 0, 0]);
-        sector[458..462].copy_from_slice(&sectors.to_le_bytes());
-        sector[510..].copy_from_slice(&[0x55, 0xaa]);
-        file.write_all(&sector)?;
+/// When they do not fit, or FAT has no such names.
+pub fn image(layout: Layout, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+    if layout == Layout::BootImage {
+        return volume::fat16(files);
     }
-    let mut volume = Volume {
-        file,
-        start: first * SECTOR,
-        writable: true,
-    };
-    volume.seek(SeekFrom::Start(0))?;
-    let options = fatfs::FormatVolumeOptions::new()
-        .fat_type(fatfs::FatType::Fat32)
-        .bytes_per_cluster(SECTOR as u32)
-        .total_sectors(sectors);
-    fatfs::format_volume(&mut volume, options)?;
-    volume.seek(SeekFrom::Start(0))?;
-    let system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
-    for (path, bytes) in files {
-        let mut folder = system.root_dir();
-        let mut words = path.split('/').peekable();
-        while let Some(word) = words.next() {
-            if words.peek().is_some() {
-                folder = folder.create_dir(word)?;
-            } else {
-                folder.create_file(word)?.write_all(bytes)?;
-            }
-        }
-    }
-    Ok(system.unmount()?)
+    let start = PARTITION as usize;
+    let (first, count) = (start / SECTOR, (CARD - start) / SECTOR);
+    let mut image = vec![0; start];
+    image[440..444].copy_from_slice(&volume::ID.to_le_bytes());
+    // One partition of FAT32, addressed by sectors alone.
+    image[446..454].copy_from_slice(&[0, 0xff, 0xff, 0xff, 0x0c, 0xff, 0xff, 0xff]);
+    image[454..458].copy_from_slice(&u32::try_from(first)?.to_le_bytes());
+    image[458..462].copy_from_slice(&u32::try_from(count)?.to_le_bytes());
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    image.extend(volume::fat32(count, first, files)?);
+    Ok(image)
+}
+
+/// Writes such an image.
+///
+/// # Errors
+///
+/// Likewise, and when it cannot be written.
+pub fn make(file: &Path, layout: Layout, files: &[(String, Vec<u8>)]) -> Result<()> {
+    let bytes = image(layout, files).with_context(|| file.display().to_string())?;
+    std::fs::write(file, bytes).with_context(|| file.display().to_string())
 }
 
 impl Files for Card {
@@ -142,7 +127,6 @@ impl Files for Card {
 struct Volume {
     file: File,
     start: u64,
-    writable: bool,
 }
 
 impl Read for Volume {
@@ -152,12 +136,8 @@ impl Read for Volume {
 }
 
 impl Write for Volume {
-    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
-        if self.writable {
-            self.file.write(bytes)
-        } else {
-            Err(Error::new(ErrorKind::PermissionDenied, "the stage only reads"))
-        }
+    fn write(&mut self, _: &[u8]) -> IoResult<usize> {
+        Err(Error::new(ErrorKind::PermissionDenied, "the stage only reads"))
     }
 
     fn flush(&mut self) -> IoResult<()> {
@@ -193,8 +173,8 @@ mod tests {
             ("overlays/a-long-name.dtbo".to_owned(), long.clone()),
             ("overlays/another.dtbo".to_owned(), vec![]),
         ];
-        for table in [true, false] {
-            make(&image, table, &files).unwrap();
+        for layout in [Layout::Card, Layout::BootImage] {
+            make(&image, layout, &files).unwrap();
             let before = std::fs::read(&image).unwrap();
             let mut card = Card::open(&image, 0).unwrap();
             let mut get = |path: &str, look| card.get(path, look).unwrap();
@@ -207,7 +187,7 @@ mod tests {
             drop(card);
             assert!(std::fs::read(&image).unwrap() == before);
             // Without a table, whatever partition is asked for is the whole.
-            assert_eq!(Card::open(&image, 2).is_ok(), !table);
+            assert_eq!(Card::open(&image, 2).is_ok(), layout == Layout::BootImage);
         }
         std::fs::write(&image, vec![0; 4096]).unwrap();
         assert!(Card::open(&image, 0).is_err());

@@ -14,6 +14,7 @@ mod overlay;
 mod stage;
 mod tftp;
 mod tree;
+mod volume;
 
 pub use cable::Cable;
 pub use card::Card;

@@ -12,8 +12,9 @@ use std::thread;
 
 use anyhow::Result;
 use qemu::cpio::Archive;
+use qemu::firmware::card::{self, Layout, PARTITION};
 use qemu::firmware::order::{PI3_TRACE_ROOT, PI4_TRACE};
-use qemu::firmware::{self, card, disable_bt};
+use qemu::firmware::{self, disable_bt};
 use qemu::http::{Answer, Server};
 use qemu::payload::labelled_tree;
 use qemu::{Board, Cable, Firmware, Left, Net, Stage};
@@ -30,7 +31,7 @@ fn block(heading: &str, n: usize) -> String {
 }
 
 /// The same, with the TFTP root where this test has it.
-fn recipe(heading: &str, n: usize, root: &Path) -> String {
+pub(crate) fn recipe(heading: &str, n: usize, root: &Path) -> String {
     block(heading, n).replace("/srv/tftp", &root.display().to_string())
 }
 
@@ -48,7 +49,7 @@ fn serial(firmware: &Firmware) -> String {
     format!("{:08x}", firmware.serial & 0xffff_ffff)
 }
 
-/// What to copy for `board`, as the guide says; the Pi's own programs, which are not ours to have, are stood in for.
+/// What to copy for `board`, as the guide says.
 fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![
         ("config.txt".to_owned(), block("What to copy", 0).into_bytes()),
@@ -57,6 +58,14 @@ fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
             "kernel8.img".to_owned(),
             fs::read(qemu::image(RELEASE).unwrap()).unwrap(),
         ),
+    ];
+    files.extend(of_the_pi(board));
+    files
+}
+
+/// What comes from the Pi's firmware for `board`; its programs, which are not ours to have, are stood in for.
+pub(crate) fn of_the_pi(board: Board) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![
         (board.firmware_tree().to_owned(), labelled_tree(board).unwrap()),
         ("overlays/disable-bt.dtbo".to_owned(), disable_bt().unwrap()),
     ];
@@ -77,7 +86,7 @@ fn write(root: &Path, files: &[(String, Vec<u8>)]) {
 const CMDLINE: &str = "console=ttyAMA0,115200 quiet retain_initrd";
 
 /// A menu for one node, its kernel and its initrd, in the same root.
-fn furnish(root: &Path, board: Board, firmware: &Firmware) {
+pub(crate) fn furnish(root: &Path, board: Board, firmware: &Firmware) {
     let payload = debian().unwrap();
     let mac = firmware.mac_text().replace(':', "-");
     let initrd = format!("initrd-{}", board.name());
@@ -104,7 +113,7 @@ fn expected(left: &Left, board: Board) -> Expected {
 }
 
 /// What the test needs: the boards, Debian, servers and a LAN.
-fn lan_for(boards: &[Board], servers: &[&str]) -> Result<Lan> {
+pub(crate) fn lan_for(boards: &[Board], servers: &[&str]) -> Result<Lan> {
     for board in boards {
         machine(*board, RELEASE)?;
         labelled_tree(*board)?;
@@ -118,7 +127,7 @@ fn lan_for(boards: &[Board], servers: &[&str]) -> Result<Lan> {
 }
 
 /// Boots a node of the LAN from its network up to Debian's user space.
-fn boots(lan: &Lan, tap: &str, board: Board, firmware: Firmware) -> Left {
+pub(crate) fn boots(lan: &Lan, tap: &str, board: Board, firmware: Firmware) -> Left {
     let stage = Stage::new(board, firmware);
     let left = stage.from_network(Cable::plug(&lan.name, tap).unwrap()).unwrap();
     assert_eq!(left.said, [""; 0]);
@@ -262,7 +271,7 @@ fn each_board_boots_beside_a_home_router() {
 }
 
 /// Boots what the stage left with a menu over HTTP, up to Debian's user space.
-fn boots_over_http(left: &Left, board: Board) {
+pub(crate) fn boots_over_http(left: &Left, board: Board) {
     let payload = debian().unwrap();
     let server = Server::start().unwrap();
     server.put(
@@ -286,7 +295,7 @@ fn a_pi_3_boots_from_a_card() {
     require!(debian());
     let scratch = Scratch::directory("card");
     let image = scratch.0.join("card.img");
-    card::make(&image, true, &copied(board)).unwrap();
+    card::make(&image, Layout::Card, &copied(board)).unwrap();
     let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
     assert_eq!(left.said, [""; 0]);
     boots_over_http(&left, board);
@@ -315,7 +324,7 @@ fn a_text_beside_bramble_says_what_boots_before_any_server_does() {
     );
     let scratch = Scratch::directory("text");
     let image = scratch.0.join("card.img");
-    card::make(&image, true, &with_text(script.into_bytes())).unwrap();
+    card::make(&image, Layout::Card, &with_text(script.into_bytes())).unwrap();
     let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
     let machine = left.machine(&scratch.0).unwrap();
     let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
@@ -370,7 +379,7 @@ fn a_pi_4_boots_from_a_boot_img_with_an_overlay_and_an_initramfs() {
         ("initramfs8".to_owned(), vec![0xa5; 3_000_001]),
     ]);
     let image = scratch.0.join("boot.img");
-    card::make(&image, false, &files).unwrap();
+    card::make(&image, Layout::BootImage, &files).unwrap();
     let left = Stage::new(board, Firmware::default()).from_card(&image).unwrap();
     assert_eq!(left.said, [""; 0]);
     let tree = dtoolkit::fdt::Fdt::new(left.tree()).unwrap();
@@ -451,7 +460,7 @@ impl Drop for Ends<'_> {
 /// What was written to a volume, and where.
 type Writes = Arc<Mutex<Vec<(u64, Vec<u8>)>>>;
 
-/// A card's volume that remembers what was written to it.
+/// A card's volume that remembers what was written to it; `at` is a place on the card.
 struct Remembered {
     file: File,
     at: u64,
@@ -482,11 +491,11 @@ impl Write for Remembered {
 impl Seek for Remembered {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = match to {
-            SeekFrom::Start(at) => at,
+            SeekFrom::Start(at) => PARTITION + at,
             SeekFrom::Current(by) => self.at.saturating_add_signed(by),
             SeekFrom::End(by) => self.file.metadata()?.len().saturating_add_signed(by),
         };
-        Ok(self.at)
+        Ok(self.at - PARTITION)
     }
 }
 
@@ -506,7 +515,7 @@ fn a_kernel_rolled_out_on_a_live_card_is_the_old_or_the_new() {
         (board.firmware_tree(), tree),
     ];
     let files = files.map(|(name, bytes)| (name.to_owned(), bytes));
-    card::make(&image, false, &files).unwrap();
+    card::make(&image, Layout::Card, &files).unwrap();
     let disk = File::options().read(true).write(true).open(&image).unwrap();
     // The steps of the guide, between which it syncs.
     let steps = [
@@ -527,7 +536,7 @@ fn a_kernel_rolled_out_on_a_live_card_is_the_old_or_the_new() {
         let writes = Writes::default();
         let volume = Remembered {
             file: disk.try_clone().unwrap(),
-            at: 0,
+            at: PARTITION,
             writes: Arc::clone(&writes),
         };
         let system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new()).unwrap();
