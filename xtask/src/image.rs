@@ -1,7 +1,7 @@
 //! Builds kernel8.img: the `kernel` package's ELF file, flattened, with a table of where its bytes went.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -77,8 +77,13 @@ pub(crate) fn build(profile: Profile) -> Result<Image> {
 
 /// Builds, where the set-up is done.
 pub(crate) fn compile(profile: Profile) -> Result<Image> {
+    compile_in(Path::new("."), profile)
+}
+
+/// Builds the image of a checkout below that.
+pub(crate) fn compile_in(checkout: &Path, profile: Profile) -> Result<Image> {
     let mut command = cargo();
-    command.args([
+    command.current_dir(checkout).args([
         "build",
         "--package",
         "kernel",
@@ -89,26 +94,34 @@ pub(crate) fn compile(profile: Profile) -> Result<Image> {
         "--target-dir",
         "target",
     ]);
-    command.args(["--config", &short_paths()?]);
+    command.args(["--config", &short_paths(checkout)?]);
     execute(command.args(profile.arguments())).context("image")?;
     let directory = match profile {
         Profile::Release | Profile::Defmt => "release",
         Profile::Debug => "image-debug",
     };
-    let built = PathBuf::from(format!("target/{TARGET}/{directory}/kernel8"));
+    let target = checkout.join("target");
+    let built = target.join(format!("{TARGET}/{directory}/kernel8"));
     let bytes = fs::read(&built).with_context(|| format!("image: {}", built.display()))?;
     let elf = Elf::new(&bytes).with_context(|| format!("image: {}", built.display()))?;
     let flat = elf.flat()?;
     sound_on_a53(&elf)?;
-    let file = PathBuf::from(format!("target/{}.img", profile.name()));
-    fs::write(file.with_extension("elf"), &bytes).context("image: ELF file")?;
-    fs::write(&file, &flat).context("image")?;
+    let file = target.join(format!("{}.img", profile.name()));
+    put(&file.with_extension("elf"), &bytes)?;
+    put(&file, &flat)?;
     Ok(Image {
         file,
         profile,
         size: flat.len(),
         sections: elf.sections()?,
     })
+}
+
+/// Writes a file that others may be reading: they have the old one or the new.
+fn put(file: &Path, bytes: &[u8]) -> Result<()> {
+    let new = file.with_added_extension("new");
+    let put = fs::write(&new, bytes).and_then(|()| fs::rename(&new, file));
+    put.with_context(|| format!("image: {}", file.display()))
 }
 
 /// An error when a Cortex-A53 may compute something in the image wrongly (D-181).
@@ -131,7 +144,7 @@ fn sound_on_a53(elf: &Elf<'_>) -> Result<()> {
 
 /// Cargo configuration that leaves this machine's directories out of the panic messages: they cost 2 KB, and the same
 /// source should make the same image everywhere. Those of a `core` that set-up built from rust-src stay.
-fn short_paths() -> Result<String> {
+fn short_paths(checkout: &Path) -> Result<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let sources = home.map(|home| home.join("registry/src")).unwrap_or_default();
@@ -141,7 +154,7 @@ fn short_paths() -> Result<String> {
         .flatten()
         .map(|entry| entry.path());
     let flags: Vec<String> = registries
-        .chain([std::env::current_dir().context("image")?])
+        .chain([fs::canonicalize(checkout).context("image")?])
         .map(|directory| format!("{:?}", format!("--remap-path-prefix={}/=", directory.display())))
         .collect();
     Ok(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")))
@@ -162,7 +175,8 @@ impl Image {
             Profile::Release => format!("  of a budget of {BUDGET}"),
             Profile::Debug | Profile::Defmt => String::new(),
         };
-        println!("{:<27} {:>9}{budget}", self.file.display(), self.size);
+        let file = self.file.strip_prefix(".").unwrap_or(&self.file);
+        println!("{:<27} {:>9}{budget}", file.display(), self.size);
     }
 
     /// An error when the release image is larger than it may be.

@@ -1,4 +1,4 @@
-//! What a person types: `cargo xtask setup | image | boot | check | test | bench | soak | campaign | qemu | dryrun`.
+//! What a person types: `cargo xtask setup | image | dist | boot | check | test | bench | soak | campaign | qemu | dryrun`.
 //!
 #![doc = include_str!("../README.md")]
 
@@ -7,6 +7,7 @@ mod bench;
 mod boot;
 mod builtin;
 mod campaign;
+mod dist;
 mod elf;
 mod emulator;
 mod erratum;
@@ -53,6 +54,9 @@ cargo xtask test     everything: format, lints, documentation, host tests, the i
     STAGE...         these only: setup, format, lints, docs, images, host, emulated, fuzz
     FILTER           behind host or emulated: tests with this in their names
 cargo xtask image    target/kernel8.img, target/kernel8.elf and a size table; --debug, --defmt for other builds
+cargo xtask dist     what people copy, in target/dist: boot partition, SD image, TFTP root, boot.img, sums, bill of materials
+    --firmware DIR   the Pi's own firmware (default: Debian's raspi-firmware; without any, the rest is written)
+    --to DIR         an empty directory for it
 cargo xtask bench    boot (default): throughput beside Linux's, time and instructions to the payload
                      menu: instructions of a large menu, of a command in a loop, of a key
                      net: instructions for each byte and throughput, beside Linux's and U-Boot's, over each NIC
@@ -111,6 +115,7 @@ fn run() -> Result<ExitCode> {
             image.within_budget()?;
             Ok(ExitCode::SUCCESS)
         }
+        "dist" => dist::run(&dist::Options::parse(&mut arguments, &typed_in)?),
         "setup" => {
             nothing_more(&mut arguments)?;
             Ok(setup::run(setup::Goal::Test).exit_code())

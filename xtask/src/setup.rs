@@ -259,6 +259,12 @@ const PACKAGES: &[Package] = &[
         proof: "fdtoverlay",
         goal: Goal::Test,
     },
+    // Looks at the FAT volumes that we write.
+    Package {
+        name: "dosfstools",
+        proof: "fsck.fat",
+        goal: Goal::Test,
+    },
     Package {
         name: "u-boot-tools",
         proof: "mkimage",
@@ -395,6 +401,7 @@ mod tests {
                 "needs the program dhcpd (Debian: isc-dhcp-server)",
                 "needs the program udhcpd (Debian: udhcpd)",
                 "needs the program fdtoverlay (Debian: device-tree-compiler)",
+                "needs the program fsck.fat (Debian: dosfstools)",
                 "needs the program mkimage (Debian: u-boot-tools)",
                 "needs the program nginx (Debian: nginx-light)",
                 "needs the program qemu-system-i386 (Debian: qemu-system-x86)",

@@ -10,7 +10,7 @@ use crate::program::{cargo, execute, root};
 use crate::rust_target::TARGET;
 use crate::setup::{self, Goal};
 use crate::tally::{self, Tally};
-use crate::{builtin, fuzz};
+use crate::{builtin, dist, fuzz};
 
 /// A part of the checks that has a name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,6 +310,7 @@ fn images() -> Tally {
         tally.add(Tally::of(built, profile.name()));
     }
     tally.add(Tally::of(builtin::build().map(drop), "payload"));
+    tally.add(Tally::of(dist::same_elsewhere(), "dist, built in two places"));
     tally
 }
 

@@ -35,6 +35,7 @@ mod conditions;
 mod debian;
 mod defmt;
 mod differential;
+mod dist;
 mod dwc2;
 mod failures;
 mod faults;
