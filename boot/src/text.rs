@@ -114,17 +114,23 @@ const LONGEST_WORD: usize = 320;
 /// What names of secrets have in them.
 const SECRETS: [&str; 3] = ["passw", "secret", "token"];
 
-/// Whether the characters of a name, which `lower` makes small ones of, say that it is a secret's.
-fn names_a_secret<C>(name: &[C], lower: impl Fn(&C) -> char) -> bool {
+/// Whether a name, whose characters these are, says that it is a secret's.
+fn names_a_secret(at: &dyn Fn(usize) -> Option<char>) -> bool {
     SECRETS.iter().any(|secret| {
-        let mut windows = name.windows(secret.len());
-        windows.any(|window| window.iter().map(&lower).eq(secret.chars()))
+        let mut starts = (0_usize..).take_while(|start| at(*start).is_some());
+        starts.any(|start| {
+            let mut letters = secret.chars().enumerate();
+            letters.all(|(n, letter)| {
+                let there = at(start.saturating_add(n));
+                there.is_some_and(|c| c.to_ascii_lowercase() == letter)
+            })
+        })
     })
 }
 
 /// Whether a setting of this name is a secret.
 pub(crate) fn is_secret(name: &str) -> bool {
-    names_a_secret(name.as_bytes(), |byte| char::from(byte.to_ascii_lowercase()))
+    names_a_secret(&|at| name.as_bytes().get(at).copied().map(char::from))
 }
 
 /// Makes `***` of secrets in what is pushed, as it comes: of user information in URLs, be they right or not quite, and of values whose
@@ -264,7 +270,7 @@ impl<'o> Mask<'o> {
     }
 
     fn names_a_secret(&self) -> bool {
-        names_a_secret(self.held(), char::to_ascii_lowercase)
+        names_a_secret(&|at| self.held().get(at).copied())
     }
 
     /// Writes what is held, without what is in front of its last `@`. In a word that is a secret if there is a colon in it.

@@ -211,16 +211,20 @@ impl Question<'_> {
 /// Tells the server how its conversation ended, if it must know, and closes it. One that serves one client at a time hears no other
 /// question until then: it is told twice, as one word may be lost.
 fn part(net: &mut Net<'_>, talk: Conversation, reader: &Reader, ended: &Ended) {
-    let error = |code, text| Some(error_packet(code, text));
-    let farewell = match ended {
-        Ended::Whole if reader.whole => Some(reader.acknowledgement()),
-        Ended::Whole if reader.number > 0 => error(0, "only the start was wanted"),
-        Ended::Whole => error(0, "only the size was wanted"),
+    let error = match ended {
+        Ended::Whole if reader.whole => None,
+        Ended::Whole if reader.number > 0 => Some((0, "only the start was wanted")),
+        Ended::Whole => Some((0, "only the size was wanted")),
         Ended::Plain => None,
-        Ended::Twice => error(0, "asked again"),
-        Ended::Failed(Reason::Tftp(why)) => why.told().and_then(|(code, text)| error(code, text)),
-        Ended::Failed(Reason::TooLarge { .. }) => error(DISK_FULL, "no room for it"),
-        Ended::Failed(_) => error(0, "given up"),
+        Ended::Twice => Some((0, "asked again")),
+        Ended::Failed(Reason::Tftp(error)) => error.told(),
+        Ended::Failed(Reason::TooLarge { .. }) => Some((DISK_FULL, "no room for it")),
+        Ended::Failed(_) => Some((0, "given up")),
+    };
+    let farewell = match (error, ended) {
+        (Some((code, text)), _) => Some(error_packet(code, text)),
+        (None, Ended::Whole) => Some(reader.acknowledgement()),
+        (None, _) => None,
     };
     if let Some((farewell, port)) = farewell.zip(reader.port) {
         talk.send(net, port, &farewell);

@@ -471,29 +471,25 @@ impl Values {
             scope: Scope::Any,
             kind: None,
         };
-        let told = self
-            .blocks
-            .iter()
-            .filter_map(|block| self.facts.get(&block.name, &password))
-            .map(Cow::Owned);
-        let mut entries = self.blocks.iter().flat_map(|block| &block.entries);
-        let set = core::iter::from_fn(|| entries.find(|entry| is_secret(&entry.name)))
-            .map(|entry| Cow::Borrowed(&*entry.raw));
-        let mut secrets: Vec<String> = told
-            .chain(set)
-            .filter_map(|raw| String::from_utf8(raw.into_owned()).ok())
-            .filter(|secret| secret.len() >= SHORTEST_SECRET)
-            .take(MOST_SECRETS)
-            .collect();
-        // One may begin with another.
-        secrets.sort_unstable_by_key(|secret| core::cmp::Reverse(secret.len()));
-        secrets.iter().fold(text.into(), |text: String, secret| {
-            if text.contains(&**secret) {
-                text.replace(&**secret, "***")
-            } else {
-                text
+        let mut secrets: Vec<Vec<u8>> = Vec::new();
+        for block in &self.blocks {
+            secrets.extend(self.facts.get(&block.name, &password));
+            let set = block.entries.iter().filter(|entry| is_secret(&entry.name));
+            let room = MOST_SECRETS.saturating_sub(secrets.len());
+            secrets.extend(set.take(room).map(|entry| entry.raw.clone()));
+        }
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET && core::str::from_utf8(secret).is_ok());
+        let (mut shown, mut rest) = (String::new(), text);
+        while let Some(c) = rest.chars().next() {
+            let starts = |secret: &&Vec<u8>| rest.as_bytes().starts_with(secret);
+            let secret = secrets.iter().filter(starts).map(Vec::len).max();
+            match secret {
+                Some(_) => shown.push_str("***"),
+                None => shown.push(c),
             }
-        })
+            rest = rest.get(secret.unwrap_or(c.len_utf8())..).unwrap_or_default();
+        }
+        shown
     }
 
     /// Stores text in a setting; empty text removes it.
