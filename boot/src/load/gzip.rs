@@ -263,6 +263,35 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_field_of_a_header_is_there_when_its_own_bit_says_so() {
+        // FTEXT says what a file probably is, and adds nothing; the bits above FCOMMENT are reserved (RFC 1952 §2.3.1).
+        let fields: [(u8, &[u8]); 4] = [
+            (1, b""),
+            (FEXTRA, b"\x03\0xyz"),
+            (FNAME, b"name\0"),
+            (FCOMMENT, b"comment\0"),
+        ];
+        for bits in 0..1_u8 << fields.len() {
+            let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+            for (at, (flag, field)) in fields.iter().enumerate() {
+                if bits >> at & 1 != 0 {
+                    file[3] |= flag;
+                    file.extend(*field);
+                }
+            }
+            file.extend(compress_to_vec(b"bare", 9));
+            file.extend(CRC32.checksum(b"bare").to_le_bytes());
+            file.extend(4_u32.to_le_bytes());
+            assert_eq!(unpacked(&file).unwrap(), b"bare", "{:#x}", file[3]);
+            for reserved in [0x20, 0x40, 0x80] {
+                file[3] |= reserved;
+                assert_eq!(unpacked(&file), Err(Error::Header), "{:#x}", file[3]);
+                file[3] &= !reserved;
+            }
+        }
+    }
+
+    #[test]
     fn every_truncation_is_an_error() {
         let file = member(&text());
         for len in 0..file.len() {
