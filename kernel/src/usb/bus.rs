@@ -670,6 +670,31 @@ mod tests {
     }
 
     #[test]
+    fn five_hubs_in_a_row_are_looked_behind_and_no_sixth() {
+        let (fake, mut usb) = Fake::plugged();
+        usb.start().unwrap();
+        // The root port's, and five behind it; what the last one has of ports is not asked.
+        for _ in 0..5 {
+            fake.expect(0, [hub(1), done(), port()].concat());
+        }
+        fake.expect(0, [brings(&DEVICE[..8]), done(), brings(&DEVICE)].concat());
+        search_for_none(&mut usb).unwrap();
+        let asked: Vec<_> = fake
+            .seen()
+            .into_iter()
+            .filter(|transfer| transfer.pid() == 3)
+            .collect();
+        let count = |request| {
+            asked
+                .iter()
+                .filter(|setup| setup.sent[..2] == [0, request])
+                .count()
+        };
+        // The sixth has an address, and nobody asks what it has of ports.
+        assert_eq!((count(SET_ADDRESS), count(SET_CONFIGURATION)), (6, 5));
+    }
+
+    #[test]
     fn a_hub_that_stops_answering_ends_the_search_in_time() {
         let (fake, mut usb) = Fake::plugged();
         usb.start().unwrap();

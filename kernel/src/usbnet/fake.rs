@@ -53,6 +53,8 @@ pub(super) struct Wire {
     /// Writes of registers so far, and which of them are refused.
     pub(super) writes: u32,
     pub(super) refused: Range<u32>,
+    /// The registers that were written, in their order, and the value of each.
+    pub(super) written: Vec<(u16, u32)>,
     /// Lite resets.
     pub(super) resets: u32,
     /// For so many more reads the lite reset, the PHY's reset and an access to the PHY last.
@@ -100,6 +102,7 @@ impl Wire {
             misread_in: None,
             writes: 0,
             refused: 0..0,
+            written: Vec::new(),
             resets: 0,
             resetting: 0,
             phy_resetting: 0,
@@ -155,6 +158,7 @@ impl Wire {
 
     fn write(&mut self, register: u16, value: u32) {
         let Some(parts) = self.parts() else { return };
+        self.written.push((register, value));
         let written = match self.model {
             Model::CdcEcm => &[][..],
             Model::Lan9514 => &LAN9514_WRITTEN,
@@ -390,6 +394,11 @@ impl Function for Chip {
                 let filter = u16::from_le_bytes([setup[2], setup[3]]);
                 wire.registers.insert(FILTER, filter.into());
                 Some(vec![])
+            }
+            // Its third string in English, and it has no other language.
+            (Model::CdcEcm, 0x80, 6) if setup[2..6] == [3, 3, 0x09, 0x04] => {
+                let digits = "0002B3040506".bytes().flat_map(|digit| [digit, 0]);
+                Some([26, 3].into_iter().chain(digits).collect())
             }
             (Model::CdcEcm, ..) => None,
             (_, 0xc0, 0xa1) if setup[2..4] == [0; 2] && setup[6..] == [4, 0] => {

@@ -578,6 +578,9 @@ mod tests {
             let rig = Rig::new(model, Some((ALL, 0x3800)));
             let wire = rig.wire.borrow();
             assert_eq!(wire.open(), (true, true), "{model:?}");
+            // The address that a device has by itself, where it is the driver's to read.
+            let own = (model == Model::CdcEcm).then_some([0, 2, 0xb3, 4, 5, 6]);
+            assert_eq!(rig.nic.own_mac(), own, "{model:?}");
             if model != Model::CdcEcm {
                 assert_eq!(wire.filter(), MAC, "{model:?}");
             }
@@ -585,6 +588,84 @@ mod tests {
                 // FCT_RX_FIFO_END and FCT_TX_FIFO_END: 12 KiB in blocks of 512, from zero.
                 assert_eq!((wire.register(0xc8), wire.register(0xcc)), (23, 23));
             }
+        }
+    }
+
+    #[test]
+    fn a_chip_is_started_follows_its_link_and_stops_in_the_order_of_its_manual() {
+        type Words<'w> = &'w [(u16, u32)];
+        let lan9514: [Words<'_>; 3] = [
+            &[
+                (0x14, 1 << 3), // HW_CFG: the lite reset
+                (0x108, 0x01eb_27b8),
+                (0x104, 0x0302),
+                (0x14, 0x1422), // bursts, two bytes before each frame, NAK
+                (0x38, 37),     // packets of a burst
+                (0x6c, 0x2000),
+                (0x08, u32::MAX),
+                (0x24, 0x0111_0000),
+                (0x11c, 0),
+                (0x2c, 0x00f8_30a0),
+                (0x120, 0x8100),
+                (0x130, 0),
+                (0x100, 0x0010_0008), // MAC_CR: the sender, its FIFO, the receiver
+                (0x10, 1 << 2),
+                (0x100, 0x0010_000c),
+                (0x20, 1 << 4), // PM_CTRL: the PHY's reset
+            ],
+            // The link's duplex, then what pauses it.
+            &[(0x100, 0x0010_000c), (0x11c, 0xffff_0002), (0x2c, 0x00f8_30af)],
+            // The receiver, the sender's FIFO, the sender.
+            &[(0x100, 0x0010_0008), (0x10, 1 << 1), (0x100, 0x0010_0000)],
+        ];
+        let lan78xx: [Words<'_>; 3] = [
+            &[
+                (0x10, 1 << 1), // HW_CFG: the lite reset
+                (0x11c, 0x01eb_27b8),
+                (0x118, 0x0302),
+                (0x404, 0x01eb_27b8), // the filter
+                (0x400, 0x8000_0302),
+                (0x80, 0x60),
+                (0x90, 37),
+                (0x94, 0x2000),
+                (0x10, 0x0330_0010), // bursts, the PHY's clocks, LEDs
+                (0xc8, 23),
+                (0xcc, 23),
+                (0x98, 0),
+                (0x0c, u32::MAX),
+                (0x10c, 0),
+                (0xd0, 0),
+                (0xb0, 0x402),
+                (0x100, 0x1800),
+                (0x14, 1 << 4),      // PMT_CTL: the PHY's reset
+                (0x104, 1522 << 16), // the longest frame, before the receiver is on
+                (0x108, 1),          // the sender and its FIFO
+                (0xc4, 1 << 31),
+                (0xc0, 1 << 31), // the receiver's FIFO and the receiver
+                (0x104, 1522 << 16 | 3),
+            ],
+            // The levels before the pause frames.
+            &[(0xd0, 0x211), (0x10c, 0x6000_ffff)],
+            // The receiver and its FIFO, then the sender's and the sender.
+            &[(0x104, 1522 << 16), (0xc0, 0), (0xc4, 0), (0x108, 0)],
+        ];
+        for (model, [start, follow, stop], phy) in [
+            (Model::Lan9514, lan9514, [0x114, 0x118]),
+            (Model::Lan78xx, lan78xx, [0x120, 0x124]),
+        ] {
+            let mut rig = Rig::new(model, None);
+            let written = |rig: &Rig| {
+                let mut written = std::mem::take(&mut rig.wire.borrow_mut().written);
+                // The way to the PHY is `mii`'s.
+                written.retain(|(register, _)| !phy.contains(register));
+                written
+            };
+            assert_eq!(written(&rig), start, "{model:?}");
+            rig.wire.borrow_mut().phy.plug(ALL, 0x3800);
+            rig.run_for(Duration::from_secs(1));
+            assert_eq!(written(&rig), follow, "{model:?}");
+            rig.nic.quiesce();
+            assert_eq!(written(&rig), stop, "{model:?}");
         }
     }
 

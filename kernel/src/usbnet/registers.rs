@@ -243,3 +243,34 @@ impl Mdio for Registers<'_> {
         self.mii(phy, register, MiiAccess::WRITE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_that_was_refused_or_lost_is_tried_three_times_and_one_without_an_answer_once() {
+        for (error, tries) in [
+            (usb::Error::Stall, 3),
+            (usb::Error::Transaction, 3),
+            (usb::Error::TimedOut, 1),
+        ] {
+            let tried = |works_at: u32| {
+                let mut count = 0;
+                let end = again(|| {
+                    count += 1;
+                    if count == works_at { Ok(count) } else { Err(error) }
+                });
+                (count, end)
+            };
+            assert_eq!(tried(u32::MAX), (tries, Err(Error::Usb(error))), "{error:?}");
+            assert_eq!(tried(1), (1, Ok(1)));
+            assert_eq!(tried(tries), (tries, Ok(tries)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_in_two_words_the_first_byte_in_the_lowest() {
+        assert_eq!(address_words([1, 2, 3, 4, 5, 6]), (0x0403_0201, 0x0605));
+    }
+}
