@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::settings::Local;
 use crate::{Error, Handoff};
 
 /// What the board is to do when [`run`](crate::run) has returned (D-137).
@@ -11,6 +12,8 @@ pub enum Ending {
     Boot(Handoff),
     /// Reset, which starts everything over.
     Reset(Cause),
+    /// Reset so that the firmware boots the board's own disk in this way: a server says that it is not for this node.
+    Local(Local),
     /// Switch itself off: a script asked for that.
     PowerOff,
 }

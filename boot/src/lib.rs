@@ -89,7 +89,7 @@ pub use machine::Machine;
 pub use memory::{Address, Region};
 pub use random::Seeds;
 pub use session::run;
-pub use settings::Settings;
+pub use settings::{Local, Settings};
 #[doc(hidden)]
 pub use text::{Clean, masked};
 

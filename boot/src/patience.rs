@@ -29,6 +29,8 @@ pub(crate) const SCRIPT_ATTENDED: Duration = Duration::from_secs(60 * 60);
 pub(crate) const PROGRESS_LINE: Duration = Duration::from_secs(5);
 /// The terminal says how far a download is, at the latest.
 pub(crate) const PROGRESS_SHOWN: Duration = Duration::from_secs(5);
+/// A board is not sent to its disk sooner: a loop between server and disk is slow, and can be seen.
+pub(crate) const BEFORE_LOCAL: Duration = Duration::from_secs(60);
 // DHCP.
 
 /// Offers are gathered (D-18).

@@ -2,10 +2,11 @@
 
 use smoltcp::time::Duration;
 
-use crate::Error;
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
 use crate::random::Worth;
+use crate::settings::Local;
+use crate::{Error, patience, script};
 
 /// What is known of a node when an attempt has ended.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) failures: u32,
     /// How many may (`bramble.attempts`); none for no limit.
     pub(crate) limit: Option<u32>,
+    /// The way to the board's own disk (`bramble.local`); none when there is none.
+    pub(crate) local: Option<Local>,
 }
 
 /// How an attempt ended that brought no kernel.
@@ -21,6 +24,9 @@ pub(crate) struct State {
 pub(crate) enum Attempt {
     /// A step of it failed.
     Failed,
+    /// Whoever was asked says that there is nothing for this node (LOCALBOOT, `exit`, `sanboot` of a drive, a script that ends by itself), and
+    /// nothing of what led there was in trouble.
+    SaysNo,
     /// A script asked for a reset.
     Resets,
     /// A script asked for the board to be switched off.
@@ -32,17 +38,33 @@ pub(crate) enum Attempt {
 pub(crate) enum AfterAttempt {
     /// Another attempt begins after this pause, from DHCP on.
     Retry(Duration),
+    /// After this pause the board resets, and its firmware boots the disk in this way.
+    Local(Local, Duration),
     /// The board resets.
     Reset,
     /// The board is switched off.
     PowerOff,
 }
 
+/// How an attempt with this error ended (D-212).
+pub(crate) fn attempt_of(error: &Error) -> Attempt {
+    match error {
+        Error::Menu(menu::Error::Unsupported(_, Unsupported::LocalBoot))
+        | Error::Script(script::Error::Ended(_) | script::Error::Left(_)) => Attempt::SaysNo,
+        _ => Attempt::Failed,
+    }
+}
+
 /// What follows an attempt. `random` jitters the pause.
 pub(crate) fn after_attempt(state: State, attempt: Attempt, random: u32) -> AfterAttempt {
     match attempt {
-        Attempt::Failed if state.limit.is_some_and(|limit| state.failures >= limit) => AfterAttempt::Reset,
-        Attempt::Failed => AfterAttempt::Retry(backoff(state.failures, random)),
+        Attempt::SaysNo if let Some(local) = state.local => {
+            AfterAttempt::Local(local, patience::BEFORE_LOCAL)
+        }
+        Attempt::Failed | Attempt::SaysNo if state.limit.is_some_and(|limit| state.failures >= limit) => {
+            AfterAttempt::Reset
+        }
+        Attempt::Failed | Attempt::SaysNo => AfterAttempt::Retry(backoff(state.failures, random)),
         Attempt::Resets => AfterAttempt::Reset,
         Attempt::PowersOff => AfterAttempt::PowerOff,
     }
@@ -87,9 +109,10 @@ pub(crate) enum AfterEntry {
     FailAttempt,
 }
 
-/// What follows an entry that failed like this (D-84).
-pub(crate) fn after_entry(picker: Picker, error: &Error) -> AfterEntry {
+/// What follows an entry that failed like this (D-84). With a way to the disk, an entry that means it ends the attempt, whoever picked it.
+pub(crate) fn after_entry(picker: Picker, error: &Error, local: Option<Local>) -> AfterEntry {
     match (picker, error) {
+        _ if local.is_some() && attempt_of(error) == Attempt::SaysNo => AfterEntry::FailAttempt,
         (_, Error::Menu(menu::Error::TooManyMenus | menu::Error::Left)) => AfterEntry::FailAttempt,
         (Picker::Person, _) => AfterEntry::ShowAgain,
         (Picker::ClockWithOnError, error) if leads_to_onerror(error) => AfterEntry::OnError,
@@ -116,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::url::{self, Url};
-    use crate::{fetch, load, script, verify};
+    use crate::{fetch, load, verify};
 
     fn url() -> Url {
         Url::parse("http://h/x").unwrap()
@@ -158,12 +181,12 @@ mod tests {
     fn only_a_person_or_onerror_leads_from_an_entry_that_failed_to_another() {
         for (error, onerror) in &errors() {
             assert_eq!(
-                after_entry(Picker::Person, error),
+                after_entry(Picker::Person, error, None),
                 AfterEntry::ShowAgain,
                 "{error}"
             );
             assert_eq!(
-                after_entry(Picker::Clock, error),
+                after_entry(Picker::Clock, error, None),
                 AfterEntry::FailAttempt,
                 "{error}"
             );
@@ -172,11 +195,19 @@ mod tests {
             } else {
                 AfterEntry::FailAttempt
             };
-            assert_eq!(after_entry(Picker::ClockWithOnError, error), expected, "{error}");
+            assert_eq!(
+                after_entry(Picker::ClockWithOnError, error, None),
+                expected,
+                "{error}"
+            );
         }
         for error in [menu::Error::TooManyMenus, menu::Error::Left].map(Error::Menu) {
             for picker in [Picker::Person, Picker::ClockWithOnError, Picker::Clock] {
-                assert_eq!(after_entry(picker, &error), AfterEntry::FailAttempt, "{error}");
+                assert_eq!(
+                    after_entry(picker, &error, None),
+                    AfterEntry::FailAttempt,
+                    "{error}"
+                );
             }
         }
     }
@@ -186,7 +217,11 @@ mod tests {
         for limit in [None, Some(0), Some(1), Some(3), Some(u32::MAX)] {
             for failures in [1, 2, 3, 4, 1000, u32::MAX] {
                 for random in [0, 1, u32::MAX] {
-                    let state = State { failures, limit };
+                    let state = State {
+                        failures,
+                        limit,
+                        local: None,
+                    };
                     let after = |attempt| after_attempt(state, attempt, random);
                     // A script's wish is obeyed in every state, and only a script switches a board off.
                     assert_eq!(after(Attempt::Resets), AfterAttempt::Reset);
@@ -197,10 +232,52 @@ mod tests {
                             assert!(limit.is_none_or(|limit| limit > failures));
                             assert!((500..=60_000).contains(&pause.total_millis()));
                         }
-                        AfterAttempt::PowerOff => panic!("{state:?}"),
+                        AfterAttempt::PowerOff | AfterAttempt::Local(..) => panic!("{state:?}"),
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn only_who_is_told_no_goes_to_the_disk_and_only_where_there_is_a_way() {
+        for limit in [None, Some(1), Some(3)] {
+            for failures in [1, 3, 1000] {
+                for local in [None, Some(Local::Tryboot), Some(Local::Partition(2))] {
+                    let state = State {
+                        failures,
+                        limit,
+                        local,
+                    };
+                    let after = |attempt| after_attempt(state, attempt, 5);
+                    match (after(Attempt::SaysNo), local) {
+                        (AfterAttempt::Local(way, pause), Some(local)) => {
+                            assert_eq!((way, pause), (local, patience::BEFORE_LOCAL));
+                        }
+                        (after_no, None) => assert_eq!(after_no, after(Attempt::Failed)),
+                        other => panic!("{other:?}"),
+                    }
+                    for attempt in [Attempt::Failed, Attempt::Resets, Attempt::PowersOff] {
+                        assert!(!matches!(after(attempt), AfterAttempt::Local(..)), "{attempt:?}");
+                    }
+                }
+            }
+        }
+        let no = [
+            Error::Menu(menu::Error::Unsupported("e".into(), Unsupported::LocalBoot)),
+            Error::Script(script::Error::Ended(url())),
+        ];
+        for error in &no {
+            assert_eq!(attempt_of(error), Attempt::SaysNo, "{error}");
+            for picker in [Picker::Person, Picker::ClockWithOnError, Picker::Clock] {
+                assert_eq!(
+                    after_entry(picker, error, Some(Local::Tryboot)),
+                    AfterEntry::FailAttempt
+                );
+            }
+        }
+        for (error, _) in errors().iter().filter(|(error, _)| !no.contains(error)) {
+            assert_eq!(attempt_of(error), Attempt::Failed, "{error}");
         }
     }
 
@@ -218,6 +295,7 @@ mod tests {
                     State {
                         failures: *failures,
                         limit,
+                        local: None,
                     },
                     Attempt::Failed,
                     7,

@@ -1,6 +1,7 @@
 //! One boot from lease to handoff, and what happens when an attempt fails.
 
-use alloc::string::ToString as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
 
 use crate::find::{Found, class_wanted, find, is_for_us};
 use crate::gather::gather;
@@ -29,22 +30,40 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
             Ok(Outcome::Boot(handoff)) => return Ending::Boot(handoff),
             Ok(Outcome::Reset) => (Attempt::Resets, None),
             Ok(Outcome::PowerOff) => (Attempt::PowersOff, None),
-            Err(error) => (Attempt::Failed, Some(error)),
+            Err(error) => (policy::attempt_of(&error), Some(error)),
         };
         // As it was in this attempt, whoever set it.
-        let limit = node.settings.now.attempts;
+        let (limit, local) = (node.settings.now.attempts, node.settings.now.local);
         if let Some(error) = &error {
             failures = failures.saturating_add(1);
             if node.settings.attempt_failed(patience::TRUSTED_FAILURES) {
                 warn!("settings: what a script has set led nowhere, and is forgotten");
             }
-            node.tell(&Event::AttemptFailed(error));
-            error!("{}", error);
+            if ended == Attempt::Failed || local.is_none() {
+                node.tell(&Event::AttemptFailed(error));
+                error!("{}", error);
+            }
         }
-        let state = policy::State { failures, limit };
+        let state = policy::State {
+            failures,
+            limit,
+            local,
+        };
         let pause = match policy::after_attempt(state, ended, node.net.random()) {
             AfterAttempt::Retry(pause) => pause,
             AfterAttempt::PowerOff => return Ending::PowerOff,
+            AfterAttempt::Local(way, pause) => {
+                let no = error.as_ref().map(no).unwrap_or_default();
+                info!(
+                    "local: {}; booting the board's own disk ({}) in {} s",
+                    no,
+                    way,
+                    pause.secs()
+                );
+                let deadline = node.net.now() + pause;
+                let _: Option<()> = node.net.wait(deadline, |_| None);
+                return Ending::Local(way);
+            }
             AfterAttempt::Reset => {
                 let cause = error.map_or(Cause::Script, |error| Cause::GaveUp(failures, error));
                 return Ending::Reset(cause);
@@ -60,6 +79,15 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
         // What the servers said led nowhere; an operator may have changed it meanwhile.
         node.net.select(None);
         node.net.ask_as(None);
+    }
+}
+
+/// How a server said that nothing of it is for this node.
+fn no(error: &Error) -> String {
+    match error {
+        Error::Menu(menu::Error::Unsupported(entry, _)) => format!("entry \"{entry}\" says LOCALBOOT"),
+        Error::Script(script::Error::Ended(url)) => format!("{url} ended without booting anything"),
+        error => error.to_string(),
     }
 }
 
@@ -140,7 +168,7 @@ fn from_menu(node: &mut Node<'_>, mut memory: Region<'_>, mut menu: Menu) -> Res
                 Some(_) => Picker::ClockWithOnError,
                 None => Picker::Clock,
             };
-            let act = policy::after_entry(picker, &error);
+            let act = policy::after_entry(picker, &error, node.settings.now.local);
             if act == AfterEntry::FailAttempt {
                 return Err(error);
             }

@@ -2,11 +2,33 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use smoltcp::time::Duration;
 
 use crate::bootargs;
 use crate::patience;
+
+/// How the firmware is sent to the board's own disk (D-212).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Local {
+    /// By its tryboot flag, for one boot.
+    Tryboot,
+    /// From this partition, until somebody says otherwise: mainline Linux's reboot does not.
+    Partition(u8),
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tryboot => f.write_str("tryboot"),
+            Self::Partition(number) => write!(f, "partition {number}"),
+        }
+    }
+}
+
+/// The firmware's numbers for what it was loaded over: `/chosen/bootloader/boot-mode`, TFTP and HTTP.
+const FROM_NETWORK: [u32; 2] = [2, 7];
 
 /// The settings of one boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +45,8 @@ pub struct Settings {
     pub ipxe_features: Option<bool>,
     /// `bramble.poweroff=`: whether scripts may switch the board off, which nothing but power brings back; not when not set.
     pub poweroff: bool,
+    /// `bramble.local=`: how the firmware is sent to the board's own disk when a server says "not you"; it is not when not set.
+    pub local: Option<Local>,
     /// `bramble.menu-timeout=`: seconds, from 1 to an hour, after which the clock boots in a PXELINUX menu that says nothing of a time;
     /// without it such a menu waits for a person.
     pub menu_timeout: Option<Duration>,
@@ -45,6 +69,17 @@ impl Settings {
         settings
     }
 
+    /// Hears what the firmware was loaded over (`/chosen/bootloader/boot-mode`). Neither tryboot nor a partition changes where the firmware
+    /// looks first, so that a node which came over the network would come so again, for ever: `local` is no setting for it.
+    pub fn came_by(&mut self, boot_mode: Option<u32>) {
+        if self.local.is_some() && boot_mode.is_some_and(|mode| FROM_NETWORK.contains(&mode)) {
+            self.local = None;
+            warn!(
+                "settings: bramble.local does not work for a board that came over the network: its firmware would come so again; ignored"
+            );
+        }
+    }
+
     /// Sets `bramble.name`. A name or a value that makes no sense changes nothing, with a line in the log.
     fn set(&mut self, name: &str, value: &str) {
         match name {
@@ -60,10 +95,11 @@ impl Settings {
                 self.ipxe_features = Some(value == "1");
             }
             "poweroff" if matches!(value, "0" | "1") => self.poweroff = value == "1",
+            "local" if local(value).is_some() => self.local = local(value).flatten(),
             "menu-timeout" if matches!(value.parse(), Ok(1..=MAX_MENU_TIMEOUT)) => {
                 self.menu_timeout = value.parse().ok().map(Duration::from_secs);
             }
-            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "poweroff"
+            "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "poweroff" | "local"
             | "menu-timeout" => {
                 warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
             }
@@ -115,7 +151,7 @@ impl Current {
         self.failures = None;
         let (now, came_with) = (&mut self.now, &self.came_with);
         match (name, value) {
-            ("user-class" | "ipxe-features" | "poweroff", _) => {
+            ("user-class" | "ipxe-features" | "poweroff" | "local", _) => {
                 warn!("settings: bramble.{} counts on cmdline.txt only; ignored", name);
             }
             ("url", "") => now.url.clone_from(&came_with.url),
@@ -124,6 +160,19 @@ impl Current {
             ("menu-timeout", "") => now.menu_timeout = came_with.menu_timeout,
             _ => now.set(name, value),
         }
+    }
+}
+
+/// Reads `off`, `tryboot` or `partition:N`; partition 63 is the firmware's word for "halt", 0 for "whatever comes first".
+fn local(value: &str) -> Option<Option<Local>> {
+    let partition = || {
+        let number = value.strip_prefix("partition:")?.parse().ok()?;
+        (1..=62).contains(&number).then_some(Local::Partition(number))
+    };
+    match value {
+        "off" => Some(None),
+        "tryboot" => Some(Some(Local::Tryboot)),
+        _ => partition().map(Some),
     }
 }
 
@@ -141,6 +190,61 @@ fn is_word(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_to_the_disk_is_one_of_three_words() {
+        let local = |arguments: &str| Settings::from_bootargs(arguments).local;
+        assert_eq!(local(""), None);
+        assert_eq!(local("bramble.local=tryboot"), Some(Local::Tryboot));
+        assert_eq!(local("bramble.local=tryboot bramble.local=off"), None);
+        for number in [1, 2, 62] {
+            let setting = std::format!("bramble.local=partition:{number}");
+            assert_eq!(local(&setting), Some(Local::Partition(number)));
+        }
+        for wrong in [
+            "",
+            "on",
+            "Tryboot",
+            "partition:",
+            "partition:0",
+            "partition:63",
+            "partition:64",
+            "partition:300",
+            "partition:-1",
+            "2",
+        ] {
+            let setting = std::format!("bramble.local=tryboot bramble.local={wrong}");
+            assert_eq!(local(&setting), Some(Local::Tryboot), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_script_does_not_set_the_way_to_the_disk() {
+        let mut current = Current::new(&Settings::default());
+        current.set("local", "tryboot");
+        assert_eq!(current.now.local, None);
+        let mut current = Current::new(&Settings::from_bootargs("bramble.local=tryboot"));
+        for value in ["off", "", "partition:2"] {
+            current.set("local", value);
+            assert_eq!(current.now.local, Some(Local::Tryboot));
+        }
+    }
+
+    #[test]
+    fn who_came_over_the_network_is_not_sent_to_the_disk() {
+        for (mode, works) in [
+            (None, true),
+            (Some(1), true),
+            (Some(4), true),
+            (Some(6), true),
+            (Some(2), false),
+            (Some(7), false),
+        ] {
+            let mut settings = Settings::from_bootargs("bramble.local=tryboot");
+            settings.came_by(mode);
+            assert_eq!(settings.local.is_some(), works, "{mode:?}");
+        }
+    }
 
     #[test]
     fn what_is_sent_to_servers_is_a_word_of_up_to_sixty_four() {

@@ -147,7 +147,8 @@ impl Listener {
         let local = entry.is_some_and(|entry| matches!(entry.action, Action::Local(_)));
         if local {
             self.tell(Told::Note(
-                "this firmware has no driver for a local disk: a node shows the menu again, or fails".into(),
+                "a node boots its own disk with bramble.local alone; else it shows the menu again, or fails"
+                    .into(),
             ));
         }
         // A node would now show the menu again, or fail. The outcome here is what the menu asks for.

@@ -112,7 +112,8 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         .iter()
         .map(|(name, value)| format!(" {name}=\"{value}\""))
         .collect();
-    let came_with = Settings::from_bootargs(&format!("{said}{own}"));
+    let mut came_with = Settings::from_bootargs(&format!("{said} {}{own}", options.cmdline));
+    came_with.came_by(checked.as_ref().and_then(Tree::boot_mode));
     let settings = Settings {
         url: options.url.or(came_with.url),
         attempts: Some(1),
@@ -136,6 +137,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
         },
         Ending::Reset(Cause::Script) => Decision::Reset,
         Ending::Reset(Cause::GaveUp(_, error)) => decision(&error),
+        Ending::Local(_) => Decision::Local,
         Ending::PowerOff => Decision::Poweroff,
     }
 }
@@ -144,9 +146,11 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
 fn decision(error: &boot::Error) -> Decision {
     match error {
         boot::Error::Menu(menu::Error::Unsupported(_, menu::Unsupported::LocalBoot)) => Decision::Local,
-        boot::Error::Script(script::Error::Ended(_)) => Decision::Exit(0),
+        boot::Error::Script(script::Error::Ended(_) | script::Error::EndedInTrouble(_)) => Decision::Exit(0),
         // `exit` with a status: all other failures that nobody provided for are unexpected.
-        boot::Error::Script(script::Error::Failed(failure)) if failure.expected => {
+        boot::Error::Script(script::Error::Failed(failure) | script::Error::Left(failure))
+            if failure.expected && !failure.ends =>
+        {
             Decision::Exit(failure.errno.0)
         }
         error => {

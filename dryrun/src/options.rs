@@ -27,6 +27,7 @@ bramble-dryrun --tree DIR    the same with a boot server's whole tree, which sta
     --set NAME=VALUE  a setting of scripts, or what DHCP says: next-server, filename, hostname, domain, root-path,
                       dns, ntp, gateway, an option's number (209=x, 43.116=x, 175:hex=01:02), or bramble.NAME, as on
                       cmdline.txt; may be repeated
+    --cmdline TEXT    what the board's cmdline.txt says: bramble.local=tryboot and the like
     --choose ITEM     chosen in the next menu that has an item of this name or label; may be repeated
     --head            fetch only the beginning of kernels and ramdisks, and their sizes
     --json            one JSON object a line
@@ -69,6 +70,8 @@ pub(crate) struct Options {
     /// The directory to serve: the tree, or a local file's directory.
     pub(crate) site: Option<Site>,
     pub(crate) presets: Vec<(String, String)>,
+    /// What cmdline.txt says.
+    pub(crate) cmdline: String,
     pub(crate) choices: Vec<String>,
     pub(crate) heads: bool,
     pub(crate) json: bool,
@@ -108,6 +111,7 @@ struct Given {
     json: bool,
     choices: Vec<String>,
     presets: Vec<(String, String)>,
+    cmdline: String,
     said: Said,
 }
 
@@ -132,6 +136,7 @@ impl Given {
             json: false,
             choices: Vec::new(),
             presets: Vec::new(),
+            cmdline: String::new(),
             said: Said::default(),
         };
         while let Some(argument) = arguments.next()? {
@@ -163,6 +168,7 @@ impl Given {
                         given.presets.push((name.to_owned(), value.to_owned()));
                     }
                 }
+                Long("cmdline") => given.cmdline = arguments.value()?.string()?,
                 Long("tree") => given.tree = Some(PathBuf::from(arguments.value()?)),
                 Long("filename") => {
                     given.said.takes("filename", &arguments.value()?.string()?)?;
@@ -209,6 +215,7 @@ impl Given {
             json,
             choices,
             presets,
+            cmdline,
             mut said,
         } = self;
         let dtb = dtb
@@ -269,6 +276,7 @@ impl Given {
             url: url.filter(|_| named),
             site: site.transpose()?,
             presets,
+            cmdline,
             choices,
             heads,
             json,

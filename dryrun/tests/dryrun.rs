@@ -287,6 +287,40 @@ fn what_never_decides_is_given_up_after_the_node_s_time_or_too_many_requests() {
 }
 
 #[test]
+fn a_script_that_says_no_is_local_with_the_boards_setting() {
+    let server = server();
+    for (script, without, with) in [
+        ("exit", 3, 7),
+        ("exit 1", 3, 7),
+        ("sanboot --no-describe --drive 0x80", 1, 7),
+        ("chain /nothing || exit", 3, 7),
+        ("chain /broken || exit", 3, 3),
+        ("chain /broken || sanboot --drive 0x80", 1, 1),
+        ("chain /nothing", 1, 1),
+    ] {
+        server.put("/broken", Answer::status(500, "x"));
+        server.put("/script", Answer::ok(format!("#!ipxe\n{script}\n")));
+        let source = url(&server, "/script");
+        assert_eq!(trace(&source, &[]).0, without, "{script}");
+        for cmdline in [
+            "bramble.local=tryboot",
+            "quiet bramble.attempts=3 bramble.local=partition:2",
+        ] {
+            assert_eq!(
+                trace(&source, &["--cmdline", cmdline]).0,
+                with,
+                "{script} {cmdline}"
+            );
+        }
+        assert_eq!(
+            trace(&source, &["--cmdline", "bramble.local=off"]).0,
+            without,
+            "{script}"
+        );
+    }
+}
+
+#[test]
 fn a_pxelinux_menu_is_walked_by_its_labels() {
     let server = server();
     server.put(
@@ -303,7 +337,7 @@ fn a_pxelinux_menu_is_walked_by_its_labels() {
     let (code, chosen) = trace(&source, &["--choose", "disk"]);
     assert_eq!((code, chosen.last().unwrap()), (7, &json!({"event": "local"})));
     let note = of(&chosen, "note")[0]["text"].as_str().unwrap();
-    assert!(note.contains("no driver"), "{note}");
+    assert!(note.contains("bramble.local"), "{note}");
     // Without a person too: the disk was meant, and it did not fail.
     server.put(
         "/disk",

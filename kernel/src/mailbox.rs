@@ -189,6 +189,12 @@ impl Mailbox {
         Some(value[0])
     }
 
+    /// Asks for tryboot at the next reset. `None` when the firmware is too old to know of it.
+    pub fn ask_for_tryboot(&mut self) -> Option<()> {
+        const TRYBOOT: u32 = 1;
+        self.property(0x0003_8064, &mut [TRYBOOT])
+    }
+
     /// Powers the USB controller and waits for it. `None` when the firmware says there is no such device.
     pub fn power_usb(&mut self) -> Option<()> {
         let mut value = [3, 0b11];

@@ -2,6 +2,7 @@
 
 use core::ptr::NonNull;
 
+use boot::Local;
 use boot::board::Soc;
 use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{UniqueMmioPointer, field};
@@ -41,6 +42,8 @@ bits! {
         BY_WATCHDOG = 1 << 5,
         /// With the bits that hold the partition to boot next cleared: an ordinary boot.
         ORDINARY = PASSWORD,
+        /// The firmware reads tryboot.txt, or the [tryboot] of autoboot.txt, once.
+        TRYBOOT = 1 << 1,
         /// All of them, partition 63, tell the firmware to halt until power comes or the global enable pin is touched (D-75).
         HALT = PASSWORD | 0x555,
         /// What a change leaves out: the top byte, and the partition.
@@ -67,6 +70,11 @@ pub fn reset_cause(rsts: u32) -> &'static str {
     } else {
         "something unknown"
     }
+}
+
+/// Where the firmware reads which partition to boot: bits 0 to 5 of the number in bits 0, 2, 4, 6, 8 and 10 of RSTS.
+fn partition(number: u8) -> u32 {
+    (0..6).fold(0, |bits, bit| bits | u32::from(number >> bit & 1) << (2 * bit))
 }
 
 #[repr(C)]
@@ -138,6 +146,14 @@ impl Pm {
         }
     }
 
+    /// Resets the board now, so that the firmware boots its disk.
+    pub fn reset_to(mut self, way: Local) -> ! {
+        self.order_reset_to(way);
+        loop {
+            crate::cpu::wait_for_event();
+        }
+    }
+
     /// Switches the board off, as far as it can be: the firmware halts after this reset.
     pub fn power_off(mut self) -> ! {
         self.order_halt();
@@ -149,6 +165,16 @@ impl Pm {
     fn order_halt(&mut self) {
         let rsts = field!(self.registers, rsts).read();
         field!(self.registers, rsts).write(rsts & !Rsts::CHANGED | Rsts::HALT);
+        self.count(10);
+    }
+
+    fn order_reset_to(&mut self, way: Local) {
+        let rsts = field!(self.registers, rsts).read() & !Rsts::CHANGED | Rsts::ORDINARY;
+        let asked = match way {
+            Local::Tryboot => Rsts::TRYBOOT,
+            Local::Partition(number) => Rsts::from_number(partition(number)),
+        };
+        field!(self.registers, rsts).write(rsts | asked);
         self.count(10);
     }
 
@@ -194,6 +220,25 @@ mod tests {
             assert_eq!(unsafe { Pm::new(soc) }.registers.ptr().addr(), address);
         }
         assert_eq!(core::mem::offset_of!(Registers, rstc), 0x1c);
+    }
+
+    #[test]
+    fn the_way_to_the_disk_is_in_rsts() {
+        for (way, asked) in [
+            (Local::Tryboot, 0x2),
+            (Local::Partition(1), 0x1),
+            (Local::Partition(2), 0x4),
+            (Local::Partition(3), 0x5),
+            (Local::Partition(62), 0x554),
+        ] {
+            let mut words = [0; 10];
+            // Another partition, and what the last reset was.
+            words[8] = 0x1020 | 0x444;
+            with_pm(&mut words, |pm| pm.order_reset_to(way));
+            assert_eq!(words[8], PASSWORD | 0x1020 | asked, "{way}");
+            assert_eq!(words[9], PASSWORD | 10);
+            assert_eq!(words[7] & 0x30, 0x20);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use boot::board::Soc;
 use boot::load::device_tree::Tree;
 use boot::patience::NO_NIC_PAUSE;
-use boot::{Address, Cause, Clock as _, Ending, Machine, Settings, error, info};
+use boot::{Address, Cause, Clock as _, Ending, Local, Machine, Settings, error, info};
 
 use kernel::clock::Clock;
 use kernel::console::Console;
@@ -75,7 +75,8 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
     board.handed_over = handed_over
         .as_ref()
         .map(|found| found.as_ref().map_err(|why| *why));
-    let settings = Settings::from_bootargs(tree.and_then(Tree::bootargs).unwrap_or_default());
+    let mut settings = Settings::from_bootargs(tree.and_then(Tree::bootargs).unwrap_or_default());
+    settings.came_by(tree.and_then(Tree::boot_mode));
     let machine = Machine {
         nic: &mut nic,
         clock: &clock,
@@ -90,7 +91,7 @@ extern "C" fn kernel_main(device_tree: usize, loaded_at: usize, home: usize, ban
     let ending = boot::run(machine, &settings);
     nic.quiesce();
     // SAFETY: the NIC, the only bus master in use, is quiet; memory for payloads excludes home.
-    unsafe { end(ending, pm) }
+    unsafe { end(ending, pm, &mut hardware) }
 }
 
 /// Waits, so that a person can read why there is no NIC, then starts over from reset.
@@ -110,7 +111,7 @@ fn give_up(mut pm: Pm, clock: Clock) -> ! {
 /// # Safety
 ///
 /// What is to be started lies outside of our own memory, and no device writes to memory any more.
-unsafe fn end(ending: Ending, mut pm: Pm) -> ! {
+unsafe fn end(ending: Ending, mut pm: Pm, hardware: &mut Hardware) -> ! {
     match ending {
         Ending::Boot(kernel) => {
             info!(
@@ -136,6 +137,15 @@ unsafe fn end(ending: Ending, mut pm: Pm) -> ! {
             }
             log::drain();
             pm.reset()
+        }
+        Ending::Local(way) => {
+            info!("boot: resetting to the board's own disk ({})", way);
+            log::drain();
+            if way == Local::Tryboot {
+                // The documented way. The register, which is written below in any case, is what it comes to.
+                let _: Option<()> = hardware.mailbox.ask_for_tryboot();
+            }
+            pm.reset_to(way)
         }
         Ending::PowerOff => {
             info!("boot: a script asks for the board to be switched off");

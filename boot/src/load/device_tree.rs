@@ -264,6 +264,12 @@ impl<'a> Tree<'a> {
         Some(u32::from_be_bytes(value.try_into().ok()?))
     }
 
+    /// What the firmware was loaded over, as a number of its BOOT_ORDER: `/chosen/bootloader/boot-mode`.
+    pub fn boot_mode(&self) -> Option<u32> {
+        let value = property(&self.fdt.find_node("/chosen/bootloader")?, "boot-mode")?;
+        Some(u32::from_be_bytes(value.try_into().ok()?))
+    }
+
     /// Where the firmware's initramfs is: `/chosen/linux,initrd-start` and `-end`, each of one cell or two. Unchecked.
     pub fn initramfs(&self) -> Option<Range<u64>> {
         let chosen = self.fdt.find_node("/chosen")?;

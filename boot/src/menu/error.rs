@@ -32,7 +32,9 @@ pub enum Unsupported {
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LocalBoot => f.write_str("there is no driver for a local disk"),
+            Self::LocalBoot => {
+                f.write_str("it means the board's own disk, and bramble.local does not say how that boots")
+            }
             Self::PcProgram(name) => write!(f, "{} is a program for x86 PCs", shortened(name)),
             Self::NoPage(tag) => write!(f, "there is no submenu {}", shortened(tag)),
             Self::NoLabel(name) => write!(f, "no label is called \"{}\"", shortened(name)),

@@ -403,7 +403,7 @@ mod tests {
         );
         assert_eq!(
             unsupported(Unsupported::LocalBoot),
-            "menu: cannot boot \"x\": there is no driver for a local disk"
+            "menu: cannot boot \"x\": it means the board's own disk, and bramble.local does not say how that boots"
         );
     }
 

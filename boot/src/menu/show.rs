@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(kernel.unwrap(), "http://192.0.2.1/two");
         assert!((2100..2200).contains(&millis), "{millis}");
         let (error, ..) = chosen(&[(1000, b"\r")], false);
-        let line = "menu: cannot boot \"Disk\": there is no driver for a local disk";
+        let line = "menu: cannot boot \"Disk\": it means the board's own disk, and bramble.local does not say how that boots";
         assert_eq!(error.unwrap_err().to_string(), line);
     }
 

@@ -119,9 +119,25 @@ impl Interpreter<'_, '_> {
         Err(Failure::expected(Errno::NO_COMMAND, "this is no x86 CPU"))
     }
 
-    pub(super) fn no_disk(&mut self, _: &[String]) -> Result<Step, Failure> {
+    /// A disk of the network's is none that a Pi has; without a URI its own is meant, which is how servers say "not you".
+    pub(super) fn no_disk(&mut self, words: &[String]) -> Result<Step, Failure> {
         let reason = "booting from a disk, local or over the network, is not supported";
-        Err(Failure::new(Errno::NO_DISK, reason).at_the_end())
+        let specs = [
+            ("drive", 'd', true),
+            ("no-describe", 'n', false),
+            ("keep", 'k', false),
+            ("filename", 'f', true),
+            ("extra", 'e', true),
+            ("label", 'l', true),
+            ("uuid", 'u', true),
+        ];
+        let own = Arguments::parse(words, &specs, 0..=MANY).is_ok_and(|arguments| arguments.rest.is_empty());
+        let boots = words.first().is_some_and(|name| name == "sanboot");
+        let failure = Failure::new(Errno::NO_DISK, reason).at_the_end();
+        Err(Failure {
+            expected: own && boots,
+            ..failure
+        })
     }
 
     pub(super) fn sanunhook(&mut self, _: &[String]) -> Result<Step, Failure> {

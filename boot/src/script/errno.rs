@@ -156,6 +156,11 @@ impl Errno {
         })
     }
 
+    /// Whether a server says by it that there is no such file: 404, TFTP's "file not found".
+    pub fn is_absent(self) -> bool {
+        matches!(self.0, 0x2d0c_618e | 0x2d12_608e)
+    }
+
     /// The number for a name that was not resolved.
     pub fn of_resolve(error: &resolve::Error) -> Self {
         match error {

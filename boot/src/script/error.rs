@@ -17,6 +17,10 @@ pub enum Error {
     Failed(Failure),
     /// It ended without booting anything, which is how servers say "the next boot device".
     Ended(Url),
+    /// The same, after something had failed: whether a server meant it nobody knows.
+    EndedInTrouble(Url),
+    /// It says so: `exit` with a status, `sanboot` of a drive.
+    Left(Failure),
 }
 
 /// Says that a command failed, and that the script goes on.
@@ -27,11 +31,15 @@ pub(super) fn provided_for(line: &str) {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(failure) => write!(f, "script: {}", plain(&failure.reason)),
+            Self::Failed(failure) | Self::Left(failure) => write!(f, "script: {}", plain(&failure.reason)),
+            Self::EndedInTrouble(url) => write!(
+                f,
+                "script: {url} ended without booting anything, after something had failed"
+            ),
             Self::Ended(url) => {
                 write!(
                     f,
-                    "script: {url} ended without booting anything, and there is no other boot device"
+                    "script: {url} ended without booting anything, and bramble.local does not say how another device boots"
                 )
             }
         }

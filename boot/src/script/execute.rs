@@ -82,7 +82,7 @@ impl Interpreter<'_, '_> {
                 // Nobody provided for it, whatever it was.
                 let result = core::mem::replace(&mut frame.result, Ok(()));
                 return Some(result.map_err(|failure| Failure {
-                    expected: false,
+                    expected: failure.expected && failure.ends,
                     ..at_line(&self.settings, frame, failure)
                 }));
             }
@@ -243,6 +243,7 @@ impl Interpreter<'_, '_> {
             .map(|start| (self.world.now() - start).total_millis());
         let mut line = None;
         if let Err(failure) = &result {
+            self.trouble |= !failure.expected && !failure.errno.is_absent();
             let told = |failure: &Failure| plain(&at_line(&self.settings, frame, failure.clone()).reason);
             match &frame.source {
                 Source::Person(_) => line = Some(format!("{}\n", told(failure))),

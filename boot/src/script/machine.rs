@@ -116,6 +116,8 @@ pub(super) struct Interpreter<'r, 'm> {
     pub(super) menus: Vec<Form>,
     pub(super) person: Person,
     pub(super) parameters: Vec<Parameters>,
+    /// Whether a command failed otherwise than by an answer that was provided for: a file that is absent is one.
+    pub(super) trouble: bool,
     /// Whether images must be trusted, and whether that is for ever.
     pub(super) trust: (bool, bool),
     /// When the script has run for long enough without anybody.

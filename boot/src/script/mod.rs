@@ -94,6 +94,7 @@ pub fn run(
         idle: 0,
         breath: 0,
         misses: 0,
+        trouble: false,
         budget,
         fixed: Fixed::default(),
         vlans: Vec::new(),
@@ -104,9 +105,13 @@ pub fn run(
     interpreter.attended();
     let id = interpreter.take_in(script).map_err(Error::Failed)?;
     interpreter.execute(id).map_err(Error::Failed)?;
-    match interpreter.run() {
+    let ended = interpreter.run();
+    // What came after trouble is none of a server's words (D-212).
+    match ended {
         Ok(outcome) => Ok(outcome),
+        Err(Some(failure)) if failure.expected && !interpreter.trouble => Err(Error::Left(failure)),
         Err(Some(failure)) => Err(Error::Failed(failure)),
-        Err(None) => Err(Error::Ended(url)),
+        Err(None) if !interpreter.trouble => Err(Error::Ended(url)),
+        Err(None) => Err(Error::EndedInTrouble(url)),
     }
 }

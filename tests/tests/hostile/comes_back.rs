@@ -235,6 +235,7 @@ fn boots(site: &mut Site, settings: &Settings) -> (String, u32) {
             }
             Ending::Reset(_) => site.lan.kick(),
             Ending::PowerOff => panic!("it has switched itself off"),
+            Ending::Local(way) => panic!("nobody allowed it, and it goes to {way}"),
         }
     }
     panic!("it does nothing but reset");

@@ -8,6 +8,7 @@ mod failures;
 mod fetch;
 mod handed_over;
 mod lan;
+mod local;
 mod menus;
 mod script;
 mod script_network;

@@ -131,7 +131,7 @@ fn an_onerror_that_fails_too_ends_the_attempt() {
     let error = site.boot_attempts(1).unwrap_err().to_string();
     assert_eq!(
         error,
-        "menu: cannot boot \"worse\": there is no driver for a local disk"
+        "menu: cannot boot \"worse\": it means the board's own disk, and bramble.local does not say how that boots"
     );
 }
 
@@ -305,7 +305,10 @@ fn what_only_a_pc_can_run_is_nobodys_reason_to_boot_the_next_label() {
                 "COM32 starts something that only exists on x86 PCs",
             ),
             ("KERNEL chain.c32\n", "chain.c32 is a program for x86 PCs"),
-            ("LOCALBOOT 0\n", "there is no driver for a local disk"),
+            (
+                "LOCALBOOT 0\n",
+                "it means the board's own disk, and bramble.local does not say how that boots",
+            ),
         ] {
             let mut site = installer_and(head, safe);
             let error = site.boot_attempts(2).unwrap_err().to_string();
@@ -324,7 +327,7 @@ fn onerror_is_for_a_pc_program_and_not_for_the_disk() {
     let error = disk.boot_attempts(1).unwrap_err().to_string();
     assert_eq!(
         error,
-        "menu: cannot boot \"safe\": there is no driver for a local disk"
+        "menu: cannot boot \"safe\": it means the board's own disk, and bramble.local does not say how that boots"
     );
 }
 

@@ -411,8 +411,10 @@ fn run(case: Case) -> Vec<String> {
         }
         Ok(Outcome::Reset) => "reset".into(),
         Ok(Outcome::PowerOff) => "power off".into(),
-        Err(script::Error::Ended(_)) => "ended".into(),
-        Err(script::Error::Failed(failure)) => format!("failed {failure}").replace("http://h/dir/", ""),
+        Err(script::Error::Ended(_) | script::Error::EndedInTrouble(_)) => "ended".into(),
+        Err(script::Error::Failed(failure) | script::Error::Left(failure)) => {
+            format!("failed {failure}").replace("http://h/dir/", "")
+        }
     };
     trace.say(end);
     trace.lines

@@ -229,7 +229,7 @@ fn a_script_that_ends_without_booting_is_tried_again() {
     assert_eq!(
         errors,
         [
-            "script: http://192.168.7.2/e.ipxe ended without booting anything, and there is no other boot device",
+            "script: http://192.168.7.2/e.ipxe ended without booting anything, and bramble.local does not say how another device boots",
             "script: http://192.168.7.2/e.ipxe line 2: exit 1: status 0x1",
             "script: http://192.168.7.2/e.ipxe line 2: shell: nobody typed a line in time",
         ]
