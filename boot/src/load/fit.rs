@@ -206,8 +206,13 @@ const RAMDISK: Place = Place {
 };
 
 /// Whether the configuration that [`open`] would open exists. Its images are not looked at.
-pub fn check(file: &[u8], wanted: Option<&str>, board: Option<&Tree<'_>>) -> Result<(), Error> {
-    Fit::read(file)?.choose(wanted, board).map(|_| ())
+pub fn check(
+    file: &[u8],
+    wanted: Option<&str>,
+    board: Option<&Tree<'_>>,
+    tick: &mut Tick<'_>,
+) -> Result<(), Error> {
+    Fit::read(file, tick)?.choose(wanted, board, tick).map(|_| ())
 }
 
 /// Finds the parts of a configuration: the one of that name, else the default one, else the only one, else the one that
@@ -219,8 +224,8 @@ pub fn open(
     board: Option<&Tree<'_>>,
     tick: &mut Tick<'_>,
 ) -> Result<Contents, Error> {
-    let fit = Fit::read(file)?;
-    let Choice { base, extras, board } = fit.choose(wanted, board)?;
+    let fit = Fit::read(file, tick)?;
+    let Choice { base, extras, board } = fit.choose(wanted, board, tick)?;
     let name = || shown(base.name());
     let kernel = names(&base, "kernel")
         .next()
@@ -236,7 +241,7 @@ pub fn open(
         return Err(Error::NoTree(name()));
     }
     info!("load: configuration {} of the FIT image", name());
-    fit.compare(&base, &board);
+    fit.compare(&base, &board, tick);
     for unused in ["loadables", "firmware", "fpga"] {
         if property(&base, unused).is_some() {
             warn!("load: {} in the FIT image is not loaded", unused);
@@ -270,9 +275,12 @@ struct Choice<'a, 'b> {
     board: Vec<&'b str>,
 }
 
-/// The child of exactly that name: `kernel` is not `kernel@1`.
-fn child<'a>(node: &FdtNode<'a>, name: &str) -> Option<FdtNode<'a>> {
-    node.children().find(|child| child.name() == name)
+/// The child of exactly that name: `kernel` is not `kernel@1`. It may stand behind all nodes that a file can have, and many may be looked
+/// for, so each search is heard of like a piece of other work.
+fn child<'a>(node: &FdtNode<'a>, name: &str, tick: &mut Tick<'_>) -> Option<FdtNode<'a>> {
+    let child = node.children().find(|child| child.name() == name);
+    tick(0);
+    child
 }
 
 /// The strings of a property.
@@ -295,14 +303,16 @@ struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    fn read(file: &'a [u8]) -> Result<Self, Error> {
+    fn read(file: &'a [u8], tick: &mut Tick<'_>) -> Result<Self, Error> {
         let tree = Tree::check_container(file).map_err(Error::Tree)?;
+        tick(0);
         let root = tree.fdt().root();
+        let mut part = |name| child(&root, name, tick);
         Ok(Self {
             file,
             end: tree.size().checked_next_multiple_of(4).unwrap_or(usize::MAX),
-            images: child(&root, "images").ok_or(Error::Missing("/images"))?,
-            configurations: child(&root, "configurations").ok_or(Error::Missing("/configurations"))?,
+            images: part("images").ok_or(Error::Missing("/images"))?,
+            configurations: part("configurations").ok_or(Error::Missing("/configurations"))?,
         })
     }
 
@@ -323,30 +333,35 @@ impl<'a> Fit<'a> {
         names.join(", ")
     }
 
-    fn named(&self, name: &str) -> Result<FdtNode<'a>, Error> {
-        child(&self.configurations, name).ok_or_else(|| Error::Configuration(shown(name), self.have()))
+    fn named(&self, name: &str, tick: &mut Tick<'_>) -> Result<FdtNode<'a>, Error> {
+        child(&self.configurations, name, tick).ok_or_else(|| Error::Configuration(shown(name), self.have()))
     }
 
-    fn choose<'b>(&self, wanted: Option<&str>, board: Option<&Tree<'b>>) -> Result<Choice<'a, 'b>, Error> {
+    fn choose<'b>(
+        &self,
+        wanted: Option<&str>,
+        board: Option<&Tree<'b>>,
+        tick: &mut Tick<'_>,
+    ) -> Result<Choice<'a, 'b>, Error> {
         let board = board.into_iter().flat_map(Tree::compatible);
         let board: Vec<&str> = board.take(MAX_NAMES).collect();
         let mut wanted = wanted.into_iter().flat_map(|wanted| wanted.split('#'));
         let mut all = self.all();
         let base = if let Some(name) = wanted.next() {
-            self.named(name)?
+            self.named(name, tick)?
         } else if let Some(default) = property(&self.configurations, "default").and_then(text) {
-            self.named(default)?
+            self.named(default, tick)?
         } else if let (Some(only), None) = (all.next(), all.next()) {
             only
         } else {
-            self.best(&board).ok_or_else(|| Error::NoDefault {
+            self.best(&board, tick).ok_or_else(|| Error::NoDefault {
                 board: board.first().copied().map(shown).unwrap_or_default(),
                 names: self.have(),
             })?
         };
         let mut extras = Vec::new();
         for name in wanted {
-            let extra = self.named(name)?;
+            let extra = self.named(name, tick)?;
             if names(&extra, "fdt").next().is_none() {
                 return Err(Error::NoOverlay(shown(name)));
             }
@@ -359,12 +374,18 @@ impl<'a> Fit<'a> {
     }
 
     /// Which of the board's names a configuration is for, the most specific one being 0, and all that it is for.
-    fn rank(&self, configuration: &FdtNode<'a>, board: &[&str], ask: bool) -> (Option<usize>, Vec<&'a str>) {
+    fn rank(
+        &self,
+        configuration: &FdtNode<'a>,
+        board: &[&str],
+        ask: bool,
+        tick: &mut Tick<'_>,
+    ) -> (Option<usize>, Vec<&'a str>) {
         let suits = names(configuration, "compatible").take(MAX_NAMES);
         let mut suits: Vec<&str> = suits.collect();
         if suits.is_empty() && ask {
             let tree = names(configuration, "fdt").next();
-            let image = tree.and_then(|name| Some((child(&self.images, name)?, name)));
+            let image = tree.and_then(|name| Some((child(&self.images, name, tick)?, name)));
             let range = image.and_then(|(image, name)| self.data(&image, name).ok());
             let bytes = range.and_then(|range| self.file.get(range));
             // A packed tree cannot be read here; U-Boot does not read one either.
@@ -376,11 +397,11 @@ impl<'a> Fit<'a> {
     }
 
     /// The configuration that is for the most specific of the board's names; of several the first (D-121).
-    fn best(&self, board: &[&str]) -> Option<FdtNode<'a>> {
+    fn best(&self, board: &[&str], tick: &mut Tick<'_>) -> Option<FdtNode<'a>> {
         let mut asked: usize = 0;
         let ranked = self.all().filter_map(|configuration| {
             asked = asked.saturating_add(usize::from(property(&configuration, "compatible").is_none()));
-            let (rank, _) = self.rank(&configuration, board, asked <= MAX_ASKED);
+            let (rank, _) = self.rank(&configuration, board, asked <= MAX_ASKED, tick);
             Some((rank?, configuration))
         });
         ranked
@@ -389,8 +410,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Says when a configuration is for another board than this.
-    fn compare(&self, chosen: &FdtNode<'a>, board: &[&str]) {
-        let (rank, suits) = self.rank(chosen, board, true);
+    fn compare(&self, chosen: &FdtNode<'a>, board: &[&str], tick: &mut Tick<'_>) {
+        let (rank, suits) = self.rank(chosen, board, true, tick);
         let (Some(board_name), Some(other)) = (board.first(), suits.first()) else {
             return;
         };
@@ -403,7 +424,7 @@ impl<'a> Fit<'a> {
             shown(other),
             shown(board_name)
         );
-        match self.best(core::slice::from_ref(board_name)) {
+        match self.best(core::slice::from_ref(board_name), tick) {
             Some(better) => warn!("load: {}, which {} is for", line, shown(better.name())),
             None => warn!("load: {}", line),
         }
@@ -411,7 +432,7 @@ impl<'a> Fit<'a> {
 
     /// The range of the named image, after a check of its type and its hashes.
     fn part(&self, name: &str, place: &Place, sums: &mut Sums<'_>) -> Result<Range<usize>, Error> {
-        let image = child(&self.images, name).ok_or_else(|| Error::NoImage(shown(name)))?;
+        let image = child(&self.images, name, sums.tick).ok_or_else(|| Error::NoImage(shown(name)))?;
         let check = |property_name, known: &[&str], wanted| {
             let found = property(&image, property_name).and_then(text);
             match found.filter(|found| !known.contains(found)) {
@@ -642,7 +663,7 @@ pub(crate) mod tests {
         let tree = board_tree(board);
         let board = Tree::check(&tree).unwrap();
         let contents = open(file, configuration, Some(&board), &mut |_| {}).map_err(|why| why.to_string())?;
-        let checked = check(file, configuration, Some(&board)).map_err(|why| why.to_string());
+        let checked = check(file, configuration, Some(&board), &mut |_| {}).map_err(|why| why.to_string());
         assert_eq!(checked, Ok(()));
         let all = [Some(contents.kernel), contents.device_tree]
             .into_iter()
@@ -769,6 +790,27 @@ pub(crate) mod tests {
         assert!(matches!(none, Err(Error::NoDefault { .. })), "{none:?}");
         // The default is what its author meant, also on another board.
         assert_eq!(tree(&of(Some("three")), PI_4), Ok(Some(pi_3)));
+    }
+
+    #[test]
+    fn each_search_among_the_nodes_is_heard_of_and_so_many_trees_are_asked_for_their_boards() {
+        let tree = board_tree(&["maker,another-board"]);
+        let names: Vec<String> = (0..=MAX_ASKED).map(|many| format!("c{many}")).collect();
+        let parts: Parts<'_> = &[("kernel", &"kernel"), ("fdt", &"tree")];
+        let configurations: Vec<_> = names.iter().map(|name| (&**name, parts)).collect();
+        let images: &[(&str, &str, &[u8])] = &[("kernel", "kernel", b"kernel"), ("tree", "flat_dt", &tree)];
+        let file = golden(images, &configurations, None).to_dtb();
+        let board = board_tree(PI_4);
+        let board = Tree::check(&board).unwrap();
+        let mut heard = 0;
+        let refused = check(&file, None, Some(&board), &mut |_| heard += 1);
+        assert!(matches!(refused, Err(Error::NoDefault { .. })), "{refused:?}");
+        // The whole file, its two parts, and each.
+        assert_eq!(heard, 1 + 2 + MAX_ASKED);
+        heard = 0;
+        open(&file, Some("c1"), Some(&board), &mut |_| heard += 1).unwrap();
+        // The same; the configuration, whose board is not this; whether there is a better one; its two images and their hashes.
+        assert_eq!(heard, 1 + 2 + 1 + 1 + MAX_ASKED + 2 + 2);
     }
 
     #[test]

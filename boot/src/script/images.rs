@@ -422,7 +422,7 @@ impl<'m> Images<'m> {
         if fit::is_fit(bytes) {
             let configuration = self.get(id).and_then(|image| image.configuration.as_deref());
             let tree = firmware.and_then(|tree| Tree::check(tree).ok());
-            return fit::check(bytes, configuration, tree.as_ref()).map_err(|why| refusal(&why));
+            return fit::check(bytes, configuration, tree.as_ref(), tick).map_err(|why| refusal(&why));
         }
         let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
         if marked.is_some_and(is_script) {
