@@ -316,7 +316,7 @@ pub(crate) mod tests {
 
     /// An EFI program for a machine with these sections.
     pub(crate) fn program_of(machine: u16, sections: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut file = vec![0; 0x400];
+        let mut file = vec![0; (0x188 + sections.len() * 40).next_multiple_of(512).max(0x400)];
         let put =
             |file: &mut Vec<u8>, at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
         put(&mut file, 0, b"MZ");
@@ -342,6 +342,17 @@ pub(crate) mod tests {
 
     fn line(machine: u16, sections: &[(&str, &[u8])]) -> String {
         program(&program_of(machine, sections)).unwrap().to_string()
+    }
+
+    #[test]
+    fn ninety_six_sections_are_looked_at() {
+        let named = |at: usize| {
+            let mut sections: Vec<(&str, &[u8])> = vec![(".text", b""); 120];
+            sections[at] = ("mods", b"x");
+            line(ARM64, &sections)
+        };
+        assert!(named(MAX_SECTIONS - 1).contains("arm64 (GRUB)"));
+        assert!(!named(MAX_SECTIONS).contains("GRUB"));
     }
 
     #[test]

@@ -117,6 +117,7 @@ mod tests {
             ("::srv/Image", "http://192.0.2.1:8080/srv/Image"),
             ("::/srv/Image", "http://192.0.2.1:8080/srv/Image"),
             ("192.0.2.7::srv/Image", "http://192.0.2.7/srv/Image"),
+            (":srv/Image", "http://192.0.2.1:8080/pi/:srv/Image"),
             ("//images//k", "http://192.0.2.1:8080/images//k"),
             ("///images/k", "http://192.0.2.1:8080/images/k"),
             ("//", "http://192.0.2.1:8080/"),

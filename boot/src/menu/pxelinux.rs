@@ -892,6 +892,18 @@ LABEL Fedora 22
     }
 
     #[test]
+    fn sixteen_hidden_keys_are_kept() {
+        let keys: Vec<String> = ('a'..='q').map(String::from).collect();
+        let menu = menu(&format!(
+            "MENU HIDDENKEY {} a\nLABEL a\nKERNEL a\n",
+            keys.join(",")
+        ));
+        let kept: Vec<Key> = menu.hidden_keys.into_iter().map(|(key, _)| key).collect();
+        let first: Vec<Key> = (b'a'..=b'p').map(Key::Byte).collect();
+        assert_eq!(kept, first);
+    }
+
+    #[test]
     fn the_rest_of_a_menu_as_it_was_written() {
         let menu = menu(
             "ALLOWOPTIONS 0\nNOESCAPE 1\nMENU CLEAR\nMENU AUTOBOOT In # s\nMENU NOTABMSG\nMENU PASSPROMPT Who?\n\

@@ -250,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn a_descriptor_of_two_bytes_is_passed_over_and_a_shorter_one_ends_all() {
+        for at in [9, 18, 23, 41] {
+            let with = |len: u8| [&QEMU_ECM[..at], &[len, 0x99], &QEMU_ECM[at..]].concat();
+            assert_eq!(ecm(&with(2)), ecm(&QEMU_ECM), "{at}");
+            assert_eq!((ecm(&with(1)), ecm(&with(0))), (None, None), "{at}");
+        }
+    }
+
+    #[test]
     fn truncated_or_changed_configurations_never_panic() {
         for len in 0..QEMU_ECM.len() {
             assert_eq!(ecm(&QEMU_ECM[..len]), None, "without its last endpoint");

@@ -457,6 +457,44 @@ mod tests {
     }
 
     #[test]
+    fn a_gigabit_is_withdrawn_by_the_last_of_losses_that_come_soon_and_by_no_other() {
+        let link = |speed| Link {
+            speed,
+            full_duplex: true,
+            pause_receive: true,
+            pause_transmit: true,
+        };
+        let (gigabit, slower) = (Some(link(Speed::Thousand)), Some(link(Speed::Hundred)));
+        let (count, within) = LINK_FLAPS;
+        let at = |n: usize, between: Duration| Instant::ZERO + between * n as u32;
+        let soon = within / count as u32;
+        for (link, between, last) in [
+            (gigabit, soon, true),
+            (gigabit, within, false),
+            (slower, soon, false),
+            (None, soon, false),
+        ] {
+            let mut offer = Offer::new(Instant::ZERO);
+            for n in 0..count {
+                assert!(offer.gigabit && !offer.is_due(at(n, between) + REPLUGGED), "{n}");
+                assert_eq!(offer.lose(link, at(n, between)), last && n + 1 == count, "{n}");
+                assert_eq!(offer.dark_since, at(n, between));
+            }
+            assert_eq!(offer.gigabit, !last);
+            // And it begins to count anew.
+            assert!(
+                !last
+                    || offer
+                        == Offer {
+                            gigabit: false,
+                            dark_since: offer.dark_since,
+                            ..Offer::new(Instant::ZERO)
+                        }
+            );
+        }
+    }
+
+    #[test]
     fn pause_is_what_was_negotiated() {
         let link = |pause_receive, pause_transmit| Link {
             speed: Speed::Thousand,
