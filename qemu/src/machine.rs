@@ -302,6 +302,13 @@ impl Machine {
         self
     }
 
+    /// A reset or a power-off holds the machine, so that its memory and registers can be looked at ([`crate::Monitor::has_ended`]).
+    pub fn held_at_its_end(self) -> Self {
+        self.starts_over()
+            .argument("-action")
+            .argument("reboot=shutdown,shutdown=pause")
+    }
+
     /// Adds one argument to QEMU's command line.
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
@@ -422,7 +429,7 @@ impl Machine {
             _ => None,
         };
         if self.entry != Entry::Kernel {
-            tree = Firmware::with_bootloader(&tree, initrd.clone())?.into();
+            tree = self.firmware.with_bootloader(&tree, initrd.clone())?.into();
         }
         fs::write(&dtb, &tree).context("qemu: device tree file")?;
         match self.entry {

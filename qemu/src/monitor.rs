@@ -81,6 +81,20 @@ impl Monitor {
             .with_context(|| format!("monitor: system timer: {answer}"))
     }
 
+    /// The word at a guest's address.
+    pub fn word(&mut self, address: u64) -> Result<u32> {
+        let command = format!(r#"{{"command-line": "xp /2xw {address:#x}"}}"#);
+        let answer = self.ask("human-monitor-command", &command)?;
+        words(&answer)
+            .map(|both| both as u32)
+            .with_context(|| format!("monitor: word: {answer}"))
+    }
+
+    /// Whether the machine has ended, and is held.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.ask("query-status", "{}")?.contains("shutdown"))
+    }
+
     /// A PC's clock, which began at midnight: what time of day it is, to the second.
     pub fn time_of_day(&mut self) -> Result<Duration> {
         let time = self.ask("qom-get", r#"{"path": "/machine", "property": "rtc-time"}"#)?;

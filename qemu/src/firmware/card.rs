@@ -93,6 +93,22 @@ pub fn image(layout: Layout, files: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     Ok(image)
 }
 
+/// Writes a card of two partitions of FAT32, each with its files.
+///
+/// # Errors
+///
+/// When they do not fit, FAT has no such names, or it cannot be written.
+pub fn make_two(file: &Path, files: [&[(String, Vec<u8>)]; 2]) -> Result<()> {
+    let [first, second] = files;
+    let mut bytes = image(Layout::Card, first)?;
+    let (start, count) = (bytes.len() / SECTOR, (CARD - PARTITION as usize) / SECTOR);
+    let mut entry = bytes[446..462].to_vec();
+    entry[8..12].copy_from_slice(&u32::try_from(start)?.to_le_bytes());
+    bytes[462..478].copy_from_slice(&entry);
+    bytes.extend(volume::fat32(count, start, second)?);
+    std::fs::write(file, bytes).with_context(|| file.display().to_string())
+}
+
 /// Writes such an image.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Each fact carries its mark: M measured on a board, E traced in real binaries under an emulator of them, DOC the vendor's
 //! documentation, D drivers that run on boards, U that nothing shows it.
 
+mod autoboot;
 mod cable;
 pub mod card;
 pub mod config;

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::autoboot::Autoboot;
 use super::config::{Circumstances, Config};
 use super::dhcp;
 use super::files::Files;
 use super::host::Host;
 use super::order::{How, PI3, PI4, Program, What};
+use super::tree::{NETWORK, SD};
 use super::{Cable, Firmware, Uart, overlay, tftp};
 use crate::machine::{Directory, Entry, Machine};
 use crate::{Board, Card};
@@ -21,6 +23,8 @@ pub struct Stage {
     firmware: Firmware,
     tryboot: bool,
     partition: u8,
+    /// A tryboot reads config.txt, since autoboot.txt says so.
+    a_b: bool,
 }
 
 /// What the stage leaves.
@@ -51,6 +55,7 @@ impl Stage {
             firmware,
             tryboot: false,
             partition: 0,
+            a_b: false,
         }
     }
 
@@ -68,7 +73,22 @@ impl Stage {
     ///
     /// When a real board would not get as far as starting a 64-bit kernel.
     pub fn from_card(&self, image: &Path) -> Result<Left> {
-        self.from(&mut Card::open(image, self.partition)?)
+        let mut stage = self.clone();
+        let mut card = Card::open(image, self.partition)?;
+        // A reset that asks for a partition goes there (DOC).
+        if self.partition == 0
+            && let Some(text) = card.get("autoboot.txt", false)?
+        {
+            let said = Autoboot::read(&text, self.tryboot);
+            stage.a_b = said.a_b;
+            if let Some(partition) = said.partition {
+                stage.partition = partition;
+                card = Card::open(image, partition)?;
+            }
+        }
+        let mut left = stage.from(&mut card)?;
+        left.firmware.boot_mode = SD;
+        Ok(left)
     }
 
     /// Boots from the network: DHCP, then TFTP.
@@ -89,13 +109,15 @@ impl Stage {
         };
         // That later programs keep what the first was given, and do not ask DHCP again, is U.
         let server = dhcp::ask(&mut host, &client, manner)?;
-        self.from(&mut tftp::Client {
+        let mut left = self.from(&mut tftp::Client {
             host,
             server,
             block_size: None,
             rolls_over: self.board == Board::Pi4b,
             port: 49152,
-        })
+        })?;
+        left.firmware.boot_mode = NETWORK;
+        Ok(left)
     }
 
     fn from(&self, files: &mut dyn Files) -> Result<Left> {
@@ -169,6 +191,8 @@ impl Run<'_> {
                     ("fixup4.dat" | "fixup.dat", false) => {
                         self.say(format!("{name} is not there: a real board has 128 MiB (M)"));
                     }
+                    // A card's has been obeyed.
+                    ("autoboot.txt", true) if !self.files.on_a_network() => {}
                     (
                         "recovery.elf" | "recover4.elf" | "recovery8.img" | "armstub8.bin" | "autoboot.txt",
                         true,
@@ -248,7 +272,7 @@ impl Run<'_> {
     }
 
     fn read_config(&mut self, how: How) -> Result<()> {
-        let name = if self.stage.tryboot {
+        let name = if self.stage.tryboot && !self.stage.a_b {
             "tryboot.txt"
         } else {
             "config.txt"

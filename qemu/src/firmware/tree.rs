@@ -48,7 +48,13 @@ pub struct Firmware {
     pub cmdline: String,
     /// The console.
     pub uart: Uart,
+    /// What the firmware came over: `/chosen/bootloader/boot-mode`, a number of BOOT_ORDER.
+    pub boot_mode: u32,
 }
+
+/// A card, and a TFTP server, in BOOT_ORDER (DOC).
+pub(super) const SD: u32 = 1;
+pub(super) const NETWORK: u32 = 2;
 
 /// What `/chosen/bootloader` says of the reset: RSTS as it was, whether a tryboot was asked for, and the partition.
 const BOOTLOADER: [&str; 3] = ["rsts", "tryboot", "partition"];
@@ -60,6 +66,7 @@ impl Default for Firmware {
             mac: [0xb8, 0x27, 0xeb, 0xa3, 0xb1, 0xe5],
             cmdline: String::new(),
             uart: Uart::Pl011,
+            boot_mode: SD,
         }
     }
 }
@@ -132,7 +139,7 @@ impl Firmware {
 
     /// Adds what a loader says of the reset, `/chosen/bootloader`, to a tree that was patched; [`crate::stub`] writes the
     /// values there at each reset. The place of an initramfs is `/chosen`'s, too.
-    pub(crate) fn with_bootloader(blob: &[u8], initramfs: Option<Range<u64>>) -> Result<Vec<u8>> {
+    pub(crate) fn with_bootloader(&self, blob: &[u8], initramfs: Option<Range<u64>>) -> Result<Vec<u8>> {
         let fdt = Fdt::new(blob)
             .map_err(anyhow::Error::msg)
             .context("firmware: the device tree")?;
@@ -144,6 +151,7 @@ impl Firmware {
         for name in BOOTLOADER {
             set(&mut bootloader, name, 0_u32);
         }
+        set(&mut bootloader, "boot-mode", self.boot_mode);
         chosen.add_child(bootloader);
         if let Some(place) = initramfs {
             for (name, value) in [

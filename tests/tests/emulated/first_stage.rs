@@ -26,7 +26,7 @@ use crate::{HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, machine, tiny_
 const PAGE: &str = include_str!("../../../docs/src/first-stage.md");
 
 /// A block of code of the page.
-fn block(heading: &str, n: usize) -> String {
+pub(crate) fn block(heading: &str, n: usize) -> String {
     qemu::recipe::recipe(PAGE, heading, n).expect(heading)
 }
 
@@ -50,7 +50,7 @@ fn serial(firmware: &Firmware) -> String {
 }
 
 /// What to copy for `board`, as the guide says.
-fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn copied(board: Board) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![
         ("config.txt".to_owned(), block("What to copy", 0).into_bytes()),
         ("cmdline.txt".to_owned(), block("What to copy", 1).into_bytes()),

@@ -57,6 +57,7 @@ mod ports;
 mod position;
 mod randomness;
 mod recipes;
+mod recovery;
 mod script;
 mod servers;
 mod soak;

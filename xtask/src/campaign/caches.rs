@@ -125,6 +125,10 @@ fn sites(elf: &Elf<'_>) -> Result<Vec<Site>> {
     let functions = elf.functions()?;
     let sites = sites_of(&words, &functions);
     ensure!(!sites.is_empty(), "campaign: no maintenance in the image");
+    let mut offsets: Vec<u64> = sites.iter().map(|site| site.offset).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    ensure!(offsets.len() == sites.len(), "campaign: a place is listed twice");
     Ok(sites)
 }
 
@@ -137,7 +141,7 @@ fn sites_of(words: &[(u64, u32)], functions: &[Function]) -> Vec<Site> {
             continue;
         };
         let function = within(address);
-        targets.extend(function);
+        targets.extend(function.filter(|function| !targets.contains(function)));
         let place = function.map_or_else(|| "assembly".to_owned(), Function::path);
         sites.push(Site {
             offset: address,
