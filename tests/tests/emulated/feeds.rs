@@ -10,7 +10,7 @@ use dtoolkit::model::DeviceTree;
 use qemu::http::{Answer, Server};
 use qemu::{Board, Entry, Machine, Qemu};
 use sha2::{Digest, Sha512};
-use tests::payload::{body, device_tree, fit_with, gzip, node, path_overlay, property};
+use tests::payload::{body, device_tree, fit_with, gzip, node, path_overlay, property, uimage};
 
 use crate::{HELLO, PATIENCE, RELEASE, boot_file, machine, tiny_payload};
 
@@ -22,7 +22,12 @@ const POWER: &str = "/machine/soc/peripherals/powermgt";
 
 /// A machine that fetches `/menu`, and whose guest time is its instructions.
 fn counting(server: &Server) -> Result<Machine> {
-    Ok(machine(Board::Pi4b, RELEASE)?
+    counting_on(Board::Pi4b, server)
+}
+
+/// The same of any board.
+fn counting_on(board: Board, server: &Server) -> Result<Machine> {
+    Ok(machine(board, RELEASE)?
         .with_models()
         .entry(Entry::At(0x20_0000))
         .other_cores_rest()
@@ -172,4 +177,114 @@ fn while_a_password_of_the_most_rounds_is_tried() {
         assert_fed(&qemu, &hash[..3]);
         qemu.monitor().unwrap().quit().unwrap();
     }
+}
+
+#[test]
+fn while_a_fit_image_of_the_most_nodes_says_for_which_boards_it_is() {
+    let server = Server::start().unwrap();
+    require!(counting_on(Board::Pi3b, &server));
+    let kernel = std::fs::read(require!(tiny_payload())).unwrap();
+    let mut other = DeviceTree::from_fdt(&dtoolkit::fdt::Fdt::new(&device_tree()).unwrap());
+    for many in 0..3000 {
+        other.root.add_child(node(&format!("device@{many}")));
+    }
+    let images = [
+        ("kernel", "kernel", &*kernel),
+        ("tree", "flat_dt", &other.to_dtb()),
+    ];
+    // As many as are asked for the tree that they would boot, and one that says for which board it is.
+    let names: Vec<String> = (0..65).map(|many| format!("conf{many}")).collect();
+    let configurations: Vec<(&str, &str, &[&str], &str)> = names
+        .iter()
+        .map(|name| (&**name, "kernel", &["tree"][..], ""))
+        .collect();
+    let fit = fit_with(&images, &configurations, "crc32", |data| {
+        crc32fast::hash(data).to_be_bytes().to_vec()
+    });
+    let mut fit = DeviceTree::from_fdt(&dtoolkit::fdt::Fdt::new(&fit).unwrap());
+    let all = fit.root.child_mut("configurations").unwrap();
+    all.remove_property("default");
+    let last = all.child_mut("conf64").unwrap();
+    last.remove_property("fdt");
+    property(
+        last,
+        "compatible",
+        ["raspberrypi,3-model-b", "raspberrypi,4-model-b"].as_slice(),
+    );
+    // The images stand behind all others that there may be.
+    let mut images = fit.root.remove_child("images").unwrap();
+    let mut behind = node("images");
+    for many in 0..130_500 {
+        behind.add_child(node(&format!("n{many}")));
+    }
+    for name in ["kernel", "tree"] {
+        behind.add_child(images.child_mut(name).unwrap().clone());
+    }
+    fit.root.add_child(behind);
+    server.put("/fit", Answer::ok(fit.to_dtb()));
+    server.put("/menu", Answer::ok("LABEL fit\nKERNEL fit\n"));
+    for board in [Board::Pi4b, Board::Pi3b] {
+        let mut qemu = counting_on(board, &server).unwrap().start().unwrap();
+        // The resets of a USB port and its PHY are waited for.
+        qemu.console().expect("^lease: .* from ", PATIENCE).unwrap();
+        let reset = qemu.monitor().unwrap().set_number(POWER, "longest-pause", 0);
+        reset.unwrap();
+        qemu.console()
+            .expect("^load: configuration conf64 ", PATIENCE)
+            .unwrap();
+        // Then QEMU's USB host takes two seconds to end what is under way.
+        assert_fed(&qemu, &format!("the boards of a FIT image on a {}", board.name()));
+        qemu.console().expect(HELLO, PATIENCE).unwrap();
+        if board == Board::Pi4b {
+            assert_fed(&qemu, "all of it");
+        }
+        qemu.monitor().unwrap().quit().unwrap();
+    }
+}
+
+#[test]
+fn while_a_wrapped_kernel_and_overlays_with_hashes_are_summed_up() {
+    require!(counting(&Server::start().unwrap()));
+    let mut kernel = std::fs::read(require!(tiny_payload())).unwrap();
+    let overlays: Vec<(String, Vec<u8>)> = (0..16)
+        .map(|many| {
+            (
+                format!("o{many}"),
+                path_overlay("/soc", &format!("p{many}"), &"z".repeat(6000)),
+            )
+        })
+        .collect();
+    let tree = device_tree();
+    let mut images = vec![("kernel", "kernel", &*kernel), ("tree", "flat_dt", &*tree)];
+    images.extend(
+        overlays
+            .iter()
+            .map(|(name, overlay)| (&**name, "flat_dt", &**overlay)),
+    );
+    let trees: Vec<&str> = images.iter().skip(1).map(|(name, ..)| *name).collect();
+    let fit = fit_with(&images, &[("conf", "kernel", &trees, "")], "sha512", |data| {
+        Sha512::digest(data).to_vec()
+    });
+    boots(
+        "overlays with hashes",
+        "LABEL fit\nKERNEL fit\n",
+        vec![("/fit", fit)],
+        "^handoff: kernel at ",
+    );
+    kernel.resize(128 << 20, 0);
+    boots(
+        "a wrapped kernel",
+        "LABEL wrapped\nKERNEL wrapped\n",
+        vec![("/wrapped", uimage(2, &kernel))],
+        HELLO,
+    );
+}
+
+#[test]
+fn while_a_script_unpacks_and_sums_up() {
+    require!(counting(&Server::start().unwrap()));
+    let file = gzip(&vec![0; 96 << 20]);
+    let script = "#!ipxe\nimgfetch --name packed file.gz\nimgextract --name file packed\n\
+                  md5sum file\nsha1sum file\nsha256sum file\nsha512sum file\nkernel payload.img\nboot\n";
+    boots("sums of a script", script, vec![("/file.gz", file)], HELLO);
 }
