@@ -506,6 +506,9 @@ mod tests {
         assert_eq!(alloc::format!("{}", Clean(&Pieces)), "http://***@h/");
         let long = alloc::format!("http://{}@h/x", "p".repeat(400));
         assert_eq!(clean(&long), "http://***/x");
+        // As long as nothing says where it ends.
+        let long = alloc::format!("http://{}/SECRET@h/x y", "p".repeat(400));
+        assert_eq!(clean(&long), "http://***/x y");
         let long = "x".repeat(400);
         assert_eq!(clean(&long), long);
         let line = "word ".repeat(820);

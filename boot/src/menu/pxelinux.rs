@@ -892,6 +892,46 @@ LABEL Fedora 22
     }
 
     #[test]
+    fn all_files_of_a_menu_share_its_bytes() {
+        let text = format!(
+            "INCLUDE a\nINCLUDE b\n# {}\nLABEL x\nKERNEL x\n",
+            "x".repeat(1000)
+        );
+        let mut scratch = text.clone().into_bytes();
+        scratch.resize(1 << 20, 0);
+        let response = Response {
+            url: Url::parse(URL).unwrap(),
+            len: text.len(),
+        };
+        let verified = verified(&response, &scratch, false).unwrap();
+        let mut rooms = Vec::new();
+        let menu = parse(&verified, None, &mut scratch, &mut |url, into| {
+            rooms.push(into.len());
+            into[..100].fill(b'#');
+            Ok(Response {
+                url: url.clone(),
+                len: 100,
+            })
+        });
+        assert_eq!(menu.unwrap().entries.len(), 1);
+        assert_eq!(rooms, [MAX_TEXT - text.len(), MAX_TEXT - text.len() - 100]);
+    }
+
+    #[test]
+    fn blank_lines_and_remarks_put_nothing_in_doubt() {
+        for (remark, boots) in [("", true), ("# DEFAULT x", true), ("#", true), ("odd", false)] {
+            let menu = parse_with(
+                format!("{remark}\n\nDEFAULT linux quiet\n").as_bytes(),
+                &BTreeMap::new(),
+            );
+            let booted = menu
+                .ok()
+                .and_then(|menu| clock(&menu).map(|entry| menu.entries[entry].shown().to_owned()));
+            assert_eq!(booted.as_deref(), boots.then_some("linux"), "{remark:?}");
+        }
+    }
+
+    #[test]
     fn sixteen_hidden_keys_are_kept() {
         let keys: Vec<String> = ('a'..='q').map(String::from).collect();
         let menu = menu(&format!(

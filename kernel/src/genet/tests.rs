@@ -79,6 +79,11 @@ fn a_link_after_a_firmware_s_netboot_gives_the_reference_state() {
         (0x300c, 0xfffe),
         (0x3010, 0x0100_0800),
         (0x3014, 0),
+        // The upper halves of its places.
+        (0x3004, 0),
+        (0x3018, 0),
+        (0x3020, 0),
+        (0x3030, 0),
         (0x301c, 0x2ff),
         (0x3024, 1),
         (0x3028, 0x0005_0010),
@@ -89,6 +94,11 @@ fn a_link_after_a_firmware_s_netboot_gives_the_reference_state() {
         // TDMA, 0x1234.
         (0x500c, 0x1234),
         (0x5010, 0x0100_0800),
+        (0x5004, 0),
+        (0x5014, 0),
+        (0x5018, 0),
+        (0x5020, 0),
+        (0x5030, 0),
         (0x501c, 0x2ff),
         (0x5028, 0),
         (0x5040, 1 << 16),

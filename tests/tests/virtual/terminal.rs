@@ -326,6 +326,20 @@ fn lines_typed_ahead_are_the_next_ones() {
 }
 
 #[test]
+fn a_field_and_a_line_take_4096_characters() {
+    for asked in ["form F\nitem entry E\npresent", "read entry"] {
+        // In pieces that a terminal has room for.
+        let piece = [b'x'; 600];
+        let mut keys: Vec<(u64, &[u8])> = (0..8).map(|n| (12 + n, &piece[..])).collect();
+        keys.push((25, b"\r"));
+        let mut site = script(26, &format!("{asked}\necho [${{entry}}]\nset entry done"), &keys);
+        assert_eq!(site.boots().entry(), "done");
+        let told = format!("[{}]", "x".repeat(4096));
+        assert!(site.node.screen().contains(&told), "{asked}");
+    }
+}
+
+#[test]
 fn a_form_is_filled_in_field_by_field() {
     let form = "set host old\nform Who are you?\nitem user Name\nitem --gap\nitem --secret secret Password\n\
                 item host Host\nitem count:int8 Count\npresent && set entry ${user}-${secret}-${host}-${count} || set entry left";
