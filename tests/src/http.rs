@@ -377,6 +377,13 @@ impl Http {
         self.log.iter().map(line).collect()
     }
 
+    /// Gives up all connections, as a server does in time with those of a client that is gone.
+    pub fn give_up_connections(&mut self) {
+        for connection in &self.connections {
+            self.sockets.get_mut::<tcp::Socket<'_>>(connection.handle).abort();
+        }
+    }
+
     /// Reads requests and writes replies; true when something moved.
     fn serve(&mut self, now: Instant) -> bool {
         let mut moved = false;

@@ -41,6 +41,8 @@ pub struct Node {
     pub screen: Rc<RefCell<Vec<u8>>>,
     /// How often the random number generator fails before it works.
     pub entropy_fails: u32,
+    /// What its random numbers follow from.
+    pub entropy_seed: u64,
 }
 
 impl Default for Node {
@@ -65,6 +67,7 @@ impl Node {
             keys: Vec::new(),
             screen: Rc::new(RefCell::new(Vec::new())),
             entropy_fails: 0,
+            entropy_seed: 42,
         }
     }
 
@@ -110,7 +113,7 @@ impl Node {
             },
             memory: Region::new(BASE, &mut self.memory).expect("the region ends below 2^64"),
             entropy: &mut Generator {
-                random: Random::new(42),
+                random: Random::new(self.entropy_seed),
                 fails: self.entropy_fails,
             },
             board: &board,

@@ -68,6 +68,7 @@ cargo xtask soak     a million faults at each NIC of ours on the release image, 
     --faults N       so many at each
 cargo xtask campaign menus      generated menus on Debian's Syslinux, which boots what our reference says
                      decisions  generated menus in sessions of ours, which boot that or nothing
+                     boots      whole boots with faults of everything, which end as the policy says
                      hostile    a stranger's answers, after each of which the honest entry boots
                      overlays DIR  each overlay there on Debian's trees, which comes out as fdtoverlay has it
                      mutants    small faults in the code, and which of them no test notices

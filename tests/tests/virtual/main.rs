@@ -1,6 +1,7 @@
 //! What runs in virtual time: sessions, and steps of them, on the simulated LAN or in the interpreter's own world.
 
 mod ahead;
+mod boots;
 mod decisions;
 mod dialects;
 mod digest;

@@ -52,6 +52,15 @@ const HOSTILE: Campaign = Campaign {
     profile: "dev",
 };
 
+/// Whole boots with faults of everything around the node, which end as the policy says.
+const BOOTS: Campaign = Campaign {
+    binary: "virtual",
+    test: "boots::random_boots_end_as_the_policy_says",
+    variable: "BRAMBLE_BOOTS",
+    count: 10_000,
+    profile: "dev",
+};
+
 /// Runs the campaign that is named; success when nothing differs.
 pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
     use lexopt::prelude::*;
@@ -62,6 +71,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
             Value(name) if campaign.is_none() && name == "menus" => campaign = Some(MENUS),
             Value(name) if campaign.is_none() && name == "decisions" => campaign = Some(DECISIONS),
             Value(name) if campaign.is_none() && name == "hostile" => campaign = Some(HOSTILE),
+            Value(name) if campaign.is_none() && name == "boots" => campaign = Some(BOOTS),
             Value(name) if campaign.is_none() && name == "overlays" => overlays = Some(arguments.value()?),
             Value(name) if campaign.is_none() && name == "mutants" => {
                 return mutants::run(&mutants::Options::parse(arguments)?);
@@ -81,7 +91,7 @@ pub(crate) fn run(arguments: &mut lexopt::Parser) -> Result<ExitCode> {
         return compare_overlays(&directory);
     }
     let Some(campaign) = campaign else {
-        bail!("campaign: menus, decisions, hostile, overlays DIR, mutants, or caches?");
+        bail!("campaign: menus, decisions, hostile, boots, overlays DIR, mutants, or caches?");
     };
     if campaign.binary == MENUS.binary {
         setup::run(Goal::Test);
