@@ -7,13 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use qemu::cpio::Archive;
 use qemu::firmware::card;
 use qemu::http::{Answer, Server};
 use qemu::payload::labelled_tree;
 use qemu::{Board, Firmware, Left, Qemu, Stage};
 
 use crate::first_stage::copied;
-use crate::{PATIENCE, RELEASE, Scratch, boot_file, debian, machine};
+use crate::{HELLO, PATIENCE, RELEASE, Scratch, boot_file, debian, machine, tiny_payload};
 
 const PAGE: &str = include_str!("../../../docs/src/recovery.md");
 
@@ -161,4 +162,54 @@ fn a_board_that_came_over_the_network_is_not_sent_to_a_disk() {
         )
         .unwrap();
     console.expect("^retry: attempt 2 in ", PATIENCE).unwrap();
+}
+
+/// A newer Bramble as the kernel of an entry: it finds its way from its command line, or from an archive that is its initrd.
+fn chains(board: Board, way: &str) {
+    let machine = require!(machine(board, RELEASE));
+    let payload = require!(tiny_payload());
+    let server = Server::start().unwrap();
+    let way = way.replace("URL", &server.url(""));
+    let first = format!("LABEL bramble\n  LINUX kernel8.img\n  {way}\n");
+    server.put("/menu", Answer::ok(first));
+    server.put("/kernel8.img", Answer::file(qemu::image(RELEASE).unwrap()));
+    let script = format!(
+        "#!ipxe\nkernel {} from the second\nboot\n",
+        server.url("/payload")
+    );
+    let mut archive = Archive::new();
+    archive.file("autoexec.ipxe", 0o644, script.as_bytes());
+    server.put("/archive", Answer::ok(archive.finish()));
+    server.put("/second", Answer::ok(script));
+    server.put("/payload", Answer::file(payload));
+    let mut qemu = machine.net(boot_file(&server, "/menu")).start().unwrap();
+    let console = qemu.console();
+    for line in [
+        "^bramble: .* loaded at ",
+        "^handoff: kernel at 0x",
+        "^bramble: .* loaded at ",
+        "^menu: a script from ",
+        "^handoff: kernel at 0x",
+        HELLO,
+    ] {
+        console.expect(line, PATIENCE).unwrap();
+    }
+    let menus = server
+        .requests()
+        .iter()
+        .filter(|request| request.target == "/menu")
+        .count();
+    assert_eq!(menus, 1);
+}
+
+#[test]
+fn bramble_chains_into_bramble_over_each_port() {
+    for board in [Board::Pi4b, Board::Pi3b, Board::Pi3bPlus, Board::UsbNet3b] {
+        chains(board, "APPEND bramble.url=URL/second");
+    }
+}
+
+#[test]
+fn bramble_hands_bramble_a_menu_as_its_initrd() {
+    chains(Board::Pi4b, "INITRD URL/archive");
 }
