@@ -2,14 +2,14 @@
 
 use core::fmt;
 
-use crate::settings::Local;
+use crate::settings::{Local, Watchdog};
 use crate::{Error, Handoff};
 
 /// What the board is to do when [`run`](crate::run) has returned (D-137).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// Jump to a kernel that is ready to run.
-    Boot(Handoff),
+    /// Jump to a kernel that is ready to run, with this wish for the watchdog.
+    Boot(Handoff, Watchdog),
     /// Reset, which starts everything over.
     Reset(Cause),
     /// Reset so that the firmware boots the board's own disk in this way: a server says that it is not for this node.

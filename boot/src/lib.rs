@@ -87,9 +87,10 @@ pub use hal::{Board, Clock, Console, Entropy, HandedOver, HandoverError, Mac, Pl
 pub use handoff::Handoff;
 pub use machine::Machine;
 pub use memory::{Address, Region};
+pub use policy::{WatchdogFound, WatchdogLeft, at_the_jump};
 pub use random::Seeds;
 pub use session::run;
-pub use settings::{Local, Settings};
+pub use settings::{Local, Settings, Watchdog};
 #[doc(hidden)]
 pub use text::{Clean, masked};
 

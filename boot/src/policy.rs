@@ -1,11 +1,13 @@
 //! What a node does next: a pure table, state × what happened → what to do. docs/src/policy.md is the same for people (D-138).
 
+use core::fmt;
+
 use smoltcp::time::Duration;
 
 use crate::backoff::backoff;
 use crate::menu::{self, Unsupported};
 use crate::random::Worth;
-use crate::settings::Local;
+use crate::settings::{Local, Watchdog};
 use crate::{Error, patience, script};
 
 /// What is known of a node when an attempt has ended.
@@ -87,6 +89,59 @@ pub(crate) fn before_attempt(worth: Worth) -> BeforeAttempt {
     }
 }
 
+/// What is known of a board's watchdog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchdogFound {
+    /// It does not count: a released QEMU's resets when it is started.
+    Useless,
+    /// Nobody had started it before us.
+    Stopped,
+    /// The firmware had started it for whoever comes.
+    Running,
+}
+
+/// What becomes of the watchdog as the last thing before the jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchdogLeft {
+    /// It is stopped.
+    Stopped,
+    /// It goes on with a full count, as the firmware had started it.
+    GoesOn,
+    /// It goes on with a full count, because the operator says so.
+    Started,
+    /// It is stopped, and could not count.
+    Useless,
+}
+
+impl WatchdogLeft {
+    /// Whether it counts.
+    pub fn counts(self) -> bool {
+        matches!(self, Self::GoesOn | Self::Started)
+    }
+}
+
+/// A line for people.
+impl fmt::Display for WatchdogLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "the watchdog is stopped",
+            Self::GoesOn => "the firmware's watchdog goes on: 16 s",
+            Self::Started => "the watchdog goes on: 16 s, as bramble.watchdog=handoff says",
+            Self::Useless => "the watchdog is stopped: this emulator's does not count",
+        })
+    }
+}
+
+/// What a kernel gets of the watchdog (D-184, D-213).
+pub fn at_the_jump(found: WatchdogFound, wanted: Watchdog) -> WatchdogLeft {
+    match (found, wanted) {
+        (WatchdogFound::Useless, _) => WatchdogLeft::Useless,
+        (_, Watchdog::Off) | (WatchdogFound::Stopped, Watchdog::Found) => WatchdogLeft::Stopped,
+        (WatchdogFound::Running, Watchdog::Found | Watchdog::Handoff) => WatchdogLeft::GoesOn,
+        (WatchdogFound::Stopped, Watchdog::Handoff) => WatchdogLeft::Started,
+    }
+}
+
 /// Who picked an entry of a menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Picker {
@@ -135,6 +190,7 @@ fn leads_to_onerror(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use alloc::boxed::Box;
+    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     use super::*;
@@ -285,6 +341,36 @@ mod tests {
     fn numbers_that_can_be_guessed_are_drawn_again_and_hold_nobody_up() {
         assert_eq!(before_attempt(Worth::Secret), BeforeAttempt::GoOn);
         assert_eq!(before_attempt(Worth::Guessable), BeforeAttempt::DrawAgain);
+    }
+
+    #[test]
+    fn the_watchdog_counts_on_where_the_firmware_or_the_operator_started_it_and_can_count() {
+        use WatchdogFound as Found;
+        use WatchdogLeft as Left;
+        for (found, wanted, left) in [
+            (Found::Useless, Watchdog::Off, Left::Useless),
+            (Found::Useless, Watchdog::Found, Left::Useless),
+            (Found::Useless, Watchdog::Handoff, Left::Useless),
+            (Found::Stopped, Watchdog::Off, Left::Stopped),
+            (Found::Stopped, Watchdog::Found, Left::Stopped),
+            (Found::Stopped, Watchdog::Handoff, Left::Started),
+            (Found::Running, Watchdog::Off, Left::Stopped),
+            (Found::Running, Watchdog::Found, Left::GoesOn),
+            (Found::Running, Watchdog::Handoff, Left::GoesOn),
+        ] {
+            assert_eq!(at_the_jump(found, wanted), left, "{found:?} {wanted:?}");
+        }
+        for (left, counts) in [
+            (Left::Useless, false),
+            (Left::Stopped, false),
+            (Left::GoesOn, true),
+            (Left::Started, true),
+        ] {
+            assert_eq!(left.counts(), counts, "{left:?}");
+            assert_eq!(left.to_string().contains("goes on: 16 s"), counts, "{left}");
+        }
+        // Nobody who says nothing gets more than the firmware wanted.
+        assert_eq!(Watchdog::default(), Watchdog::Found);
     }
 
     #[test]

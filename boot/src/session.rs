@@ -27,7 +27,10 @@ pub fn run(machine: Machine<'_>, settings: &Settings) -> Ending {
         // While the address is still ours: a server that hears nothing more keeps its connections, and has few.
         node.hang_up();
         let (ended, error) = match result {
-            Ok(Outcome::Boot(handoff)) => return Ending::Boot(handoff),
+            Ok(Outcome::Boot(handoff)) => {
+                let watchdog = node.settings.now.watchdog(&handoff.command_line);
+                return Ending::Boot(handoff, watchdog);
+            }
             Ok(Outcome::Reset) => (Attempt::Resets, None),
             Ok(Outcome::PowerOff) => (Attempt::PowersOff, None),
             Err(error) => (policy::attempt_of(&error), Some(error)),

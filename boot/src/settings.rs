@@ -50,8 +50,39 @@ pub struct Settings {
     /// `bramble.menu-timeout=`: seconds, from 1 to an hour, after which the clock boots in a PXELINUX menu that says nothing of a time;
     /// without it such a menu waits for a person.
     pub menu_timeout: Option<Duration>,
+    /// `bramble.watchdog=`: what becomes of the watchdog when a kernel starts; an entry's own command line goes before it.
+    pub watchdog: Watchdog,
     /// Settings of scripts, name and value, set before a script's first line; those of the dry run's `--set`.
     pub presets: Vec<(String, String)>,
+}
+
+/// What the operator wants of the watchdog once a kernel runs: `bramble.watchdog`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watchdog {
+    /// Nothing.
+    Off,
+    /// What the firmware wanted of it.
+    #[default]
+    Found,
+    /// It watches the kernel: this one has a driver that feeds it.
+    Handoff,
+}
+
+impl Watchdog {
+    const ALL: [Self; 3] = [Self::Off, Self::Found, Self::Handoff];
+
+    /// The one of that name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wanted| wanted.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Found => "found",
+            Self::Handoff => "handoff",
+        }
+    }
 }
 
 impl Settings {
@@ -80,6 +111,16 @@ impl Settings {
         }
     }
 
+    /// The wish for the watchdog of what boots with this command line, which may have one of its own.
+    /// D-213.
+    pub(crate) fn watchdog(&self, command_line: &str) -> Watchdog {
+        let mut settings = self.clone();
+        if let Some(value) = bootargs::value(command_line, "bramble.watchdog") {
+            settings.set("watchdog", value.trim_matches('"'));
+        }
+        settings.watchdog
+    }
+
     /// Sets `bramble.name`. A name or a value that makes no sense changes nothing, with a line in the log.
     fn set(&mut self, name: &str, value: &str) {
         match name {
@@ -99,8 +140,9 @@ impl Settings {
             "menu-timeout" if matches!(value.parse(), Ok(1..=MAX_MENU_TIMEOUT)) => {
                 self.menu_timeout = value.parse().ok().map(Duration::from_secs);
             }
+            "watchdog" if let Some(watchdog) = Watchdog::named(value) => self.watchdog = watchdog,
             "url" | "attempts" | "platform" | "user-class" | "ipxe-features" | "poweroff" | "local"
-            | "menu-timeout" => {
+            | "menu-timeout" | "watchdog" => {
                 warn!("settings: bramble.{} can not be \"{}\"; ignored", name, value);
             }
             _ => warn!("settings: bramble.{} is unknown; ignored", name),
@@ -158,6 +200,7 @@ impl Current {
             ("attempts", "") => now.attempts = came_with.attempts,
             ("platform", "") => now.platform.clone_from(&came_with.platform),
             ("menu-timeout", "") => now.menu_timeout = came_with.menu_timeout,
+            ("watchdog", "") => now.watchdog = came_with.watchdog,
             _ => now.set(name, value),
         }
     }
@@ -306,6 +349,43 @@ mod tests {
     }
 
     #[test]
+    fn the_watchdog_is_an_entry_s_first_then_a_script_s_then_cmdline_txt_s() {
+        let of = |setting: &str, line: &str| Settings::from_bootargs(setting).watchdog(line);
+        for (setting, line, watchdog) in [
+            ("", "quiet", Watchdog::Found),
+            ("bramble.watchdog=off", "quiet", Watchdog::Off),
+            ("bramble.watchdog=found", "quiet", Watchdog::Found),
+            ("bramble.watchdog=handoff", "", Watchdog::Handoff),
+            ("bramble.watchdog=handoff", "bramble.watchdog=off", Watchdog::Off),
+            (
+                "bramble.watchdog=handoff",
+                "bramble.watchdog=found",
+                Watchdog::Found,
+            ),
+            ("", "a bramble.watchdog=handoff b", Watchdog::Handoff),
+            (
+                "",
+                "bramble.watchdog=off bramble.watchdog=\"handoff\"",
+                Watchdog::Handoff,
+            ),
+            // What is init's, and what makes no sense.
+            ("", "a -- bramble.watchdog=handoff", Watchdog::Found),
+            ("bramble.watchdog=off", "bramble.watchdog=on", Watchdog::Off),
+            ("", "bramble.watchdog bramble.watchdog=", Watchdog::Found),
+            ("", "xbramble.watchdog=handoff", Watchdog::Found),
+        ] {
+            assert_eq!(of(setting, line), watchdog, "{setting:?} {line:?}");
+        }
+        let mut settings = Current::new(&Settings::from_bootargs("bramble.watchdog=off"));
+        settings.set("watchdog", "handoff");
+        assert_eq!(settings.now.watchdog("quiet"), Watchdog::Handoff);
+        settings.set("watchdog", "yes");
+        assert_eq!(settings.now.watchdog("bramble.watchdog=found"), Watchdog::Found);
+        settings.set("watchdog", "");
+        assert_eq!(settings.now.watchdog("quiet"), Watchdog::Off);
+    }
+
+    #[test]
     fn a_script_sets_what_the_next_attempts_go_by() {
         let board = Settings::from_bootargs("bramble.url=http://a/ bramble.attempts=5");
         let mut settings = Current::new(&board);
@@ -377,6 +457,9 @@ mod tests {
             "bramble.menu-timeout=0",
             "bramble.menu-timeout=3601",
             "bramble.menu-timeout=10s",
+            "bramble.watchdog=1",
+            "bramble.watchdog=HANDOFF",
+            "bramble.watchdog",
             "notbramble.url=x",
         ] {
             assert_eq!(

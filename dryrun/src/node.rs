@@ -129,7 +129,7 @@ fn attempt(options: Options, told: &Sender<Told>) -> Decision {
     }
     match ending {
         // [`boot::observe::Event::Boot`] has reported it.
-        Ending::Boot(_) => Decision::Boot {
+        Ending::Boot(..) => Decision::Boot {
             kernel: String::new(),
             initrds: Vec::new(),
             cmdline: String::new(),

@@ -2,8 +2,8 @@
 
 use core::ptr::NonNull;
 
-use boot::Local;
 use boot::board::Soc;
+use boot::{Local, WatchdogFound};
 use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{UniqueMmioPointer, field};
 
@@ -92,8 +92,7 @@ struct Registers {
 pub struct Pm {
     registers: UniqueMmioPointer<'static, Registers>,
     armed: bool,
-    /// The firmware had armed it for whoever comes.
-    found_armed: bool,
+    found: WatchdogFound,
 }
 
 impl Pm {
@@ -107,13 +106,18 @@ impl Pm {
         Self {
             registers,
             armed: false,
-            found_armed: false,
+            found: WatchdogFound::Useless,
         }
     }
 
     /// Starts the watchdog: without a `kick` for 16 s the board resets (D-9). One that the firmware has started goes on.
     pub fn arm(&mut self) {
-        self.found_armed = field!(self.registers, rstc).read() & Rstc::MODE == Rstc::COUNTS;
+        let counts = field!(self.registers, rstc).read() & Rstc::MODE == Rstc::COUNTS;
+        self.found = if counts {
+            WatchdogFound::Running
+        } else {
+            WatchdogFound::Stopped
+        };
         self.armed = true;
         self.kick();
     }
@@ -125,17 +129,19 @@ impl Pm {
         }
     }
 
-    /// Leaves the watchdog to the kernel as the firmware left it to us (D-184). One that counted when we came counts on,
-    /// from the start: who asked the firmware for it (`kernel_watchdog_timeout`, `dtparam=watchdog=on`) has a kernel that
-    /// feeds it. Any other is stopped, because not every kernel does. Says whether it counts.
-    pub fn hand_over(&mut self) -> bool {
-        if self.found_armed {
+    /// As it was before it was armed (D-184); of no use when it never was.
+    pub fn found(&self) -> WatchdogFound {
+        self.found
+    }
+
+    /// Leaves the watchdog to the kernel, counting from the start or stopped.
+    pub fn hand_over(&mut self, counts: bool) {
+        if counts {
             self.kick();
         } else {
             field!(self.registers, rstc).write(Rstc::STOP);
         }
         self.armed = false;
-        self.found_armed
     }
 
     /// Resets the board now.
@@ -209,7 +215,7 @@ mod tests {
         act(&mut Pm {
             registers,
             armed: false,
-            found_armed: false,
+            found: WatchdogFound::Useless,
         });
     }
 
@@ -279,14 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_that_nobody_had_started_is_stopped_for_the_kernel() {
+    fn a_watchdog_that_nobody_had_started_is_found_so_and_can_be_stopped() {
         // As it idles, with what firmware leaves beside the mode, and with a mode that is no reset.
         for idle in [0x102, 0x200, 0x202, 0x112, 0x130] {
             let mut words = [0; 10];
             words[7] = idle;
             with_pm(&mut words, |pm| {
                 pm.arm();
-                assert!(!pm.hand_over(), "{idle:#x}");
+                assert_eq!(pm.found(), WatchdogFound::Stopped, "{idle:#x}");
+                pm.hand_over(false);
                 pm.kick();
             });
             assert_eq!(words[7], 0x5a00_0102, "{idle:#x}");
@@ -294,17 +301,39 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_that_the_firmware_had_started_counts_on_from_the_start() {
+    fn a_watchdog_that_the_firmware_had_started_is_found_so_and_counts_on_from_the_start() {
         for running in [0x122, 0x20, 0x222, 0x3222] {
             let mut words = [0; 10];
             (words[7], words[9]) = (running, 0x1234);
             with_pm(&mut words, |pm| {
                 pm.arm();
                 pm.kick();
-                assert!(pm.hand_over(), "{running:#x}");
+                assert_eq!(pm.found(), WatchdogFound::Running, "{running:#x}");
+                pm.hand_over(true);
             });
             assert_eq!((words[7] & 0x30, words[9]), (0x20, 0x5a0f_ffff), "{running:#x}");
         }
+    }
+
+    #[test]
+    fn a_watchdog_that_nobody_had_started_can_go_on_all_the_same() {
+        let mut words = [0; 10];
+        words[7] = 0x102;
+        with_pm(&mut words, |pm| {
+            pm.arm();
+            pm.hand_over(true);
+        });
+        assert_eq!((words[7], words[9]), (0x5a00_0122, 0x5a0f_ffff));
+    }
+
+    #[test]
+    fn a_watchdog_that_does_not_count_is_never_started() {
+        let mut words = [0; 10];
+        with_pm(&mut words, |pm| {
+            assert_eq!(pm.found(), WatchdogFound::Useless);
+            pm.hand_over(true);
+        });
+        assert_eq!(words, [0; 10]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use boot::board::Soc;
 use boot::load::device_tree::Tree;
 use boot::patience::NO_NIC_PAUSE;
-use boot::{Address, Cause, Clock as _, Ending, Local, Machine, Settings, error, info};
+use boot::{Address, Cause, Clock as _, Ending, Local, Machine, Settings, at_the_jump, error, info};
 
 use kernel::clock::Clock;
 use kernel::console::Console;
@@ -113,7 +113,7 @@ fn give_up(mut pm: Pm, clock: Clock) -> ! {
 /// What is to be started lies outside of our own memory, and no device writes to memory any more.
 unsafe fn end(ending: Ending, mut pm: Pm, hardware: &mut Hardware) -> ! {
     match ending {
-        Ending::Boot(kernel) => {
+        Ending::Boot(kernel, watchdog) => {
             info!(
                 "handoff: heap peak {} bytes, stack peak {} bytes",
                 heap::peak(),
@@ -124,9 +124,9 @@ unsafe fn end(ending: Ending, mut pm: Pm, hardware: &mut Hardware) -> ! {
                 Address(kernel.entry),
                 Address(kernel.device_tree)
             );
-            if pm.hand_over() {
-                info!("handoff: the firmware's watchdog goes on: 16 s");
-            }
+            let left = at_the_jump(pm.found(), watchdog);
+            info!("handoff: {}", left);
+            pm.hand_over(left.counts());
             // SAFETY: the caller's word.
             unsafe { handoff::jump_to(kernel) }
         }

@@ -80,7 +80,7 @@ impl Node {
     /// Switches it on: one whole boot, which no script ends.
     pub fn boot(&mut self, lan: &Lan, settings: &Settings) -> Result<Handoff, Error> {
         match self.run(lan, settings) {
-            Ending::Boot(handoff) => Ok(handoff),
+            Ending::Boot(handoff, _) => Ok(handoff),
             Ending::Reset(Cause::GaveUp(_, error)) => Err(error),
             ending => panic!("a script ended the boot: {ending:?}"),
         }

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use object::{Object, ObjectSymbol};
+use qemu::cpio::Archive;
 use qemu::http::{Answer, Server};
-use qemu::{Board, Debugger, Entry, Machine, Net, Qemu, Register};
+use qemu::{Board, Debugger, Entry, Firmware, Machine, Net, Qemu, Register};
 
-use crate::{PATIENCE, RELEASE, boot_file, machine, symbol};
+use crate::{HELLO, PATIENCE, RELEASE, boot_file, debian, machine, symbol, tiny_site};
 
 const ELF: &str = "kernel8.elf";
 
@@ -114,48 +115,185 @@ fn a_panic_is_said_and_reset_at_once() {
     );
 }
 
-/// A machine whose menu boots a kernel that never does anything.
-fn hanging_kernel() -> Result<(Server, Machine)> {
-    let mut kernel = tests::payload::image(4096);
-    kernel[..4].copy_from_slice(&0x1400_0000_u32.to_le_bytes()); // b .
+/// A 4B with this menu, whose guest time is the instructions', and which does not wait for time to pass when it rests.
+fn boots(menu: &str) -> Result<(Server, Machine)> {
     let server = Server::start()?;
-    server.put("/menu", Answer::ok("LABEL hangs\n  LINUX kernel\n"));
-    server.put("/kernel", Answer::ok(kernel));
+    server.put("/menu", Answer::ok(menu));
     let machine = machine(Board::Pi4b, RELEASE)?
         .entry(Entry::At(0x20_0000))
         .other_cores_rest()
+        .instruction_clock()
+        .argument("-icount")
+        .argument("sleep=off")
         .starts_over()
         .net(boot_file(&server, "/menu"));
     Ok((server, machine))
 }
 
-#[test]
-fn a_watchdog_that_the_firmware_started_watches_the_kernel() {
-    let (_server, machine) = require!(hanging_kernel());
-    let machine = machine
-        .argument("-global")
-        .argument("bcm2835-powermgt.handed-over=on");
-    let mut qemu = machine.start().unwrap();
-    qemu.console()
-        .expect("^handoff: the firmware's watchdog goes on: 16 s$", PATIENCE)
-        .unwrap();
-    let from = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap();
-    qemu.console().expect(AGAIN, PATIENCE).unwrap();
-    let took = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from;
-    assert!(took > Duration::from_millis(15_500), "{took:?}");
+/// A machine whose menu boots a kernel that never does anything, with this command line.
+fn hanging_kernel(words: &str) -> Result<(Server, Machine)> {
+    let mut kernel = tests::payload::image(4096);
+    kernel[..4].copy_from_slice(&0xd503_207f_u32.to_le_bytes()); // wfi
+    kernel[4..8].copy_from_slice(&0x17ff_ffff_u32.to_le_bytes()); // b .-4
+    let (server, machine) = boots(&format!("LABEL hangs\n  LINUX kernel\n  APPEND {words}\n"))?;
+    server.put("/kernel", Answer::ok(kernel));
+    Ok((server, machine))
 }
 
-#[test]
-fn a_watchdog_that_nobody_started_leaves_the_kernel_alone() {
-    let (_server, machine) = require!(hanging_kernel());
+/// As if the firmware had started the watchdog.
+fn handed_over(machine: Machine) -> Machine {
+    machine
+        .argument("-global")
+        .argument("bcm2835-powermgt.handed-over=on")
+}
+
+/// With this line on cmdline.txt.
+fn cmdline(machine: Machine, line: &str) -> Machine {
+    machine.firmware(Firmware {
+        cmdline: line.into(),
+        ..Firmware::default()
+    })
+}
+
+/// What is said of the watchdog comes, and so does the next boot, which says who reset the board: how much guest time lies between.
+fn bites(machine: Machine, said: &str) -> Duration {
     let mut qemu = machine.start().unwrap();
-    qemu.console().expect("^handoff: kernel at 0x", PATIENCE).unwrap();
+    qemu.console().expect(said, PATIENCE).unwrap();
     let from = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap();
-    let waited = || qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from;
-    while waited() < Duration::from_secs(18) {
+    qemu.console().expect(AGAIN, PATIENCE).unwrap();
+    qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from
+}
+
+/// What is said of the watchdog comes, and the board is left alone.
+fn is_left_alone(machine: Machine, said: &str) {
+    let mut qemu = machine.start().unwrap();
+    qemu.console().expect(said, PATIENCE).unwrap();
+    let from = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap();
+    let waited = |qemu: &Qemu| qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from;
+    while waited(&qemu) < Duration::from_secs(18) {
         std::thread::sleep(Duration::from_millis(200));
     }
     let text = qemu.console().text();
     assert_eq!(text.matches("bramble: ").count(), 1, "{text}");
-    assert!(!text.contains("watchdog goes on"), "{text}");
+}
+
+const STOPPED: &str = "^handoff: the watchdog is stopped$";
+const GOES_ON: &str = "^handoff: the firmware's watchdog goes on: 16 s$";
+const STARTED: &str = "^handoff: the watchdog goes on: 16 s, as bramble.watchdog=handoff says$";
+
+#[test]
+fn a_watchdog_that_the_firmware_started_watches_the_kernel() {
+    let (_server, machine) = require!(hanging_kernel("quiet"));
+    assert_bitten(bites(handed_over(machine), GOES_ON));
+}
+
+#[test]
+fn a_watchdog_that_the_operator_wants_watches_the_kernel() {
+    let (_server, machine) = require!(hanging_kernel("bramble.watchdog=handoff"));
+    assert_bitten(bites(machine, STARTED));
+    let (_server, machine) = require!(hanging_kernel("quiet"));
+    assert_bitten(bites(cmdline(machine, "bramble.watchdog=handoff"), STARTED));
+}
+
+#[test]
+fn a_watchdog_that_nobody_started_leaves_the_kernel_alone() {
+    let (_server, machine) = require!(hanging_kernel("quiet"));
+    is_left_alone(machine, STOPPED);
+}
+
+#[test]
+fn a_watchdog_that_the_operator_does_not_want_leaves_the_kernel_alone() {
+    let (_server, machine) = require!(hanging_kernel("quiet"));
+    is_left_alone(cmdline(handed_over(machine), "bramble.watchdog=off"), STOPPED);
+    // An entry's own word goes before that of the board.
+    let (_server, machine) = require!(hanging_kernel("bramble.watchdog=found"));
+    is_left_alone(cmdline(machine, "bramble.watchdog=handoff"), STOPPED);
+}
+
+/// A released QEMU would reset at once.
+#[test]
+fn a_watchdog_that_does_not_count_is_never_started() {
+    let machine = require!(machine(Board::UsbNet3b, RELEASE));
+    let site = require!(tiny_site());
+    let machine = cmdline(machine.net(boot_file(&site, "/menu")), "bramble.watchdog=handoff");
+    let mut qemu = machine.start().unwrap();
+    let console = qemu.console();
+    let said = "^handoff: the watchdog is stopped: this emulator's does not count$";
+    console.expect(said, PATIENCE).unwrap();
+    console.expect(HELLO, PATIENCE).unwrap();
+}
+
+/// What user space does about the watchdog, whose driver it loads.
+const FEEDS: &[u8] = b"#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox mkdir -p /proc /dev
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s /bin
+for word in $(cat /proc/cmdline); do
+    case $word in panics) exit 1 ;; esac
+done
+while read -r module; do
+    insmod /modules/$module
+done < /modules/power
+echo hello: loaded
+sleep 20
+echo hello: not opened
+watchdog -F -t 5 /dev/watchdog &
+sleep 20
+echo hello: fed
+kill -9 $!
+sleep 1000
+";
+
+/// A machine that boots Debian with [`FEEDS`] and this command line.
+fn debian_feeds(words: &str) -> Result<(Server, Machine)> {
+    let payload = debian()?;
+    let menu = format!(
+        "LABEL debian\n  LINUX vmlinuz\n  INITRD initrd,init\n  \
+         APPEND console=ttyAMA0,115200 quiet maxcpus=1 bramble.watchdog=handoff {words}\n"
+    );
+    let (server, machine) = boots(&menu)?;
+    let mut init = Archive::new();
+    init.file("init", 0o755, FEEDS);
+    server.put("/vmlinuz", Answer::file(payload.kernel()));
+    server.put("/initrd", Answer::ok(payload.initrd(Board::Pi4b)?));
+    server.put("/init", Answer::ok(init.finish()));
+    Ok((server, machine.device_tree(payload.device_tree(Board::Pi4b)?)))
+}
+
+/// Debian's driver takes over what it finds counting, feeds it, lets user space feed it, and the node that stops is reset.
+#[test]
+fn debian_takes_the_watchdog_over_and_is_reset_when_it_feeds_it_no_more() {
+    let (_server, machine) = require!(debian_feeds(""));
+    let mut qemu = machine.start().unwrap();
+    qemu.console().expect(STARTED, PATIENCE).unwrap();
+    for said in ["loaded", "not opened"] {
+        let said = format!("^hello: {said}$");
+        qemu.console().expect(&said, PATIENCE).unwrap();
+    }
+    let took = {
+        qemu.console().expect("^hello: fed$", PATIENCE).unwrap();
+        let from = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap();
+        qemu.console().expect(AGAIN, PATIENCE).unwrap();
+        qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from
+    };
+    // It was fed for the last time up to five seconds before.
+    let allowed = Duration::from_secs(10)..Duration::from_secs(17);
+    assert!(allowed.contains(&took), "{took:?}");
+}
+
+/// With panic=0, which is the default, Linux stays where it is.
+#[test]
+fn a_panic_before_any_driver_is_reset() {
+    let (_server, machine) = require!(debian_feeds("panic=0 panics"));
+    let mut qemu = machine.start().unwrap();
+    qemu.console().expect(STARTED, PATIENCE).unwrap();
+    let from = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap();
+    qemu.console()
+        .expect("Kernel panic - not syncing", PATIENCE)
+        .unwrap();
+    qemu.console().expect(AGAIN, PATIENCE).unwrap();
+    let took = qemu.monitor().unwrap().guest_time(Board::Pi4b).unwrap() - from;
+    assert_bitten(took);
 }

@@ -227,7 +227,7 @@ fn honest(home: Home) -> &'static (String, Duration) {
 fn boots(site: &mut Site, settings: &Settings) -> (String, u32) {
     for resets in 0..MOST_RESETS {
         match site.node.run(&site.lan, settings) {
-            Ending::Boot(handoff) => {
+            Ending::Boot(handoff, _) => {
                 let loaded = site.inspect(&handoff);
                 assert_eq!(site.node.at(handoff.entry)[..600], site.kernel[..], "the kernel");
                 assert_eq!(loaded.initrd, site.initrd, "the initrd");

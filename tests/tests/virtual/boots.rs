@@ -216,7 +216,7 @@ impl Session {
             Err(why) => std::panic::resume_unwind(why),
         };
         match ending {
-            Ending::Boot(handoff) => {
+            Ending::Boot(handoff, _) => {
                 let loaded = self.site.inspect(&handoff);
                 let at = self.site.node.at(handoff.entry);
                 // Only an honest menu names kernels.

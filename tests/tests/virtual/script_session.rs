@@ -458,3 +458,65 @@ fn what_servers_and_scripts_are_told_follows_the_settings() {
         }
     }
 }
+
+#[test]
+fn what_boots_brings_its_wish_for_the_watchdog_along() {
+    use boot::Watchdog::{self, Found, Handoff, Off};
+    let label = "LABEL a\nLINUX Image\n";
+    let chooses = "DEFAULT a bramble.watchdog=handoff\n";
+    let later = "set bramble.watchdog handoff\nset bramble.url http://192.168.7.2/boot/own\nexit 1\n";
+    for (setting, text, watchdog) in [
+        ("", label.to_owned(), Found),
+        ("bramble.watchdog=handoff", label.to_owned(), Handoff),
+        (
+            "",
+            format!("{label}APPEND quiet bramble.watchdog=handoff\n"),
+            Handoff,
+        ),
+        ("", format!("APPEND bramble.watchdog=handoff\n{label}"), Handoff),
+        ("", format!("{chooses}{label}"), Handoff),
+        (
+            "bramble.watchdog=handoff",
+            format!("{label}APPEND bramble.watchdog=off\n"),
+            Off,
+        ),
+        (
+            "",
+            "#!ipxe\nkernel Image bramble.watchdog=handoff\nboot\n".into(),
+            Handoff,
+        ),
+        (
+            "",
+            "#!ipxe\nset bramble.watchdog handoff\nkernel Image\nboot\n".into(),
+            Handoff,
+        ),
+        (
+            "",
+            "#!ipxe\nset bramble.watchdog handoff\nkernel Image bramble.watchdog=off\nboot\n".into(),
+            Off,
+        ),
+        (
+            "bramble.watchdog=off",
+            "#!ipxe\nset bramble.watchdog handoff\nclear bramble.watchdog\nkernel Image\nboot\n".into(),
+            Off,
+        ),
+        // What a script has set holds for the menu that comes after it.
+        ("", format!("#!ipxe\n{later}"), Handoff),
+    ] {
+        let mut site = Site::named(1, tests::site::MENU);
+        site.route("/boot/menu", [Reply::ok(text.clone())]);
+        site.route("/boot/own", [Reply::ok(label)]);
+        let settings = boot::Settings::from_bootargs(setting);
+        match site.node.run(&site.lan, &settings) {
+            boot::Ending::Boot(handoff, wanted) => {
+                assert_eq!(wanted, watchdog, "{setting} {text}");
+                // Linux gets it as it stands there, and no word of ours.
+                let of = |line: &str| line.matches("bramble.").count();
+                let written = !text.contains("kernel Image\n") && text.contains("bramble.watchdog=");
+                assert_eq!(of(&handoff.command_line), usize::from(written), "{text}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert_eq!(Watchdog::default(), Found);
+}
