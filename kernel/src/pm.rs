@@ -42,7 +42,7 @@ bits! {
         BY_WATCHDOG = 1 << 5,
         /// With the bits that hold the partition to boot next cleared: an ordinary boot.
         ORDINARY = PASSWORD,
-        /// The firmware reads tryboot.txt, or the [tryboot] of autoboot.txt, once.
+        /// The firmware reads tryboot.txt, or the part for tryboot of autoboot.txt, once.
         TRYBOOT = 1 << 1,
         /// All of them, partition 63, tell the firmware to halt until power comes or the global enable pin is touched (D-75).
         HALT = PASSWORD | 0x555,
