@@ -1,6 +1,7 @@
 //! The menu or script that the firmware hands over as initramfs: what it goes before, what goes before it, and what is none.
 
 use boot::Settings;
+use qemu::cpio::Archive;
 use tests::{Reply, Site};
 
 const SCRIPT: &str = "#!ipxe\nkernel /card/Image from-card\ninitrd /card/initrd.img\nboot\n";
@@ -15,26 +16,12 @@ fn site() -> Site {
     site
 }
 
-/// A file of an archive.
-fn file(name: &str, bytes: &str) -> Vec<u8> {
-    let mut file = format!(
-        "070701{0:08x}{1:08x}{0:08x}{0:08x}{2:08x}{0:08x}{3:08x}{0:08x}{0:08x}{0:08x}{0:08x}{4:08x}{0:08x}{name}\0",
-        0,
-        0o100_644,
-        1,
-        bytes.len(),
-        name.len() + 1
-    )
-    .into_bytes();
-    file.resize(file.len().next_multiple_of(4), 0);
-    file.extend(bytes.as_bytes());
-    file.resize(file.len().next_multiple_of(4), 0);
-    file
-}
-
 fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-    let files = files.iter().chain([&("TRAILER!!!", "")]);
-    files.flat_map(|(name, bytes)| file(name, bytes)).collect()
+    let mut archive = Archive::new();
+    for (name, text) in files {
+        archive.file(name, 0o644, text.as_bytes());
+    }
+    archive.finish()
 }
 
 #[test]
